@@ -1,0 +1,95 @@
+"""How artifacts reach the disk: whole or not at all, and with the same bytes for the same rows."""
+
+import json
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+COMPRESSION = "zstd"
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces ``path`` when the block ends well and vanishes when it fails.
+
+    The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. What a killed
+    run has left there is swept away by the next one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(path)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary file name that replaces ``path`` when the block ends well and vanishes when it fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(path)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what killed runs have left beside ``path``."""
+    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
+    """Write one Parquet file, whole or not at all; codec, row-group size and format version are set, so that bytes stay."""
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=row_group_rows, version="2.6")
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write one JSON file, whole or not at all, with stable bytes; NaN is refused because readers disagree on it."""
+    with whole_file(path) as temporary:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def shard_of(key: str, num_shards: int) -> int:
+    """Return the shard of a key: the same on every machine and in every run (unlike ``hash()``)."""
+    return zlib.crc32(key.encode("utf-8")) % num_shards
+
+
+def shard_name(shard: int) -> str:
+    """Return the file name of a shard, as in ``part-00003.parquet``."""
+    return f"part-{shard:05d}.parquet"
+
+
+def read_tables(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or all shards of a folder in name order, as one table.
+
+    Raises:
+        FileNotFoundError: nothing is there; the message names the path.
+    """
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{path}: no such Parquet file or folder of shards; run the stage that writes it")
+    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])

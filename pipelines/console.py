@@ -1,0 +1,106 @@
+"""What a stage says while it runs: logging, a progress bar, the closing lines, and the exit code.
+
+Every stage's ``main`` is wrapped in :func:`stage`, so that all of them begin, end and fail alike.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
+
+STATE = Path(".state")  # what belongs to this machine only: timings, resume checkpoints
+
+log = logging.getLogger("clicksight")
+Item = TypeVar("Item")
+
+
+class UserError(ValueError):
+    """Something the user can mend: bad input, a missing file, an impossible parameter. Shown without a traceback."""
+
+
+class Closing:
+    """Collects what a stage wrote, for its closing lines.
+
+    Attributes:
+        wrote: path to a short description, as in ``{"data/ingested": "25,164 clicks"}``.
+        counts: named row counts, as in ``{"rows read": 10, "rows kept": 9, "quarantined: empty query": 1}``.
+        next_command: what a person would run next.
+    """
+
+    def __init__(self) -> None:
+        self.wrote: dict[str, str] = {}
+        self.counts: dict[str, int | float] = {}
+        self.next_command = ""
+
+
+@contextmanager
+def stage(name: str, describe: str = "") -> Iterator[Closing]:
+    """Run a stage: log its start, its closing lines and seconds; turn user errors into one line and exit code 2.
+
+    Args:
+        name: as in dvc.yaml, with what it is applied to, as in ``train TDL, seed 0``.
+        describe: what it is about to do, with its sizes if they are known.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    started = time.perf_counter()
+    log.info("%s: started%s", name, f" ({describe})" if describe else "")
+    closing = Closing()
+    try:
+        yield closing
+    except (UserError, FileNotFoundError) as error:
+        fail(name, error)
+    seconds = time.perf_counter() - started
+    for label, count in closing.counts.items():
+        log.info("%s: %s %s", name, label, f"{count:,}" if isinstance(count, int) else f"{count:.4g}")
+    for path, description in closing.wrote.items():
+        log.info("%s: wrote %s%s", name, path, f" ({description})" if description else "")
+    _remember_seconds(name, seconds)
+    log.info("%s: done in %.1f s%s", name, seconds, f"; next: {closing.next_command}" if closing.next_command else "")
+
+
+def fail(name: str, error: Exception) -> NoReturn:
+    """Say what went wrong in plain words and leave with exit code 2."""
+    for line in str(error).splitlines():
+        log.error("%s: error: %s", name, line)
+    raise SystemExit(2) from error
+
+
+def progress(items: Iterable[Item], label: str, unit: str, total: int | None = None) -> Iterable[Item]:
+    """Show rate and time left: a moving bar on a terminal, a line every ten seconds elsewhere."""
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        items, desc=label, unit=f" {unit}", total=total, leave=False, file=sys.stderr,
+        mininterval=0.5 if terminal else 10.0, ascii=not terminal, dynamic_ncols=terminal, delay=0 if terminal else 5,
+    )  # fmt: skip
+
+
+def _remember_seconds(name: str, seconds: float) -> None:
+    """Append to this machine's timings; kept out of the artifacts, whose bytes must not depend on the clock."""
+    if os.environ.get("CLICKSIGHT_NO_STATE"):
+        return
+    STATE.mkdir(exist_ok=True)
+    with (STATE / "timings.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"stage": name, "seconds": round(seconds, 2), "ended": time.time()}) + "\n")
+
+
+def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str) -> None:
+    """Check that no row was lost between reading and writing.
+
+    Raises:
+        RuntimeError: read != kept + sum of quarantined; a defect of ours, never of the input.
+    """
+    lost = read - kept - sum(quarantined.values())
+    if lost:
+        raise RuntimeError(f"{what}: {read} read, {kept} kept, {dict(quarantined)} quarantined: {lost} rows unaccounted for")
+
+
+def as_counts(prefix: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Label counts by reason for a closing line, as in ``quarantined: empty query``."""
+    return {f"{prefix}: {reason}": count for reason, count in sorted(counts.items())}
