@@ -98,7 +98,9 @@ def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str)
     """
     lost = read - kept - sum(quarantined.values())
     if lost:
-        raise RuntimeError(f"{what}: {read} read, {kept} kept, {dict(quarantined)} quarantined: {lost} rows unaccounted for")
+        raise RuntimeError(
+            f"{what}: {read} read, {kept} kept, {dict(quarantined)} quarantined: {lost} rows unaccounted for"
+        )
 
 
 def as_counts(prefix: str, counts: Mapping[str, int]) -> dict[str, Any]:
