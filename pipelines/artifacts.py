@@ -60,7 +60,7 @@ def sweep_leftovers(path: Path) -> None:
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; codec, row-group size and format version are set, so that bytes stay."""
+    """Write one Parquet file, whole or not at all; codec and row-group size are set: bytes stay."""
     with whole_file(path) as temporary:
         pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=row_group_rows, version="2.6")
 
