@@ -2,8 +2,8 @@
 
 `python benchmarks/click_features.py --rows 1_000_000 10_000_000 --repeats 3`
 
-Each implementation is a process of its own; wall seconds and peak memory come from the operating system. All results are
-compared with ours: the same vocabulary and integer columns, TF-IDF within 1e-6. Prints Markdown tables of medians.
+Each implementation is a process of its own; wall seconds and peak memory come from the operating system. All results
+are compared with ours: the same vocabulary and integer columns, TF-IDF within 1e-6. Prints Markdown tables of medians.
 """
 
 import argparse

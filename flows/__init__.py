@@ -1,1 +1,18 @@
-"""Prefect flows: when, where and what happens on failure. No computation lives here."""
+"""Prefect flows over the DVC graph: when and where each stage runs, and what happens when one fails.
+
+Prefect reads its settings when it is first imported, so they are set here, before any module of this package imports
+it. What the user has set stands.
+"""
+
+import os
+
+from pipelines.console import STATE
+
+DEFAULTS = {
+    "PREFECT_HOME": str((STATE / "prefect").absolute()),  # database and logs: state of this machine, not of the user
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+for name, value in DEFAULTS.items():
+    os.environ.setdefault(name, value)
+STATE.mkdir(exist_ok=True)  # Prefect makes its own folder, but not the one above

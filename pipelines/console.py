@@ -48,7 +48,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
         name: as in dvc.yaml, with what it is applied to, as in ``train TDL, seed 0``.
         describe: what it is about to do, with its sizes if they are known.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    _configure_logging()
     started = time.perf_counter()
     log.info("%s: started%s", name, f" ({describe})" if describe else "")
     closing = Closing()
@@ -63,6 +63,18 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
         log.info("%s: wrote %s%s", name, path, f" ({description})" if description else "")
     _remember_seconds(name, seconds)
     log.info("%s: done in %.1f s%s", name, seconds, f"; next: {closing.next_command}" if closing.next_command else "")
+
+
+def _configure_logging() -> None:
+    """Send this project's log lines to stderr, with the time of day.
+
+    Importing Beam logs a warning, by which the root logger has got a handler already: it is used then, not doubled.
+    """
+    logging.basicConfig(stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    log.setLevel(logging.INFO)
 
 
 def fail(name: str, error: Exception) -> NoReturn:

@@ -107,3 +107,18 @@ def validate_section(model: type[Section], name: str, content: Any, where: str) 
             else:
                 lines.append(f"{where}: {key} = {problem['input']!r}: {problem['msg']}")
         raise ParamsError("\n".join(lines)) from None
+
+
+def read_seeds(path: Path = DEFAULT_PATH) -> list[int]:
+    """Read the seeds of splits and trainings.
+
+    Raises:
+        ParamsError: none, one twice, or one that is not a whole number >= 0.
+    """
+    seeds = read_params(path).get("seeds")
+    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds):
+        raise ParamsError(f"{path}: seeds = {seeds!r}: expected a list of different whole numbers, as in [0, 1, 2]")
+    for seed in seeds:
+        if type(seed) is not int or seed < 0:
+            raise ParamsError(f"{path}: seeds: {seed!r} is not a whole number >= 0")
+    return seeds

@@ -21,7 +21,8 @@ IMAGES = pa.schema(
         pa.field("category", pa.string(), nullable=False),
         pa.field("width", pa.int32(), nullable=False),  # pixels
         pa.field("height", pa.int32(), nullable=False),
-        pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]), nullable=False),
+        # Never null, but `datasets` takes a field for an image only if its declaration says that it may be.
+        pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
     ]
 )
 
@@ -35,12 +36,13 @@ QUARANTINE = pa.schema(
     ]
 )
 
-# data/scores/: the cleaner's probability for the image's own (possibly wrong) category.
+# data/scores/: the cleaner's probability for the image's own (possibly wrong) category; one row per source image,
+# shards as those of the images.
 SCORES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),
-        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("probability", pa.float32()),  # null: the category was too small to train the cleaner on
     ]
 )
 
@@ -52,10 +54,23 @@ CLEANED = pa.schema(
         pa.field("clicks", pa.int64(), nullable=False),
         pa.field("category_size", pa.int32(), nullable=False),
         pa.field("half", pa.string(), nullable=False),  # first (most clicked) or second
-        pa.field("probability", pa.float32(), nullable=False),
-        pa.field("threshold", pa.float32()),  # null: every image of so small a category is kept
+        pa.field("probability", pa.float32()),  # as in the scores
+        pa.field("threshold", pa.float32()),  # null: so small a category is kept (or dropped) whole
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("rule", pa.string(), nullable=False),  # the cell of Table II, as in "8 <= n < 100, first, p < 0.2"
+    ]
+)
+
+# data/splits/categories.parquet: what became of every category; rows by domain, then category.
+CATEGORIES = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("images_ingested", pa.int32(), nullable=False),
+        pa.field("images_cleaned", pa.int32(), nullable=False),  # what Table II kept; the target is not cleaned
+        pa.field("images_selected", pa.int32(), nullable=False),  # after the cap; 0: the category is left out
+        pa.field("shared", pa.bool_(), nullable=False),  # both domains have it, with enough images
+        pa.field("status", pa.string(), nullable=False),  # selected, or why it is left out
     ]
 )
 

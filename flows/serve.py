@@ -1,0 +1,43 @@
+"""Serves the flows: a Prefect server with its page on this machine, and the deployments to start from it.
+
+    python -m flows.serve                  # or: make ui
+    python -m flows.serve --port 4300
+
+Until Ctrl-C. Runs are kept in .state/prefect; with PREFECT_API_URL set, the deployments go to that server instead.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from prefect import serve
+
+from flows.reproduce import reproduce
+from flows.server import server
+from pipelines.console import UserError
+
+PORT = 4200
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=PORT, help=f"where the page stands (default: {PORT})")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    try:
+        with server(port=options.port, page=True) as address:
+            sys.stdout.write(f"The flows' page: {address}\nCtrl-C ends it.\n")
+            sys.stdout.flush()
+            # One run at a time: two would wait for each other's stages.
+            serve(reproduce.to_deployment("workspace", description="This folder's artifacts, brought up to date."), limit=1)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

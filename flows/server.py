@@ -1,0 +1,84 @@
+"""A Prefect server of our own, for as long as one command runs.
+
+Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C ends that server first, and
+the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last.
+"""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from pipelines.console import UserError
+
+HOST = "127.0.0.1"  # nothing listens beyond this machine
+START_S = 120  # 5 to 20 s, more beside busy training stages
+
+
+@contextlib.contextmanager
+def server(port: int | None = None, page: bool = False) -> Iterator[str]:
+    """Yield the address of a server: the one that PREFECT_API_URL names, or else one that ends with the block.
+
+    Args:
+        port: where it listens; none takes a free one.
+        page: whether it serves its page (the UI) too.
+
+    Raises:
+        UserError: the port is taken, or the server did not start; the message names its log.
+    """
+    if PREFECT_API_URL.value():
+        yield str(PREFECT_API_URL.value()).removesuffix("/api")
+        return
+    port = _free_port(port)
+    address = f"http://{HOST}:{port}"
+    home = Path(PREFECT_HOME.value())
+    home.mkdir(parents=True, exist_ok=True)
+    log_file = home / "server.log"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with log_file.open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [*command, "--ui" if page else "--no-ui"],
+            env={**os.environ, "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_healthy(process, address, log_file)
+        with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
+            yield address
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5)
+        process.kill()
+        process.wait()
+
+
+def _free_port(port: int | None) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port or 0))
+        except OSError as error:
+            raise UserError(f"{HOST}:{port}: cannot listen there ({error.strerror}); name another --port") from None
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log_file: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{address}/api/health", timeout=5).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.1)
+    how = "did not answer" if process.poll() is None else f"ended with exit code {process.returncode}"
+    raise UserError(f"the Prefect server on {address} {how}; see {log_file}")

@@ -1,0 +1,174 @@
+"""Measure a trained model on the test split, which is read here and nowhere else.
+
+    python -m model.evaluate --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
+        --split data/splits/seed-0.parquet --features data/features --output data/evaluations/methods/TDL/seed-0
+
+In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features.
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs were
+chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
+
+A domain is recognised by the last phase that trained it; clicks are predicted by the last phase with a click loss.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from pydantic import Field
+
+from model.batches import ImageDataset, evaluation_batches
+from model.config import DOMAINS, Domain, LossTerm
+from model.examples import Examples, read_rows
+from model.measures import Outcome, mean_loss, num_correct, percent, predict, probabilities, rmse
+from model.predict import Model, device_at_hand
+from pipelines import schemas
+from pipelines.artifacts import whole_directory, write_json, write_table
+from pipelines.console import UserError, stage
+from pipelines.params import DEFAULT_PATH, Params, load_section
+
+
+class EvaluateParams(Params):
+    """How the test images are run through the network."""
+
+    batch_size: int = Field(ge=1, description="images at once; no result depends on it")
+
+
+def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table]:
+    """Return the content of metrics.json and the predictions.
+
+    Args:
+        model: what to measure.
+        examples: the test rows.
+        batch_size: images at once.
+    """
+    outcomes: dict[tuple[str, Domain], Outcome] = {}
+    for name in sorted({name for _, name in _needed(model)}):
+        phase = next(phase for phase in model.recipe.phases if phase.name == name)
+        network = model.network(phase)
+        for domain in [domain for domain, of_phase in _needed(model) if of_phase == name]:
+            dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
+            batches = evaluation_batches(dataset, domain, examples.places(domain, "test"), batch_size, workers=0)
+            outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
+    metrics: dict[str, Any] = {}
+    counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
+    tables = []
+    for domain in DOMAINS:
+        recogniser = model.phase_that_recognises(domain)
+        metrics[f"accuracy_{domain}"] = None
+        if recogniser is None:
+            counted["null"][f"accuracy_{domain}"] = f"{model.recipe.method} trains no recogniser of the {domain} domain"
+            continue
+        outcome = outcomes[recogniser.name, domain]
+        counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
+        metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
+        tables.append(predictions_table(outcome, examples, domain, model.categories[domain]))
+    metrics["rmse_source"] = None
+    predictor = model.phase_that_predicts_clicks()
+    if predictor is None:
+        counted["null"]["rmse_source"] = f"{model.recipe.method} predicts no clicks"
+    else:
+        outcome = outcomes[predictor.name, "source"]
+        counted["images"]["source"] = outcome.num_images
+        metrics["rmse_source"] = rmse(outcome)
+        metrics["click_loss"] = {
+            term.kind: round(mean_loss(outcome, term, model.recipe.position), 6) for term in _click_terms(model)
+        }
+    for epoch in model.chosen:
+        counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
+    return {**metrics, **counted}, pa.concat_tables(tables)
+
+
+def _needed(model: Model) -> list[tuple[Domain, str]]:
+    """Return which domain goes through which phase's network, each pair once."""
+    pairs: list[tuple[Domain, str]] = []
+    for domain in DOMAINS:
+        recogniser = model.phase_that_recognises(domain)
+        if recogniser is not None:
+            pairs.append((domain, recogniser.name))
+    predictor = model.phase_that_predicts_clicks()
+    if predictor is not None and ("source", predictor.name) not in pairs:
+        pairs.append(("source", predictor.name))
+    return pairs
+
+
+def _click_terms(model: Model) -> list[LossTerm]:
+    predictor = model.phase_that_predicts_clicks()
+    return [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
+
+
+def predictions_table(outcome: Outcome, examples: Examples, domain: Domain, categories: list[str]) -> pa.Table:
+    """Return a domain's predictions (`schemas.PREDICTIONS`), rows by image_id."""
+    assert outcome.prediction.logits is not None
+    chances = probabilities(outcome.prediction.logits)
+    best = outcome.prediction.logits.argmax(dim=1).numpy()
+    rows = examples.rows[examples.places(domain, "test")]
+    columns = [
+        rows["image_id"].to_list(),
+        [domain] * len(rows),
+        rows["category"].to_list(),
+        [categories[place] for place in best],
+        chances[range(len(best)), best],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schemas.PREDICTIONS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schemas.PREDICTIONS)
+
+
+def read_test_examples(model: Model, images: Path, split: Path, features: Path) -> Examples:
+    """Read the test rows that a model is measured on.
+
+    Raises:
+        UserError: the split file's categories are not those the model was trained for, or a domain has no test images.
+    """
+    rows = read_rows(split, model.recipe, model.seed)
+    predicts = model.phase_that_predicts_clicks() is not None
+    examples = Examples.read(
+        images, rows, features if predicts else None, model.recipe.network, cache=False, splits=("test",)
+    )
+    for domain, _ in _needed(model):
+        if examples.categories[domain] != model.categories[domain]:
+            raise UserError(
+                f"{split}: its {len(examples.categories[domain])} {domain} categories are not the"
+                f" {len(model.categories[domain])} that {model.folder} was trained for; give the split file of its training"
+            )
+        if not len(examples.places(domain, "test")):
+            raise UserError(f"{split}: the {domain} domain has no test images")
+    if examples.clicks is not None and examples.clicks.num_words != model.num_words:
+        raise UserError(
+            f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for {model.num_words}; train it again"
+        )
+    return examples
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
+    parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
+    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    with stage(f"evaluate {arguments.model}") as closing:
+        params = load_section(EvaluateParams, "evaluate", arguments.params)
+        model = Model.read(arguments.model)
+        if model.recipe.train.threads is not None:
+            torch.set_num_threads(model.recipe.train.threads)
+        examples = read_test_examples(model, arguments.images, arguments.split, arguments.features)
+        metrics, predictions = evaluate(model, examples, params.batch_size)
+        with whole_directory(arguments.output) as folder:
+            write_json(metrics, folder / "metrics.json")
+            write_table(predictions, folder / "predictions.parquet")
+        for name in ("accuracy_source", "accuracy_target", "rmse_source"):
+            if metrics[name] is not None:
+                closing.counts[name] = metrics[name]
+        closing.counts["test images"] = predictions.num_rows
+        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet"
+        closing.next_command = "python -m pipelines.report --data data --output data/report"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""What a training or an evaluation learns from or is measured on: images, labels, splits, click features."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from model.config import DOMAINS, Domain, Fewer, NetworkParams, Recipe
+from model.images import ImageStore
+from model.seeding import derive_seed
+from pipelines.artifacts import read_tables
+from pipelines.console import UserError
+
+
+class ClickFeatures:
+    """The true click features v of all source images that have one, sparse; an image without one has v = 0.
+
+    Args:
+        image_ids: of the source domain.
+        word_ids: per image, ascending.
+        tfidf: per image, as many as word_ids.
+        num_words: K.
+    """
+
+    def __init__(
+        self, image_ids: Sequence[str], word_ids: Sequence[np.ndarray], tfidf: Sequence[np.ndarray], num_words: int
+    ) -> None:
+        self.num_words = num_words
+        self._word_ids = dict(zip(image_ids, word_ids, strict=True))
+        self._tfidf = dict(zip(image_ids, tfidf, strict=True))
+
+    @classmethod
+    def read(cls, features: Path) -> "ClickFeatures":
+        """Read ``vocabulary.parquet`` and ``click_features/`` of a features folder."""
+        num_words = read_tables(Path(features) / "vocabulary.parquet", ["word_id"]).num_rows
+        if not num_words:
+            raise UserError(f"{features}/vocabulary.parquet: the vocabulary is empty, no click can be predicted")
+        table = read_tables(Path(features) / "click_features", ["image_id", "word_ids", "tfidf"]).combine_chunks()
+        columns = [[row.values.to_numpy() for row in table[name]] for name in ("word_ids", "tfidf")]
+        return cls(table["image_id"].to_pylist(), columns[0], columns[1], num_words)
+
+    def vectors(self, image_ids: Sequence[str]) -> np.ndarray:
+        """Return v of some images.
+
+        Shape:
+            result: float32 (n, K)
+        """
+        result = np.zeros((len(image_ids), self.num_words), np.float32)
+        for row, image_id in enumerate(image_ids):
+            if image_id in self._word_ids:
+                result[row, self._word_ids[image_id]] = self._tfidf[image_id]
+        return result
+
+
+def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
+    """Read a split file and make of it what a recipe leaves: fewer source categories, fewer training images.
+
+    Returns:
+        Columns image_id, domain, category, split; rows by domain, then image_id.
+
+    Raises:
+        UserError: the split file has fewer source categories than the recipe asks for.
+    """
+    rows = pl.from_arrow(read_tables(split, ["image_id", "domain", "category", "split"]))
+    assert isinstance(rows, pl.DataFrame)
+    if recipe.source_categories is not None:
+        rows = keep_source_categories(rows, recipe.source_categories, seed)
+    if recipe.fewer is not None:
+        rows = keep_fewer(rows, recipe.fewer, seed)
+    return rows.sort("domain", "image_id")
+
+
+def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
+    """Keep only so many categories of the source, in all its splits; of one seed, a smaller choice is part of a larger."""
+    names = rows.filter(pl.col("domain") == "source")["category"].unique().to_list()
+    if number > len(names):
+        raise UserError(f"out_of_class: {number} source categories asked for, the split file has {len(names)}")
+    kept = sorted(names, key=lambda name: (derive_seed(seed, "source categories", name), name))[:number]
+    return rows.filter((pl.col("domain") != "source") | pl.col("category").is_in(kept))
+
+
+def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
+    """Keep ceil(share * n_k) training images of each category k of a domain (Fig. 14).
+
+    Of one seed, a smaller share is part of a larger; validation and test images stay.
+    """
+    ranks = [derive_seed(seed, "fewer images", image_id) for image_id in rows["image_id"]]
+    reduced = (pl.col("domain") == fewer.domain) & (pl.col("split") == "train")
+    group = ["domain", "category", "split"]
+    rows = rows.with_columns(rank=pl.Series(ranks, dtype=pl.UInt64)).with_columns(
+        place=pl.struct("rank", "image_id").rank("ordinal").over(group), images=pl.len().over(group)
+    )
+    # rounded first: 0.6 * 5 is 3.0000000000000004 nowhere but here
+    most = (pl.col("images") * fewer.share).round(9).ceil()
+    return rows.filter(~reduced | (pl.col("place") <= most)).drop("rank", "place", "images")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with label, split and, in the source, click feature. A row's number is its place in every part.
+
+    Attributes:
+        rows: columns image_id, domain, category, split.
+        categories: names per domain, sorted; a label is a place in this list.
+        images: in the order of the rows.
+        clicks: None where no click is predicted.
+        fingerprint: changes with anything that is read; names resume checkpoints.
+    """
+
+    rows: pl.DataFrame
+    categories: dict[Domain, list[str]]
+    images: ImageStore
+    clicks: ClickFeatures | None
+    fingerprint: str
+
+    @classmethod
+    def read(
+        cls,
+        shards: Path,
+        rows: pl.DataFrame,
+        features: Path | None,
+        network: NetworkParams,
+        cache: bool,
+        splits: Sequence[str] = ("train", "validation"),
+    ) -> "Examples":
+        """Read the images of some rows, and the click features.
+
+        Args:
+            shards: the folder of ingested images.
+            rows: columns image_id, domain, category, split; all of them make the categories.
+            features: the folder with vocabulary and click features; None: none are needed.
+            network: says how large the images shall be.
+            cache: keep the images decoded.
+            splits: whose images are wanted: of other splits not a byte is kept.
+        """
+        clicks = None if features is None else ClickFeatures.read(features)
+        files = sorted(Path(shards).glob("*.parquet"))
+        if features is not None:
+            files += [
+                Path(features) / "vocabulary.parquet",
+                *sorted((Path(features) / "click_features").glob("*.parquet")),
+            ]
+        categories = {domain: categories_of(rows, domain) for domain in DOMAINS}
+        rows = rows.filter(pl.col("split").is_in(splits))
+        digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
+        for file in files:
+            digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+        images = ImageStore(shards, rows, network.resize, cache)
+        return cls(rows, categories, images, clicks, digest.hexdigest())
+
+    def places(self, domain: Domain, split: str) -> np.ndarray:
+        """Return the rows of a domain's split, ascending."""
+        chosen = (self.rows["domain"] == domain) & (self.rows["split"] == split)
+        return chosen.arg_true().to_numpy()
+
+    def labels(self) -> np.ndarray:
+        """Return every row's label.
+
+        Shape:
+            result: int64 (rows,)
+        """
+        labels = np.zeros(len(self.rows), np.int64)
+        for domain in DOMAINS:
+            inside = (self.rows["domain"] == domain).to_numpy()
+            labels[inside] = np.searchsorted(self.categories[domain], self.rows["category"].to_numpy()[inside])
+        return labels
+
+
+def categories_of(rows: pl.DataFrame, domain: Domain) -> list[str]:
+    """Return the names of a domain's categories, sorted by code point."""
+    return sorted(rows.filter(pl.col("domain") == domain)["category"].unique())

@@ -1,0 +1,68 @@
+"""The click position loss: which words are clicked, whatever their counts."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from model.losses.count import l2_normalise
+
+EPSILON = 1e-5  # added to the variance, as in batch normalisation
+
+
+def slope(bandwidth: float, threshold: float) -> float:
+    r"""Return a = (2 / B) ln((1 - T) / T), of eq. 11."""
+    return 2 / bandwidth * math.log((1 - threshold) / threshold)
+
+
+def position_function(features: Tensor, bandwidth: float, threshold: float) -> Tensor:
+    r"""Return S(x) = N'(sigmoid(a (x - B/2))), the smooth form of "is x > 0".
+
+    Before N', 0 maps to T and B to 1 - T.
+
+    Args:
+        features: x, click features.
+        bandwidth: B > 0.
+        threshold: T in (0, 0.5).
+
+    Shape:
+        input and output: (B, K)
+
+    Reference: eq. 11.
+    """
+    return l2_normalise(torch.sigmoid(slope(bandwidth, threshold) * (features - bandwidth / 2)))
+
+
+def standardise(features: Tensor) -> Tensor:
+    r"""Return (x - mean) / sqrt(variance + 1e-5) of each word over the images: batch normalisation without affine part.
+
+    There is no running mean: in training the images are a step's, in evaluation all that are evaluated.
+
+    Shape:
+        input and output: (B, K)
+    """
+    centred = features - features.mean(dim=0)
+    return centred * torch.rsqrt(centred.square().mean(dim=0) + EPSILON)
+
+
+def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: float) -> Tensor:
+    r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2].
+
+    Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
+    III-C, 1). For the sparse v this keeps words that were not clicked below 0, where S is 0; those clicked come above B.
+
+    Args:
+        true: v.
+        predicted: v^.
+        bandwidth: B, in standard deviations.
+        threshold: T.
+
+    Shape:
+        inputs: (B, K); output: (B,)
+
+    Reference: eq. 10 and 11, second term of eq. 12. The released code leaves out the standardisation and has 1 / sqrt(K) in
+    place of N'.
+    """
+    of_true = position_function(standardise(true), bandwidth, threshold)
+    of_predicted = position_function(standardise(predicted), bandwidth, threshold)
+    return (of_true - of_predicted).square().sum(dim=1)

@@ -1,0 +1,70 @@
+"""Train one recipe with one seed.
+
+    python -m model.train --recipe data/recipes/methods/TDL.json --seed 0 --images data/ingested/images \\
+        --split data/splits/seed-0.parquet --features data/features --output data/models/methods/TDL/seed-0
+
+In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary and
+click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from model.config import Recipe
+from model.examples import Examples, read_rows
+from pipelines.console import UserError, stage
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        UserError: no such file, or not a recipe (what is wrong is listed).
+    """
+    try:
+        return Recipe.model_validate_json(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; run python -m model.recipes") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: not a recipe: {error}") from None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, required=True, help="what to train (.json, from model.recipes)")
+    parser.add_argument("--seed", type=int, required=True, help="of initialisation, batches, crops and dropout")
+    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
+    parser.add_argument("--split", type=Path, required=True, help="split file, normally of the same seed")
+    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    parser.add_argument("--output", type=Path, required=True, help="the model folder")
+    arguments = parser.parse_args(argv)
+    # as in methods/TDL/seed-0: what tells runs apart in logs
+    run = "/".join(arguments.output.resolve().parts[-4:]).partition("models/")[2] or arguments.output.name
+    with stage(f"train {run}") as closing:
+        recipe = read_recipe(arguments.recipe)
+        predicts_clicks = any(phase.predicts_clicks for phase in recipe.phases)
+        examples = Examples.read(
+            arguments.images,
+            read_rows(arguments.split, recipe, arguments.seed),
+            arguments.features if predicts_clicks else None,
+            recipe.network,
+            recipe.train.cache_images,
+        )
+        from model.trainer import (
+            train,
+        )  # here, not above: --help and a wrong recipe need not wait for torch's optimiser
+
+        chosen = train(recipe, examples, arguments.seed, arguments.output, run)
+        for split in ("train", "validation"):
+            closing.counts[f"{split} images"] = sum(len(examples.places(d, split)) for d in ("source", "target"))
+        phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)
+        closing.wrote[str(arguments.output)] = phases
+        closing.next_command = f"python -m model.evaluate --model {arguments.output} ..."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""Table II: drop the source images whose label the classifier doubts, the less clicked ones sooner.
+
+    python -m pipelines.clean --scores data/scores --clicks data/ingested/clicks --output data/cleaned
+
+In: p(own category) of each source image (`schemas.SCORES`) and the click log (`schemas.CLICKS`).
+Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and by which cell of the table) and
+`summary.json` (the same, counted by cell).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from pipelines import schemas
+from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
+from pipelines.console import UserError, as_counts, rows_add_up, stage
+from pipelines.params import DEFAULT_PATH, Params, load_section
+
+UNSCORED = "category too small for the cleaner"
+
+
+class CleanParams(Params):
+    """Table II as parameters: size classes, and one threshold per class and half."""
+
+    size_borders: list[int] = Field(
+        description="category sizes n (images) at which a size class begins; below the first is no threshold",
+        min_length=1,
+    )
+    first_half: list[float] = Field(
+        description="thresholds in [0, 1] for the half with the most clicks, one per border; p below it drops the image"
+    )
+    second_half: list[float] = Field(description="the same for the half with the fewest clicks")
+    below_first_border: Literal["keep", "drop"] = Field(
+        "keep",
+        description='the cell that Table II prints as "All": keep all images of so small a category, or drop all',
+    )
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> "CleanParams":
+        if self.size_borders[0] < 1 or sorted(set(self.size_borders)) != self.size_borders:
+            raise ValueError(f"size_borders must be positive and ascending, found {self.size_borders}")
+        for name in ("first_half", "second_half"):
+            thresholds = getattr(self, name)
+            if len(thresholds) != len(self.size_borders):
+                raise ValueError(
+                    f"{name} needs one threshold per border: {len(self.size_borders)} borders, "
+                    f"{len(thresholds)} thresholds"
+                )
+            if not all(0 <= threshold <= 1 for threshold in thresholds):
+                raise ValueError(f"{name} must lie in [0, 1], found {thresholds}")
+        return self
+
+
+def table_of_cells(params: CleanParams) -> pl.DataFrame:
+    """Return Table II with one row per size class and half.
+
+    The columns are `size_class` (0 is the class below the first border), `half`, `threshold` (null in class 0) and
+    `rule`, the cell in words.
+    """
+    rows: list[tuple[int, str, float | None, str]] = []
+    borders = params.size_borders
+    for half, thresholds in (("first", params.first_half), ("second", params.second_half)):
+        rows.append((0, half, None, f"n < {borders[0]}, {params.below_first_border} all"))
+        for size_class, threshold in enumerate(thresholds, start=1):
+            low = borders[size_class - 1]
+            sizes = f"{low} <= n < {borders[size_class]}" if size_class < len(borders) else f"n >= {low}"
+            rows.append((size_class, half, threshold, f"{sizes}, {half}, p < {threshold}"))
+    return pl.DataFrame(
+        rows,
+        schema={"size_class": pl.Int32, "half": pl.String, "threshold": pl.Float32, "rule": pl.String},
+        orient="row",
+    )
+
+
+def apply_table_ii(images: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
+    """Decide for each image whether it is kept, and by which cell of Table II.
+
+    Within a category of n images, ordered by descending clicks and then by image id, the first ceil(n / 2) images are
+    the *first* half. An image is dropped when p < t, its cell's threshold: p = t keeps it. Both are compared as
+    float32, the type in which they are stored, so that the file alone tells why. An image without a probability is
+    dropped: its category was too small to train the cleaner on.
+
+    Args:
+        images: `image_id`, `category`, `clicks` (total, >= 0) and `probability` in [0, 1] or null.
+        params: the table.
+
+    Returns:
+        The columns of `schemas.CLEANED`, rows by image id.
+
+    Reference:
+        The paper's section IV-A and Table II. It leaves open the ties in clicks and the middle image of an odd n.
+    """
+    borders = pl.lit(0, pl.Int32)
+    for border in params.size_borders:
+        borders = borders + (pl.col("category_size") >= border).cast(pl.Int32)
+    rank = pl.int_range(pl.len()).over("category", order_by=[-pl.col("clicks"), "image_id"])
+    in_first_half = 2 * rank < pl.col("category_size")
+    unscored = pl.col("probability").is_null()
+    below_first_border = pl.lit(params.below_first_border == "keep")
+    return (
+        images.with_columns(
+            pl.col("probability").cast(pl.Float32), pl.len().over("category").cast(pl.Int32).alias("category_size")
+        )
+        .with_columns(
+            borders.alias("size_class"),
+            pl.when(in_first_half).then(pl.lit("first")).otherwise(pl.lit("second")).alias("half"),
+        )
+        .join(table_of_cells(params), on=["size_class", "half"], how="left", validate="m:1")
+        .with_columns(
+            pl.when(unscored)
+            .then(pl.lit(False))
+            .otherwise((pl.col("probability") >= pl.col("threshold")).fill_null(below_first_border))
+            .alias("kept"),
+            pl.when(unscored).then(pl.lit(UNSCORED)).otherwise(pl.col("rule")).alias("rule"),
+            pl.when(unscored).then(None).otherwise(pl.col("threshold")).alias("threshold"),
+        )
+        .select(schemas.CLEANED.names)
+        .sort("image_id")
+    )
+
+
+def total_clicks(clicks: Path) -> pl.DataFrame:
+    """Add up each image's clicks over all its queries.
+
+    Raises:
+        FileNotFoundError: there is no click log.
+    """
+    files = sorted(clicks.glob("*.parquet"))
+    if not files:
+        raise FileNotFoundError(f"{clicks}: no shards of the click log; run the stage `ingest`")
+    log = pl.scan_parquet(files).select("image_id", "clicks")
+    return log.group_by("image_id").agg(pl.col("clicks").sum()).collect(engine="streaming")
+
+
+def clean(scores: pl.DataFrame, clicks: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
+    """Join clicks to scores and apply Table II; an image that nobody clicked has 0 clicks.
+
+    Raises:
+        UserError: there are no scores, or an image is scored twice.
+    """
+    if scores.is_empty():
+        raise UserError("there are no scores: has the data set source images? See the closing lines of `ingest`")
+    twice = scores.filter(pl.col("image_id").is_duplicated())
+    if len(twice):
+        raise UserError(f"image {twice['image_id'][0]!r} has {len(twice)} scores, not one; run the stage `score` again")
+    joined = scores.join(clicks, on="image_id", how="left", validate="1:1").with_columns(pl.col("clicks").fill_null(0))
+    return apply_table_ii(joined, params)
+
+
+def summarise(cleaned: pl.DataFrame) -> dict[str, Any]:
+    """Count images and kept images, overall and by cell, and name the categories that lost all of theirs."""
+    by_rule = (
+        cleaned.group_by("rule", "half")
+        .agg(
+            pl.len().alias("images"),
+            pl.col("kept").sum(),
+            pl.col("category").n_unique().alias("categories"),
+            pl.col("category_size").min().alias("smallest"),
+        )
+        .sort("smallest", "half", "rule")
+        .group_by("rule", maintain_order=True)
+        .agg(pl.col("images", "kept").sum(), pl.col("categories").max())
+    )
+    left = cleaned.group_by("category").agg(pl.col("kept").sum()).filter(pl.col("kept") == 0)
+    return {
+        "images": len(cleaned),
+        "kept": int(cleaned["kept"].sum()),
+        "categories": cleaned["category"].n_unique(),
+        "categories_without_images_left": sorted(left["category"]),
+        "rules": by_rule.to_dicts(),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", type=Path, required=True, help="folder of p(own category), from `score`")
+    parser.add_argument("--clicks", type=Path, required=True, help="folder of the ingested click log")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    arguments = parser.parse_args(argv)
+    with stage("clean") as closing:
+        params = load_section(CleanParams, "clean", arguments.params)
+        scores = pl.DataFrame(read_tables(arguments.scores))
+        cleaned = clean(scores, total_clicks(arguments.clicks), params)
+        summary = summarise(cleaned)
+        with whole_directory(arguments.output) as folder:
+            write_table(cleaned.to_arrow().cast(schemas.CLEANED), folder / "images.parquet")
+            write_json(summary, folder / "summary.json")
+        dropped = {rule["rule"]: rule["images"] - rule["kept"] for rule in summary["rules"]}
+        rows_add_up(summary["images"], summary["kept"], dropped, "images")
+        closing.counts = {
+            "images scored": summary["images"],
+            "images kept": summary["kept"],
+            **as_counts("dropped", {rule: count for rule, count in dropped.items() if count}),
+            "categories without an image left": len(summary["categories_without_images_left"]),
+        }
+        share = summary["kept"] / summary["images"]
+        closing.wrote[str(arguments.output)] = f"{share:.1%} of the images kept"
+        closing.next_command = "python -m pipelines.select"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Click logs as batches of clean rows, what is not clean with its reason, and the log bucketed by query.
+
+A log is any number of files, each tab-separated text (``image id <TAB> query <TAB> clicks``, UTF-8 with or without a
+byte-order mark, ``LF`` or ``CRLF``), the same gzipped, or Parquet with columns image_id, query and clicks. What a row
+must be is said in pipelines/click_rows.py. Rows with the same image and query add up.
+
+    files = find_logs([Path("source/clicks.tsv")])
+    rows = pipeline | "ClickLog" >> ReadClickLog(files)
+    rows.clicks | "Clicks" >> WriteClicks(folder / "clicks", num_shards=4)
+    rows.quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine")
+    rows.counts | "Counts" >> WriteCounts(folder / "counts.parquet")   # shards.read_counts reads them after the run
+"""
+
+import glob
+import gzip
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.click_rows import CheckedRows, check_columns, check_lines
+from pipelines.console import UserError
+from pipelines.schemas import CLICKS, QUARANTINE
+from pipelines.shards import GroupIntoShards, WriteShards, write_shard
+from pipelines.steps import timed
+
+SLICE_BYTES = 1 << 24  # of a text file, read and parsed at once: some 400,000 rows
+SLICE_ROWS = 1 << 18  # of a Parquet file
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+COLUMNS = ("image_id", "query", "clicks")
+
+
+class LogFile(NamedTuple):
+    """One file of a log.
+
+    Attributes:
+        path: where it is.
+        name: what quarantine calls it: its path below the folder that holds the whole log, the same on every machine.
+    """
+
+    path: str
+    name: str
+
+
+class LogSlice(NamedTuple):
+    """A part of a log file that one worker reads: whole lines of text, whole row groups of Parquet, or a gzip file.
+
+    Attributes:
+        file: the file.
+        form: text, gzip or parquet.
+        start, end: bytes of a text file; row groups of a Parquet file; 0 and 0 for the whole of a gzip file.
+        first_row: the 1-based number of its first row in the file.
+    """
+
+    file: LogFile
+    form: str
+    start: int
+    end: int
+    first_row: int
+
+
+def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[LogFile]:
+    """Return the files that paths, folders and globs name, each once, in name order.
+
+    Args:
+        patterns: files, folders (all of their files, hidden ones excepted) or globs (``**`` too).
+        root: the folder that names are relative to; by default the deepest one that holds all files.
+
+    Raises:
+        UserError: a pattern matches nothing.
+    """
+    paths: set[Path] = set()
+    for pattern in patterns:
+        matches = [Path(pattern)]
+        if not matches[0].exists():  # Path.glob takes no absolute patterns
+            matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
+        files = [
+            file
+            for match in matches
+            for file in (match.iterdir() if match.is_dir() else [match])
+            if file.is_file() and not file.name.startswith(".")
+        ]
+        if not files:
+            raise UserError(
+                f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
+            )
+        paths.update(file.resolve() for file in files)
+    base = root.resolve() if root else Path(os.path.commonpath([path.parent for path in paths]))
+    return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
+
+
+def plan_slices(file: LogFile) -> list[LogSlice]:
+    """Cut a log file into slices that can be read apart from each other.
+
+    Raises:
+        UserError: the file is Parquet by its name but not by its content, or lacks a column.
+    """
+    with Path(file.path).open("rb") as stream:
+        magic = stream.read(4)
+        stream.seek(0)
+        if magic == b"PAR1":
+            return _parquet_slices(file)
+        if file.path.endswith(".parquet"):
+            raise UserError(f"{file.path}: named .parquet, but its content is not Parquet")
+        if magic[:2] == b"\x1f\x8b":
+            return [LogSlice(file, "gzip", 0, 0, 1)]
+        return list(_text_slices(file, stream))
+
+
+def _text_slices(file: LogFile, stream: BinaryIO) -> Iterator[LogSlice]:
+    """Cut at the last line end of every 16 MiB; counting line ends here gives every slice its row numbers."""
+    start = len(BYTE_ORDER_MARK) if stream.read(3) == BYTE_ORDER_MARK else 0
+    stream.seek(start)
+    position, first_row = start, 1
+    while chunk := stream.read(SLICE_BYTES):
+        if last := chunk.rfind(b"\n") + 1:
+            yield LogSlice(file, "text", start, position + last, first_row)
+            first_row += chunk.count(b"\n")
+            start = position + last
+        position += len(chunk)
+    if start < position:
+        yield LogSlice(file, "text", start, position, first_row)
+
+
+def _parquet_slices(file: LogFile) -> list[LogSlice]:
+    parquet = pq.ParquetFile(file.path)
+    missing = [column for column in COLUMNS if column not in parquet.schema_arrow.names]
+    if missing:
+        found = ", ".join(parquet.schema_arrow.names)
+        raise UserError(f"{file.path}: a Parquet click log needs the columns {', '.join(COLUMNS)}; it has {found}")
+    kind = parquet.schema_arrow.field("clicks").type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+        raise UserError(f"{file.path}: column clicks is {kind}; expected integers, floats or strings")
+    slices, first_row = [], 1
+    for group in range(parquet.num_row_groups):
+        slices.append(LogSlice(file, "parquet", group, group + 1, first_row))
+        first_row += parquet.metadata.row_group(group).num_rows
+    return slices
+
+
+def read_slice(part: LogSlice) -> Iterator[CheckedRows]:
+    """Read and check a slice, some 16 MiB at a time.
+
+    Raises:
+        UserError: a gzip file is damaged or cut short.
+    """
+    path = Path(part.file.path)
+    if part.form == "parquet":
+        row = part.first_row
+        groups = list(range(part.start, part.end))
+        for batch in pq.ParquetFile(path).iter_batches(SLICE_ROWS, row_groups=groups, columns=list(COLUMNS)):
+            with timed("read"):
+                checked = check_columns(batch, part.file.name, row)
+            yield checked
+            row += batch.num_rows
+    elif part.form == "gzip":
+        row = part.first_row
+        for block in _gzip_blocks(path):
+            with timed("read"):
+                checked = check_lines(block, part.file.name, row)
+            yield checked
+            row += block.count(b"\n")
+    else:
+        with path.open("rb") as stream:
+            stream.seek(part.start)
+            block = stream.read(part.end - part.start)
+        with timed("read"):
+            checked = check_lines(block, part.file.name, part.first_row)
+        yield checked
+
+
+def _gzip_blocks(path: Path) -> Iterator[bytes]:
+    """Yield whole lines; only the last block may end without a line end."""
+    with gzip.open(path) as stream:
+        rest: list[bytes] = []
+        is_first = True
+        while True:
+            try:
+                chunk = stream.read(SLICE_BYTES)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
+            if is_first:
+                chunk, is_first = chunk.removeprefix(BYTE_ORDER_MARK), False
+            if not chunk:
+                break
+            if last := chunk.rfind(b"\n") + 1:
+                yield b"".join([*rest, chunk[:last]])
+                rest = []
+            rest.append(chunk[last:])
+        if last_line := b"".join(rest):
+            yield last_line
+
+
+class _CheckRows(beam.DoFn):
+    """Slices in; clicks, quarantine and counts out, each under its tag."""
+
+    def process(
+        self, part: LogSlice
+    ) -> Iterator[
+        beam.pvalue.TaggedOutput[Literal["clicks"], pa.RecordBatch]
+        | beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
+        | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
+    ]:
+        for checked in read_slice(part):
+            yield beam.pvalue.TaggedOutput("clicks", checked.clicks)
+            if checked.quarantine.num_rows:
+                yield beam.pvalue.TaggedOutput("quarantine", checked.quarantine)
+            for name, count in checked.counts().items():
+                yield beam.pvalue.TaggedOutput("counts", (name, count))
+
+
+@dataclass(eq=False)
+class ReadClickLog(beam.PTransform):
+    """A click log as three collections: ``clicks``, ``quarantine``, ``counts``.
+
+    - clicks: record batches, schemas.CLICKS; some 400,000 rows of one file each, in no order, duplicates not added up;
+    - quarantine: record batches, schemas.QUARANTINE;
+    - counts: (name, count) pairs to be summed by name: ``rows read``, ``rows kept``, ``quarantined: <reason>``.
+
+    Attributes:
+        files: what :func:`find_logs` found. They are looked at when the pipeline is built, so that a file that
+            cannot be a log is an error before anything runs.
+    """
+
+    files: Sequence[LogFile]
+
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
+        """Wire: slices, spread over the workers, checked."""
+        slices = [part for file in self.files for part in plan_slices(file)]
+        return (
+            begin
+            | "Slices" >> beam.Create(slices)
+            | "CheckedRows" >> beam.ParDo(_CheckRows()).with_outputs("clicks", "quarantine", "counts")
+        )
+
+
+def add_up(clicks: pa.RecordBatch) -> pa.RecordBatch:
+    """Add up the clicks of rows with the same image and query; rows by query, then image id, in code-point order."""
+    frame = pl.DataFrame(pa.Table.from_batches([clicks]))
+    summed = frame.group_by("query", "image_id").agg(pl.col("clicks").sum()).sort("query", "image_id")
+    return pa.record_batch([summed[name].to_arrow().cast(CLICKS.field(name).type) for name in CLICKS.names], CLICKS)
+
+
+@dataclass(eq=False)
+class WriteClicks(beam.PTransform):
+    """Click batches in; shards of whole queries on disk and (file name, rows) of each out: data/ingested/clicks.
+
+    A shard is a bucket of the log by query: whatever concerns a query's words is done inside one.
+
+    Attributes:
+        directory: an existing folder.
+        num_shards: 1 .. 32,767; about a million rows in each are a good size.
+    """
+
+    directory: Path
+    num_shards: int
+
+    def expand(self, clicks: beam.PCollection) -> beam.PCollection:
+        """Wire: bucket by query, add up, write."""
+        return (
+            clicks
+            | "BucketsByQuery" >> GroupIntoShards(CLICKS, "query", self.num_shards, finish=add_up)
+            | "WrittenBuckets" >> beam.Map(write_shard, self.directory)
+        )
+
+
+@dataclass(eq=False)
+class WriteQuarantine(beam.PTransform):
+    """Quarantine batches in; one file, rows by file and row number, on disk, and its (name, rows) out.
+
+    Attributes:
+        directory: an existing folder.
+    """
+
+    directory: Path
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Wire: gather, sort, write."""
+        return rows | "Sorted" >> WriteShards(self.directory, QUARANTINE, "file", 1, ("file", "row"))

@@ -1,0 +1,73 @@
+"""95 % intervals of accuracies and of paired differences, when each test image may occur in the tests of several seeds.
+
+Both treat the *image* as what was drawn at random. An image that several seeds test counts once as evidence, however
+often it was looked at; so more seeds steady the mean but never pretend to more images than there are.
+"""
+
+import math
+from typing import NamedTuple
+
+import polars as pl
+
+Z = 1.959963984540054  # 97.5 % quantile of the standard normal
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval, in the unit of what was averaged."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval lies above or below 0, else 0."""
+        return (self.low > 0) - (self.high < 0)
+
+
+def wilson(share: float, n: int) -> Interval:
+    """Return a share with Wilson's score interval.
+
+    Args:
+        share: in [0, 1].
+        n: independent images behind it, >= 1.
+
+    Reference:
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def accuracy_interval(correct: pl.DataFrame) -> Interval:
+    """Return the accuracy, averaged over seeds, with a binomial interval over the distinct test images.
+
+    Args:
+        correct: one row per seed and test image: `seed`, `image_id`, `correct`.
+    """
+    per_seed = correct.group_by("seed").agg(pl.col("correct").mean())
+    return wilson(float(per_seed["correct"].sum()) / len(per_seed), correct["image_id"].n_unique())
+
+
+def paired_interval(differences: pl.DataFrame) -> Interval:
+    """Return the mean of paired differences with a normal interval, clustered by image.
+
+    With d_c the sum and m_c the number of an image's differences, and C images:
+    mean = sum d_c / sum m_c, variance = C / (C - 1) * sum (d_c - mean m_c)^2 / (sum m_c)^2.
+    For one seed this is the usual interval of a paired mean.
+
+    Args:
+        differences: one row per seed and test image: `image_id`, `difference`; at least two images.
+
+    Reference:
+        Liang and Zeger, "Longitudinal data analysis using generalized linear models", Biometrika 1986.
+    """
+    images = differences.group_by("image_id").agg(
+        pl.col("difference").cast(pl.Float64).sum().alias("d"), pl.len().alias("m")
+    )
+    num_images, total = len(images), int(images["m"].sum())
+    mean = float(images["d"].sum()) / total
+    squares = float(((images["d"] - mean * images["m"]) ** 2).sort().sum())
+    half = Z * math.sqrt(num_images / (num_images - 1) * squares) / total
+    return Interval(mean, mean - half, mean + half)

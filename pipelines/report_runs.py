@@ -1,0 +1,137 @@
+"""The evaluations that a report is about: those that the parameters declare, all of them and no others."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from pipelines import schemas
+from pipelines.console import UserError
+
+Study = Literal["methods", "out_of_class", "one_shot"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method at one point of a study; it has a run per seed.
+
+    Attributes:
+        study: the stage family.
+        method: as in the recipes.
+        value: source categories (out of class), share of the training images (one-shot), or null (whole data).
+        domain: one-shot only: whose training images are cut.
+    """
+
+    study: Study
+    method: str
+    value: float | int | None = None
+    domain: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its seeds' folders are, below ``data/evaluations``."""
+        name = {"methods": None, "out_of_class": f"{self.value}", "one_shot": f"{self.domain}-{self.value}"}[self.study]
+        return Path(self.study) / self.method / (name or "")
+
+
+def declared_points(
+    methods: Sequence[str],
+    out_of_class: tuple[Sequence[str], Sequence[int]],
+    one_shot: tuple[Sequence[str], Sequence[str], Sequence[float]],
+) -> list[Point]:
+    """Return every point that the parameters declare, in their order.
+
+    Args:
+        methods: names of the methods study.
+        out_of_class: methods and numbers of source categories.
+        one_shot: methods, domains and shares.
+    """
+    points = [Point("methods", method) for method in methods]
+    points += [Point("out_of_class", method, n) for method in out_of_class[0] for n in out_of_class[1]]
+    return points + [
+        Point("one_shot", method, share, domain)
+        for method in one_shot[0]
+        for domain in one_shot[1]
+        for share in one_shot[2]
+    ]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was read of the declared runs.
+
+    Attributes:
+        points: the declared points.
+        seeds: the declared seeds.
+        metrics: ``metrics.json`` by point and seed.
+        correct: one row per point, seed and test image: `point` (index into `points`), `seed`, `domain`, `image_id`
+            and `correct`.
+    """
+
+    points: list[Point]
+    seeds: list[int]
+    metrics: dict[tuple[Point, int], dict[str, Any]]
+    correct: pl.DataFrame
+
+    def of(self, point: Point, domain: str) -> pl.DataFrame:
+        """Return a point's rows of a domain's test images: `seed`, `image_id`, `correct`."""
+        rows = self.correct.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
+        return rows.select("seed", "image_id", "correct")
+
+
+def read_runs(evaluations: Path, points: Sequence[Point], seeds: Sequence[int]) -> Runs:
+    """Read the metrics and predictions of every declared run.
+
+    Raises:
+        UserError: runs are missing (all are named), or a run's accuracy is not that of its predictions.
+    """
+    runs = [(point, seed, evaluations / point.folder / f"seed-{seed}") for point in points for seed in seeds]
+    missing = [
+        str(folder / name)
+        for _, _, folder in runs
+        for name in ("metrics.json", "predictions.parquet")
+        if not (folder / name).is_file()
+    ]
+    if missing:
+        listed = "\n".join(f"  {name}" for name in missing[:10]) + ("\n  ..." if len(missing) > 10 else "")
+        raise UserError(
+            f"{len(missing)} evaluations that the parameters declare are missing:\n{listed}\nrun `dvc repro`, or take "
+            "their methods, seeds or points out of the parameter file"
+        )
+    metrics, frames = {}, []
+    for point, seed, folder in runs:
+        metrics[point, seed] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        predictions = pl.DataFrame(pq.read_table(folder / "predictions.parquet").cast(schemas.PREDICTIONS))
+        rows = predictions.select(
+            pl.lit(points.index(point)).alias("point"),
+            pl.lit(seed).alias("seed"),
+            "domain",
+            "image_id",
+            (pl.col("category") == pl.col("predicted")).alias("correct"),
+        )
+        check_accuracy(metrics[point, seed], rows, folder)
+        frames.append(rows)
+    return Runs(list(points), list(seeds), metrics, pl.concat(frames))
+
+
+def check_accuracy(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> None:
+    """Compare the accuracies that an evaluation states with its own predictions.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    for domain in ("source", "target"):
+        stated = metrics[f"accuracy_{domain}"]
+        mine = rows.filter(pl.col("domain") == domain)["correct"]
+        counted = 100 * float(mine.sum()) / len(mine) if len(mine) else None
+        if (stated is None) != (counted is None) or (
+            stated is not None and counted is not None and abs(stated - counted) > 0.01
+        ):
+            raise UserError(
+                f"{folder}: metrics.json has accuracy_{domain} = {stated}, predictions.parquet gives {counted}; "
+                "run the evaluation again"
+            )

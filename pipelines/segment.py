@@ -1,0 +1,110 @@
+"""The words of every distinct query.
+
+    python -m pipelines.segment --clicks data/ingested/clicks --output data/features/queries
+
+In: shards of clicks, bucketed by query (schemas.CLICKS). Out: as many shards with the same names, each holding its
+bucket's distinct queries in code-point order with their words (schemas.QUERIES).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.artifacts import whole_directory
+from pipelines.console import stage
+from pipelines.params import DEFAULT_PATH, load_section
+from pipelines.query_buckets import QueryBucket, query_bucket
+from pipelines.runner import pipeline
+from pipelines.schemas import CLICKS, QUERIES
+from pipelines.segmentation import Segmenter, SegmentParams, segmenter_of
+from pipelines.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
+from pipelines.steps import timed
+
+
+def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBatch:
+    """Return the distinct queries of some clicks, sorted, with their words; schemas.QUERIES."""
+    queries = pc.unique(clicks.column("query"))
+    queries = queries.take(pc.sort_indices(queries))
+    return pa.record_batch([queries, segmenter(queries)], schema=QUERIES)
+
+
+def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> QueryBucket:
+    """Return a bucket's clicks with the words of its queries."""
+    queries = clicks.column("query").dictionary_encode()
+    return query_bucket(
+        clicks.column("image_id"),
+        queries.indices.to_numpy(),
+        clicks.column("clicks").to_numpy(),
+        segmenter(queries.dictionary),
+    )
+
+
+class SegmentBuckets(beam.DoFn):
+    """(Bucket number, all of the bucket's click rows) in; :class:`~pipelines.query_buckets.QueryBucket` out."""
+
+    def __init__(self, params: SegmentParams) -> None:
+        self.params = params
+
+    def setup(self) -> None:
+        """Build the segmenter, once per worker."""
+        self.segmenter = segmenter_of(self.params)
+
+    def process(self, bucket: tuple[int, pa.RecordBatch]) -> list[QueryBucket]:
+        """Segment the bucket's distinct queries."""
+        with timed("segment"):
+            return [segmented_bucket(bucket[1], self.segmenter)]
+
+
+class _SegmentShard(beam.DoFn):
+    """(Shard number, its file) in; the queries written, ("queries", number) and ("words", number in all) out."""
+
+    def __init__(self, params: SegmentParams, output: Path) -> None:
+        self.params = params
+        self.output = output
+
+    def setup(self) -> None:
+        self.segmenter = segmenter_of(self.params)
+
+    def process(self, shard: tuple[int, str]) -> list[tuple[str, int]]:
+        number, file = shard
+        queries = segment_queries(read_shard(Path(file), CLICKS), self.segmenter)
+        write_shard((number, queries), self.output)
+        lengths = pc.list_value_length(queries.column("words"))
+        return [
+            ("queries", len(queries)),
+            ("queries without a word", pc.sum(pc.equal(lengths, 0)).as_py() or 0),
+            ("words in all queries", pc.sum(lengths).as_py() or 0),
+        ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clicks", type=Path, required=True, help="folder of click shards, bucketed by query")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (section segment)")
+    arguments, beam_arguments = parser.parse_known_args(argv)
+    with stage("segment") as closing:
+        params = load_section(SegmentParams, "segment", arguments.params)
+        segmenter_of(params)
+        files = list(enumerate(map(str, shard_files(arguments.clicks))))
+        with whole_directory(arguments.output) as folder:
+            counts_file = folder / "counts"
+            with pipeline(beam_arguments) as job:
+                (
+                    job
+                    | "ClickShards" >> beam.Create(files)
+                    | "QueryShards" >> beam.ParDo(_SegmentShard(params, folder)).with_output_types(tuple[str, int])
+                    | "Counts" >> WriteCounts(counts_file)
+                )
+            closing.counts.update(read_counts(counts_file))
+        closing.wrote[str(arguments.output)] = f"{len(files)} shards"
+        closing.next_command = "python -m pipelines.vocabulary (see dvc.yaml)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Draw the toy click data set, in Clickture's layout.
+
+    python -m pipelines.synthesize --output data/raw/toy
+
+In: the `synthesize` section of the parameter file. Out, the same bytes for the same section:
+source/clicks.tsv, source/images.tsv (base64 JPEG), source/labels.tsv (partly wrong), target/<category>/*.jpg, and
+truth/labels.tsv, the source images' true categories, which no stage reads: it is for measuring the cleaning.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from pipelines import console
+from pipelines.artifacts import whole_directory
+from pipelines.params import DEFAULT_PATH, Params, load_section
+from pipelines.toy_breeds import BREEDS, Breed
+from pipelines.toy_drawing import Look, draw_look, draw_picture
+from pipelines.toy_queries import clicks_of
+from pipelines.toy_scenes import Domain
+
+JPEG_QUALITY = 88
+FEW = 2  # images of a category that is too small to be selected
+# What is broken on purpose, so that the quarantine has something to hold; without the newline.
+BROKEN_ROWS: tuple[bytes, ...] = (
+    b"{id}\tbrown dog\tmany",
+    b"{id}\tspotted puppy\t-3",
+    b"{id}\tcute dog",
+    b"{id}\t\xff\xfe\xe7\x8b dog\t2",
+    b"{id}\t\t5",
+    b"\tlost dog\t1",
+)
+BROKEN_IMAGE = "0badbad00001"  # ends too soon
+UNSEEN_IMAGE = "0badbad00002"  # has a label and clicks, but no picture
+NUM_UNSEEN_ROWS = 3
+
+
+class SynthesizeParams(Params):
+    """Section `synthesize`: how large the toy is, and how noisy."""
+
+    seed: int = Field(description="of every random stream", ge=0, lt=2**31)
+    source_images: int = Field(description="images per category of the source domain", ge=3, le=10_000)
+    target_images: int = Field(description="images per category of the target domain", ge=3, le=10_000)
+    wrong_labels: float = Field(description="share of source images labelled as another breed", ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture that is going to be drawn: what it shows, and what its label says."""
+
+    image_id: str
+    breed: Breed
+    label: Breed
+    number: int
+
+
+def random_stream(seed: int, *purpose: str | int) -> np.random.Generator:
+    """Return the random numbers of one purpose, independent of those of any other and of the order of drawing."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode("utf-8")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def source_pictures(params: SynthesizeParams) -> list[Picture]:
+    """List the source domain's pictures, ordered by image id, with their partly wrong labels."""
+    breeds = [breed for breed in BREEDS if breed.presence != "target"]
+    labels = [breed for breed in breeds if not breed.few]  # a wrong label must not lift a small category over the limit
+    numbered = [(breed, n) for breed in breeds for n in range(FEW if breed.few else params.source_images)]
+    stream = random_stream(params.seed, "wrong labels")
+    wrong = set(stream.permutation(len(numbered))[: round(params.wrong_labels * len(numbered))].tolist())
+    pictures = []
+    for place, (breed, n) in enumerate(numbered):
+        label = breed
+        if place in wrong and not breed.few:
+            label = mistake(breed, labels, stream)
+        image_id = hashlib.sha256(f"{params.seed}/source/{breed.name}/{n}".encode()).hexdigest()[:12]
+        pictures.append(Picture(image_id, breed, label, n))
+    return sorted(pictures, key=lambda picture: picture.image_id)
+
+
+def mistake(breed: Breed, breeds: Sequence[Breed], stream: np.random.Generator) -> Breed:
+    """Return another breed: one of the same kind half of the time, as people mistake what looks alike."""
+    others = [other for other in breeds if other.name != breed.name]
+    kin = [other for other in others if other.name.split()[-1] == breed.name.split()[-1]]
+    pool = kin if kin and stream.random() < 0.5 else others
+    return pool[int(stream.integers(len(pool)))]
+
+
+def draw(picture: Picture, domain: Domain, seed: int) -> tuple[Look, bytes]:
+    """Draw a picture; return its look and its JPEG bytes."""
+    stream = random_stream(seed, domain, picture.breed.name, picture.number)
+    look = draw_look(domain, stream)
+    return look, as_jpeg(draw_picture(picture.breed, look, domain, stream))
+
+
+def as_jpeg(image: Image.Image) -> bytes:
+    """Encode an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def write_source(directory: Path, params: SynthesizeParams) -> dict[str, int]:
+    """Write the source domain and the truth about its labels; return the row counts by file."""
+    pictures = source_pictures(params)
+    rows: list[bytes] = []
+    (directory / "source").mkdir(parents=True)
+    (directory / "truth").mkdir()
+    with (
+        (directory / "source" / "images.tsv").open("wb") as images,
+        (directory / "source" / "labels.tsv").open("w", encoding="utf-8", newline="\n") as labels,
+        (directory / "truth" / "labels.tsv").open("w", encoding="utf-8", newline="\n") as truth,
+    ):
+        for picture in console.progress(pictures, "source", "images"):
+            look, jpeg = draw(picture, "source", params.seed)
+            images.write(picture.image_id.encode() + b"\t" + base64.b64encode(jpeg) + b"\n")
+            labels.write(f"{picture.image_id}\t{picture.label.name}\n")
+            truth.write(f"{picture.image_id}\t{picture.breed.name}\n")
+            rows += click_rows(picture, look, params.seed)
+        # One image that ends too soon, and one label whose image nobody has.
+        images.write(BROKEN_IMAGE.encode() + b"\t" + base64.b64encode(jpeg[: len(jpeg) // 2]) + b"\n")
+        for image_id in (BROKEN_IMAGE, UNSEEN_IMAGE):
+            labels.write(f"{image_id}\t{picture.label.name}\n")
+    rows += [row.replace(b"{id}", pictures[place].image_id.encode()) for place, row in enumerate(BROKEN_ROWS)]
+    rows += [f"{UNSEEN_IMAGE}\t{breed.name}\t2".encode() for breed in BREEDS[:NUM_UNSEEN_ROWS]]
+    order = random_stream(params.seed, "order of the log").permutation(len(rows))
+    (directory / "source" / "clicks.tsv").write_bytes(b"".join(rows[place] + b"\n" for place in order))
+    return {"source images": len(pictures) + 1, "click rows": len(rows)}
+
+
+def click_rows(picture: Picture, look: Look, seed: int) -> list[bytes]:
+    """Return a picture's lines of the log; who labels a picture wrongly has found it under the wrong name, too."""
+    stream = random_stream(seed, "clicks", picture.image_id)
+    mislabelled = picture.label.name != picture.breed.name
+    others = [picture.label] if mislabelled else [breed for breed in BREEDS if breed.name != picture.breed.name]
+    found = clicks_of(picture.breed, look, others, mislabelled, stream)
+    return [f"{picture.image_id}\t{query}\t{clicks}".encode() for query, clicks in found]
+
+
+def target_pictures(params: SynthesizeParams) -> Iterator[Picture]:
+    """Yield the target domain's pictures; image ids are <folder>/<file stem>."""
+    for breed in BREEDS:
+        if breed.presence == "source":
+            continue
+        folder = breed.name.title().replace(" ", "_")
+        for number in range(params.target_images):
+            yield Picture(f"{folder}/{folder}_{number + 1:04d}", breed, breed, number)
+
+
+def write_target(directory: Path, params: SynthesizeParams) -> dict[str, int]:
+    """Write the target domain, a folder for each category; return the number of files."""
+    pictures = list(target_pictures(params))
+    for picture in console.progress(pictures, "target", "images"):
+        path = directory / "target" / f"{picture.image_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(draw(picture, "target", params.seed)[1])
+    return {"target images": len(pictures)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m pipelines.synthesize"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="the parameter file")
+    arguments = parser.parse_args(argv)
+    with console.stage("synthesize") as closing:
+        params = load_section(SynthesizeParams, "synthesize", arguments.params)
+        with whole_directory(arguments.output) as directory:
+            closing.counts = {**write_source(directory, params), **write_target(directory, params)}
+        closing.wrote = {str(arguments.output): f"{len(BREEDS)} breeds"}
+        closing.next_command = f"python -m pipelines.ingest --raw {arguments.output} --output data/ingested"
+
+
+if __name__ == "__main__":
+    main()

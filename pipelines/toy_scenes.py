@@ -1,0 +1,134 @@
+"""The toy's scenes: outdoors for the source domain, rooms for the target domain, each with its own light."""
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+Domain = Literal["source", "target"]
+RGB = tuple[int, int, int]
+
+CREAM: RGB = (232, 226, 214)
+SCENES: dict[str, tuple[RGB, RGB]] = {  # the ground, and what is behind it
+    "grass": ((96, 148, 70), (150, 196, 230)),
+    "beach": ((218, 196, 148), (110, 176, 214)),
+    "snow": ((226, 232, 240), (172, 186, 204)),
+    "street": ((128, 126, 124), (186, 160, 140)),
+    "rug": ((128, 62, 70), (168, 150, 126)),
+    "wooden floor": ((150, 110, 74), (120, 134, 138)),
+    "tiles": ((168, 172, 170), (108, 120, 104)),
+}
+SCENES_OF: dict[Domain, tuple[str, ...]] = {
+    "source": ("grass", "beach", "snow", "street"),
+    "target": ("rug", "wooden floor", "tiles"),
+}
+
+
+def draw_scene(scene: str, size: tuple[int, int], stream: np.random.Generator) -> Image.Image:
+    """Draw ground, horizon and the things that stand about there."""
+    width, height = size
+    ground, behind = (jitter(colour, 22, stream) for colour in SCENES[scene])
+    image = Image.new("RGB", size, behind)
+    drawing = ImageDraw.Draw(image)
+    horizon = height * float(stream.uniform(0.45, 0.72))
+    if scene in SCENES_OF["source"]:
+        for _ in range(int(stream.integers(2, 5))):
+            draw_thing(drawing, scene, width, horizon, stream)
+    else:
+        draw_room(drawing, width, horizon, stream)
+    drawing.rectangle((0, horizon, width, height), fill=ground)
+    draw_floor(drawing, scene, size, horizon, ground, stream)
+    return image
+
+
+def draw_thing(
+    drawing: ImageDraw.ImageDraw, scene: str, width: int, horizon: float, stream: np.random.Generator
+) -> None:
+    """Draw a tree, a house or a sail before the horizon."""
+    x, extent = float(stream.uniform(0, width)), width * float(stream.uniform(0.08, 0.2))
+    if scene == "street":
+        wall = jitter((150, 104, 84), 40, stream)
+        top = horizon - extent * 2.4
+        drawing.rectangle((x - extent, top, x + extent, horizon), fill=wall)
+        for row in range(3):
+            left, upper = x - extent * 0.5, top + extent * (0.3 + 0.7 * row)
+            drawing.rectangle((left, upper, left + extent * 0.4, upper + extent * 0.4), fill=(236, 220, 160))
+    elif scene == "beach":
+        drawing.polygon([(x, horizon - extent * 1.6), (x, horizon), (x + extent, horizon)], fill=CREAM)
+    else:
+        leaves = jitter((64, 110, 66) if scene == "grass" else (84, 112, 104), 22, stream)
+        drawing.rectangle((x - extent * 0.12, horizon - extent, x + extent * 0.12, horizon), fill=(98, 74, 58))
+        foot, tip = horizon - extent * 0.6, horizon - extent * 3
+        drawing.polygon([(x - extent * 0.8, foot), (x, tip), (x + extent * 0.8, foot)], fill=leaves)
+
+
+def draw_room(drawing: ImageDraw.ImageDraw, width: int, horizon: float, stream: np.random.Generator) -> None:
+    """Draw a picture on the wall and a sofa or a cupboard."""
+    left, top = float(stream.uniform(0, width * 0.8)), horizon * float(stream.uniform(0.05, 0.35))
+    drawing.rectangle((left, top, left + width * 0.2, top + horizon * 0.35), fill=jitter((96, 84, 78), 30, stream))
+    drawing.rectangle(
+        (left + 5, top + 5, left + width * 0.2 - 5, top + horizon * 0.35 - 5), fill=jitter((170, 168, 150), 50, stream)
+    )
+    left = float(stream.uniform(-0.2, 0.7)) * width
+    drawing.rounded_rectangle(
+        (left, horizon * 0.62, left + width * 0.5, horizon + 8), radius=14, fill=jitter((112, 96, 104), 46, stream)
+    )
+
+
+def draw_floor(
+    drawing: ImageDraw.ImageDraw,
+    scene: str,
+    size: tuple[int, int],
+    horizon: float,
+    ground: RGB,
+    stream: np.random.Generator,
+) -> None:
+    """Draw what the ground is made of: boards, tiles, a rug's stripes, stones or shells."""
+    width, height = size
+    line = shade(ground, 0.86)
+    if scene in ("wooden floor", "tiles"):
+        for x in range(-width, 2 * width, 30):
+            drawing.line((width / 2 + (x - width / 2) * 0.6, horizon, x, height), fill=line, width=2)
+    if scene in ("rug", "tiles"):
+        for step in range(1, 5):
+            y = horizon + (height - horizon) * (step / 5) ** 1.5
+            drawing.line((0, y, width, y), fill=line, width=3)
+    if scene in SCENES_OF["source"]:
+        for x, y in stream.uniform((0, horizon), (width, height), size=(14, 2)).round(1):
+            drawing.ellipse((x, y, x + 6, y + 4), fill=line)
+
+
+def draw_blades(image: Image.Image, stream: np.random.Generator) -> None:
+    """Draw blades of grass in front of the paws."""
+    width, height = image.size
+    drawing = ImageDraw.Draw(image)
+    for x in stream.uniform(0, width, size=26).round(1):
+        drawing.line((x, height, x + 4, height - float(stream.integers(8, 26))), fill=(74, 124, 58), width=3)
+
+
+def light(image: Image.Image, domain: Domain, stream: np.random.Generator) -> Image.Image:
+    """Light the picture: daylight from one side outdoors, dim and coloured lamps indoors; then sensor noise."""
+    width, height = image.size
+    across = np.linspace(-1, 1, width)[None, :] * stream.uniform(-1, 1)
+    down = np.linspace(-1, 1, height)[:, None] * stream.uniform(-1, 1)
+    if domain == "source":
+        level, slope, tint, noise = stream.uniform(0.82, 1.18), 0.14, stream.uniform(0.94, 1.06, 3), 5.0
+    else:
+        level, slope, tint, noise = stream.uniform(0.6, 1.0), 0.24, stream.uniform(0.84, 1.12, 3), 9.0
+    pixels = np.asarray(image, dtype=np.float64)
+    lit = pixels * (level + slope * (across + down))[:, :, None] * tint + stream.normal(0, noise, pixels.shape)
+    return Image.fromarray(np.clip(np.round(lit), 0, 255).astype(np.uint8))
+
+
+def shade(colour: RGB, factor: float) -> RGB:
+    """Return a colour made darker (factor < 1) or lighter."""
+    red, green, blue = (min(255, round(channel * factor)) for channel in colour)
+    return red, green, blue
+
+
+def jitter(colour: RGB, spread: int, stream: np.random.Generator) -> RGB:
+    """Return a colour moved by up to ``spread`` levels: half of it in brightness, half in each channel."""
+    brightness = stream.uniform(-spread / 2, spread / 2)
+    moved = np.array(colour) + brightness + stream.uniform(-spread / 2, spread / 2, 3)
+    red, green, blue = (int(channel) for channel in np.clip(np.round(moved), 0, 255))
+    return red, green, blue

@@ -1,0 +1,207 @@
+"""The whole command against other ways to compute the same, and its bytes."""
+
+import gzip
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click_oracles import assert_equal, by_scikit_learn, by_sql, read_features
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.build_click_features import main
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+# Unequal clicks, an image without any vocabulary word, a word in every image, a word twice in a query, Chinese.
+LOG = [
+    ("b", "golden retriever puppy", 7),
+    ("a", "golden dog", 3),
+    ("a", "dog dog DOG!", 2),
+    ("c", "可爱的金毛犬", 11),
+    ("c", "golden 金毛犬", 1),
+    ("b", "golden dog", 5),
+    ("a", "golden dog", 3),
+    ("d", "?!", 4),
+    ("e", "ＧＯＬＤＥＮ gate-bridge", 13),
+]
+
+
+def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
+    path.write_bytes("".join(f"{image}\t{query}\t{clicks}\n" for image, query, clicks in rows).encode())
+    return path
+
+
+def read_log(path: Path) -> list[tuple[str, str, int]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [(image, query, int(clicks)) for image, query, clicks in (line.split("\t") for line in lines)]
+
+
+def build(log: Path | list[Path], output: Path, *options: str) -> Path:
+    logs = [log] if isinstance(log, Path) else log
+    main(["--clicks", *map(str, logs), "--output", str(output), *options])
+    return output
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Hash every file; of the summary everything but the seconds."""
+    digests = {}
+    for file in sorted(folder.rglob("*")):
+        if file.name == "summary.json":
+            summary = json.loads(file.read_text(encoding="utf-8"))
+            del summary["seconds"]
+            digests["summary.json"] = json.dumps(summary)
+        elif file.is_file():
+            digests[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return digests
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+
+
+def test_small_log_by_hand(tmp_path):
+    folder = build(write_log(LOG[:3] + LOG[6:8], tmp_path / "log.tsv"), tmp_path / "out")
+    vocabulary, features = read_features(folder)
+    # golden: 7 + 3 + 3, dog: 3 + 2 + 3, puppy and retriever: 7; n = 3 images, d without a word.
+    assert [row[:3] for row in vocabulary] == [("golden", 13, 2), ("dog", 8, 1), ("puppy", 7, 1), ("retriever", 7, 1)]
+    assert [row[3] for row in vocabulary] == pytest.approx([0.4054651081081644, *[1.0986122886681098] * 3], rel=1e-15)
+    assert features == {
+        "a": {"golden": (6, pytest.approx(6 / 14 * 0.4054651081, rel=1e-6)), "dog": (8, pytest.approx(8 / 14 * 1.0986122887, rel=1e-6))},
+        "b": {
+            "golden": (7, pytest.approx(0.4054651081 / 3, rel=1e-6)),
+            "puppy": (7, pytest.approx(1.0986122887 / 3, rel=1e-6)),
+            "retriever": (7, pytest.approx(1.0986122887 / 3, rel=1e-6)),
+        },
+        "d": {},
+    }
+
+
+@pytest.mark.parametrize("top_words", [1, 3, 1000])
+def test_small_log_equals_sql(tmp_path, top_words):
+    folder = build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", "--top-words", str(top_words))
+    assert_equal(read_features(folder), by_sql(LOG, top_words))
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("name", "top_words"), [("birds50/source", 200), ("captions_zh", 1000)])
+def test_real_logs_equal_sql_and_scikit_learn(tmp_path, name, top_words):
+    log = DATA / name / "clicks.tsv"
+    if not log.exists():
+        pytest.skip(f"no {name}/clicks.tsv beside the repository")
+    rows = read_log(log)
+    folder = build(log, tmp_path / "out", "--top-words", str(top_words))
+    vocabulary, features = read_features(folder)
+    assert_equal((vocabulary, features), by_sql(rows, top_words))
+    counted = by_scikit_learn(rows, [row[0] for row in vocabulary])
+    clicks = {image: {word: c for word, (c, _) in words.items()} for image, words in features.items() if words}
+    assert clicks == {image: words for image, words in counted.items() if words}
+
+
+ids = st.text("abé01 ", min_size=1, max_size=3).filter(str.strip)
+queries = st.text(st.sampled_from("abßЖDż 7-_'２ 狗金毛犬ータ가\u00a0"), min_size=1, max_size=12).filter(str.strip)
+rows_of_logs = st.lists(st.tuples(ids, queries, st.integers(1, 10**12)), min_size=1, max_size=30)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(rows=rows_of_logs, top_words=st.integers(1, 8))
+def test_any_log_equals_sql(tmp_path_factory, rows, top_words):
+    folder = tmp_path_factory.mktemp("log")
+    rows.append(("z", "always a word", 1))
+    found = read_features(build(write_log(rows, folder / "log.tsv"), folder / "out", "--top-words", str(top_words)))
+    assert_equal(found, by_sql(rows, top_words))
+
+
+def test_bytes_do_not_depend_on_files_order_form_or_run(tmp_path):
+    whole = digest(build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "whole"))
+    again = digest(build(tmp_path / "log.tsv", tmp_path / "again"))
+    assert again == whole
+
+    shuffled = random.Random(5).sample(LOG, len(LOG))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write_log(shuffled[:2], folder / "x.tsv")
+    (folder / "y.tsv.gz").write_bytes(gzip.compress(write_log(shuffled[2:6], tmp_path / "y").read_bytes()))
+    pl.DataFrame(shuffled[6:], schema=["image_id", "query", "clicks"], orient="row").write_parquet(folder / "z.parquet")
+    assert digest(build(folder, tmp_path / "cut")) == whole
+    assert digest(build([folder / "y*", folder / "z.parquet", folder / "x.tsv"], tmp_path / "named")) == whole
+
+
+@pytest.mark.slow
+def test_bytes_do_not_depend_on_workers(tmp_path):
+    log = write_log(LOG * 50, tmp_path / "log.tsv")
+    one = digest(build(log, tmp_path / "one"))
+    options = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+    assert digest(build(log, tmp_path / "two", *options)) == one
+
+
+def test_summary_adds_up_and_quarantine_says_why(tmp_path):
+    log = tmp_path / "log.tsv"
+    log.write_bytes(b"\xef\xbb\xbfa\tgolden dog\t3\r\nb\tdog\t-1\n\nc\tdog\xff\t2\nb\tcat\t2\nb\tdog\tx\n")
+    folder = build(log, tmp_path / "out")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    seconds = summary.pop("seconds")
+    assert summary == {
+        "rows_read": 6,
+        "rows_kept": 2,
+        "rows_quarantined": {"clicks below 1": 1, "clicks not an integer": 1, "empty line": 1, "not UTF-8": 1},
+        "images": 2,
+        "queries": 2,
+        "words": 3,
+        "vocabulary": 3,
+    }
+    assert set(seconds) == {"read", "segment", "vocabulary", "click_matrix", "click_features"}
+    assert pl.read_parquet(folder / "quarantine").rows() == [
+        ("log.tsv", 2, "clicks below 1", "b\tdog\t-1"),
+        ("log.tsv", 3, "empty line", ""),
+        ("log.tsv", 4, "not UTF-8", "c\tdog\\xff\t2"),
+        ("log.tsv", 6, "clicks not an integer", "b\tdog\tx"),
+    ]
+
+
+def test_images_file_chooses_the_rows_and_the_set(tmp_path):
+    images = pl.DataFrame({"image_id": ["e", "a", "never", "x"], "domain": ["source", "source", "source", "target"]})
+    images.write_parquet(tmp_path / "images.parquet")
+    log = write_log(LOG, tmp_path / "log.tsv")
+    found = read_features(build(log, tmp_path / "out", "--images", str(tmp_path / "images.parquet")))
+    vocabulary, features = found
+    assert features["never"] == {}
+    assert set(features) == {"a", "e", "never"}
+    # One more image without a word in the log is the same to SQL as one that was never clicked.
+    chosen = [row for row in LOG if row[0] in {"a", "e"}]
+    expected_vocabulary, expected_features = by_sql([*chosen, ("never", "?", 1)], 1000)
+    assert_equal(found, (expected_vocabulary, expected_features))
+
+
+def test_stop_words_and_minimum_length(tmp_path):
+    (tmp_path / "stop.txt").write_text("GOLDEN\n\n的\n", encoding="utf-8")
+    options = ["--stop-words", str(tmp_path / "stop.txt"), "--minimum-length", "2"]
+    vocabulary, _ = read_features(build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", *options))
+    # jieba: 可爱 / 的 / 金毛犬
+    assert {row[0] for row in vocabulary} == {"retriever", "puppy", "dog", "可爱", "金毛", "gate", "bridge"} or {
+        row[0] for row in vocabulary
+    } == {"retriever", "puppy", "dog", "可爱", "金毛犬", "gate", "bridge"}
+
+
+@pytest.mark.parametrize(
+    ("log", "options", "message"),
+    [
+        ("a\t?!\t3\n", [], "the vocabulary is empty"),
+        ("", [], "the vocabulary is empty"),
+        ("a\tdog\t3\n", ["--top-words", "0"], "vocabulary.top_words = 0"),
+        ("a\tdog\t3\n", ["--stop-words", "nowhere.txt"], "nowhere.txt: no such file"),
+        ("a\tdog\t3\n", ["--images", "nowhere.parquet"], "nowhere.parquet: no such file"),
+        ("a\tdog\t3\n", ["--clicks", "nowhere*.tsv"], "nowhere.*: no such click log"),
+    ],
+)
+def test_errors_leave_no_output(tmp_path, caplog, log, options, message):
+    (tmp_path / "log.tsv").write_text(log, encoding="utf-8")
+    with pytest.raises(SystemExit) as failure:
+        build(tmp_path / "log.tsv", tmp_path / "out", *options)
+    assert failure.value.code == 2
+    assert message.replace(".*", "") .split(":")[0] in caplog.text.replace("*", "")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "log.tsv"] == []

@@ -1,0 +1,314 @@
+"""The ingest job: the rows of every table add up, what is bad is in quarantine, and the bytes are always the same."""
+
+import base64
+import gzip
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import datasets
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipelines import schemas
+from pipelines.artifacts import read_tables, shard_of
+from pipelines.image_catalogue import Entry
+from pipelines.ingest import ROW_GROUP_IMAGES, IngestParams, main, plan_shards, run
+
+REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
+PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None)
+
+
+def jpeg(number: int, width: int = 12, height: int = 9) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+IMAGES = {"s1": jpeg(1), "s2": jpeg(2, 30, 10), "s3": jpeg(3), "s4": jpeg(4)}
+LABELS = {"s1": "red fox", "s2": "Red_Fox", "s3": "coyote", "s4": "coyote"}
+CLICKS = [
+    ("s1", "red fox", 5),
+    ("s2", "红狐的照片", 3),
+    ("s1", "fox", 1),
+    ("s3", "fox", 7),
+    ("s1", "red fox", 2),
+    ("gone", "fox", 4),
+]
+
+
+def write_raw(raw: Path, images: dict[str, bytes] = IMAGES, clicks: list[tuple[str, str, int]] = CLICKS) -> Path:
+    """Write a small, good data set: coyotes are in the source only, grey wolves in the target only."""
+    for folder in ("source", "target/001.Red_Fox", "target/grey_wolf"):
+        (raw / folder).mkdir(parents=True)
+    lines = [f"{image_id}\t{base64.b64encode(data).decode()}\n" for image_id, data in images.items()]
+    (raw / "source/images.tsv").write_text("".join(lines))
+    (raw / "source/labels.tsv").write_text("".join(f"{image_id}\t{name}\n" for image_id, name in LABELS.items()))
+    (raw / "source/clicks.tsv").write_text("".join(f"{i}\t{q}\t{n}\n" for i, q, n in clicks), encoding="utf-8")
+    (raw / "target/001.Red_Fox/f1.jpg").write_bytes(jpeg(11))
+    (raw / "target/001.Red_Fox/f2.jpg").write_bytes(jpeg(12, 20, 31))
+    (raw / "target/grey_wolf/w1.jpg").write_bytes(jpeg(13))
+    return raw
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def quarantine(output: Path) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in read_tables(output / "quarantine").to_pylist()]
+
+
+def test_shards_are_a_stable_hash_of_the_id_and_sorted() -> None:
+    entries = [Entry(name, "source", "dog", "source/images.tsv", 1, 0, 4) for name in ("c", "a", "d", "b", "e")]
+    plans = plan_shards(entries, 3)
+    assert [plan.shard for plan in plans] == [0, 1, 2]
+    assert sorted(entry for plan in plans for entry in plan.entries) == sorted(entries)
+    for plan in plans:
+        assert list(plan.entries) == sorted(plan.entries)
+        assert all(shard_of(entry.image_id, 3) == plan.shard for entry in plan.entries)
+
+
+def test_a_good_data_set(tmp_path: Path) -> None:
+    output = tmp_path / "ingested"
+    summary = run(write_raw(tmp_path / "raw"), output, PARAMS)
+    assert summary == json.loads((output / "summary.json").read_text(encoding="utf-8"))
+    assert summary == {
+        "tables": {
+            "clicks": {"rows_read": 6, "rows_kept": 6, "quarantined": {}},
+            "labels": {"rows_read": 4, "rows_kept": 4, "quarantined": {}},
+            "source images": {"rows_read": 4, "rows_kept": 4, "quarantined": {}},
+            "target images": {"rows_read": 3, "rows_kept": 3, "quarantined": {}},
+        },
+        "clicks": {
+            "image_query_pairs": 5,
+            "clicks": 22,
+            "distinct_queries": 3,
+            "clicked_images": 4,
+            "pairs_of_unknown_images": 1,
+        },
+        "images": {"source": 4, "target": 3},
+        "categories": {"source": 2, "target": 2, "only_in_source": ["coyote"], "only_in_target": ["grey wolf"]},
+    }
+    assert sorted(path.name for path in output.iterdir()) == ["clicks", "images", "quarantine", "summary.json"]
+    images = {row["image_id"]: row for row in read_tables(output / "images").to_pylist()}
+    assert {name: (row["domain"], row["category"], row["width"], row["height"]) for name, row in images.items()} == {
+        "s1": ("source", "red fox", 12, 9),
+        "s2": ("source", "red fox", 30, 10),
+        "s3": ("source", "coyote", 12, 9),
+        "s4": ("source", "coyote", 12, 9),
+        "001.Red_Fox/f1": ("target", "red fox", 12, 9),
+        "001.Red_Fox/f2": ("target", "red fox", 20, 31),
+        "grey_wolf/w1": ("target", "grey wolf", 12, 9),
+    }
+    assert {name: images[name]["image"]["bytes"] for name in IMAGES} == IMAGES
+    assert images["grey_wolf/w1"]["image"] == {"bytes": jpeg(13), "path": "grey_wolf/w1.jpg"}
+    pairs = {(row["image_id"], row["query"]): row["clicks"] for row in read_tables(output / "clicks").to_pylist()}
+    assert pairs == {
+        ("s1", "red fox"): 7, ("s2", "红狐的照片"): 3, ("s1", "fox"): 1, ("s3", "fox"): 7, ("gone", "fox"): 4,
+    }  # fmt: skip
+
+
+def test_schemas_and_hugging_face(tmp_path: Path) -> None:
+    output = tmp_path / "ingested"
+    run(write_raw(tmp_path / "raw"), output, PARAMS)
+    for name, schema in (("clicks", schemas.CLICKS), ("images", schemas.IMAGES), ("quarantine", schemas.QUARANTINE)):
+        for shard in (output / name).iterdir():
+            assert pq.read_schema(shard).equals(schema, check_metadata=False), shard
+    loaded = datasets.Dataset.from_parquet(
+        sorted(map(str, (output / "images").iterdir())), cache_dir=str(tmp_path / "cache")
+    )
+    assert isinstance(loaded.features["image"], datasets.Image)
+    images = {row["image_id"]: row["image"] for row in loaded}
+    assert images["001.Red_Fox/f2"].size == (20, 31)
+    expected = Image.open(io.BytesIO(IMAGES["s2"]))
+    assert np.array_equal(np.asarray(images["s2"]), np.asarray(expected))
+
+
+def test_bad_rows_and_images_go_to_quarantine_with_the_reason(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    good = base64.b64encode(IMAGES["s1"]).decode()
+    with (raw / "source/images.tsv").open("a") as images:
+        images.write(f"cut\t{base64.b64encode(IMAGES['s2'][:300]).decode()}\n")
+        images.write("text\tbm8gaW1hZ2U=\nodd\t====AAAA\nnone\t\n")
+        images.write(f"s1\t{good}\nstranger\t{good}\n")
+    with (raw / "source/labels.tsv").open("a") as labels:
+        labels.write("cut\tcoyote\ntext\tcoyote\nodd\tcoyote\nnone\tcoyote\nunseen\tcoyote\ns1\tcoyote\n")
+    with (raw / "source/clicks.tsv").open("ab") as clicks:
+        clicks.write(b"s1\tfox\tmany\ns1\tfox\ns1\t\t3\ns1\tf\xffx\t2\ns1\tfox\t0\n\tfox\t1\n")
+    (raw / "target/grey_wolf/empty.jpg").touch()
+    output = tmp_path / "ingested"
+    summary = run(raw, output, PARAMS)
+
+    clicks_tsv, images_tsv, labels_tsv = "source/clicks.tsv", "source/images.tsv", "source/labels.tsv"
+    cut = base64.b64encode(IMAGES["s2"][:300]).decode()
+    assert quarantine(output) == [
+        (clicks_tsv, 7, "clicks not an integer", "s1\tfox\tmany"),
+        (clicks_tsv, 8, "not three fields", "s1\tfox"),
+        (clicks_tsv, 9, "empty query", "s1\t\t3"),
+        (clicks_tsv, 10, "not UTF-8", "s1\tf\\xffx\t2"),
+        (clicks_tsv, 11, "clicks below 1", "s1\tfox\t0"),
+        (clicks_tsv, 12, "empty image id", "\tfox\t1"),
+        (images_tsv, 5, "truncated image", f"cut\t{cut[:96]}…"),
+        (images_tsv, 6, "not an image", "text\tbm8gaW1hZ2U="),
+        (images_tsv, 7, "not base64", "odd\t====AAAA"),
+        (images_tsv, 8, "empty image", "none\t"),
+        (images_tsv, 9, "second image of the id", f"s1\t{good[:97]}…"),
+        (images_tsv, 10, "image without label", f"stranger\t{good[:91]}…"),
+        (labels_tsv, 9, "label without image", "unseen\tcoyote"),
+        (labels_tsv, 10, "second label of the image", "s1\tcoyote"),
+        ("target/grey_wolf/empty.jpg", 1, "empty image", "empty.jpg"),
+    ]
+    for table, rows in summary["tables"].items():
+        assert rows["rows_read"] == rows["rows_kept"] + sum(rows["quarantined"].values()), table
+    assert {table: rows["rows_read"] for table, rows in summary["tables"].items()} == {
+        "clicks": 12,
+        "labels": 10,
+        "source images": 10,
+        "target images": 4,
+    }
+    assert summary["images"] == {"source": 4, "target": 3}
+
+
+def test_large_images_are_scaled_down_by_option(tmp_path: Path) -> None:
+    output = tmp_path / "ingested"
+    run(write_raw(tmp_path / "raw"), output, IngestParams(click_shards=1, image_shards=1, longest_side=16))
+    rows = {row["image_id"]: row for row in read_tables(output / "images").to_pylist()}
+    sizes = {name: (row["width"], row["height"]) for name, row in rows.items()}
+    assert (sizes["s1"], sizes["s2"], sizes["001.Red_Fox/f2"]) == ((12, 9), (16, 5), (10, 16))
+    assert rows["s1"]["image"]["bytes"] == IMAGES["s1"]
+    for row in rows.values():
+        assert Image.open(io.BytesIO(row["image"]["bytes"])).size == (row["width"], row["height"])
+
+
+def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
+    first, second, third = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    run(write_raw(tmp_path / "raw"), first, PARAMS)
+    run(tmp_path / "raw", second, PARAMS)
+    assert content(first) == content(second)
+    shuffled = random.Random(5)
+    images = dict(shuffled.sample(sorted(IMAGES.items()), len(IMAGES)))
+    assert list(images) != list(IMAGES)
+    run(write_raw(tmp_path / "shuffled", images, shuffled.sample(CLICKS, len(CLICKS))), third, PARAMS)
+    assert content(first) == content(third)
+
+
+def test_same_bytes_with_two_worker_processes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(write_raw(tmp_path / "raw"), one, PARAMS)
+    run(tmp_path / "raw", two, PARAMS, ["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
+    assert content(one) == content(two)
+
+
+def test_images_as_files_and_other_forms_of_the_log(tmp_path: Path) -> None:
+    plain, other = write_raw(tmp_path / "plain"), write_raw(tmp_path / "other")
+    (other / "source/images.tsv").unlink()
+    (other / "source/images").mkdir()
+    for image_id, data in IMAGES.items():
+        (other / "source/images" / f"{image_id}.jpg").write_bytes(data)
+    log = other / "source/clicks.tsv"
+    (other / "source/clicks.tsv.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    run(plain, tmp_path / "a", PARAMS)
+    run(other, tmp_path / "b", PARAMS)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_row_groups_bound_what_a_reader_holds(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    data = jpeg(20)
+    for number in range(ROW_GROUP_IMAGES + 3):
+        (raw / "target/grey_wolf" / f"n{number:04d}.jpg").write_bytes(data)
+    run(raw, tmp_path / "ingested", IngestParams(click_shards=1, image_shards=1, longest_side=None))
+    metadata = pq.read_metadata(tmp_path / "ingested/images/part-00000.parquet")
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    assert sizes == [ROW_GROUP_IMAGES, len(IMAGES) + 3 + ROW_GROUP_IMAGES + 3 - ROW_GROUP_IMAGES]
+
+
+def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("ingest: {click_shards: 1, image_shards: 5, longest_side: null}\n")
+    output = tmp_path / "ingested"
+    main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
+    assert len(list((output / "images").iterdir())) == 5  # fewer images than shards in use still give every shard
+    assert duckdb.sql(f"SELECT sum(clicks) FROM '{output}/clicks/*.parquet'").fetchone() == (22,)
+    assert "categories only in the source: coyote 1" in caplog.text
+    assert "click pairs of images that are not there (kept) 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            "source/clicks.tsv",
+            "expected one click log of clicks.tsv, clicks.tsv.gz, clicks.parquet; found none of them",
+        ),
+        ("source/labels.tsv", "no source/labels.tsv; a raw data set has"),
+        ("source/images.tsv", "no source/images.tsv or source/images/; a raw data set has"),
+    ],
+)
+def test_a_missing_file_ends_the_command_and_leaves_no_output(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, message: str
+) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    (raw / damage).unlink()
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert ended.value.code == 2
+    assert message in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "raw"]
+
+
+def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    pq.write_table(pa.Table.from_pylist([], schema=schemas.CLICKS), raw / "source/clicks.parquet")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    with pytest.raises(SystemExit):
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert "found clicks.tsv, clicks.parquet" in caplog.text
+
+
+def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    for path in (raw / "target").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    with pytest.raises(SystemExit):
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert "no usable image in the target domain: 3 read, quarantined: not an image 3" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not (REAL_DATA / "birds50").is_dir(), reason="birds50 is not beside the repository")
+def test_birds50_keeps_every_row(tmp_path: Path) -> None:
+    raw = REAL_DATA / "birds50"
+    output = tmp_path / "ingested"
+    summary = run(raw, output, PARAMS)
+    kept = {table: (rows["rows_read"], rows["rows_kept"]) for table, rows in summary["tables"].items()}
+    assert kept == {
+        "clicks": (25_164, 25_164),
+        "labels": (1_585, 1_585),
+        "source images": (1_585, 1_585),
+        "target images": (1_304, 1_304),
+    }
+    assert summary["categories"] == {"source": 50, "target": 50, "only_in_source": [], "only_in_target": []}
+    oracle = duckdb.sql(
+        f"SELECT count(*), sum(n), count(DISTINCT q) FROM read_csv('{raw}/source/clicks.tsv', delim='\t', header=false, "
+        "quote='', columns={'i': 'VARCHAR', 'q': 'VARCHAR', 'n': 'BIGINT'})"
+    ).fetchone()
+    clicks = summary["clicks"]
+    assert (clicks["image_query_pairs"], clicks["clicks"], clicks["distinct_queries"]) == oracle
+    images = {row["image_id"]: row["image"]["bytes"] for row in read_tables(output / "images").to_pylist()}
+    path = min((raw / "target").rglob("*.jpg"))
+    assert images[f"{path.parent.name}/{path.stem}"] == path.read_bytes()
