@@ -10,7 +10,7 @@
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -83,7 +83,7 @@ class PlaceMean(nn.Module):
 
 
 def plain_features() -> nn.Sequential:
-    """Return a small ConvNet for images of some 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised, pooled."""
+    """Return a small ConvNet for images of some 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised."""
     layers: list[nn.Module] = []
     channels = 3
     for number, width in enumerate(PLAIN_WIDTHS):
@@ -120,7 +120,7 @@ def build_backbone(network: NetworkParams, load_weights: bool = True) -> ConvNet
     return _cut(classifier, network)
 
 
-def _torchvision_classifier(name: str, download: bool) -> nn.Module:
+def _torchvision_classifier(name: str, download: bool) -> Any:
     if not name.startswith(FAMILIES):
         raise UserError(
             f"network.backbone = {name!r}: known are plain and torchvision's {', '.join(FAMILIES)} families"
@@ -170,7 +170,7 @@ def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
     classifier.load_state_dict({key: value for key, value in found.items() if key not in optional}, strict=False)
 
 
-def _cut(classifier: nn.Module, network: NetworkParams) -> ConvNet:
+def _cut(classifier: Any, network: NetworkParams) -> ConvNet:
     """Take a torchvision classifier apart into omega's and phi's part."""
     name = network.backbone
     if name.startswith("vgg"):

@@ -1,16 +1,16 @@
 """Two-domain batches: source and target images in one step, either side running out on its own.
 
-What a step holds is a pure function of (seed, phase, step): no state has to be saved to continue a run, and any number of
-loader processes gives the same batches in the same order.
+What a step holds is a pure function of (seed, phase, step): no state has to be saved to continue a run, and any number
+of loader processes gives the same batches in the same order.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model.config import Domain
 from model.examples import Examples
@@ -125,12 +125,12 @@ def training_batches(
 def evaluation_batches(
     dataset: ImageDataset, domain: Domain, places: np.ndarray, batch_size: int, workers: int
 ) -> DataLoader:
-    """Return a loader that gives each row of a domain once, in order, as middle crops; the last batch may be smaller."""
+    """Return a loader of each row of a domain once, in order, as middle crops; the last batch may be smaller."""
     chunks = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
     return _loader(dataset, [[Draw(domain, int(place), None) for place in chunk] for chunk in chunks], workers)
 
 
-class _TrainingPlan:
+class _TrainingPlan(Sampler[list[Draw]]):
     """The draws of each step; made as the loader asks for them."""
 
     def __init__(
@@ -154,11 +154,11 @@ class _TrainingPlan:
             ]
 
 
-def _loader(dataset: ImageDataset, plan: object, workers: int) -> DataLoader:
+def _loader(dataset: ImageDataset, plan: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> DataLoader:
     return DataLoader(
         dataset, batch_sampler=plan, collate_fn=_as_it_is, num_workers=workers, pin_memory=torch.cuda.is_available()
     )  # fmt: skip
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

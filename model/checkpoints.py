@@ -1,7 +1,7 @@
 """Where a training run keeps its place, so that an interrupted one continues.
 
-One folder per run under ``.state/checkpoints``, named by the run and a fingerprint of all that determines its result. It
-lies outside the stage's output because DVC removes outputs before it runs a stage.
+One folder per run under ``.state/checkpoints``, named by the run and a fingerprint of all that determines its result.
+It lies outside the stage's output because DVC removes outputs before it runs a stage.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """The parameters of networks, losses and training, and the recipe that a training run reads.
 
-The first half are sections of the parameter file. The second half is what `model.recipes` makes of them: a recipe is one
-method at one point of a study, with only the parameters that its phases use, so that a parameter makes stale just the
-trainings that it changes.
+The first half are sections of the parameter file. The second half is what `model.recipes` makes of them: a recipe is
+one method at one point of a study, with only the parameters that its phases use, so that a parameter makes stale just
+the trainings that it changes.
 """
 
 from typing import Literal, get_args
@@ -156,7 +156,7 @@ class Phase(Params):
 
     @property
     def main_domain(self) -> Domain:
-        """The domain whose passes are counted as epochs and whose validation split chooses: the target if it takes part."""
+        """The domain whose passes are epochs and whose validation split chooses: the target if it takes part."""
         return self.domains[-1]
 
     @property

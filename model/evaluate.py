@@ -4,8 +4,8 @@
         --split data/splits/seed-0.parquet --features data/features --output data/evaluations/methods/TDL/seed-0
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features.
-Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs were
-chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs
+were chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
 
 A domain is recognised by the last phase that trained it; clicks are predicted by the last phase with a click loss.
 """
@@ -131,13 +131,15 @@ def read_test_examples(model: Model, images: Path, split: Path, features: Path) 
         if examples.categories[domain] != model.categories[domain]:
             raise UserError(
                 f"{split}: its {len(examples.categories[domain])} {domain} categories are not the"
-                f" {len(model.categories[domain])} that {model.folder} was trained for; give the split file of its training"
+                f" {len(model.categories[domain])} that {model.folder} was trained for;"
+                " give the split file of its training"
             )
         if not len(examples.places(domain, "test")):
             raise UserError(f"{split}: the {domain} domain has no test images")
     if examples.clicks is not None and examples.clicks.num_words != model.num_words:
         raise UserError(
-            f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for {model.num_words}; train it again"
+            f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for"
+            f" {model.num_words}; train it again"
         )
     return examples
 

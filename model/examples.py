@@ -74,7 +74,7 @@ def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
 
 
 def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
-    """Keep only so many categories of the source, in all its splits; of one seed, a smaller choice is part of a larger."""
+    """Keep only so many source categories, in all splits; of one seed, a smaller choice is part of a larger."""
     names = rows.filter(pl.col("domain") == "source")["category"].unique().to_list()
     if number > len(names):
         raise UserError(f"out_of_class: {number} source categories asked for, the split file has {len(names)}")

@@ -34,9 +34,9 @@ def decode(encoded: bytes, resize: int) -> np.ndarray:
         UserError: the bytes are no image.
     """
     try:
-        image = Image.open(io.BytesIO(encoded))
-        image.draft("RGB", (resize, resize))
-        image = image.convert("RGB")
+        file = Image.open(io.BytesIO(encoded))
+        file.draft("RGB", (resize, resize))
+        image = file.convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
         raise UserError(f"cannot decode an image of {len(encoded):,} bytes: {error}") from None
     width, height = image.size

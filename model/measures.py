@@ -72,7 +72,8 @@ def rmse(outcome: Outcome) -> float:
 
     Reference: Table VII, which prints it times 100.
     """
-    assert outcome.prediction.clicks is not None and outcome.clicks is not None
+    assert outcome.prediction.clicks is not None
+    assert outcome.clicks is not None
     losses = count_loss(outcome.clicks, outcome.prediction.clicks).double()
     return round(math.sqrt(losses.mean().item()), 6)
 

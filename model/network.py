@@ -24,8 +24,8 @@ class Prediction(NamedTuple):
 class Recogniser(nn.Module):
     """Categories from the image representation [N_d(phi), N_d(v^)].
 
-    N_d is batch normalisation without an affine part, with statistics of its own for each domain d. Dropout and one fully
-    connected layer follow: one per domain, or one shared by both.
+    N_d is batch normalisation without an affine part, with statistics of its own for each domain d. Dropout and one
+    fully connected layer follow: one per domain, or one shared by both.
 
     Args:
         features: visual (phi only), click (v^ only) or visual+click.

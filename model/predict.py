@@ -1,4 +1,4 @@
-"""A trained model folder as something to use: categories and their probabilities for images, predicted click features."""
+"""A trained model folder as something to use: its categories, and their probabilities for images."""
 
 import json
 from collections.abc import Sequence

@@ -3,7 +3,8 @@
     python -m model.recipes --output data/recipes
 
 In: the sections network, objective, train, methods, out_of_class and one_shot of the parameter file.
-Out: ``methods/<method>.json``, ``out_of_class/<method>/<categories>.json``, ``one_shot/<method>/<domain>-<share>.json``.
+Out: ``methods/<method>.json``, ``out_of_class/<method>/<categories>.json`` and
+``one_shot/<method>/<domain>-<share>.json``.
 
 A recipe has only what its phases use. So tau or the size of the embedding make stale just the trainings with a click
 branch, and mu just those on both domains.

@@ -27,7 +27,8 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int) -> float:
     if schedule.kind == "constant":
         return 1.0
     if schedule.kind == "step":
-        assert schedule.drop_every is not None and schedule.drop_factor is not None
+        assert schedule.drop_every is not None
+        assert schedule.drop_factor is not None
         # the tiny term: a third of 30 steps ends at step 10, not at 11 because of how 1/3 is rounded
         return schedule.drop_factor ** math.floor(step / num_steps / schedule.drop_every + 1e-9)
     assert schedule.warm_up is not None

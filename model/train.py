@@ -3,8 +3,8 @@
     python -m model.train --recipe data/recipes/methods/TDL.json --seed 0 --images data/ingested/images \\
         --split data/splits/seed-0.parquet --features data/features --output data/models/methods/TDL/seed-0
 
-In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary and
-click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues.
+In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary
+and click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues.
 """
 
 import argparse

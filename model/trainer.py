@@ -78,8 +78,9 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
     every epoch the state goes to ``.state/checkpoints/<run>-<fingerprint>``, which is removed in the end. On a CPU, in
     single precision, the result has the same bytes as that of an uninterrupted call.
 
-    A phase's epoch is chosen on the validation images of its main domain: highest accuracy (ties: lowest cross-entropy),
-    or lowest weighted click loss where nothing is recognised. Without validation images the last epoch is taken.
+    A phase's epoch is chosen on the validation images of its main domain: highest accuracy (ties: lowest
+    cross-entropy), or lowest weighted click loss where nothing is recognised. Without validation images the last epoch
+    is taken.
 
     The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (recipe, seed, categories per domain, K, chosen
     epochs and what chose them, library versions) and ``curves/`` (DVCLive). `model.predict.load_recogniser` reads it.
@@ -95,8 +96,8 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
         One entry per phase.
 
     Raises:
-        UserError: recipe and examples don't fit each other (named), or a loss became NaN or infinite (phase, epoch, step,
-            image ids and the last good checkpoint named).
+        UserError: recipe and examples don't fit each other (named), or a loss became NaN or infinite (phase, epoch,
+            step, image ids and the last good checkpoint named).
     """
     checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint)
     check_examples(recipe, examples)
@@ -154,7 +155,7 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that there is something to train on.
 
     Raises:
-        UserError: a phase's domain has no training images, or clicks are to be predicted and there are no click features.
+        UserError: a phase's domain has no training images, or there are no click features where clicks are needed.
     """
     for phase in recipe.phases:
         for domain in phase.domains:
@@ -345,7 +346,7 @@ def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[d
     ``peak`` is the group's highest rate. Frozen parameters are left out, empty groups too.
     """
     new: list[nn.Module] = [part for part in (network.embedding, network.recogniser) if part is not None]
-    parts = [([network.backbone], 1.0), (new, params.new_layers_multiplier)]
+    parts: list[tuple[list[nn.Module], float]] = [([network.backbone], 1.0), (new, params.new_layers_multiplier)]
     groups = []
     for modules, multiplier in parts:
         weights = [weight for module in modules for weight in module.parameters() if weight.requires_grad]

@@ -179,21 +179,17 @@ def read_slice(part: LogSlice) -> Iterator[CheckedRows]:
 def _gzip_blocks(path: Path) -> Iterator[bytes]:
     """Yield whole lines; only the last block may end without a line end."""
     with gzip.open(path) as stream:
-        rest: list[bytes] = []
-        is_first = True
-        while True:
-            try:
-                chunk = stream.read(SLICE_BYTES)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
-            if is_first:
-                chunk, is_first = chunk.removeprefix(BYTE_ORDER_MARK), False
-            if not chunk:
-                break
-            if last := chunk.rfind(b"\n") + 1:
-                yield b"".join([*rest, chunk[:last]])
-                rest = []
-            rest.append(chunk[last:])
+        try:
+            rest = [stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)]
+            while chunk := stream.read(SLICE_BYTES):
+                rest.append(chunk)
+                if b"\n" in chunk:
+                    block = b"".join(rest)
+                    last = block.rfind(b"\n") + 1
+                    yield block[:last]
+                    rest = [block[last:]]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{path}: damaged or cut short ({error}); fetch it again") from error
         if last_line := b"".join(rest):
             yield last_line
 

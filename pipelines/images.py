@@ -47,7 +47,7 @@ def check_image(data: bytes, longest_side: int | None = None) -> CheckedImage:
     except BadImageError:
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise BadImageError("truncated image" if "truncated" in str(error) else "corrupt image") from error
+        raise BadImageError("truncated image" if "truncated" in str(error).lower() else "corrupt image") from error
 
 
 def _checked(image: Image.Image, data: bytes, longest_side: int | None) -> CheckedImage:

@@ -30,7 +30,7 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, str]]] = {
         "plain": ("solid colour", "纯色的"),
         "spotted": ("spotted", "斑点"),
         "striped": ("striped", "有条纹的"),
-        "saddled": ("dark saddle", "黑背"),
+        "saddled": ("saddle back", "背上有花斑的"),
         "socked": ("white paws", "白色爪子的"),
     },
     "ears": {
@@ -81,12 +81,12 @@ BREEDS: tuple[Breed, ...] = (
     Breed("marsh hound", "沼泽猎犬", "brown", "plain", "floppy", "long", "low", "smooth"),
     Breed("prairie hound", "草原猎犬", "brown", "spotted", "floppy", "long", "low", "smooth"),
     Breed("island hound", "海岛猎犬", "golden", "plain", "floppy", "long", "low", "smooth"),
-    Breed("lantern hound", "灯笼猎犬", "brown", "plain", "floppy", "curled", "low", "smooth"),
-    # Terriers: sturdy and shaggy with pointed ears.
+    Breed("lantern hound", "灯笼猎犬", "brown", "saddled", "floppy", "curled", "low", "smooth"),
+    # Terriers: shaggy with pointed ears, sturdy or low.
     Breed("harbour terrier", "港湾梗犬", "grey", "plain", "pointed", "stub", "sturdy", "shaggy"),
-    Breed("thistle terrier", "蓟花梗犬", "grey", "plain", "pointed", "bushy", "sturdy", "shaggy"),
+    Breed("thistle terrier", "蓟花梗犬", "grey", "plain", "pointed", "bushy", "low", "shaggy"),
     Breed("orchard terrier", "果园梗犬", "white", "plain", "pointed", "stub", "sturdy", "shaggy"),
-    Breed("castle terrier", "城堡梗犬", "grey", "saddled", "pointed", "stub", "sturdy", "shaggy"),
+    Breed("castle terrier", "城堡梗犬", "grey", "striped", "pointed", "stub", "sturdy", "shaggy"),
     # Greyhounds: tall, smooth, long-tailed.
     Breed("desert greyhound", "沙漠灵缇", "golden", "plain", "pointed", "long", "tall", "smooth"),
     Breed("monsoon greyhound", "季风灵缇", "golden", "striped", "pointed", "long", "tall", "smooth"),
@@ -96,7 +96,7 @@ BREEDS: tuple[Breed, ...] = (
     Breed("thunder mastiff", "雷霆獒犬", "black", "plain", "round", "stub", "sturdy", "smooth"),
     Breed("volcano mastiff", "火山獒犬", "black", "socked", "round", "stub", "sturdy", "smooth"),
     Breed("abbey mastiff", "修道院獒犬", "red", "socked", "round", "stub", "sturdy", "smooth"),
-    Breed("market mastiff", "集市獒犬", "black", "plain", "round", "long", "sturdy", "smooth"),
+    Breed("market mastiff", "集市獒犬", "brown", "plain", "round", "long", "sturdy", "smooth"),
     # Spitzes: sturdy and shaggy with curled or bushy tails.
     Breed("glacier spitz", "冰川尖嘴犬", "white", "plain", "pointed", "curled", "sturdy", "shaggy"),
     Breed("tundra spitz", "苔原尖嘴犬", "white", "saddled", "pointed", "curled", "sturdy", "shaggy"),

@@ -1,4 +1,4 @@
-"""The objective of a phase: its loss terms, weighted and averaged over the images of a step. The one place of weights."""
+"""The objective of a phase: its loss terms, weighted and averaged over the images of a step, in this one place."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,8 +20,9 @@ def objective(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     r"""Return the objective and the mean of each of its terms.
 
-    (1 / n) sum over terms of weight * (sum of the term over its domain's images), n = images of all domains in the step. With the
-    weights of `model.methods` this is eq. 6 over the losses of eq. 12, 13 and 15; the decay of eq. 6 is the optimiser's.
+    (1 / n) sum over terms of weight * (sum of the term over its domain's images), n = images of all domains in the
+    step. With the weights of `model.methods` this is eq. 6 over the losses of eq. 12, 13 and 15; the decay of eq. 6
+    is the optimiser's.
 
     Args:
         terms: domain, kind and weight of each.
@@ -56,7 +57,8 @@ def term_losses(
     if term.kind == "recognition":
         assert prediction.logits is not None
         return functional.cross_entropy(prediction.logits.float(), labels, reduction="none")
-    assert prediction.clicks is not None and clicks is not None
+    assert prediction.clicks is not None
+    assert clicks is not None
     if term.kind == "count":
         return count_loss(clicks, prediction.clicks.float())
     assert position is not None

@@ -49,7 +49,8 @@ def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: 
     r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2].
 
     Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
-    III-C, 1). For the sparse v this keeps words that were not clicked below 0, where S is 0; those clicked come above B.
+    III-C, 1). For the sparse v this keeps words that were not clicked below 0, where S is 0; those clicked come above
+    B.
 
     Args:
         true: v.
@@ -60,8 +61,8 @@ def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: 
     Shape:
         inputs: (B, K); output: (B,)
 
-    Reference: eq. 10 and 11, second term of eq. 12. The released code leaves out the standardisation and has 1 / sqrt(K) in
-    place of N'.
+    Reference: eq. 10 and 11, second term of eq. 12. The released code leaves out the standardisation and has
+    1 / sqrt(K) in place of N'.
     """
     of_true = position_function(standardise(true), bandwidth, threshold)
     of_predicted = position_function(standardise(predicted), bandwidth, threshold)

@@ -25,7 +25,9 @@ def words_of(query: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if word))
 
 
-def by_sql(rows: list[tuple[str, str, int]], top_words: int) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:
+def by_sql(
+    rows: list[tuple[str, str, int]], top_words: int
+) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:
     """Return the vocabulary as (word, clicks, document frequency, idf) and v as image -> word -> (clicks, tf-idf)."""
     segmented = pl.DataFrame(
         [(query, word) for query in {row[1] for row in rows} for word in words_of(query)],

@@ -7,13 +7,22 @@ import random
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from click_oracles import assert_equal, by_scikit_learn, by_sql, read_features
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.build_click_features import main
+from pipelines.click_features import with_weights
+from pipelines.click_matrix import add_up_rows, partial_click_matrix
+from pipelines.schemas import CLICK_MATRIX, CLICKS
+from pipelines.segment import segmented_bucket
+from pipelines.segmentation import Segmenter, SegmentParams
+from pipelines.shards import merge, split_by_key
+from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
 
+SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 # Unequal clicks, an image without any vocabulary word, a word in every image, a word twice in a query, Chinese.
@@ -71,7 +80,10 @@ def test_small_log_by_hand(tmp_path):
     assert [row[:3] for row in vocabulary] == [("golden", 13, 2), ("dog", 8, 1), ("puppy", 7, 1), ("retriever", 7, 1)]
     assert [row[3] for row in vocabulary] == pytest.approx([0.4054651081081644, *[1.0986122886681098] * 3], rel=1e-15)
     assert features == {
-        "a": {"golden": (6, pytest.approx(6 / 14 * 0.4054651081, rel=1e-6)), "dog": (8, pytest.approx(8 / 14 * 1.0986122887, rel=1e-6))},
+        "a": {
+            "golden": (6, pytest.approx(6 / 14 * 0.4054651081, rel=1e-6)),
+            "dog": (8, pytest.approx(8 / 14 * 1.0986122887, rel=1e-6)),
+        },
         "b": {
             "golden": (7, pytest.approx(0.4054651081 / 3, rel=1e-6)),
             "puppy": (7, pytest.approx(1.0986122887 / 3, rel=1e-6)),
@@ -81,7 +93,7 @@ def test_small_log_by_hand(tmp_path):
     }
 
 
-@pytest.mark.parametrize("top_words", [1, 3, 1000])
+@pytest.mark.parametrize("top_words", [2, 1000])
 def test_small_log_equals_sql(tmp_path, top_words):
     folder = build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", "--top-words", str(top_words))
     assert_equal(read_features(folder), by_sql(LOG, top_words))
@@ -107,13 +119,30 @@ queries = st.text(st.sampled_from("abßЖDż 7-_'２ 狗金毛犬ータ가\u00a0
 rows_of_logs = st.lists(st.tuples(ids, queries, st.integers(1, 10**12)), min_size=1, max_size=30)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(rows=rows_of_logs, top_words=st.integers(1, 8))
-def test_any_log_equals_sql(tmp_path_factory, rows, top_words):
-    folder = tmp_path_factory.mktemp("log")
+def without_beam(rows: list[tuple[str, str, int]], top_words: int, num_buckets: int) -> tuple:
+    """Compute features by our functions alone, for speed, in the shape of by_sql."""
+    log = pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
+    parts = [part for _, part in split_by_key(log, "query", num_buckets)]
+    buckets = [segmented_bucket(part, SEGMENTER) for part in parts]
+    words = most_clicked(merge([word_clicks(bucket) for bucket in buckets], WORD_CLICKS), top_words)
+    matrix = add_up_rows(merge([partial_click_matrix(bucket, words) for bucket in buckets], CLICK_MATRIX))
+    vocabulary = vocabulary_table(words, document_frequencies((0, matrix), words))
+    names = words["word"].to_pylist()
+    features = {
+        row["image_id"]: {
+            names[i]: (n, v) for i, n, v in zip(row["word_ids"], row["clicks"], row["tfidf"], strict=True)
+        }
+        for row in with_weights(matrix, vocabulary).to_pylist()
+    }
+    table = vocabulary.select(["word", "clicks", "document_frequency", "idf"]).to_pylist()
+    return [tuple(row.values()) for row in table], features
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows_of_logs, top_words=st.integers(1, 8), num_buckets=st.integers(1, 5))
+def test_any_log_equals_sql(rows, top_words, num_buckets):
     rows.append(("z", "always a word", 1))
-    found = read_features(build(write_log(rows, folder / "log.tsv"), folder / "out", "--top-words", str(top_words)))
-    assert_equal(found, by_sql(rows, top_words))
+    assert_equal(without_beam(rows, top_words, num_buckets), by_sql(rows, top_words))
 
 
 def test_bytes_do_not_depend_on_files_order_form_or_run(tmp_path):
@@ -133,7 +162,7 @@ def test_bytes_do_not_depend_on_files_order_form_or_run(tmp_path):
 
 @pytest.mark.slow
 def test_bytes_do_not_depend_on_workers(tmp_path):
-    log = write_log(LOG * 50, tmp_path / "log.tsv")
+    log = write_log(LOG * 5, tmp_path / "log.tsv")
     one = digest(build(log, tmp_path / "one"))
     options = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
     assert digest(build(log, tmp_path / "two", *options)) == one
@@ -168,7 +197,7 @@ def test_images_file_chooses_the_rows_and_the_set(tmp_path):
     images.write_parquet(tmp_path / "images.parquet")
     log = write_log(LOG, tmp_path / "log.tsv")
     found = read_features(build(log, tmp_path / "out", "--images", str(tmp_path / "images.parquet")))
-    vocabulary, features = found
+    features = found[1]
     assert features["never"] == {}
     assert set(features) == {"a", "e", "never"}
     # One more image without a word in the log is the same to SQL as one that was never clicked.
@@ -181,10 +210,7 @@ def test_stop_words_and_minimum_length(tmp_path):
     (tmp_path / "stop.txt").write_text("GOLDEN\n\n的\n", encoding="utf-8")
     options = ["--stop-words", str(tmp_path / "stop.txt"), "--minimum-length", "2"]
     vocabulary, _ = read_features(build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", *options))
-    # jieba: 可爱 / 的 / 金毛犬
-    assert {row[0] for row in vocabulary} == {"retriever", "puppy", "dog", "可爱", "金毛", "gate", "bridge"} or {
-        row[0] for row in vocabulary
-    } == {"retriever", "puppy", "dog", "可爱", "金毛犬", "gate", "bridge"}
+    assert {row[0] for row in vocabulary} == {"retriever", "puppy", "dog", "可爱", "金毛犬", "gate", "bridge"}
 
 
 @pytest.mark.parametrize(
@@ -195,7 +221,7 @@ def test_stop_words_and_minimum_length(tmp_path):
         ("a\tdog\t3\n", ["--top-words", "0"], "vocabulary.top_words = 0"),
         ("a\tdog\t3\n", ["--stop-words", "nowhere.txt"], "nowhere.txt: no such file"),
         ("a\tdog\t3\n", ["--images", "nowhere.parquet"], "nowhere.parquet: no such file"),
-        ("a\tdog\t3\n", ["--clicks", "nowhere*.tsv"], "nowhere.*: no such click log"),
+        ("a\tdog\t3\n", ["--clicks", "nowhere*.tsv"], "nowhere*.tsv: no such click log"),
     ],
 )
 def test_errors_leave_no_output(tmp_path, caplog, log, options, message):
@@ -203,5 +229,5 @@ def test_errors_leave_no_output(tmp_path, caplog, log, options, message):
     with pytest.raises(SystemExit) as failure:
         build(tmp_path / "log.tsv", tmp_path / "out", *options)
     assert failure.value.code == 2
-    assert message.replace(".*", "") .split(":")[0] in caplog.text.replace("*", "")
+    assert message in caplog.text
     assert [path.name for path in tmp_path.iterdir() if path.name != "log.tsv"] == []

@@ -104,6 +104,16 @@ def test_bad_images(data: bytes, reason: str) -> None:
     assert str(error.value) == reason
 
 
+def test_a_jpeg_that_ends_too_soon_is_refused_wherever_it_is_cut() -> None:
+    reasons = set()
+    for length in range(1, len(JPEG) - 1):  # decoders do without the end mark's last byte
+        with pytest.raises(BadImageError) as error:
+            check_image(JPEG[:length])
+        reasons.add(str(error.value))
+    assert reasons == {"not an image", "truncated image"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_bytes_are_refused_or_decoded_but_never_crash(seed: int) -> None:
     stream = np.random.default_rng(seed)

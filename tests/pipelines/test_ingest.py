@@ -202,6 +202,7 @@ def test_same_bytes_whatever_the_order_of_rows(tmp_path: Path) -> None:
     assert content(first) == content(third)
 
 
+@pytest.mark.slow
 def test_same_bytes_with_two_worker_processes(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     run(write_raw(tmp_path / "raw"), one, PARAMS)
@@ -240,7 +241,7 @@ def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     output = tmp_path / "ingested"
     main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
     assert len(list((output / "images").iterdir())) == 5  # fewer images than shards in use still give every shard
-    assert duckdb.sql(f"SELECT sum(clicks) FROM '{output}/clicks/*.parquet'").fetchone() == (22,)
+    assert duckdb.sql(f"SELECT sum(clicks) FROM '{output}/clicks/*.parquet'").fetchall() == [(22,)]
     assert "categories only in the source: coyote 1" in caplog.text
     assert "click pairs of images that are not there (kept) 1" in caplog.text
 
@@ -303,10 +304,10 @@ def test_birds50_keeps_every_row(tmp_path: Path) -> None:
         "target images": (1_304, 1_304),
     }
     assert summary["categories"] == {"source": 50, "target": 50, "only_in_source": [], "only_in_target": []}
-    oracle = duckdb.sql(
-        f"SELECT count(*), sum(n), count(DISTINCT q) FROM read_csv('{raw}/source/clicks.tsv', delim='\t', header=false, "
-        "quote='', columns={'i': 'VARCHAR', 'q': 'VARCHAR', 'n': 'BIGINT'})"
-    ).fetchone()
+    [oracle] = duckdb.sql(
+        f"SELECT count(*), sum(n), count(DISTINCT q) FROM read_csv('{raw}/source/clicks.tsv', delim='\t', quote='', "
+        "header=false, columns={'i': 'VARCHAR', 'q': 'VARCHAR', 'n': 'BIGINT'})"
+    ).fetchall()
     clicks = summary["clicks"]
     assert (clicks["image_query_pairs"], clicks["clicks"], clicks["distinct_queries"]) == oracle
     images = {row["image_id"]: row["image"]["bytes"] for row in read_tables(output / "images").to_pylist()}

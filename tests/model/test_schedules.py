@@ -1,0 +1,43 @@
+import warnings
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from model.config import ScheduleParams
+from model.schedules import rate_factor
+
+
+@pytest.mark.parametrize(("num_steps", "warm_up"), [(20, 0.3), (37, 0.25), (280, 0.1)])
+def test_one_cycle_is_torchs(num_steps, warm_up):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    oracle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=num_steps, pct_start=warm_up)
+    schedule = ScheduleParams(kind="one-cycle", warm_up=warm_up)
+    for step in range(num_steps):
+        assert rate_factor(schedule, step, num_steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        with warnings.catch_warnings(action="ignore"):  # about a scheduler that steps without its optimiser
+            oracle.step() if step < num_steps - 1 else None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "num_steps", "expected"),
+    [
+        (ScheduleParams(kind="constant"), 3, [1, 1, 1]),
+        # the paper's: dropped twice in a run
+        (ScheduleParams(kind="step", drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        # two steps of warm-up, then 1, cos(pi/4) etc. halves
+        (ScheduleParams(kind="cosine", warm_up=0.5), 4, [0.5, 1.0, 1.0, 0.5]),
+        # no warm-up: starts at the peak, ends above 0
+        (ScheduleParams(kind="cosine", warm_up=0.0), 2, [1.0, 0.5]),
+        # a run too short to warm up
+        (ScheduleParams(kind="one-cycle", warm_up=0.0), 2, [1.0, 4e-6]),
+    ],
+)
+def test_table(schedule, num_steps, expected):
+    found = [rate_factor(schedule, step, num_steps) for step in range(num_steps)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_missing_and_surplus_keys_are_named():
+    with pytest.raises(ValidationError, match=r"missing \['warm_up'\], not used \['drop_every'\]"):
+        ScheduleParams(kind="cosine", drop_every=0.5)

@@ -1,0 +1,66 @@
+"""Which runs a report is about, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from report_data import IMAGES, image_ids, write_run
+
+from pipelines.console import UserError
+from pipelines.report_runs import Point, declared_points, read_runs
+
+POINTS = declared_points(["TDL", "TDL7"], (["TDL"], [6, 12]), (["TDL7"], ["source", "target"], [0.4, 0.75]))
+
+
+def test_the_declared_points_in_order_with_the_folders_of_the_stage_graph() -> None:
+    assert [str(point.folder) for point in POINTS] == [
+        "methods/TDL",
+        "methods/TDL7",
+        "out_of_class/TDL/6",
+        "out_of_class/TDL/12",
+        "one_shot/TDL7/source-0.4",
+        "one_shot/TDL7/source-0.75",
+        "one_shot/TDL7/target-0.4",
+        "one_shot/TDL7/target-0.75",
+    ]
+
+
+def test_only_declared_runs_are_read(tmp_path: Path) -> None:
+    point = Point("methods", "TDL")
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5})
+    write_run(tmp_path / "methods/TDL/seed-1", 1, {"source": 9, "target": 16})
+    write_run(tmp_path / "methods/left over/seed-0", 0, {"target": 1})
+    runs = read_runs(tmp_path, [point], [0])
+    assert list(runs.metrics) == [(point, 0)]
+    assert runs.of(point, "source")["image_id"].to_list() == image_ids("source", 0)
+    assert runs.of(point, "source")["correct"].to_list() == [True] * 4 + [False] * 5
+    assert int(runs.of(point, "target")["correct"].sum()) == 5
+
+
+def test_every_missing_run_is_named(tmp_path: Path) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 5})
+    (tmp_path / "methods/TDL/seed-0/predictions.parquet").unlink()
+    with pytest.raises(UserError) as error:
+        read_runs(tmp_path, [Point("methods", "TDL")], [0, 3])
+    assert "3 evaluations that the parameters declare are missing" in str(error.value)
+    assert f"{tmp_path}/methods/TDL/seed-0/predictions.parquet" in str(error.value)
+    assert f"{tmp_path}/methods/TDL/seed-3/metrics.json" in str(error.value)
+    assert f"{tmp_path}/methods/TDL/seed-0/metrics.json" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("domain", "stated", "message"),
+    [
+        ("target", 100 * 6 / IMAGES["target"], r"accuracy_target = 37.5, predictions.parquet gives 31.25"),
+        ("target", None, r"accuracy_target = None, predictions.parquet gives 31.25"),
+        ("source", 44.4444, r"accuracy_source = 44.4444, predictions.parquet gives None"),
+    ],
+)
+def test_an_accuracy_that_is_not_that_of_the_predictions_is_refused(
+    tmp_path: Path, domain: str, stated: float | None, message: str
+) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 5})
+    path = tmp_path / "methods/TDL/seed-0/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {f"accuracy_{domain}": stated}))
+    with pytest.raises(UserError, match=message):
+        read_runs(tmp_path, [Point("methods", "TDL")], [0])
