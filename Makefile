@@ -26,7 +26,7 @@ repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, wr
 	@echo "The report: $(CURDIR)/data/report/"
 
 test: $(INSTALLED) ## run the tests
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(INSTALLED) ## check style, format and types
 	ruff check .

@@ -80,9 +80,10 @@ class Code:
         for node in _running_nodes(ast.parse((self.root / file).read_text(encoding="utf-8"), file)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield from (path for path in data_files if f"/{path}".endswith(f"/{node.value}"))
-            for module, names in _imports(node, package.replace("/", ".")):
+            where = f"{file}, line {getattr(node, 'lineno', 0)}: "
+            for module, names in _imports(node, package.replace("/", "."), where):
                 if self.is_ours(module):
-                    yield self._existing(module, f"{file}, line {getattr(node, 'lineno', 0)}: ")
+                    yield self._existing(module, where)
                     yield from self._packages_of(module)
                     submodules = (self.file_of(f"{module}.{name}") for name in names)
                     yield from (submodule for submodule in submodules if submodule)
@@ -105,7 +106,7 @@ class Code:
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """Walk a syntax tree without what only type checkers read."""
-    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.dump(tree.test):
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
         for statement in tree.orelse:
             yield from _running_nodes(statement)
         return
@@ -114,7 +115,7 @@ def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _running_nodes(child)
 
 
-def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, list[str]]]:
+def _imports(node: ast.AST, package: str, where: str) -> Iterator[tuple[str, list[str]]]:
     """Return (absolute module, names taken from it) of an import statement or of ``import_module("...")``."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, []) for alias in node.names)
@@ -124,7 +125,7 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, list[str]]]:
         yield module, [alias.name for alias in node.names]
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
         if not (node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)):
-            raise UserError(f"line {node.lineno}: import_module of a computed name hides code from dvc.yaml; name it")
+            raise UserError(f"{where}import_module of a computed name hides code from dvc.yaml; name the module")
         yield node.args[0].value, []
 
 
@@ -138,10 +139,10 @@ class Difference:
     error: str = ""
 
     def __str__(self) -> str:
-        """One line per file."""
+        """One line each for what is missing, superfluous or wrong."""
         lines = [self.error] if self.error else []
-        lines += [f"missing from deps: {file}" for file in self.missing]
-        lines += [f"superfluous in deps: {file}" for file in self.superfluous]
+        lines += [f"missing from deps: {', '.join(self.missing)}"] if self.missing else []
+        lines += [f"superfluous in deps: {', '.join(self.superfluous)}"] if self.superfluous else []
         return "\n".join(f"stage {self.stage}: {line}" for line in lines)
 
 

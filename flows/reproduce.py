@@ -34,14 +34,22 @@ from flows.stages import Stage, StageFailed, Stopped, Workspace
 from pipelines.console import UserError
 
 REPORT = Path("data/report")
+CpuSlots = Annotated[int | None, Field(ge=1)]
 CPU = ""  # the slot of a stage that gets no GPU
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)  # DVC alone knows what is stale
-def run_stage(workspace: Workspace, name: str, environment: Mapping[str, str]) -> State[Any]:
-    """Run one DVC stage; the task's state is Cached when there was nothing to do."""
+def run_stage(workspace: Workspace, name: str, environment: Mapping[str, str], is_fresh: bool) -> State[Any]:
+    """Run one DVC stage; the task's state is Cached when there was nothing to do.
+
+    Args:
+        workspace: where.
+        name: the stage.
+        environment: set for its processes.
+        is_fresh: it was up to date when the flow began, and nothing upstream has run since.
+    """
     logger = get_run_logger()
-    if workspace.is_up_to_date(name):
+    if is_fresh or workspace.is_up_to_date(name):
         return Completed(name="Cached", message=f"stage {name} is up to date")
     try:
         workspace.run(name, environment, logger.info)
@@ -101,15 +109,13 @@ def _run_name() -> str:
 
 
 @flow(name="reproduce", flow_run_name=_run_name, persist_result=False)
-def reproduce(
-    targets: Annotated[
-        list[str], Field(description="Stages (train means its whole matrix) or outputs; none means everything.")
-    ] = [],  # noqa: B006  Prefect shows it as the default in the page's form
-    cpu_slots: Annotated[
-        int | None, Field(ge=1, description="Stages at once on the CPUs; none: as many as cores.")
-    ] = None,
-) -> State[Any]:
-    """Bring the targets up to date, stage by stage, as `dvc repro` would, independent stages at once."""
+def reproduce(targets: list[str] = [], cpu_slots: CpuSlots = None) -> State[Any]:  # noqa: B006  shown in the page's form
+    """Bring the targets up to date, stage by stage, as `dvc repro` would, independent stages at once.
+
+    Args:
+        targets: stages (`train` means its whole matrix) or outputs; none means everything.
+        cpu_slots: stages at once on the CPUs; none means as many as there are cores.
+    """
     logger = get_run_logger()
     workspace = Workspace(Path.cwd())
     stages = workspace.stages(targets)
@@ -128,6 +134,7 @@ def reproduce(
 
 def _walk(workspace: Workspace, stages: Mapping[str, Stage], slots: Slots) -> dict[str, State[Any]]:
     """Run stages as those upstream complete; return each one's final state, of those that could be started."""
+    stale = workspace.stale()
     waiting = dict(stages)
     running: dict[str, tuple[PrefectFuture[Any], str]] = {}
     completed: dict[str, PrefectFuture[Any]] = {}
@@ -138,7 +145,10 @@ def _walk(workspace: Workspace, stages: Mapping[str, Stage], slots: Slots) -> di
             upstream = stage.upstream & stages.keys()
             if upstream <= completed.keys() and (slot := slots.take(stage)) is not None:
                 before = [completed[other] for other in sorted(upstream)]  # shown as edges in the page
-                future = run_stage.submit(workspace, name, slots.environment(slot), wait_for=before, return_state=False)
+                is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
+                future = run_stage.submit(
+                    workspace, name, slots.environment(slot), is_fresh, wait_for=before, return_state=False
+                )
                 future.add_done_callback(partial(_put, finished, name))
                 running[name] = future, slot
                 del waiting[name]

@@ -12,12 +12,20 @@ import sys
 from collections.abc import Sequence
 
 from prefect import serve
+from prefect.deployments.runner import RunnerDeployment
 
 from flows.reproduce import reproduce
 from flows.server import server
 from pipelines.console import UserError
 
 PORT = 4200
+
+
+def deployment() -> RunnerDeployment:
+    """Return what the page offers to run: the reproduce flow on the folder this command runs in."""
+    return RunnerDeployment.from_flow(
+        reproduce, name="workspace", description="Brings every artifact of this folder up to date."
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -31,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.write(f"The flows' page: {address}\nCtrl-C ends it.\n")
             sys.stdout.flush()
             # One run at a time: two would wait for each other's stages.
-            serve(reproduce.to_deployment("workspace", description="This folder's artifacts, brought up to date."), limit=1)
+            serve(deployment(), limit=1)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None

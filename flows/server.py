@@ -1,7 +1,7 @@
 """A Prefect server of our own, for as long as one command runs.
 
-Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C ends that server first, and
-the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last.
+Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C ends that server first,
+and the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from pipelines.console import UserError
@@ -54,13 +56,22 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
     try:
         _wait_until_healthy(process, address, log_file)
         with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
-            yield address
+            try:
+                yield address
+            finally:
+                _deliver()
     finally:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=5)
         process.kill()
         process.wait()
+
+
+def _deliver() -> None:
+    """Send what Prefect's background threads still hold; they would look for the server long after its end."""
+    APILogWorker.drain_all(timeout=5)
+    EventsWorker.drain_all(timeout=5)
 
 
 def _free_port(port: int | None) -> int:

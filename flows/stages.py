@@ -100,6 +100,10 @@ class Workspace:
         """
         return not self._ask(lambda repo: repo.status([name]))
 
+    def stale(self) -> set[str]:
+        """Return the stages that are not up to date now; those after them may turn out to be stale too."""
+        return set(self._ask(lambda repo: repo.status()))
+
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Return what the metric files hold, by path; files that are not there yet are left out."""
         shown = self._ask(lambda repo: repo.metrics.show())
@@ -132,7 +136,7 @@ class Workspace:
             self._stopped.wait(pause)
         raise AssertionError("unreachable")
 
-    def stop(self, grace_s: float = 3) -> None:
+    def stop(self, grace_s: float = 2.5) -> None:
         """End every running stage with its whole process tree, and start none any more.
 
         First as Ctrl-C in a terminal would, which lets DVC finish its bookkeeping; what still lives ``grace_s`` later
@@ -147,6 +151,8 @@ class Workspace:
             deadline = time.monotonic() + grace_s
             while time.monotonic() < deadline and any(_group_lives(process) for process in running):
                 time.sleep(0.05)
+            if not any(_group_lives(process) for process in running):
+                return
 
     def _run_once(
         self, name: str, environment: Mapping[str, str], say: Callable[[str], None], lines: deque[str]

@@ -33,7 +33,7 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int) -> float:
         return schedule.drop_factor ** math.floor(step / num_steps / schedule.drop_every + 1e-9)
     assert schedule.warm_up is not None
     if schedule.kind == "one-cycle":
-        peak = schedule.warm_up * num_steps - 1
+        peak = max(schedule.warm_up * num_steps - 1, 0.0)
         if step <= peak:
             return _half_cosine(START, 1.0, step / peak if peak > 0 else 1.0)
         return _half_cosine(1.0, END, (step - peak) / (num_steps - 1 - peak))

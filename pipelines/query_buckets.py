@@ -63,7 +63,7 @@ class QueryBucketCoder(beam.coders.Coder):
         return value.image_ids.nbytes + value.query_clicks.nnz * 12 + value.query_words.nnz * 5
 
     def is_deterministic(self) -> bool:
-        """Buckets are never keys."""
+        """Say no: buckets are never keys."""
         return False
 
     def to_type_hint(self) -> type:

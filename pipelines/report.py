@@ -186,6 +186,7 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
         vocabulary=report_page.plain_table(
             vocabulary.sort("word_id").head(params.top_words).with_columns(rank=pl.col("word_id") + 1),
             {"rank": "rank", "word": "word", "clicks": "clicks", "document_frequency": "images", "idf": "idf"},
+            decimals=2,
         ),
         num_words=f"{len(vocabulary):,}",
     )
@@ -215,13 +216,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("report") as closing:
-        results = run(arguments.data, arguments.output, arguments.params, closing)
-    sys.stdout.write(f"\n{report_page.as_text(results)}\n\npublished: {published.DATA}\n")
+        params = load_section(ReportParams, "report", arguments.params)
+        results = run(arguments.data, arguments.output, params, arguments.params, closing)
+    below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
+    sys.stdout.write(f"\n{report_page.as_text(results)}\n\n{below}\n")
 
 
-def run(data: Path, output: Path, params_path: Path, closing: Closing) -> Table:
-    """Read the declared runs and write the report; return the result table."""
-    params = load_section(ReportParams, "report", params_path)
+def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> Table:
+    """Read the runs that the parameter file declares and write the report; return the result table."""
     methods = load_section(MethodsParams, "methods", params_path)
     out_of_class = load_section(OutOfClassParams, "out_of_class", params_path)
     one_shot = load_section(OneShotParams, "one_shot", params_path)

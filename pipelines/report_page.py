@@ -147,10 +147,10 @@ def sweep_texts(table: pl.DataFrame, axis: str, percent: bool) -> Table:
     return Table(columns, rows)
 
 
-def plain_table(table: pl.DataFrame, headings: Mapping[str, str]) -> Table:
-    """Return some columns of a data frame as texts, by the headings they get."""
+def plain_table(table: pl.DataFrame, headings: Mapping[str, str], decimals: int = 1) -> Table:
+    """Return some columns of a data frame as texts, by the headings they get; fractions with so many decimals."""
     columns = [Column(heading, number=table.schema[name].is_numeric()) for name, heading in headings.items()]
-    digits = {name: 1 if table.schema[name].is_float() else 0 for name in headings}
+    digits = {name: decimals if table.schema[name].is_float() else 0 for name in headings}
     rows = [
         [number(row[name], digits[name]) if table.schema[name].is_numeric() else str(row[name]) for name in headings]
         for row in table.iter_rows(named=True)

@@ -3,13 +3,21 @@
 import io
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
-import matplotlib as mpl
 import polars as pl
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from pipelines.published import label
 
@@ -17,7 +25,7 @@ INK, GREY, LINES = "#1f2933", "#7b8794", "#e4e7eb"
 SOURCE, TARGET = "#9aa5b1", "#0b69a3"
 METHODS = ("#0b69a3", "#de911d", "#57ae5b", "#a23f97", "#cf1124", "#4c63b6", "#5d4037")
 DPI = 160
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -39,7 +47,7 @@ STYLE = {
 
 def picture(draw: Callable[[Figure], None], width: float, height: float) -> bytes:
     """Draw on a figure of that many inches and return it as PNG, without software version or time in it."""
-    with mpl.rc_context(STYLE):
+    with style.context(["default", STYLE]):  # whatever the user's own matplotlibrc says
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)

@@ -172,9 +172,7 @@ def claims_table(runs: Runs) -> pl.DataFrame:
         says = f"ours declines less than VGGsrc {row['what']}"
         rows.append(_claim(7, says, "MTMDD-VM", "VGGsrc", None, row["interval"]))
     rows.sort(key=lambda row: row["claim"])
-    return pl.DataFrame(
-        rows, schema_overrides=dict.fromkeys(("published", "difference", "low", "high"), pl.Float64)
-    )
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("published", "difference", "low", "high"), pl.Float64))
 
 
 def _claim(

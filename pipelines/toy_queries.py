@@ -18,7 +18,7 @@ Choice = TypeVar("Choice")
 CHINESE_SHARE = 0.4
 KINDS = ("name", "attributes", "look", "generic", "off-topic", "mis-click")
 KIND_SHARES = (0.22, 0.44, 0.12, 0.13, 0.04, 0.05)
-TAIL = 1.3  # exponent of the counts' Pareto tail
+TAIL = 1.3  # exponent of the pictures' popularity, a Pareto distribution
 MOST_CLICKS = 5_000
 
 NAME_TEMPLATES = {
@@ -79,12 +79,12 @@ def clicks_of(
     Returns:
         (query, clicks) in the order drawn; a query may come twice.
     """
-    number = 1 + stream.poisson(2.0) if mislabelled else 4 + stream.poisson(6.0)
-    popularity = stream.lognormal(0.0, 0.7) * (0.35 if mislabelled else 1.0)
+    number = 3 + stream.poisson(3.0) if mislabelled else 10 + stream.poisson(10.0)
+    popularity = (0.5 + stream.pareto(TAIL)) * (0.35 if mislabelled else 1.0)
     rows = []
     for kind in stream.choice(KINDS, size=number, p=KIND_SHARES):
         query = write_query(str(kind), breed, look, others, stream)
-        clicks = 1 + int(popularity * stream.pareto(TAIL))
+        clicks = 1 + int(popularity * stream.exponential())
         rows.append((query, min(clicks, MOST_CLICKS)))
     return rows
 

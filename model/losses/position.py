@@ -49,8 +49,8 @@ def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: 
     r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2].
 
     Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
-    III-C, 1). For the sparse v this keeps words that were not clicked below 0, where S is 0; those clicked come above
-    B.
+    III-C, 1). So a word counts as clicked where it is clearly above its mean over the images: for rare words that is
+    wherever it was clicked at all, for a frequent word only where it was clicked much.
 
     Args:
         true: v.

@@ -48,7 +48,7 @@ def test_all_source_images_train_but_those_of_small_categories() -> None:
 
 
 def test_a_classifier_needs_two_categories() -> None:
-    with pytest.raises(UserError, match="1 of 3 source categories have cleaner.minimum_category_size = 4 images"):
+    with pytest.raises(UserError, match=r"1 of 3 source categories have cleaner.minimum_category_size = 4 images"):
         training_rows(images(corgi=3, akita=4, dingo=2), 4)
 
 
@@ -77,7 +77,9 @@ def test_the_whole_job_learns_red_from_blue(tmp_path: Path, caplog: pytest.LogCa
 
 def test_a_parameter_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_images(tmp_path / "images", image_table(), num_shards=1)
-    (tmp_path / "params.yaml").write_text(CLEANER_PARAMS.replace("minimum_category_size: 3", "minimum_category_size: 0"))
+    (tmp_path / "params.yaml").write_text(
+        CLEANER_PARAMS.replace("minimum_category_size: 3", "minimum_category_size: 0")
+    )
     with pytest.raises(SystemExit, match="2"):
         main(
             [

@@ -66,7 +66,9 @@ def write_data(root: Path) -> Path:
             sees_source = not point.endswith("VGGimg")
             clicks = "MTMDD" in point
             counts = {"target": right, **({"source": 6 + seed} if sees_source else {})}
-            write_run(data / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None)
+            write_run(
+                data / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
+            )
     (data / "ingested").mkdir()
     tables = {
         "clicks": {"rows_read": 1234, "rows_kept": 1230, "quarantined": {"empty query": 3, "no count": 1}},
@@ -93,7 +95,9 @@ def write_data(root: Path) -> Path:
     for seed in (0, 1):
         rows = [(f"s{i:03d}", "source", "akita", True, split) for i, split in enumerate(["train"] * 3 + ["test"] * 2)]
         rows += [("t000", "target", "corgi", True, "validation")]
-        pl.DataFrame(rows, schema=schemas.SPLITS.names, orient="row").write_parquet(data / f"splits/seed-{seed}.parquet")
+        pl.DataFrame(rows, schema=schemas.SPLITS.names, orient="row").write_parquet(
+            data / f"splits/seed-{seed}.parquet"
+        )
     (data / "features").mkdir()
     words = [(0, "dog", 500, 40, 0.1), (1, "斑点狗", 120, 9, 1.2), (2, "<b>", 7, 1, 3.9)]
     table = pa.Table.from_pylist(

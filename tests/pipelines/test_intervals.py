@@ -5,13 +5,14 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from pipelines.intervals import Interval, accuracy_interval, paired_interval, wilson
 
 
+@settings(deadline=None)  # a busy machine must fail no test
 @given(st.integers(1, 2000), st.data())
 def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))

@@ -96,8 +96,8 @@ def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
     better, worse = Point("methods", "MTMDD-VM"), Point("methods", "VGGsrc")
     interval = paired(runs, better, worse)
     assert interval.mean == pytest.approx(25.0)
-    # Images 9-12 of each seed differ. Seed 1 begins 8 images later: its 9-12 are 17-20, so no image differs twice.
-    # 8 images with d = 1, of them m = 1 (17-20 and, of seed 0, none below 8 or above 15 is shared): 9-12 have m = 2.
+    # The places 9-12 of each seed differ. Seed 1 begins 8 images later, so these are the images 9-12 and 17-20, and the
+    # images 8-15 are tested twice. By d and m: 9-12 (1, 2); 17-20 (1, 1); 8, 13-15 (0, 2); the other 12 (0, 1).
     residuals = 4 * (1 - 2 * 0.25) ** 2 + 4 * (1 - 0.25) ** 2 + 4 * (2 * 0.25) ** 2 + 12 * 0.25**2
     half = 1.959963984540054 * (24 / 23 * residuals) ** 0.5 / 32
     assert (interval.low, interval.high) == pytest.approx((25 - 100 * half, 25 + 100 * half))

@@ -27,7 +27,14 @@ class Oracle:
 def batch_of(*rows: tuple[str, str, bytes]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(
         [
-            {"image_id": i, "domain": "source", "category": c, "width": 1, "height": 1, "image": {"bytes": b, "path": None}}
+            {
+                "image_id": i,
+                "domain": "source",
+                "category": c,
+                "width": 1,
+                "height": 1,
+                "image": {"bytes": b, "path": None},
+            }
             for i, c, b in rows
         ],
         schemas.IMAGES,
@@ -36,7 +43,9 @@ def batch_of(*rows: tuple[str, str, bytes]) -> pa.RecordBatch:
 
 def test_the_probability_is_that_of_the_images_own_category() -> None:
     table = np.array([[0.1, 0.2, 0.7], [0.5, 0.4, 0.1], [0.3, 0.3, 0.4]], np.float32)
-    assert own_category_probabilities(["c", "a", "b"], ["a", "b", "c"], table).tolist() == pytest.approx([0.7, 0.5, 0.3])
+    assert own_category_probabilities(["c", "a", "b"], ["a", "b", "c"], table).tolist() == pytest.approx(
+        [0.7, 0.5, 0.3]
+    )
 
 
 def test_an_unknown_category_gets_no_probability() -> None:
@@ -68,7 +77,14 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder / "images", image_table(), num_shards=3)
     (folder / "params.yaml").write_text(CLEANER_PARAMS)
     train_cleaner.main(
-        ["--images", str(folder / "images"), "--output", str(folder / "cleaner"), "--params", str(folder / "params.yaml")]
+        [
+            "--images",
+            str(folder / "images"),
+            "--output",
+            str(folder / "cleaner"),
+            "--params",
+            str(folder / "params.yaml"),
+        ]
     )
     return folder
 
@@ -106,7 +122,10 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_job_writes_the_same_bytes_again_and_with_two_workers(job: Path) -> None:
-    one, other = run(job, "one"), run(job, "two", "--direct_num_workers", "2", "--direct_running_mode", "multi_threading")
+    one, other = (
+        run(job, "one"),
+        run(job, "two", "--direct_num_workers", "2", "--direct_running_mode", "multi_threading"),
+    )
     for shard in range(3):
         name = f"part-{shard:05d}.parquet"
         assert (one / name).read_bytes() == (other / name).read_bytes()
@@ -124,7 +143,9 @@ def test_a_folder_without_a_model_is_refused(job: Path, tmp_path: Path, caplog: 
     assert not (tmp_path / "scores").exists()
 
 
-def test_a_data_set_without_source_images_is_refused(job: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_data_set_without_source_images_is_refused(
+    job: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_images(tmp_path / "images", image_table().slice(17), num_shards=1)
     with pytest.raises(SystemExit, match="2"):
         main(

@@ -35,7 +35,7 @@ def test_standardise_against_torchs_batch_normalisation():
 
 
 def test_by_hand_for_clearly_separated_words():
-    # three words, two images; after standardisation every entry is +1 or -1, but for the third word, which is constant (0)
+    # three words, two images; standardised, every entry is +1 or -1, but for the third word, which is constant (0)
     true = torch.tensor([[2.0, 0.0, 1.0], [0.0, 5.0, 1.0]], dtype=torch.float64)
     predicted = torch.tensor([[0.7, 0.2, 0.0], [0.1, -0.3, 0.0]], dtype=torch.float64)
     t = PAPER["threshold"]
@@ -49,9 +49,16 @@ def test_by_hand_for_clearly_separated_words():
 
 
 def test_equal_click_positions_cost_nothing_whatever_the_counts():
-    true = torch.tensor([[9.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 1.0, 0.0], [2.0, 0.0, 0.0]])
+    # above its mean over the images is every word that was clicked
+    true = torch.tensor([[9.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 4.0, 0.0], [7.0, 0.0, 0.0]])
     predicted = torch.where(true > 0, 1 / (true + 3), torch.zeros(()))
     assert position_loss(true, predicted, **PAPER).max() < 1e-10
+
+
+def test_a_frequent_word_is_clicked_only_above_its_mean():
+    clicks = torch.tensor([[9.0], [0.0], [2.0], [0.0]])  # mean 2.75
+    indicator = torch.sigmoid(slope(**PAPER) * (standardise(clicks) - PAPER["bandwidth"] / 2)).round()
+    assert indicator.flatten().tolist() == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize("predicted", [torch.zeros(3, 4), torch.full((3, 4), 1e4), torch.randn(3, 4) * 1e4])

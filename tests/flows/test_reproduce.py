@@ -1,0 +1,176 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.reproduce import Slots, find_gpus, main, reproduce
+from flows.stages import Stage
+from tests.flows.conftest import DVC, is_alive
+
+pytestmark = pytest.mark.xdist_group("prefect")  # one server for all of them
+
+# left and right each wait for the other to have begun: they end only if they run at once.
+GRAPH = """\
+stages:
+  first: {cmd: cp seed.txt first.txt, deps: [seed.txt], outs: [first.txt]}
+  side:
+    matrix: {me: [left, right]}
+    cmd: touch began-${item.me}; timeout 60 sh -c 'until [ -e began-left -a -e began-right ]; do sleep 0.1; done'; cp first.txt ${item.me}.txt
+    deps: [first.txt]
+    outs: ["${item.me}.txt"]
+  joined: {cmd: 'cat left.txt right.txt > joined.txt; echo "{\\"target\\": {\\"accuracy\\": 0.5}}" > metrics.json', deps: [left.txt, right.txt], outs: [joined.txt], metrics: [metrics.json]}
+  broken: {cmd: 'echo so it goes; test -e mended && touch broken.txt', deps: [first.txt], outs: [broken.txt]}
+  after: {cmd: cp broken.txt after.txt, deps: [broken.txt], outs: [after.txt]}
+"""  # noqa: E501
+
+
+def outcomes() -> dict[str, str]:
+    import json
+
+    from prefect.artifacts import Artifact
+
+    artifact = Artifact.get(key="stages")
+    assert artifact is not None
+    assert isinstance(artifact.data, str)
+    return {row["stage"]: row["outcome"] for row in json.loads(artifact.data)}
+
+
+def table(key: str) -> Any:
+    import json
+
+    from prefect.artifacts import Artifact
+
+    artifact = Artifact.get(key=key)
+    assert artifact is not None
+    assert isinstance(artifact.data, str)
+    return json.loads(artifact.data)
+
+
+@pytest.mark.slow
+def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, project: Path) -> None:
+    (project / "dvc.yaml").write_text(GRAPH)
+    (project / "seed.txt").write_text("1\n")
+    state = reproduce([], 2, return_state=True)
+    assert state.is_failed()
+    assert state.message is not None
+    assert "stage broken failed with exit code 1; its last lines:" in state.message
+    assert "so it goes" in state.message
+    assert state.message.endswith("held back: after")
+    assert outcomes() == {
+        "first": "Completed", "side@left": "Completed", "side@right": "Completed", "joined": "Completed",
+        "broken": "Failed", "after": "Held back",
+    }  # fmt: skip
+    assert (project / "joined.txt").read_text() == "1\n1\n"
+    assert table("metrics") == [{"file": "metrics.json", "target.accuracy": 0.5}]
+    # Mended, only what had not been made runs; the rest shows as cached.
+    (project / "mended").touch()
+    (project / "data/report").mkdir(parents=True)
+    (project / "data/report/Tables.md").write_text("# the tables\n")
+    state = reproduce([], None, return_state=True)
+    assert state.is_completed()
+    assert state.message == "6 stages: 2 ran, 4 were up to date"
+    assert outcomes() == {
+        "first": "Cached", "side@left": "Cached", "side@right": "Cached", "joined": "Cached",
+        "broken": "Completed", "after": "Completed",
+    }  # fmt: skip
+    from prefect.artifacts import Artifact
+
+    page = Artifact.get(key="report-tables")
+    assert page is not None
+    assert page.data == "# the tables\n"
+    said = subprocess.run([*DVC, "status"], capture_output=True, text=True, check=True)
+    assert "up to date" in said.stdout
+
+
+@pytest.mark.slow
+def test_training_stages_never_share_a_gpu(prefect_server: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    # mkdir fails if another stage holds the same GPU.
+    (project / "dvc.yaml").write_text(
+        "stages:\n  train:\n    matrix: {n: [1, 2, 3, 4]}\n    meta: {device: gpu}\n"
+        "    cmd: mkdir gpu-$CUDA_VISIBLE_DEVICES && sleep 0.3 && echo $CUDA_VISIBLE_DEVICES > ${item.n} "
+        "&& rmdir gpu-$CUDA_VISIBLE_DEVICES\n    outs: ['${item.n}']\n"
+        "  plain: {cmd: 'echo none:$CUDA_VISIBLE_DEVICES > plain', outs: [plain]}\n"
+    )
+    state = reproduce([], 1, return_state=True)
+    assert state.is_completed(), state.message
+    assert {(project / str(n)).read_text() for n in (1, 2, 3, 4)} == {"5\n", "7\n"}
+    assert (project / "plain").read_text() == "none:\n"
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_everything_and_the_next_run_goes_on(
+    prefect_server: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").write_text(
+        "stages:\n  a: {cmd: echo 1 > a, outs: [a]}\n"
+        "  b: {cmd: 'echo $$ > pid; test -e fast || sleep 300; cp a b', deps: [a], outs: [b]}\n"
+    )
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server}
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "flows.reproduce"], env=environment, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        assert flow.poll() is None
+        time.sleep(0.1)
+    pid = int((project / "pid").read_text())
+    os.killpg(flow.pid, signal.SIGINT)
+    _, said = flow.communicate(timeout=60)
+    assert flow.returncode == 130
+    assert "what is finished stays" in said
+    assert not is_alive(pid)
+    (project / "fast").touch()
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    main(["--targets", "b"])
+    assert "Completed: 2 stages: 1 ran, 1 were up to date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--targets", "nothing"], "nothing"), (["--cpu-slots", "0"], "--cpu-slots 0: at least 1")],
+)
+def test_mistakes_end_before_a_server_starts(
+    project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0,1,5", ["0", "1", "5"]), ("", []), ("-1", []), ("GPU-8932f937", ["GPU-8932f937"])],
+)
+def test_gpus_are_those_that_the_environment_names(value: str, expected: list[str]) -> None:
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": value}) == expected
+
+
+def test_slots_without_a_gpu_are_shared_by_all_stages() -> None:
+    slots = Slots(2, [])
+    train, plain = Stage("train", frozenset(), True), Stage("plain", frozenset(), False)
+    taken = [slots.take(train), slots.take(plain)]
+    assert None not in taken
+    assert slots.take(plain) is None
+    assert slots.take(train) is None
+    assert "CUDA_VISIBLE_DEVICES" not in slots.environment(str(taken[0]))
+    slots.give_back(str(taken[0]))
+    assert slots.take(train) is not None
+
+
+def test_slots_share_the_cores_and_respect_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("POLARS_MAX_THREADS", "9")
+    slots = Slots(2, ["4"])
+    gpu = slots.take(Stage("train", frozenset(), True))
+    assert gpu == "4"
+    assert slots.environment(gpu) == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "4"}
+    assert slots.environment("") == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": ""}

@@ -1,0 +1,202 @@
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.stages import Stage, StageFailed, Stopped, Workspace
+from pipelines.console import UserError
+from tests.flows.conftest import DVC, is_alive
+
+GRAPH = """\
+stages:
+  draw: {cmd: cp seed.txt drawn.txt, deps: [seed.txt], outs: [drawn.txt]}
+  train:
+    matrix: {method: [A, B]}
+    meta: {device: gpu}
+    cmd: sort drawn.txt > ${item.method}.txt
+    deps: [drawn.txt]
+    outs: ["${item.method}.txt"]
+  table:
+    cmd: echo '{"acc":0.25}' > m.json; cat A.txt B.txt > table.txt
+    deps: [A.txt, B.txt]
+    outs: [table.txt]
+    metrics: [m.json]
+  other: {cmd: echo other > other.txt, outs: [other.txt]}
+"""
+
+
+def write(root: Path, graph: str) -> Workspace:
+    (root / "dvc.yaml").write_text(graph)
+    (root / "seed.txt").write_text("b\na\n")
+    return Workspace(root)
+
+
+def test_graph_has_every_stage_with_what_it_waits_for(project: Path) -> None:
+    stages = write(project, GRAPH).stages()
+    draw, train = frozenset({"draw"}), frozenset({"train@A", "train@B"})
+    assert set(stages.values()) == {
+        Stage("draw", frozenset(), False),
+        Stage("train@A", draw, True),
+        Stage("train@B", draw, True),
+        Stage("table", train, False),
+        Stage("other", frozenset(), False),
+    }
+    order = list(stages)
+    assert all(order.index(upstream) < order.index(name) for name in order for upstream in stages[name].upstream)
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["train@B"], {"draw", "train@B"}),
+        (["train"], {"draw", "train@A", "train@B"}),
+        (["table.txt"], {"draw", "train@A", "train@B", "table"}),
+        (["other", "draw"], {"other", "draw"}),
+    ],
+)
+def test_targets_bring_what_they_need(project: Path, targets: list[str], expected: set[str]) -> None:
+    assert set(write(project, GRAPH).stages(targets)) == expected
+
+
+@pytest.mark.parametrize(
+    ("graph", "targets", "message"),
+    [
+        (GRAPH, ["tabel"], "tabel"),
+        ("stages: {a: {cmd: 'true', does: 1}}", [], "does"),
+        ("stages: {a: {cmd: 'echo ${nowhere}'}}", [], "nowhere"),
+    ],
+)
+def test_a_broken_graph_or_target_is_the_users_to_mend(
+    project: Path, graph: str, targets: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write(project, graph).stages(targets)
+
+
+def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path, tmp_path: Path) -> None:
+    workspace = write(project, GRAPH)
+    said: list[str] = []
+    assert workspace.stale() == set(workspace.stages())
+    for name in workspace.stages():
+        assert not workspace.is_up_to_date(name)
+        workspace.run(name, {}, said.append)
+        assert workspace.is_up_to_date(name)
+    assert "> cp seed.txt drawn.txt" in said
+    assert workspace.metrics() == {"m.json": {"acc": 0.25}}
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    subprocess.run([*DVC, "init", "--no-scm", "--quiet"], cwd=twin, check=True)
+    write(twin, GRAPH)
+    subprocess.run([*DVC, "repro", "--quiet"], cwd=twin, check=True)
+
+    def lock(root: Path) -> object:
+        from ruamel.yaml import YAML
+
+        return YAML(typ="safe").load(root / "dvc.lock")
+
+    assert lock(project) == lock(twin)
+    # Another seed with the same sorted rows: draw and train are stale, table is not.
+    (project / "seed.txt").write_text("a\nb\n")
+    assert workspace.stale() == {"draw"}
+    workspace.run("draw", {}, said.append)
+    assert workspace.stale() == {"train@A", "train@B"}
+    workspace.run("train@A", {}, said.append)
+    workspace.run("train@B", {}, said.append)
+    assert workspace.stale() == set()
+
+
+def test_a_failure_tells_stage_exit_code_and_tail_and_is_not_tried_again(project: Path) -> None:
+    # What it prints reads like DVC's lock error; it is the stage's own failure all the same.
+    workspace = write(
+        project, "stages: {bad: {cmd: 'echo x >> tries; echo \"ERROR: Unable to acquire lock\"; exit 7', outs: [o]}}"
+    )
+    said: list[str] = []
+    with pytest.raises(StageFailed, match=r"stage bad failed with exit code 7") as error:
+        workspace.run("bad", {}, said.append)
+    assert error.value.exit_code == 7
+    assert error.value.tail[-1].endswith("exited with 7")
+    assert (project / "tries").read_text() == "x\n"
+
+
+def test_environment_reaches_the_stage(project: Path) -> None:
+    workspace = write(project, "stages: {a: {cmd: 'echo $CUDA_VISIBLE_DEVICES > o', outs: [o]}}")
+    workspace.run("a", {"CUDA_VISIBLE_DEVICES": "3"}, lambda line: None)
+    assert (project / "o").read_text() == "3\n"
+
+
+def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None:
+    # The stage ends only after its first line has been seen.
+    code = "import pathlib, sys, time\nsys.stderr.write('10%\\\\r20%\\\\r')\nwhile not pathlib.Path('seen').exists():\n    time.sleep(0.02)"
+    (project / "stage.py").write_text(code.replace("\\\\", "\\"))
+    workspace = write(project, "stages: {a: {cmd: python stage.py && touch o, outs: [o]}}")
+
+    def say(line: str) -> None:
+        if line == "20%":
+            (project / "seen").touch()
+
+    workspace.run("a", {}, say)
+    assert (project / "o").exists()
+
+
+@pytest.mark.parametrize("lock", ["repository", "path"])
+def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
+    workspace = write(project, "stages: {a: {cmd: 'echo done > o', outs: [o]}}")
+    hold = project / "hold.py"
+    if lock == "repository":
+        hold.write_text(
+            "import sys, zc.lockfile\nlock = zc.lockfile.LockFile('.dvc/tmp/lock')\nprint('held', flush=True)\nsys.stdin.read()\n"
+        )
+    else:  # as a `dvc repro` that is running the same stage holds it
+        hold.write_text("import sys\nprint('held', flush=True)\nsys.stdin.read()\n")
+    holder = subprocess.Popen(
+        [sys.executable, str(hold)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    if lock == "path":
+        info = {"pid": holder.pid, "cmd": "dvc repro a"}
+        (project / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(project / "o"): info}, "read": {}}))
+    said: list[str] = []
+    thread = threading.Thread(target=workspace.run, args=("a", {}, said.append))
+    thread.start()
+    if lock == "path":
+        while not any("trying again" in line for line in said):
+            assert thread.is_alive()
+            time.sleep(0.05)
+    else:
+        time.sleep(2)
+    assert not (project / "o").exists()
+    holder.communicate("")
+    thread.join(timeout=60)
+    assert (project / "o").read_text() == "done\n"
+
+
+def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> None:
+    stubborn = "import pathlib, os, signal, time\nfor how in (signal.SIGINT, signal.SIGTERM):\n    signal.signal(how, signal.SIG_IGN)\n"
+    (project / "stage.py").write_text(stubborn + "pathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(300)\n")
+    workspace = write(project, "stages: {a: {cmd: 'sleep 301 & echo $! > sleeper; python stage.py', outs: [o]}}")
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            workspace.run("a", {}, lambda line: None)
+        except Stopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        assert thread.is_alive()
+        time.sleep(0.05)
+    pids = [int((project / name).read_text()) for name in ("pid", "sleeper")]
+    assert all(map(is_alive, pids))
+    workspace.stop(grace_s=0.5)
+    thread.join(timeout=30)
+    assert [str(error) for error in caught] == ["stage a was stopped"]
+    assert not any(map(is_alive, pids))
+    with pytest.raises(Stopped, match="stage a was not started"):
+        workspace.run("a", {}, lambda line: None)

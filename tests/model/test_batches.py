@@ -1,0 +1,97 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.batches import ImageDataset, drawn, evaluation_batches, training_batches
+from model.examples import Examples
+
+
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
+def test_every_image_once_per_pass(number, batch_size, seed):
+    places = np.arange(100, 100 + number)
+    stream = [pair for step in range(number) for pair in drawn(places, batch_size, step, seed, "x")]
+    assert len(stream) == number * batch_size  # batches are full, and as many passes as a batch has images
+    assert Counter(stream) == {(int(place), number): 1 for place in places for number in range(batch_size)}
+    assert [number for _, number in stream] == sorted(number for _, number in stream)
+
+
+def test_orders_differ_between_passes_seeds_and_purposes():
+    places = np.arange(50)
+    orders = {
+        tuple(place for place, _ in drawn(places, 50, step, seed, purpose))
+        for step in (0, 1)
+        for seed in (0, 1)
+        for purpose in ("joint/source", "joint/target")
+    }
+    assert len(orders) == 8
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_data, tiny_rows, network_params) -> Examples:
+    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
+
+
+def load(examples: Examples, steps: range, workers: int) -> list:
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
+    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    return list(training_batches(dataset, places, 4, steps, "joint", workers))
+
+
+def assert_equal(one, other) -> None:
+    assert list(one) == list(other)
+    for domain in one:
+        for mine, yours in zip(one[domain], other[domain], strict=True):
+            assert (mine is None) == (yours is None)
+            assert mine is None or torch.equal(mine, yours)
+
+
+def test_either_domain_runs_out_on_its_own(examples):
+    batches = load(examples, range(16), workers=0)  # 64 images of each: 21 source and 15 target images
+    counts = {
+        domain: Counter(place for batch in batches for place in batch[domain].places.tolist())
+        for domain in ("source", "target")
+    }
+    assert set(counts["source"].values()) == {3, 4}
+    assert set(counts["target"].values()) == {4, 5}
+    assert len(counts["source"]) == 21
+    assert len(counts["target"]) == 15
+
+
+def test_contents_belong_together(examples):
+    labels = examples.labels()
+    for batch in load(examples, range(4), workers=0):
+        assert list(batch) == ["source", "target"]
+        source, target = batch["source"], batch["target"]
+        assert source.images.shape == target.images.shape == (4, 3, 16, 16)
+        assert source.images.dtype == torch.uint8
+        assert target.clicks is None
+        for domain, part in batch.items():
+            assert part.labels.tolist() == labels[part.places.numpy()].tolist()
+            assert set(examples.rows["domain"][part.places.tolist()]) == {domain}
+        ids = examples.rows["image_id"][source.places.tolist()].to_list()
+        assert np.array_equal(source.clicks.numpy(), examples.clicks.vectors(ids))
+
+
+def test_a_continued_run_sees_the_same_steps(examples):
+    for one, other in zip(load(examples, range(9), 0)[5:], load(examples, range(5, 9), 0), strict=True):
+        assert_equal(one, other)
+
+
+def test_loader_processes_change_nothing(examples):
+    for one, other in zip(load(examples, range(5), 0), load(examples, range(5), 2), strict=True):
+        assert_equal(one, other)
+
+
+def test_evaluation_sees_each_row_once_in_order(examples):
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=False)
+    places = examples.places("source", "validation")
+    batches = list(evaluation_batches(dataset, "source", places, 4, workers=0))
+    assert [len(batch["source"].labels) for batch in batches] == [4, 4, 1]
+    assert torch.cat([batch["source"].places for batch in batches]).tolist() == places.tolist()
+    assert batches[0]["source"].clicks is None
+    middle = examples.images.crop(int(places[0]), 16, 0, None)
+    assert np.array_equal(batches[0]["source"].images[0].permute(1, 2, 0).numpy(), middle)

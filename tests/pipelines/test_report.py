@@ -1,0 +1,182 @@
+"""The whole report: read back from its files, with an independent reader where there is one."""
+
+import csv
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from report_data import PARAMS, write_data, write_run
+
+from pipelines.report import main, seeds_sentence
+
+
+class Page(HTMLParser):
+    """Collects a page's tables (rows of cell texts), headings, pictures, and whatever it would load from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.headings: list[str] = []
+        self.pictures: list[str] = []
+        self.loaded: list[str] = []
+        self._into: list[str] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._into = self.tables[-1][-1]
+        elif tag in ("h1", "h2", "h3"):
+            self.headings.append("")
+            self._into = self.headings
+        elif tag == "img":
+            self.pictures.append(values["src"] or "")
+        if tag in ("script", "link", "iframe"):
+            self.loaded.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "h1", "h2", "h3"):
+            self._into = None
+
+    def handle_data(self, data: str) -> None:
+        if self._into is not None:
+            self._into[-1] += data
+
+
+def run(root: Path, output: str = "report") -> Path:
+    main(["--data", str(root / "data"), "--output", str(root / output), "--params", str(root / "params.yaml")])
+    return root / output
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_data(folder)
+    # What an earlier parameter file left: must not show anywhere.
+    write_run(folder / "data/evaluations/methods/LEFTOVER/seed-0", 0, {"target": 16})
+    write_run(folder / "data/evaluations/methods/VGGsrc/seed-7", 1, {"target": 16})
+    run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> Page:
+    return Page((root / "report/index.html").read_text(encoding="utf-8"))
+
+
+def test_its_files(root: Path) -> None:
+    assert sorted(path.name for path in (root / "report").iterdir()) == [
+        *("claims.csv", "index.html", "noise_filter.csv", "noise_filter.png", "one_shot.csv", "one_shot.png"),
+        *("out_of_class.csv", "out_of_class.png"),
+        *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "vocabulary.png"),
+    ]
+
+
+def test_the_tables_agree_with_each_other(root: Path) -> None:
+    with (root / "report/table_viii.csv").open(encoding="utf-8") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    methods = json.loads((root / "report/table_viii.json").read_text())["methods"]
+    assert [method["method"] for method in methods] == list(rows) == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    for method in methods:
+        for name, value in method.items():
+            text = rows[method["method"]][name]
+            assert (value is None and text == "") or text == value or float(text) == value
+    assert float(rows["MTMDD-VM"]["accuracy_target"]) == 81.25
+    assert "| MTMDD-VM | 72.2 ± 7.9 | 81.2 ± 0.0 |" in (root / "report/table_viii.md").read_text()
+
+
+def test_the_page_needs_nothing_beside_it(page: Page) -> None:
+    assert page.loaded == []
+    assert len(page.pictures) == 5
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
+
+
+def test_the_page_shows_ours_beside_the_published_numbers(page: Page) -> None:
+    groups, heads, *rows = page.tables[0]
+    assert groups == ["", "ours, on this data", "published", ""]
+    assert heads[1:3] == heads[6:8] == ["Acc-S, %", "Acc-T, %"]
+    assert [row[0] for row in rows] == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    assert rows[2][2] == "81.2 ± 0.0"
+    assert rows[2][6:8] == ["77.3", "74.7"]
+
+
+def test_the_page_says_what_its_reader_must_know(root: Path) -> None:
+    text = (root / "report/index.html").read_text(encoding="utf-8")
+    assert "Made &lt;up&gt; for a test." in text
+    assert "target validation accuracy" in text
+    assert "Means over 2 seeds (0, 1: split, initialisation and batches)" in text
+    assert "Clickture-Dog to Stanford, Columbia and ImageNet dogs" in text
+
+
+def test_names_from_the_data_are_shown_as_they_are_and_never_as_markup(page: Page, root: Path) -> None:
+    cells = [cell for table in page.tables for row in table for cell in row]
+    assert "斑点狗" in cells
+    assert "<dingo>" in cells
+    assert "<dingo>" not in (root / "report/index.html").read_text(encoding="utf-8")
+    # Two words were asked for: the third is not listed.
+    assert "<b>" not in cells
+
+
+def test_quarantined_rows_and_left_out_categories_are_listed(page: Page) -> None:
+    assert ["clicks", "empty query", "3"] in [row for table in page.tables for row in table]
+    assert ["source", "<dingo>", "not in the target", "5"] in [row for table in page.tables for row in table]
+
+
+def test_nothing_undeclared_is_reported(root: Path) -> None:
+    for path in (root / "report").iterdir():
+        assert b"LEFTOVER" not in path.read_bytes()
+    with (root / "report/table_viii.csv").open(encoding="utf-8") as file:
+        assert [row["accuracy_target"] for row in csv.DictReader(file)] == ["50.0", "56.25", "81.25"]
+
+
+def test_the_result_table_stands_on_the_screen(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(root, "again")
+    shown = capsys.readouterr().out
+    assert "81.2 ± 0.0" in shown
+    assert "published: Clickture-Dog" in shown
+
+
+def test_the_same_bytes_again(root: Path) -> None:
+    again = run(root, "again")
+    for path in (root / "report").iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "18 evaluations that the parameters declare are missing" in caplog.text
+    assert "methods/VGGimg/seed-5/metrics.json" in caplog.text
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_missing_summary_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "data/cleaned/summary.json").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "cleaned/summary.json: no such file; run the stage that writes it" in caplog.text
+    assert not (tmp_path / "report").exists()
+
+
+def test_studies_that_are_left_out_have_no_section(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    params = PARAMS.replace("out_of_class: {methods: [VGGsrc, MTMDD-VM]", "out_of_class: {methods: []")
+    (tmp_path / "params.yaml").write_text(params)
+    output = run(tmp_path)
+    headings = Page((output / "index.html").read_text(encoding="utf-8")).headings
+    assert "Fewer training images (Fig. 14)" in headings
+    assert "Fewer source categories (Fig. 13)" not in headings
+    assert not (output / "out_of_class.csv").exists()
+
+
+def test_one_seed_says_that_it_has_no_spread() -> None:
+    assert seeds_sentence([3]).endswith("(seed 3): no spread over seeds can be given")
