@@ -100,7 +100,7 @@ def validate_section(model: type[Section], name: str, content: Any, where: str) 
         for problem in error.errors():
             key = ".".join(str(part) for part in (name, *problem["loc"]))
             if problem["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields)
+                known = ", ".join(field.alias or name for name, field in model.model_fields.items())
                 lines.append(f"{where}: unknown parameter {key} (value {problem['input']!r}); known: {known}")
             elif problem["type"] == "missing":
                 lines.append(f"{where}: parameter {key} is missing")

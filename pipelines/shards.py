@@ -5,6 +5,7 @@ file. So the bytes are the same for any number of workers, input files and bundl
 all columns that sort them.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.artifacts import read_tables, shard_name, shard_of, write_table
+from pipelines.artifacts import read_tables, shard_name, write_table
 from pipelines.console import UserError
 
 IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")  # shuffles live in memory: a third of the size for little time
@@ -61,8 +62,6 @@ beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
 def shards_of(keys: pa.Array, num_shards: int) -> np.ndarray:
     """Return each key's shard, as :func:`pipelines.artifacts.shard_of` gives it for one.
 
-    Each distinct key is hashed once.
-
     Args:
         keys: strings, no nulls.
         num_shards: 1 .. 32,767.
@@ -72,9 +71,8 @@ def shards_of(keys: pa.Array, num_shards: int) -> np.ndarray:
     """
     if num_shards == 1:
         return np.zeros(len(keys), np.int16)
-    encoded = keys.dictionary_encode()
-    distinct = [shard_of(key, num_shards) for key in encoded.dictionary.to_pylist()]
-    return np.array(distinct, np.int16)[encoded.indices.to_numpy()]
+    hashes = np.fromiter(map(zlib.crc32, keys.cast(pa.binary()).to_pylist()), np.uint32, len(keys))
+    return (hashes % num_shards).astype(np.int16)
 
 
 def split_by_shard(batch: pa.RecordBatch, shards: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:

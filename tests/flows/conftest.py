@@ -1,14 +1,11 @@
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import DVC
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
-
-DVC = [sys.executable, "-m", "dvc"]
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +28,3 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run([*DVC, "init", "--no-scm", "--quiet"], check=True)
     subprocess.run([*DVC, "config", "core.analytics", "false"], check=True)
     return root
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie whose new parent has not fetched it yet has ended too.
-    status = Path(f"/proc/{pid}/stat")
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import DVC, is_alive
 
 from flows.reproduce import Slots, find_gpus, main, reproduce
 from flows.stages import Stage
-from tests.flows.conftest import DVC, is_alive
 
 pytestmark = pytest.mark.xdist_group("prefect")  # one server for all of them
 

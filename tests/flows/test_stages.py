@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import DVC, is_alive
+from ruamel.yaml import YAML
 
 from flows.stages import Stage, StageFailed, Stopped, Workspace
 from pipelines.console import UserError
-from tests.flows.conftest import DVC, is_alive
 
 GRAPH = """\
 stages:
@@ -94,8 +95,6 @@ def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path,
     subprocess.run([*DVC, "repro", "--quiet"], cwd=twin, check=True)
 
     def lock(root: Path) -> object:
-        from ruamel.yaml import YAML
-
         return YAML(typ="safe").load(root / "dvc.lock")
 
     assert lock(project) == lock(twin)
@@ -130,8 +129,12 @@ def test_environment_reaches_the_stage(project: Path) -> None:
 
 def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None:
     # The stage ends only after its first line has been seen.
-    code = "import pathlib, sys, time\nsys.stderr.write('10%\\\\r20%\\\\r')\nwhile not pathlib.Path('seen').exists():\n    time.sleep(0.02)"
-    (project / "stage.py").write_text(code.replace("\\\\", "\\"))
+    (project / "stage.py").write_text(
+        "import pathlib, sys, time\n"
+        "sys.stderr.write('10%\\r20%\\r')\n"
+        "while not pathlib.Path('seen').exists():\n"
+        "    time.sleep(0.02)\n"
+    )
     workspace = write(project, "stages: {a: {cmd: python stage.py && touch o, outs: [o]}}")
 
     def say(line: str) -> None:
@@ -148,7 +151,8 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
     hold = project / "hold.py"
     if lock == "repository":
         hold.write_text(
-            "import sys, zc.lockfile\nlock = zc.lockfile.LockFile('.dvc/tmp/lock')\nprint('held', flush=True)\nsys.stdin.read()\n"
+            "import sys, zc.lockfile\nlock = zc.lockfile.LockFile('.dvc/tmp/lock')\n"
+            "print('held', flush=True)\nsys.stdin.read()\n"
         )
     else:  # as a `dvc repro` that is running the same stage holds it
         hold.write_text("import sys\nprint('held', flush=True)\nsys.stdin.read()\n")
@@ -161,7 +165,7 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
         info = {"pid": holder.pid, "cmd": "dvc repro a"}
         (project / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(project / "o"): info}, "read": {}}))
     said: list[str] = []
-    thread = threading.Thread(target=workspace.run, args=("a", {}, said.append))
+    thread = threading.Thread(daemon=True, target=workspace.run, args=("a", {}, said.append))
     thread.start()
     if lock == "path":
         while not any("trying again" in line for line in said):
@@ -176,8 +180,13 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
 
 
 def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> None:
-    stubborn = "import pathlib, os, signal, time\nfor how in (signal.SIGINT, signal.SIGTERM):\n    signal.signal(how, signal.SIG_IGN)\n"
-    (project / "stage.py").write_text(stubborn + "pathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(300)\n")
+    (project / "stage.py").write_text(
+        "import os, pathlib, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "pathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "time.sleep(300)\n"
+    )
     workspace = write(project, "stages: {a: {cmd: 'sleep 301 & echo $! > sleeper; python stage.py', outs: [o]}}")
     caught: list[BaseException] = []
 
@@ -187,7 +196,7 @@ def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> 
         except Stopped as error:
             caught.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(daemon=True, target=run)
     thread.start()
     while not (project / "pid").exists() or not (project / "pid").read_text():
         assert thread.is_alive()

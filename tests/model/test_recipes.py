@@ -91,7 +91,10 @@ def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, val
     ("change", "message"),
     [
         (lambda p: p["objective"].update(tau=1.5), "objective.tau = 1.5: Input should be less than or equal to 1"),
-        (lambda p: p["objective"].update(labmda=0.5), "unknown parameter objective.labmda"),
+        (
+            lambda p: p["objective"].update(labmda=0.5),
+            "unknown parameter objective.labmda (value 0.5); known: bandwidth, threshold, lambda, tau",
+        ),
         (lambda p: p["train"].pop("epochs"), "parameter train.epochs is missing"),
         (lambda p: p["methods"].update(names=["VGG"]), "unknown methods ['VGG']"),
         (lambda p: p["one_shot"].update(shares=[1.0]), "distinct shares above 0 and below 1 expected"),

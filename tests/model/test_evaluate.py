@@ -1,0 +1,170 @@
+import json
+import math
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from model.evaluate import main
+from model.examples import Examples, read_rows
+from model.images import centre_crop
+from model.predict import Model, load_recogniser
+from model.recipes import build_recipe
+from model.trainer import train
+from pipelines import schemas
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, tiny_data, network_params, objective_params, train_params):
+    """Train methods for one epoch each; return the folders by method."""
+    folder = tmp_path_factory.mktemp("models")
+    params = train_params.model_copy(update={"epochs": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for method in ("VGGsrc", "TDL", "TDL7", "MTMDD-VM"):
+            recipe = build_recipe(method, network_params, objective_params, params)
+            rows = read_rows(tiny_data.split, recipe, 0)
+            examples = Examples.read(tiny_data.images, rows, tiny_data.features, network_params, cache=True)
+            train(recipe, examples, 0, folder / method, method)
+    return folder
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, models, tiny_data):
+    """Evaluate as the stage does; return the metrics and the predictions."""
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(method: str, batch_size: int = 5, split=tiny_data.split, features=tiny_data.features):
+        (tmp_path / "params.yaml").write_text(f"evaluate: {{batch_size: {batch_size}}}\n")
+        output = tmp_path / "evaluation"
+        main(
+            [
+                f"--model={models / method}",
+                f"--images={tiny_data.images}",
+                f"--split={split}",
+                f"--features={features}",
+                f"--output={output}",
+            ]
+        )
+        return json.loads((output / "metrics.json").read_text()), pq.read_table(output / "predictions.parquet")
+
+    return evaluate
+
+
+@pytest.mark.parametrize("method", ["VGGsrc", "TDL", "MTMDD-VM"])
+def test_metrics_follow_from_the_predictions(evaluate, tiny_rows, method):
+    metrics, predictions = evaluate(method)
+    assert predictions.schema.equals(schemas.PREDICTIONS)
+    test_rows = tiny_rows.filter(pl.col("split") == "test").select("image_id", "domain", "category")
+    assert pl.from_arrow(predictions).select("image_id", "domain", "category").equals(test_rows)
+    counted = duckdb.sql(
+        "select domain, count(*), sum((category = predicted)::int) from predictions group by domain order by domain"
+    ).fetchall()
+    for domain, images, correct in counted:
+        assert metrics["images"][domain] == images
+        assert metrics["correct"][domain] == correct
+        assert metrics[f"accuracy_{domain}"] == round(100 * correct / images, 4)
+
+
+def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows):
+    metrics, _ = evaluate("MTMDD-VM")
+    model = Model.read(models / "MTMDD-VM")
+    network = model.network(model.recipe.phases[0])
+    rows = tiny_rows.filter((pl.col("split") == "test") & (pl.col("domain") == "source"))
+    examples = Examples.read(
+        tiny_data.images, rows, tiny_data.features, model.recipe.network, cache=False, splits=("test",)
+    )
+    pixels = np.stack([centre_crop(examples.images[place], 16) for place in range(len(rows))]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        predicted = network({"source": torch.from_numpy(pixels.copy())})["source"].clicks.double().numpy()
+    true = examples.clicks.vectors(rows["image_id"].to_list()).astype(float)
+    unit_true = true / np.linalg.norm(true, axis=1, keepdims=True)
+    unit_predicted = predicted / np.linalg.norm(predicted, axis=1, keepdims=True)
+    count = ((unit_true - unit_predicted) ** 2).sum(axis=1).mean()
+    assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
+    assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
+    assert set(metrics["click_loss"]) == {"count", "position"}
+
+
+def test_what_a_method_lacks_is_null_with_the_reason(evaluate):
+    metrics, _ = evaluate("VGGsrc")
+    assert metrics["rmse_source"] is None
+    assert metrics["null"] == {"rmse_source": "VGGsrc predicts no clicks"}
+    assert "click_loss" not in metrics
+    assert set(evaluate("TDL7")[0]["click_loss"]) == {"count"}
+
+
+def test_epochs_and_what_chose_them_are_reported(evaluate):
+    metrics, _ = evaluate("TDL")
+    assert {phase: of["chosen_on"] for phase, of in metrics["chosen"].items()} == {
+        "predict": "source validation click loss",
+        "source": "source validation accuracy",
+        "target": "target validation accuracy",
+    }
+
+
+def test_no_result_depends_on_the_batch_size(evaluate):
+    one, predictions = evaluate("MTMDD-VM", batch_size=3)
+    other, others = evaluate("MTMDD-VM", batch_size=50)
+    assert one["correct"] == other["correct"]
+    assert predictions["predicted"] == others["predicted"]
+    assert one["rmse_source"] == pytest.approx(other["rmse_source"], abs=1e-6)
+
+
+def test_twice_the_same_bytes(evaluate, tmp_path):
+    evaluate("MTMDD-VM")
+    first = [path.read_bytes() for path in sorted((tmp_path / "evaluation").iterdir())]
+    evaluate("MTMDD-VM")
+    assert first == [path.read_bytes() for path in sorted((tmp_path / "evaluation").iterdir())]
+
+
+def test_only_the_test_split_is_read(evaluate, tiny_data, tmp_path):
+    rows = pl.read_parquet(tiny_data.split)
+    absent = rows.filter(pl.col("split") != "test").with_columns(image_id=pl.lit("no such ") + pl.col("image_id"))
+    pl.concat([absent, rows.filter(pl.col("split") == "test")]).write_parquet(tmp_path / "split.parquet")
+    assert evaluate("VGGsrc", split=tmp_path / "split.parquet")[0] == evaluate("VGGsrc")[0]
+
+
+def test_another_split_file_is_refused(evaluate, tiny_data, tmp_path, caplog):
+    rows = pl.read_parquet(tiny_data.split)
+    rows.filter(pl.col("category") != "bee").write_parquet(tmp_path / "split.parquet")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("VGGsrc", split=tmp_path / "split.parquet")
+    assert "its 2 source categories are not the 3 that" in caplog.text
+    rows.filter((pl.col("split") != "test") | (pl.col("domain") == "source")).write_parquet(tmp_path / "split.parquet")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("VGGsrc", split=tmp_path / "split.parquet")
+    assert "the target domain has no test images" in caplog.text
+
+
+def test_another_vocabulary_is_refused(evaluate, tiny_data, tmp_path, caplog):
+    words = pl.read_parquet(tiny_data.features / "vocabulary.parquet")
+    (tmp_path / "features").mkdir()
+    pl.concat([words, words]).write_parquet(tmp_path / "features" / "vocabulary.parquet")
+    (tmp_path / "features" / "click_features").symlink_to(tiny_data.features / "click_features")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("TDL", features=tmp_path / "features")
+    assert "10 words, " in caplog.text
+    assert "was trained for 5; train it again" in caplog.text
+
+
+def test_not_a_model_folder(evaluate, caplog):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("nothing")
+    assert "a model folder, written by a train stage?" in caplog.text
+
+
+def test_a_loaded_recogniser_gives_the_same_probabilities(evaluate, models, tiny_data):
+    _, predictions = evaluate("TDL")
+    images = pl.read_parquet(tiny_data.images).filter(pl.col("domain") == "target")
+    encoded = {row["image_id"]: row["image"]["bytes"] for row in images.iter_rows(named=True)}
+    recogniser = load_recogniser(models / "TDL", "target")
+    expected = pl.from_arrow(predictions).filter(pl.col("domain") == "target")
+    found = recogniser.probabilities([encoded[image_id] for image_id in expected["image_id"]])
+    assert found.shape == (len(expected), 3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert [recogniser.categories[place] for place in found.argmax(axis=1)] == expected["predicted"].to_list()
+    np.testing.assert_allclose(found.max(axis=1), expected["probability"], atol=1e-6)
