@@ -32,8 +32,8 @@ Result = TypeVar("Result")
 
 TAIL_LINES = 40
 LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes in all
-# How DVC words its two lock errors (the repository's, and a path's that another process reads or writes). A stage's own
-# failure ends in "failed to run: COMMAND, exited with N" instead, whatever the stage has printed before.
+# How DVC words its two lock errors (the repository's, and a path's that another process reads or writes), and a
+# stage's own failure. It is the last error line that counts: the stage may have printed anything before.
 LOCKED = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
 EXITED = re.compile(r"^ERROR: .*exited with (-?\d+)$")
 
@@ -91,7 +91,7 @@ class Workspace:
         try:
             return self._ask(lambda repo: _collect(repo, list(targets)))
         except DvcException as error:
-            raise UserError(f"{self.root / 'dvc.yaml'}: {error}") from error
+            raise UserError(f"{self.root / 'dvc.yaml'}: {error} (`dvc stage list` shows where)") from error
 
     def is_up_to_date(self, name: str) -> bool:
         """Whether a stage's outputs stand and belong to its present dependencies, parameters and command.
@@ -129,9 +129,10 @@ class Workspace:
                 return
             if self._stopped.is_set():
                 raise Stopped(f"stage {name} was stopped")
-            if pause is None or not any(LOCKED.match(line) for line in lines):
-                own = [match for match in map(EXITED.match, lines) if match]
-                raise StageFailed(name, int(own[-1][1]) if own else exit_code, lines)
+            verdict = next((line for line in reversed(lines) if line.startswith("ERROR: ")), "")  # DVC's, it comes last
+            exited = EXITED.match(verdict)
+            if pause is None or exited or not LOCKED.match(verdict):
+                raise StageFailed(name, int(exited[1]) if exited else exit_code, lines)
             say(f"DVC's lock is taken by another process, trying again in {pause} s")
             self._stopped.wait(pause)
         raise AssertionError("unreachable")
@@ -209,7 +210,7 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
     graph = repo.index.graph  # an edge leads from a stage to one it depends on
     wanted = set(graph)
     if targets:
-        chosen = {stage for target in targets for stage in repo.stage.collect(target)}
+        chosen = {info.stage for target in targets for info in repo.stage.collect_granular(target)}
         wanted = chosen.union(*(nx.descendants(graph, stage) for stage in chosen))
     order = [stage for stage in nx.dfs_postorder_nodes(graph) if stage in wanted]
     return {

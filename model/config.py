@@ -121,7 +121,8 @@ class TrainParams(Params):
     epochs: int = Field(description="per phase; one epoch passes once through the phase's main domain", ge=1)
     batch_size: int = Field(description="images of each domain in a step", ge=2)
     learning_rate: float = Field(description="peak, of the ConvNet", gt=0)
-    new_layers_multiplier: float = Field(description="times learning_rate: peak of embedding and recognisers", gt=0)
+    embedding_multiplier: float = Field(description="times learning_rate: peak of the word embedding", gt=0)
+    recogniser_multiplier: float = Field(description="times learning_rate: peak of the recognisers", gt=0)
     momentum: float = Field(ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(ge=0, description="alpha of eq. 6")
     schedule: ScheduleParams

@@ -32,6 +32,13 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: not a recipe: {error}") from None
 
 
+def run_name(output: Path) -> str:
+    """Return what tells a run apart in logs: its folder below ``models``, as in ``methods/TDL/seed-0``."""
+    parts = output.resolve().parts
+    below = parts[parts.index("models") + 1 :] if "models" in parts else ()
+    return "/".join(below) or parts[-1]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -42,8 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
     parser.add_argument("--output", type=Path, required=True, help="the model folder")
     arguments = parser.parse_args(argv)
-    # as in methods/TDL/seed-0: what tells runs apart in logs
-    run = "/".join(arguments.output.resolve().parts[-4:]).partition("models/")[2] or arguments.output.name
+    run = run_name(arguments.output)
     with stage(f"train {run}") as closing:
         recipe = read_recipe(arguments.recipe)
         predicts_clicks = any(phase.predicts_clicks for phase in recipe.phases)

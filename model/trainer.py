@@ -341,15 +341,18 @@ class PhaseTraining:
 
 
 def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: the ConvNet at the learning rate, new layers at a multiple of it.
+    """Return the optimiser's groups: the ConvNet at the learning rate, the new parts at multiples of it.
 
     ``peak`` is the group's highest rate. Frozen parameters are left out, empty groups too.
     """
-    new: list[nn.Module] = [part for part in (network.embedding, network.recogniser) if part is not None]
-    parts: list[tuple[list[nn.Module], float]] = [([network.backbone], 1.0), (new, params.new_layers_multiplier)]
+    parts: list[tuple[nn.Module | None, float]] = [
+        (network.backbone, 1.0),
+        (network.embedding, params.embedding_multiplier),
+        (network.recogniser, params.recogniser_multiplier),
+    ]
     groups = []
-    for modules, multiplier in parts:
-        weights = [weight for module in modules for weight in module.parameters() if weight.requires_grad]
+    for part, multiplier in parts:
+        weights = [] if part is None else [weight for weight in part.parameters() if weight.requires_grad]
         if weights:
             groups.append({"params": weights, "peak": params.learning_rate * multiplier})
     return groups

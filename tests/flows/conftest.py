@@ -1,9 +1,8 @@
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import DVC
+from processes import new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
 
@@ -25,6 +24,5 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root.mkdir()
     monkeypatch.chdir(root)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    subprocess.run([*DVC, "init", "--no-scm", "--quiet"], check=True)
-    subprocess.run([*DVC, "config", "core.analytics", "false"], check=True)
+    new_project(root)
     return root

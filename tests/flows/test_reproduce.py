@@ -1,10 +1,10 @@
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import DVC, is_alive
@@ -29,26 +29,18 @@ stages:
 """  # noqa: E501
 
 
+def artifact(key: str) -> str:
+    """What the page shows as the newest artifact of a key."""
+    from prefect.artifacts import Artifact
+
+    newest = Artifact.get(key=key)
+    assert newest is not None
+    assert isinstance(newest.data, str)
+    return newest.data
+
+
 def outcomes() -> dict[str, str]:
-    import json
-
-    from prefect.artifacts import Artifact
-
-    artifact = Artifact.get(key="stages")
-    assert artifact is not None
-    assert isinstance(artifact.data, str)
-    return {row["stage"]: row["outcome"] for row in json.loads(artifact.data)}
-
-
-def table(key: str) -> Any:
-    import json
-
-    from prefect.artifacts import Artifact
-
-    artifact = Artifact.get(key=key)
-    assert artifact is not None
-    assert isinstance(artifact.data, str)
-    return json.loads(artifact.data)
+    return {row["stage"]: row["outcome"] for row in json.loads(artifact("stages"))}
 
 
 @pytest.mark.slow
@@ -66,7 +58,7 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
         "broken": "Failed", "after": "Held back",
     }  # fmt: skip
     assert (project / "joined.txt").read_text() == "1\n1\n"
-    assert table("metrics") == [{"file": "metrics.json", "target.accuracy": 0.5}]
+    assert json.loads(artifact("metrics")) == [{"file": "metrics.json", "target.accuracy": 0.5}]
     # Mended, only what had not been made runs; the rest shows as cached.
     (project / "mended").touch()
     (project / "data/report").mkdir(parents=True)
@@ -78,11 +70,7 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
         "first": "Cached", "side@left": "Cached", "side@right": "Cached", "joined": "Cached",
         "broken": "Completed", "after": "Completed",
     }  # fmt: skip
-    from prefect.artifacts import Artifact
-
-    page = Artifact.get(key="report-tables")
-    assert page is not None
-    assert page.data == "# the tables\n"
+    assert artifact("report-tables") == "# the tables\n"
     said = subprocess.run([*DVC, "status"], capture_output=True, text=True, check=True)
     assert "up to date" in said.stdout
 

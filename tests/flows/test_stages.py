@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import DVC, is_alive
+from processes import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
 from flows.stages import Stage, StageFailed, Stopped, Workspace
@@ -67,7 +67,7 @@ def test_targets_bring_what_they_need(project: Path, targets: list[str], expecte
     ("graph", "targets", "message"),
     [
         (GRAPH, ["tabel"], "tabel"),
-        ("stages: {a: {cmd: 'true', does: 1}}", [], "does"),
+        ("stages: {a: {cmd: 'true', does: 1}}", [], "validation failed .`dvc stage list` shows where"),
         ("stages: {a: {cmd: 'echo ${nowhere}'}}", [], "nowhere"),
     ],
 )
@@ -90,7 +90,7 @@ def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path,
     assert workspace.metrics() == {"m.json": {"acc": 0.25}}
     twin = tmp_path / "twin"
     twin.mkdir()
-    subprocess.run([*DVC, "init", "--no-scm", "--quiet"], cwd=twin, check=True)
+    new_project(twin)
     write(twin, GRAPH)
     subprocess.run([*DVC, "repro", "--quiet"], cwd=twin, check=True)
 
@@ -131,9 +131,12 @@ def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None
     # The stage ends only after its first line has been seen.
     (project / "stage.py").write_text(
         "import pathlib, sys, time\n"
-        "sys.stderr.write('10%\\r20%\\r')\n"
-        "while not pathlib.Path('seen').exists():\n"
+        "sys.stderr.write('\\r10%\\r20%\\r30%')\n"
+        "for _ in range(1500):\n"
+        "    if pathlib.Path('seen').exists():\n"
+        "        sys.exit(0)\n"
         "    time.sleep(0.02)\n"
+        "sys.exit('nobody has seen 20%')\n"
     )
     workspace = write(project, "stages: {a: {cmd: python stage.py && touch o, outs: [o]}}")
 

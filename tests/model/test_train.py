@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -6,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from model.recipes import build_recipe
-from model.train import main
+from model.train import main, run_name
 from pipelines.artifacts import write_json
 
 
@@ -47,6 +48,18 @@ def test_the_stage_writes_a_model_folder(run, caplog):
     assert "train methods/TDL/seed-0: train images 36" in caplog.text
     assert "predict: epoch 1 of 1, source: epoch 1 of 1, target: epoch 1 of 1" in caplog.text
     assert "next: python -m model.evaluate" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("data/models/methods/TDL/seed-0", "methods/TDL/seed-0"),
+        ("data/models/one_shot/VGGsrc/source-0.4/seed-2", "one_shot/VGGsrc/source-0.4/seed-2"),
+        ("elsewhere/mine", "mine"),
+    ],
+)
+def test_run_name(output, expected):
+    assert run_name(Path(output)) == expected
 
 
 def test_the_embedding_of_the_second_step_is_that_of_the_first(run):

@@ -173,7 +173,13 @@ def test_run_json_says_what_was_done(recipe, examples, tmp_path):
 def test_it_learns(recipe, examples, tmp_path):
     # three colours, each clicked for its own word: a network that cannot tell them apart is broken
     embedding = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=16, hidden=32, dropout=0.1)
-    values = {"epochs": 30, "batch_size": 8, "learning_rate": 0.05, "new_layers_multiplier": 1.0}
+    values = {
+        "epochs": 30,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "embedding_multiplier": 1.0,
+        "recogniser_multiplier": 1.0,
+    }
     one = recipe("MTMDD-VM-star", **values)
     wide = one.model_copy(update={"network": one.network.model_copy(update={"embedding": embedding})})
     train(wide, examples, 0, tmp_path / "model", "run")
@@ -183,9 +189,11 @@ def test_it_learns(recipe, examples, tmp_path):
     assert found["source rmse"] < 0.25
 
 
-def test_the_network_learns_at_its_own_rates(recipe):
+def test_each_part_learns_at_its_own_rate(recipe):
     tdl = recipe("TDL")
     categories = {"source": ["ant", "bee"], "target": ["ant", "bee"]}
+    network = build_network(tdl.network, tdl.phases[0], categories, 5, load_weights=True)
+    assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.02, 0.06]  # ConvNet, embedding
     network = build_network(tdl.network, tdl.phases[2], categories, 5, load_weights=True)
     groups = parameter_groups(network, tdl.train)
     assert [group["peak"] for group in groups] == [0.02, 0.04]

@@ -21,7 +21,8 @@ cleaner:
     epochs: 4
     batch_size: 5
     learning_rate: 0.02
-    new_layers_multiplier: 1.0
+    embedding_multiplier: 1.0
+    recogniser_multiplier: 1.0
     momentum: 0.9
     weight_decay: 0.0
     schedule: {kind: constant}
