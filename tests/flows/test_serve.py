@@ -10,8 +10,6 @@ import httpx
 import psutil
 import pytest
 
-from flows.serve import main
-
 
 @pytest.fixture
 def port() -> int:
@@ -53,16 +51,3 @@ def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(tmp_path
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def test_a_taken_port_is_told(
-    port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        with pytest.raises(SystemExit) as exit_:
-            main(["--port", str(port)])
-    assert exit_.value.code == 2
-    assert f"127.0.0.1:{port}: cannot listen there" in capsys.readouterr().err

@@ -1,0 +1,93 @@
+"""What dvc.yaml promises: each stage lists the code it runs and the parameters it reads, and writes what is its own."""
+
+import ast
+import itertools
+import shutil
+from pathlib import Path, PurePosixPath
+
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from flows.closure import differences, expected_code, modules_run, project_code, stage_definitions
+from pipelines.params import SECTIONS
+
+ROOT = Path(__file__).parents[1]
+PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+STAGES = stage_definitions(ROOT / "dvc.yaml")
+
+
+def stages_of(preset: Path, folder: Path) -> list:
+    """The stages that DVC makes of dvc.yaml with a preset's parameters."""
+    shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    shutil.copy(preset, folder / "params.yaml")
+    (folder / ".dvc" / "tmp").mkdir(parents=True)
+    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
+    with Repo(str(folder)) as repo:
+        return list(repo.index.stages)
+
+
+def test_deps_are_each_stages_import_closure() -> None:
+    assert "\n".join(map(str, differences(ROOT))) == ""
+
+
+def test_every_file_beside_the_code_belongs_to_a_stage() -> None:
+    # A template that no module names by its file name would be missing from the closures.
+    code = project_code(ROOT)
+    known = frozenset().union(*(expected_code(code, definition) for definition in STAGES.values()))
+    tracked = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("pipelines", "model")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert tracked <= known
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
+    definition = STAGES[name]
+    read: set[str] = set()
+    for module in modules_run(definition):
+        source = project_code(ROOT).file_of(module)
+        assert source is not None
+        for node in ast.walk(ast.parse((ROOT / source).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "load_section":
+                read.add(ast.literal_eval(node.args[1]))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "read_seeds":
+                read.add("seeds")
+    assert set(definition.get("params", [])) == read
+    assert read <= set(SECTIONS)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) -> None:
+    stages = stages_of(preset, tmp_path)
+    outputs = sorted(PurePosixPath(str(out)) for stage in stages for out in stage.outs)
+    assert len(outputs) == len(set(outputs))
+    for one, other in itertools.pairwise(outputs):
+        assert one not in other.parents, f"{other} lies inside {one}"
+    raw = YAML(typ="safe", pure=True).load(preset)["raw"]
+    made_or_given = {PurePosixPath(raw), *outputs}
+    for stage in stages:
+        for dep in stage.deps:
+            path = PurePosixPath(str(dep))
+            if path.parts[0] in ("data", "..") or path.is_absolute():
+                folders = {path, *path.parents}
+                inside = any(path in output.parents for output in outputs)
+                assert inside or folders & made_or_given, f"{stage.addressing}: nothing makes {path}"
+
+
+def test_the_toy_trains_and_evaluates_every_point_once(tmp_path: Path) -> None:
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    names = [stage.addressing for stage in stages_of(ROOT / "params.yaml", tmp_path)]
+    sweep, shot, seeds = params["out_of_class"], params["one_shot"], len(params["seeds"])
+    expected = {
+        "": len(params["methods"]["names"]) * seeds,
+        "_out_of_class": len(sweep["methods"]) * len(sweep["categories"]) * seeds,
+        "_one_shot": len(shot["methods"]) * len(shot["domains"]) * len(shot["shares"]) * seeds,
+    }
+    for study, count in expected.items():
+        for command in ("train", "evaluate"):
+            assert sum(name.startswith(f"{command}{study}@") for name in names) == count
+    assert len(names) == len(set(names))
