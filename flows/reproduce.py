@@ -181,7 +181,9 @@ def _conclude(workspace: Workspace, stages: Mapping[str, Stage], ended: Mapping[
     if failed:
         return Failed(message="\n\n".join([*failed, f"held back: {', '.join(held_back) or 'none'}"]))
     for page in sorted((workspace.root / REPORT).glob("*.md")):
-        create_markdown_artifact(key=f"report-{page.stem.lower().replace('_', '-')}", markdown=page.read_text(encoding="utf-8"))
+        create_markdown_artifact(
+            key=f"report-{page.stem.lower().replace('_', '-')}", markdown=page.read_text(encoding="utf-8")
+        )
     cached = sum(how == "Cached" for how in outcome.values())
     return Completed(message=f"{len(stages)} stages: {len(stages) - cached} ran, {cached} were up to date")
 

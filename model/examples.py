@@ -14,6 +14,8 @@ from model.seeding import derive_seed
 from pipelines.artifacts import read_tables
 from pipelines.console import UserError
 
+LEFT_OUT = "left out"  # the split of rows that a study takes away; they still count for the length of an epoch
+
 
 class ClickFeatures:
     """The true click features v of all source images that have one, sparse; an image without one has v = 0.
@@ -59,7 +61,8 @@ def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
     """Read a split file and make of it what a recipe leaves: fewer source categories, fewer training images.
 
     Returns:
-        Columns image_id, domain, category, split; rows by domain, then image_id.
+        Columns image_id, domain, category, split; rows by domain, then image_id. What the recipe takes away has the
+        split ``left out``.
 
     Raises:
         UserError: the split file has fewer source categories than the recipe asks for.
@@ -74,16 +77,22 @@ def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
 
 
 def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
-    """Keep only so many source categories, in all splits; of one seed, a smaller choice is part of a larger."""
+    """Leave out all but so many source categories; of one seed, a smaller choice is part of a larger.
+
+    The others' training images are marked as left out, their validation and test images are gone.
+    """
     names = rows.filter(pl.col("domain") == "source")["category"].unique().to_list()
     if number > len(names):
         raise UserError(f"out_of_class: {number} source categories asked for, the split file has {len(names)}")
     kept = sorted(names, key=lambda name: (derive_seed(seed, "source categories", name), name))[:number]
-    return rows.filter((pl.col("domain") != "source") | pl.col("category").is_in(kept))
+    stays = (pl.col("domain") != "source") | pl.col("category").is_in(kept)
+    return rows.filter(stays | (pl.col("split") == "train")).with_columns(
+        pl.when(stays).then("split").otherwise(pl.lit(LEFT_OUT)).alias("split")
+    )
 
 
 def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
-    """Keep ceil(share * n_k) training images of each category k of a domain (Fig. 14).
+    """Leave out all but ceil(share * n_k) training images of each category k of a domain (Fig. 14).
 
     Of one seed, a smaller share is part of a larger; validation and test images stay.
     """
@@ -95,7 +104,9 @@ def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
     )
     # rounded first: 0.6 * 5 is 3.0000000000000004 nowhere but here
     most = (pl.col("images") * fewer.share).round(9).ceil()
-    return rows.filter(~reduced | (pl.col("place") <= most)).drop("rank", "place", "images")
+    stays = ~reduced | (pl.col("place") <= most)
+    split = pl.when(stays).then("split").otherwise(pl.lit(LEFT_OUT)).alias("split")
+    return rows.with_columns(split).drop("rank", "place", "images")
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,8 @@ class Examples:
         categories: names per domain, sorted; a label is a place in this list.
         images: in the order of the rows.
         clicks: None where no click is predicted.
+        epoch_images: training images per domain before a study left any out. An epoch is that long, so that what is
+            compared differs in its images and not in its number of steps (the paper trains for a fixed number).
         fingerprint: changes with anything that is read; names resume checkpoints.
     """
 
@@ -114,6 +127,7 @@ class Examples:
     categories: dict[Domain, list[str]]
     images: ImageStore
     clicks: ClickFeatures | None
+    epoch_images: dict[Domain, int]
     fingerprint: str
 
     @classmethod
@@ -130,7 +144,7 @@ class Examples:
 
         Args:
             shards: the folder of ingested images.
-            rows: columns image_id, domain, category, split; all of them make the categories.
+            rows: columns image_id, domain, category, split; all that are not left out make the categories.
             features: the folder with vocabulary and click features; None: none are needed.
             network: says how large the images shall be.
             cache: keep the images decoded.
@@ -144,12 +158,13 @@ class Examples:
                 *sorted((Path(features) / "click_features").glob("*.parquet")),
             ]
         categories = {domain: categories_of(rows, domain) for domain in DOMAINS}
+        epoch_images = {domain: num_epoch_images(rows, domain) for domain in DOMAINS}
         rows = rows.filter(pl.col("split").is_in(splits))
         digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
         for file in files:
             digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
         images = ImageStore(shards, rows, network.resize, cache)
-        return cls(rows, categories, images, clicks, digest.hexdigest())
+        return cls(rows, categories, images, clicks, epoch_images, digest.hexdigest())
 
     def places(self, domain: Domain, split: str) -> np.ndarray:
         """Return the rows of a domain's split, ascending."""
@@ -170,5 +185,11 @@ class Examples:
 
 
 def categories_of(rows: pl.DataFrame, domain: Domain) -> list[str]:
-    """Return the names of a domain's categories, sorted by code point."""
-    return sorted(rows.filter(pl.col("domain") == domain)["category"].unique())
+    """Return the names of a domain's categories that are not left out, sorted by code point."""
+    there = (pl.col("domain") == domain) & (pl.col("split") != LEFT_OUT)
+    return sorted(rows.filter(there)["category"].unique())
+
+
+def num_epoch_images(rows: pl.DataFrame, domain: Domain) -> int:
+    """Return how many training images a domain has, those left out included."""
+    return rows.filter((pl.col("domain") == domain) & pl.col("split").is_in(["train", LEFT_OUT])).height

@@ -206,7 +206,7 @@ class PhaseTraining:
         self.name, self.later_phases = f"{run}, phase {phase.name}", later_phases
         self.dataset = ImageDataset(examples, recipe.network.image_size, seed, phase.predicts_clicks)
         self.places = {domain: examples.places(domain, "train") for domain in phase.domains}
-        self.steps_per_epoch = math.ceil(len(self.places[phase.main_domain]) / self.params.batch_size)
+        self.steps_per_epoch = math.ceil(examples.epoch_images[phase.main_domain] / self.params.batch_size)
         self.num_steps = self.steps_per_epoch * self.params.epochs
         self.network = self._start_network(recipe)
         self.parameter_groups = parameter_groups(self.network, self.params)

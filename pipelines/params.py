@@ -94,7 +94,7 @@ def load_section(model: type[Section], name: str, path: Path = DEFAULT_PATH) -> 
 def validate_section(model: type[Section], name: str, content: Any, where: str) -> Section:
     """Validate a section that has been read already; ``where`` names its file in errors."""
     try:
-        return model.model_validate(content or {})
+        return model.model_validate({} if content is None else content)
     except ValidationError as error:
         lines = []
         for problem in error.errors():
@@ -116,9 +116,11 @@ def read_seeds(path: Path = DEFAULT_PATH) -> list[int]:
         ParamsError: none, one twice, or one that is not a whole number >= 0.
     """
     seeds = read_params(path).get("seeds")
-    if not isinstance(seeds, list) or not seeds or len(set(seeds)) < len(seeds):
+    if not isinstance(seeds, list) or not seeds:
         raise ParamsError(f"{path}: seeds = {seeds!r}: expected a list of different whole numbers, as in [0, 1, 2]")
     for seed in seeds:
         if type(seed) is not int or seed < 0:
             raise ParamsError(f"{path}: seeds: {seed!r} is not a whole number >= 0")
+    if len(set(seeds)) < len(seeds):
+        raise ParamsError(f"{path}: seeds = {seeds!r}: one stands there twice")
     return seeds

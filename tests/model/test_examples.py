@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import Fewer, Recipe
-from model.examples import ClickFeatures, Examples, keep_fewer, keep_source_categories, read_rows
+from model.examples import LEFT_OUT, ClickFeatures, Examples, keep_fewer, keep_source_categories, read_rows
 from model.recipes import build_recipe
 from pipelines import schemas
 from pipelines.artifacts import write_table
@@ -32,9 +32,13 @@ ROWS = make_rows(
 )
 
 
+def still_in(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(pl.col("split") != LEFT_OUT)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_fewer_source_categories_are_nested_and_leave_the_target(seed):
-    kept = [keep_source_categories(ROWS, number, seed) for number in (1, 2, 3, 4)]
+    kept = [still_in(keep_source_categories(ROWS, number, seed)) for number in (1, 2, 3, 4)]
     names = [set(rows.filter(pl.col("domain") == "source")["category"]) for rows in kept]
     assert [len(of) for of in names] == [1, 2, 3, 4]
     assert names[0] < names[1] < names[2] < names[3]
@@ -43,7 +47,10 @@ def test_fewer_source_categories_are_nested_and_leave_the_target(seed):
 
 
 def test_the_choice_of_source_categories_depends_on_the_seed():
-    assert len({tuple(keep_source_categories(ROWS, 1, seed)["category"].unique().sort()) for seed in range(20)}) > 1
+    assert (
+        len({tuple(still_in(keep_source_categories(ROWS, 1, seed))["category"].unique().sort()) for seed in range(20)})
+        > 1
+    )
 
 
 def test_more_source_categories_than_there_are():
@@ -54,7 +61,7 @@ def test_more_source_categories_than_there_are():
 @settings(max_examples=30)
 @given(st.integers(1, 99), st.sampled_from(["source", "target"]), st.integers(0, 3))
 def test_fewer_images_are_the_ceiling_of_their_share(percent, domain, seed):
-    kept = keep_fewer(ROWS, Fewer(domain=domain, share=percent / 100), seed)
+    kept = still_in(keep_fewer(ROWS, Fewer(domain=domain, share=percent / 100), seed))
     before = ROWS.group_by("domain", "category", "split").len().rows()
     after = {row[:3]: row[3] for row in kept.group_by("domain", "category", "split").len().rows()}
     for *key, number in before:
@@ -63,14 +70,16 @@ def test_fewer_images_are_the_ceiling_of_their_share(percent, domain, seed):
 
 
 def test_fewer_images_are_nested():
-    kept = [set(keep_fewer(ROWS, Fewer(domain="source", share=share), 1)["image_id"]) for share in (0.2, 0.4, 0.8, 1.0)]
+    shares = (0.2, 0.4, 0.8, 1.0)
+    kept = [set(still_in(keep_fewer(ROWS, Fewer(domain="source", share=share), 1))["image_id"]) for share in shares]
     assert kept[0] < kept[1] < kept[2] < kept[3] == set(ROWS["image_id"])
 
 
 def test_fewer_images_do_not_depend_on_the_order_of_rows():
     fewer = Fewer(domain="source", share=0.5)
     shuffled = ROWS.sample(fraction=1.0, shuffle=True, seed=1)
-    assert set(keep_fewer(ROWS, fewer, 1)["image_id"]) == set(keep_fewer(shuffled, fewer, 1)["image_id"])
+    left = [set(still_in(keep_fewer(rows, fewer, 1))["image_id"]) for rows in (ROWS, shuffled)]
+    assert left[0] == left[1] < set(ROWS["image_id"])
 
 
 def test_click_features_are_dense_rows(tiny_data):
@@ -124,6 +133,23 @@ def test_read_rows_applies_the_study(tiny_data, network_params, objective_params
 
     everything = rows()
     assert everything.rows() == sorted(everything.rows(), key=lambda row: (row[1], row[0]))
-    assert rows(source_categories=1).filter(pl.col("domain") == "source")["category"].n_unique() == 1
+    assert still_in(rows(source_categories=1)).filter(pl.col("domain") == "source")["category"].n_unique() == 1
     fewer = rows(fewer=Fewer(domain="target", share=0.5))
     assert fewer.filter((pl.col("domain") == "target") & (pl.col("split") == "train")).height == 3 * 3
+
+
+def test_a_study_leaves_the_length_of_an_epoch(tiny_data, network_params, objective_params, train_params):
+    def examples(**study) -> Examples:
+        recipe = build_recipe("VGGsrc", network_params, objective_params, train_params, **study)
+        rows = read_rows(tiny_data.split, recipe, seed=0)
+        return Examples.read(tiny_data.images, rows, None, network_params, cache=False)
+
+    whole = examples()
+    for domain in ("source", "target"):
+        assert whole.epoch_images[domain] == len(whole.places(domain, "train")) > 0
+    fewer = examples(fewer=Fewer(domain="target", share=0.5))
+    assert len(fewer.places("target", "train")) < len(whole.places("target", "train"))
+    narrower = examples(source_categories=1)
+    assert len(narrower.categories["source"]) == 1 < len(whole.categories["source"])
+    assert len(narrower.places("source", "train")) < len(whole.places("source", "train"))
+    assert fewer.epoch_images == narrower.epoch_images == whole.epoch_images
