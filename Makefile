@@ -16,17 +16,20 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help repro test lint bench ui
+.PHONY: help setup repro test lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
+
+setup: $(INSTALLED) ## make the environment; every other target does it first
 
 repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, write the report
 	python -m flows.reproduce
 	@echo "The report: $(CURDIR)/data/report/"
 
+# loadfile: the tests of one file share a worker, so that one Prefect server serves them all.
 test: $(INSTALLED) ## run the tests
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadgroup
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(INSTALLED) ## check style, format and types
 	ruff check .

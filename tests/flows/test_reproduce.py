@@ -13,8 +13,6 @@ from processes import DVC, is_alive
 from flows.reproduce import Slots, find_gpus, main, reproduce
 from flows.stages import Stage
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for all of them
-
 # left and right each wait for the other to have begun: they end only if they run at once.
 GRAPH = """\
 stages:

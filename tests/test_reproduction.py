@@ -1,0 +1,133 @@
+"""The whole graph on a very small toy, as a newcomer runs it, and what becomes stale when a parameter changes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+METHODS = ["VGGimg", "TDL7", "MTMDD-VM-star"]
+TINY: dict[str, dict[str, Any]] = {
+    "synthesize": {"source_images": 8, "target_images": 6},
+    # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
+    "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
+    "methods": {"names": METHODS},
+    "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
+    "one_shot": {"methods": [], "shares": [], "domains": []},
+    "train": {"epochs": 1},
+}
+
+
+class Workspace:
+    """A copy of the project's code with its own data and parameters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for package in ("pipelines", "model", "flows"):
+            shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "dvc.yaml", folder)
+        (folder / ".dvc").mkdir()
+        (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
+        params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+        for section, values in TINY.items():
+            params[section] |= values
+        params["cleaner"]["train"]["epochs"] = 1
+        self.params = params
+        self.write()
+
+    def write(self) -> None:
+        with (self.folder / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(self.params, file)
+
+    def dvc(self, *arguments: str) -> str:
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    def stale(self) -> set[str]:
+        return set(json.loads(self.dvc("status", "--json")))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Everything reproduced once."""
+    space = Workspace(tmp_path_factory.mktemp("project"))
+    space.dvc("repro")
+    return space
+
+
+@pytest.mark.slow
+def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
+    data = workspace.folder / "data"
+    assert pl.read_csv(data / "report/table_viii.csv")["method"].to_list() == METHODS
+    assert "<table" in (data / "report/index.html").read_text(encoding="utf-8")
+    for table in json.loads((data / "ingested/summary.json").read_text())["tables"].values():
+        assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
+    split = pl.read_parquet(data / "splits/seed-0.parquet")
+    for method in METHODS:
+        folder = data / "evaluations/methods" / method / "seed-0"
+        predictions = pl.read_parquet(folder / "predictions.parquet")
+        tested = split.filter(pl.col("split") == "test")
+        assert set(predictions["image_id"]) == set(tested["image_id"])
+        hits = predictions.filter(pl.col("domain") == "target").select(pl.col("category") == pl.col("predicted"))
+        accuracy = 100 * hits.to_series().mean()
+        assert json.loads((folder / "metrics.json").read_text())["accuracy_target"] == pytest.approx(accuracy, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
+    assert workspace.stale() == set()
+    assert workspace.dvc("repro").splitlines()[-1] == "Data and pipelines are up to date."
+
+
+@pytest.mark.slow
+def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
+    before = workspace.params["evaluate"]["batch_size"]
+    workspace.params["evaluate"]["batch_size"] = before + 1
+    workspace.write()
+    stale = workspace.stale()
+    workspace.params["evaluate"]["batch_size"] = before
+    workspace.write()
+    assert stale == {f"evaluate@{method}-0" for method in METHODS} | {"evaluate_out_of_class@VGGimg-6-0"}
+
+
+@pytest.mark.slow
+def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> None:
+    before = workspace.params["objective"]["tau"]
+    workspace.params["objective"]["tau"] = 0.3
+    workspace.write()
+    assert workspace.stale() == {"recipes"}
+    workspace.dvc("repro", "--single-item", "recipes")
+    stale = workspace.stale()
+    workspace.params["objective"]["tau"] = before
+    workspace.write()
+    workspace.dvc("repro", "--single-item", "recipes")
+    assert stale == {"train@MTMDD-VM-star-0"}  # TDL7 has the count loss alone, VGGimg no click loss
+    assert workspace.stale() == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "stale"),
+    [
+        ("pipelines/clean.py", {"clean"}),
+        ("pipelines/segmentation.py", {"segment"}),
+        ("model/measures.py", {"train", "train_cleaner", "evaluate", "train_out_of_class", "evaluate_out_of_class"}),
+    ],
+)
+def test_editing_a_module_makes_its_stages_stale(workspace: Workspace, module: str, stale: set[str]) -> None:
+    file = workspace.folder / module
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before + "\n# edited\n", encoding="utf-8")
+    found = {name.split("@")[0] for name in workspace.stale()}
+    file.write_text(before, encoding="utf-8")
+    assert found == stale
