@@ -3,6 +3,7 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from pipelines.console import UserError
 from pipelines.runner import pipeline
 
 
@@ -17,3 +18,8 @@ def test_other_runners_come_by_beams_own_options() -> None:
     p = pipeline(["--runner", "FlinkRunner", "--flink_master", "localhost:8081"])
     assert type(p.runner).__name__ == "FlinkRunner"
     assert p.options.get_all_options()["flink_master"] == "localhost:8081"
+
+
+def test_a_mistyped_option_is_an_error() -> None:
+    with pytest.raises(UserError, match="unknown options: ouptut, top_wrods; --help"):
+        pipeline(["--direct_num_workers", "1", "--top_wrods", "3", "--ouptut=x"])
