@@ -5,7 +5,8 @@
 In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds and
 sweep points, the summaries of `ingest` and `clean`, the splits and the vocabulary.
 Out: `index.html`; `table_viii`, `claims`, `noise_filter` and the sweeps `out_of_class` and `one_shot` as `.csv`
-(`table_viii` also as `.json` and `.md`), and pictures as `.png`. The result table stands on the screen at the end.
+(`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on the
+screen at the end.
 """
 
 import argparse
@@ -117,8 +118,8 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
     return f"Means over {len(seeds)} seeds ({listed}: split, initialisation and batches), ± their standard deviation"
 
 
-def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> Table:
-    """Write all of the report's files into a folder; return the result table."""
+def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> None:
+    """Write all of the report's files into a folder."""
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
@@ -150,6 +151,8 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
         folder / "table_viii.json",
     )
     (folder / "table_viii.md").write_text(report_page.as_markdown(results), encoding="utf-8")
+    below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
+    (folder / "table_viii.txt").write_text(f"{report_page.as_text(results)}\n\n{below}\n", encoding="utf-8")
 
     page = report_page.render(
         pictures,
@@ -192,7 +195,6 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
     )
     with whole_file(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
-    return results
 
 
 def _axis_heading(sweep: Sweep) -> str:
@@ -217,13 +219,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with stage("report") as closing:
         params = load_section(ReportParams, "report", arguments.params)
-        results = run(arguments.data, arguments.output, params, arguments.params, closing)
-    below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
-    sys.stdout.write(f"\n{report_page.as_text(results)}\n\n{below}\n")
+        run(arguments.data, arguments.output, params, arguments.params, closing)
+    sys.stdout.write("\n" + (arguments.output / "table_viii.txt").read_text(encoding="utf-8"))
 
 
-def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> Table:
-    """Read the runs that the parameter file declares and write the report; return the result table."""
+def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:
+    """Read the runs that the parameter file declares and write the report."""
     methods = load_section(MethodsParams, "methods", params_path)
     out_of_class = load_section(OutOfClassParams, "out_of_class", params_path)
     one_shot = load_section(OneShotParams, "one_shot", params_path)
@@ -234,12 +235,11 @@ def run(data: Path, output: Path, params: ReportParams, params_path: Path, closi
     )
     runs = read_runs(data / "evaluations", points, read_seeds(params_path))
     with whole_directory(output) as folder:
-        results = write_report(data, folder, runs, params)
+        write_report(data, folder, runs, params)
         num_files = len(list(folder.iterdir()))
     closing.counts = {"runs reported": len(runs.metrics), "seeds": len(runs.seeds)}
     closing.wrote[str(output)] = f"{num_files} files"
     closing.next_command = f"open {output}/index.html"
-    return results
 
 
 if __name__ == "__main__":
