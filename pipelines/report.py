@@ -5,8 +5,8 @@
 In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds and
 sweep points, the summaries of `ingest` and `clean`, the splits and the vocabulary.
 Out: `index.html`; `table_viii`, `claims`, `noise_filter` and the sweeps `out_of_class` and `one_shot` as `.csv`
-(`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on the
-screen at the end.
+(`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on
+the screen at the end.
 """
 
 import argparse
