@@ -29,7 +29,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from flows.server import server
+from flows.server import interrupt_on_hangup, server
 from flows.stages import Stage, StageFailed, Stopped, Workspace
 from pipelines.console import UserError
 
@@ -49,11 +49,11 @@ def run_stage(workspace: Workspace, name: str, environment: Mapping[str, str], i
         is_fresh: it was up to date when the flow began, and nothing upstream has run since.
     """
     logger = get_run_logger()
-    if is_fresh or workspace.is_up_to_date(name):
-        return Completed(name="Cached", message=f"stage {name} is up to date")
     try:
+        if is_fresh or workspace.is_up_to_date(name):
+            return Completed(name="Cached", message=f"stage {name} is up to date")
         workspace.run(name, environment, logger.info)
-    except StageFailed as error:
+    except (StageFailed, UserError) as error:
         return Failed(message=str(error))
     except Stopped as error:
         return Cancelled(message=str(error))
@@ -85,7 +85,8 @@ class Slots:
     def environment(self, slot: str) -> dict[str, str]:
         """Return what a stage's processes see: their GPU, and their share of the cores.
 
-        No result depends on the number of threads: the stages see to that.
+        Training, evaluation and scoring set the number of threads that their parameters name, whatever stands here.
+        With ``threads: null`` they take this share, and their last digits may then depend on the machine and its slots.
         """
         threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
         own = {name: count for name, count in threads.items() if name not in os.environ}
@@ -116,6 +117,7 @@ def reproduce(targets: list[str] = [], cpu_slots: CpuSlots = None) -> State[Any]
         targets: stages (`train` means its whole matrix) or outputs; none means everything.
         cpu_slots: stages at once on the CPUs; none means as many as there are cores.
     """
+    interrupt_on_hangup()  # started from the page, this is a process of its own
     logger = get_run_logger()
     workspace = Workspace(Path.cwd())
     stages = workspace.stages(targets)
@@ -126,6 +128,8 @@ def reproduce(targets: list[str] = [], cpu_slots: CpuSlots = None) -> State[Any]
     )  # fmt: skip
     try:
         ended = _walk(workspace, stages, Slots(num_slots, gpus))
+    except UserError as error:  # DVC's lock stayed taken; nothing has been started
+        return Failed(message=str(error))
     except BaseException:  # Ctrl-C, cancelled from the page, a defect: no process outlives the flow
         workspace.stop()
         raise
@@ -197,7 +201,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the flow here and now; exit code 1 if a stage failed, 2 if there is nothing to run."""
+    """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
     parser.add_argument("--cpu-slots", type=int, help="stages at once on the CPUs (default: the number of cores)")
@@ -210,9 +214,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    interrupt_on_hangup()
     try:
         with server():
             state = reproduce(options.targets, options.cpu_slots, return_state=True)
+    except UserError as error:  # the server did not start
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")
         raise SystemExit(130) from None

@@ -15,7 +15,7 @@ from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 
 from flows.reproduce import reproduce
-from flows.server import server
+from flows.server import interrupt_on_hangup, server
 from pipelines.console import UserError
 
 PORT = 4200
@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"where the page stands (default: {PORT})")
     options = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    interrupt_on_hangup()
     try:
         with server(port=options.port, page=True) as address:
             sys.stdout.write(f"The flows' page: {address}\nCtrl-C ends it.\n")

@@ -6,12 +6,15 @@ and the flow then tries for minutes to tell it that it was interrupted. This one
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import httpx
 from prefect.events.worker import EventsWorker
@@ -66,6 +69,21 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
             process.wait(timeout=5)
         process.kill()
         process.wait()
+
+
+def interrupt_on_hangup() -> None:
+    """Make a closed terminal (SIGHUP) end this process as Ctrl-C does: nothing that it has started stays behind.
+
+    Where SIGHUP is ignored (``nohup``) it stays so. Only the main thread can set this; in another one nothing happens.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
+
+
+def _hang_up(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # shell and kernel may both send one: the tidying up goes on
+    raise KeyboardInterrupt
 
 
 def _deliver() -> None:

@@ -86,7 +86,7 @@ class Workspace:
             targets: stage names (``train`` means all of its matrix) or paths of outputs; none means all stages.
 
         Raises:
-            UserError: dvc.yaml or params.yaml is broken, or there is no such stage or output.
+            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or DVC's lock stays taken.
         """
         try:
             return self._ask(lambda repo: _collect(repo, list(targets)))
@@ -176,6 +176,8 @@ class Workspace:
                 start_new_session=True,
             )
             self._running.add(process)
+        sweeper = threading.Thread(target=_sweep, args=(process,), daemon=True)
+        sweeper.start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -183,25 +185,34 @@ class Workspace:
                 if line:
                     lines.append(line)
                     say(line)
-            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        except BaseException:
+            _signal_group(process, signal.SIGKILL)
+            raise
         finally:
-            _signal_group(process, signal.SIGKILL)  # what it may have left behind; its id is ours until wait()
+            sweeper.join()
             process.wait()
             with self._processes:
                 self._running.discard(process)
         return process.returncode
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
-        """Put a question to a freshly opened repository: dvc.lock changes under us."""
+        """Put a question to a freshly opened repository: dvc.lock changes under us.
+
+        Raises:
+            UserError: DVC's lock was held by others for more than two minutes.
+        """
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
                 try:
                     with Repo(str(self.root)) as repo:
                         return question(repo)
-                except LockError:
+                except LockError as error:
                     if pause is None:
-                        raise
-                    log.info("DVC's lock is taken by another process, trying again in %d s", pause)
+                        raise UserError(
+                            f"{self.root}: another dvc or flow is at work in this workspace and holds DVC's lock; "
+                            "wait until it has ended, or stop it"
+                        ) from error
+                    log.warning("DVC's lock is taken by another process, trying again in %d s", pause)
                     self._stopped.wait(pause)
         raise AssertionError("unreachable")
 
@@ -221,6 +232,15 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
         )
         for stage in order
     }
+
+
+def _sweep(process: subprocess.Popen[str]) -> None:
+    """Wait for a process's end and kill what it has left behind, which may hold its output open.
+
+    The process is not reaped, so its id is still ours.
+    """
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    _signal_group(process, signal.SIGKILL)
 
 
 def _signal_group(process: subprocess.Popen[str], how: signal.Signals) -> None:

@@ -102,7 +102,7 @@ def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
     rows = rows.with_columns(rank=pl.Series(ranks, dtype=pl.UInt64)).with_columns(
         place=pl.struct("rank", "image_id").rank("ordinal").over(group), images=pl.len().over(group)
     )
-    # rounded first: 0.6 * 5 is 3.0000000000000004 nowhere but here
+    # rounded first: a product that should be whole may lie a trifle above it, and its ceiling one too high
     most = (pl.col("images") * fewer.share).round(9).ceil()
     stays = ~reduced | (pl.col("place") <= most)
     split = pl.when(stays).then("split").otherwise(pl.lit(LEFT_OUT)).alias("split")
@@ -159,8 +159,8 @@ class Examples:
             ]
         categories = {domain: categories_of(rows, domain) for domain in DOMAINS}
         epoch_images = {domain: num_epoch_images(rows, domain) for domain in DOMAINS}
-        rows = rows.filter(pl.col("split").is_in(splits))
         digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
+        rows = rows.filter(pl.col("split").is_in(splits))
         for file in files:
             digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
         images = ImageStore(shards, rows, network.resize, cache)

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from model.config import Domain, Features, LossTerm, ObjectiveParams, Phase
-from pipelines.params import Params
+from pipelines.params import Params, validate_section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,11 @@ def check_names(names: list[str]) -> list[str]:
 def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
     """Return a phase with its weights.
 
-    A term of weight 0 (tau = 0, say) is left out. So are the terms' parameters then.
+    A term of weight 0 (tau = 0, say) is left out. So are the terms' parameters then, and the recogniser's input where
+    nothing is recognised any more (lambda = 1 in MTTDL's first phase, which is then TDL's).
+
+    Raises:
+        UserError: the weights leave the phase without what it needs, as lambda = 1 leaves a shared head one domain.
     """
     share = objective.lambda_ if plan.clicks != "none" and "source" in plan.recognise else None
     tau = objective.tau if plan.clicks == "count+position" else 0.0
@@ -159,15 +163,17 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         ("source", "position", clicks * tau),
         ("target", "recognition", mu * ("target" in plan.recognise)),
     ]
-    return Phase(
-        name=plan.name,
-        losses=[
-            LossTerm(domain=domain, kind=kind, weight=round(weight, 12))
-            for domain, kind, weight in weights
-            if weight > 0
-        ],
-        start=plan.start,
-        frozen=list(plan.frozen),
-        features=plan.features,
-        shared_head=plan.shared_head,
-    )
+    losses = [
+        LossTerm(domain=domain, kind=kind, weight=round(weight, 12)) for domain, kind, weight in weights if weight > 0
+    ]
+    recognises = any(term.kind == "recognition" for term in losses)
+    content = {
+        "name": plan.name,
+        "losses": losses,
+        "start": plan.start,
+        "frozen": list(plan.frozen),
+        "features": plan.features if recognises else None,
+        "shared_head": plan.shared_head,
+    }
+    where = f"objective with lambda = {objective.lambda_}, tau = {objective.tau}, mu = {mu}"
+    return validate_section(Phase, f"phase {plan.name}", content, where)

@@ -48,8 +48,9 @@ class Model:
         return phases[-1] if phases else None
 
     def phase_that_predicts_clicks(self) -> Phase | None:
-        """Return the last phase with a click loss; None if there is none."""
-        phases = [phase for phase in self.recipe.phases if phase.predicts_clicks]
+        """Return the last phase with a click loss, else (lambda = 0) the last with a word embedding, else None."""
+        trained = [phase for phase in self.recipe.phases if phase.predicts_clicks]
+        phases = trained or [phase for phase in self.recipe.phases if phase.has_embedding]
         return phases[-1] if phases else None
 
     def network(self, phase: Phase) -> MultidomainNetwork:

@@ -52,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = run_name(arguments.output)
     with stage(f"train {run}") as closing:
         recipe = read_recipe(arguments.recipe)
-        predicts_clicks = any(phase.predicts_clicks for phase in recipe.phases)
+        has_embedding = any(phase.has_embedding for phase in recipe.phases)
         examples = Examples.read(
             arguments.images,
             read_rows(arguments.split, recipe, arguments.seed),
-            arguments.features if predicts_clicks else None,
+            arguments.features if has_embedding else None,
             recipe.network,
             recipe.train.cache_images,
         )

@@ -1,6 +1,8 @@
 """How artifacts reach the disk: whole or not at all, and with the same bytes for the same rows."""
 
 import json
+import os
+import re
 import shutil
 import uuid
 import zlib
@@ -19,19 +21,21 @@ COMPRESSION = "zstd"
 def whole_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces ``path`` when the block ends well and vanishes when it fails.
 
-    The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. What a killed
-    run has left there is swept away by the next one.
+    The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. An older folder
+    is moved aside before it is deleted: a run killed at any moment leaves the old one, the new one, or none, never a
+    part of one. What it left under hidden names is swept away by the next run.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    temporary, old = _hidden_name(path), _hidden_name(path)
     temporary.mkdir()
     try:
         yield temporary
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(old)
         temporary.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -42,7 +46,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.partial"
+    temporary = _hidden_name(path)
     try:
         yield temporary
         temporary.replace(path)
@@ -50,13 +54,31 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _hidden_name(path: Path) -> Path:
+    return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.partial"
+
+
 def sweep_leftovers(path: Path) -> None:
-    """Remove what killed runs have left beside ``path``."""
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):
+    """Remove what killed runs have left beside ``path``; what a living process is still writing stays."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{32}}\.partial")
+    for leftover in path.parent.iterdir():
+        match = pattern.fullmatch(leftover.name)
+        if match is None or _is_alive(int(match[1])):
+            continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:

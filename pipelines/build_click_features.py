@@ -11,8 +11,9 @@ of them (see pipelines/click_log.py). Out, whole or not at all:
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. The seconds are the only thing here that differs from one run to the next.
 
-The same log and options give the same bytes, however the log is cut into files, on any runner. Any Beam option may
-follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
+The same log and options give the same vocabulary and features to the byte, however the log is cut into files, on any
+runner (the quarantine names files and rows, so it tells how the log was cut). Any Beam option may follow, as in
+``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
 
 import argparse

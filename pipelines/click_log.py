@@ -91,8 +91,8 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
             )
-        paths.update(file.resolve() for file in files)
-    base = root.resolve() if root else Path(os.path.commonpath([path.parent for path in paths]))
+        paths.update(file.absolute() for file in files)  # not resolved: a linked log keeps its name below `root`
+    base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
     return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
 
 
@@ -136,7 +136,8 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
         found = ", ".join(parquet.schema_arrow.names)
         raise UserError(f"{file.path}: a Parquet click log needs the columns {', '.join(COLUMNS)}; it has {found}")
     kind = parquet.schema_arrow.field("clicks").type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_string(kind)):
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or is_text):
         raise UserError(f"{file.path}: column clicks is {kind}; expected integers, floats or strings")
     slices, first_row = [], 1
     for group in range(parquet.num_row_groups):

@@ -189,7 +189,7 @@ def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str]
             catalogue.entries.append(
                 Entry(line.first, "source", category, IMAGES_TSV, line.row, line.offset, len(line.second))
             )
-        if line.first:
+        if line.first and not line.reason:  # a broken line doesn't take its id from a good one
             seen.add(line.first)
 
 
@@ -200,6 +200,9 @@ def _list_source_files(
     for path in _visible(folder) if folder.is_dir() else ():
         catalogue.read[SOURCE_IMAGES] += 1
         name = f"source/images/{path.name}"
+        if path.is_dir():
+            catalogue.refuse(SOURCE_IMAGES, escape(name), 1, "folder among the images", escape(path.name))
+            continue
         reason = _why_not(path.stem, labels, seen) if is_text(path.name) else "not UTF-8"
         if reason:
             catalogue.refuse(SOURCE_IMAGES, escape(name), 1, reason, escape(path.name))

@@ -44,7 +44,7 @@ def check_image(data: bytes, longest_side: int | None = None) -> CheckedImage:
         raise BadImageError("not an image") from None
     except Image.DecompressionBombError:
         raise BadImageError("too many pixels") from None
-    except BadImageError:
+    except (BadImageError, MemoryError):  # short of memory is no fault of the image
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImageError("truncated image" if "truncated" in str(error).lower() else "corrupt image") from error

@@ -10,8 +10,9 @@ In: the log bucketed by query, its segmented queries, the selected images. Out: 
 
 A word counts once per query. Words with the same rho' go by code point. With fewer than K words there are, all of them.
 ``fit_on: all`` takes all selected source images for rho', n_w and n; ``fit_on: train`` takes those of the training
-split for all three, so nothing of the held-out images enters the features' definition. Either way a vocabulary word
-has n_w >= 1, because it was clicked for one of these very images.
+split for all three, so nothing of the held-out images enters the features' definition (of the first seed: all seeds
+share one vocabulary, fitted on the split of the first). Either way a vocabulary word has n_w >= 1, because it was
+clicked for one of these very images.
 
 Reference: Tan et al. 2019, section III-A, steps 2 and 4, and eq. 1.
 """

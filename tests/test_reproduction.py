@@ -121,7 +121,10 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
     [
         ("pipelines/clean.py", {"clean"}),
         ("pipelines/segmentation.py", {"segment"}),
-        ("model/measures.py", {"train", "train_cleaner", "evaluate", "train_out_of_class", "evaluate_out_of_class"}),
+        (
+            "model/measures.py",
+            {"train", "train_cleaner", "score", "evaluate", "train_out_of_class", "evaluate_out_of_class"},
+        ),
     ],
 )
 def test_editing_a_module_makes_its_stages_stale(workspace: Workspace, module: str, stale: set[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from processes import DVC, is_alive
 
 from flows.reproduce import Slots, find_gpus, main, reproduce
@@ -86,8 +87,13 @@ def test_training_stages_never_share_a_gpu(prefect_server: str, project: Path, m
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_everything_and_the_next_run_goes_on(
-    prefect_server: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_or_hangup_ends_everything_and_the_next_run_goes_on(
+    prefect_server: str,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    how: signal.Signals,
 ) -> None:
     (project / "dvc.yaml").write_text(
         "stages:\n  a: {cmd: echo 1 > a, outs: [a]}\n"
@@ -102,7 +108,7 @@ def test_ctrl_c_ends_everything_and_the_next_run_goes_on(
         assert flow.poll() is None
         time.sleep(0.1)
     pid = int((project / "pid").read_text())
-    os.killpg(flow.pid, signal.SIGINT)
+    os.killpg(flow.pid, how)
     _, said = flow.communicate(timeout=60)
     assert flow.returncode == 130
     assert "what is finished stays" in said
@@ -125,6 +131,23 @@ def test_mistakes_end_before_a_server_starts(
         main(arguments)
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_is_told_in_one_line(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    monkeypatch.setattr("flows.server.START_S", 0)
+    with (
+        temporary_settings({PREFECT_HOME: project / "home"}, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(SystemExit) as exit_,
+    ):
+        main([])
+    assert exit_.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: the Prefect server on http://127.0.0.1:")
+    assert said.endswith(f"did not answer; see {project / 'home/server.log'}\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

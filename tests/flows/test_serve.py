@@ -19,7 +19,10 @@ def port() -> int:
 
 
 @pytest.mark.slow
-def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(tmp_path: Path, port: int) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(
+    tmp_path: Path, port: int, how: signal.Signals
+) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     served = subprocess.Popen(
         [sys.executable, "-m", "flows.serve", "--port", str(port)], cwd=tmp_path, env=environment,
@@ -46,7 +49,7 @@ def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(tmp_path
         assert set(listening) == {"127.0.0.1"}
         assert (tmp_path / ".state/prefect/prefect.db").exists()
     finally:
-        served.send_signal(signal.SIGTERM)
+        served.send_signal(how)
         served.communicate(timeout=60)
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
     with socket.socket() as probe:

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -6,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 from processes import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
@@ -146,6 +149,67 @@ def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None
 
     workspace.run("a", {}, say)
     assert (project / "o").exists()
+
+
+def ends(pid: int) -> bool:
+    """Whether a process ends within ten seconds; one that was killed may need a moment."""
+    deadline = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_alive(pid)
+
+
+def test_what_a_stage_leaves_behind_is_killed_and_its_lines_are_all_there(project: Path) -> None:
+    workspace = write(project, "stages: {a: {cmd: 'sleep 300 & echo $! > sleeper; seq 1000; touch o', outs: [o]}}")
+    said: list[str] = []
+    started = time.monotonic()
+    workspace.run("a", {}, said.append)
+    assert time.monotonic() - started < 200  # not when the sleep has ended
+    assert [line for line in said if line.isdigit()] == [str(n) for n in range(1, 1001)]
+    assert workspace.is_up_to_date("a")
+    assert ends(int((project / "sleeper").read_text()))
+
+
+def test_a_stage_does_not_outlive_a_killed_dvc(project: Path) -> None:
+    workspace = write(project, "stages: {a: {cmd: 'echo $$ > pid; echo $PPID; sleep 300; touch o', outs: [o]}}")
+
+    def say(line: str) -> None:
+        if line.isdigit():
+            os.kill(int(line), signal.SIGKILL)
+
+    started = time.monotonic()
+    with pytest.raises(StageFailed, match="stage a failed with exit code -9"):
+        workspace.run("a", {}, say)
+    assert time.monotonic() - started < 200  # not when the sleep has ended
+    assert ends(int((project / "pid").read_text()))
+
+
+def test_a_stage_ends_when_its_lines_cannot_be_told(project: Path) -> None:
+    workspace = write(project, "stages: {a: {cmd: 'echo $$ > pid; echo here; sleep 300; touch o', outs: [o]}}")
+
+    def say(line: str) -> None:
+        if line == "here":
+            raise RuntimeError("nobody listens")
+
+    with pytest.raises(RuntimeError, match="nobody listens"):
+        workspace.run("a", {}, say)
+    assert ends(int((project / "pid").read_text()))
+
+
+def test_waiting_for_dvcs_lock_is_told_and_ends_in_its_own_words(
+    project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    workspace = write(project, GRAPH)
+    monkeypatch.setattr("flows.stages.LOCK_PAUSES_S", (0,))
+    lock = zc.lockfile.LockFile(str(project / ".dvc/tmp/lock"))
+    try:
+        with pytest.raises(UserError, match=r"project: another dvc or flow is at work in this workspace"):
+            workspace.stale()
+    finally:
+        lock.close()
+    assert [(record.levelname, record.message) for record in caplog.records if record.name == "clicksight"] == [
+        ("WARNING", "DVC's lock is taken by another process, trying again in 0 s")
+    ]
 
 
 @pytest.mark.parametrize("lock", ["repository", "path"])

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from model.methods import METHODS, MethodsParams, weigh
+from pipelines.params import ParamsError
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
@@ -44,6 +45,21 @@ def test_extremes_drop_their_terms(objective_params):
     assert found(tau=1.0) == {"source recognition", "source position", "target recognition"}
     assert found(lambda_=0.0) == {"source recognition", "target recognition"}
     assert found(mu_separate_heads=0.0) == {"source recognition", "source count", "source position"}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "MTMDD-VM-star"])
+@pytest.mark.parametrize("lambda_", [0.0, 1.0])
+def test_every_method_with_separate_heads_has_both_ends_of_lambda(method, lambda_, objective_params):
+    objective = objective_params.model_copy(update={"lambda_": lambda_})
+    for plan in METHODS[method].phases:
+        phase = weigh(plan, objective)
+        assert (phase.features is None) == (not phase.recognised)
+
+
+def test_a_shared_head_needs_both_domains(objective_params):
+    (plan,) = METHODS["MTMDD-VM-star"].phases
+    with pytest.raises(ParamsError, match=r"lambda = 1\.0.*a shared head needs a recognition loss on both domains"):
+        weigh(plan, objective_params.model_copy(update={"lambda_": 1.0}))
 
 
 @pytest.mark.parametrize("method", METHODS)

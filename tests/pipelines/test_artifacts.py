@@ -76,6 +76,29 @@ def test_a_killed_run_leaves_no_output_and_the_next_one_sweeps(tmp_path: Path, w
     assert {path.name for path in tmp_path.iterdir()} == {"out", neighbour.name}
 
 
+def test_a_run_killed_while_it_deletes_the_old_folder_leaves_the_new_one_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    write(artifacts.whole_directory, target, "old")
+    code = (
+        f"import os, shutil, signal, pathlib, pipelines.artifacts as a\n"
+        f"a.shutil.rmtree = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"with a.whole_directory(pathlib.Path({str(target)!r})) as t:\n"
+        f"    (t / 'a').write_text('new')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"a": "new"}
+    write(artifacts.whole_directory, target, "newer")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_another_living_run_writes_is_not_swept(tmp_path: Path) -> None:
+    with artifacts.whole_directory(tmp_path / "out.v2") as other, artifacts.whole_directory(tmp_path / "out") as same:
+        write(artifacts.whole_directory, tmp_path / "out", "whole")
+        assert other.is_dir()
+        assert same.is_dir()
+
+
 def test_tables_come_back_and_keep_their_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_table(TABLE, tmp_path / name)

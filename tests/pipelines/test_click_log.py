@@ -140,3 +140,19 @@ def test_log_to_shards(tmp_path):
         "quarantined: clicks not an integer": 1,
     }
     assert not (tmp_path / "counts").exists()
+
+
+def test_a_linked_log_keeps_its_name_below_the_root(tmp_path):
+    (tmp_path / "big.tsv").write_text("a\tcat\t1\n", encoding="utf-8")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "clicks.tsv").symlink_to(tmp_path / "big.tsv")
+    assert [file.name for file in find_logs([raw / "clicks.tsv"], root=raw)] == ["clicks.tsv"]
+
+
+def test_clicks_as_text_in_a_polars_file(tmp_path):
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"image_id": ["a", "b"], "query": ["cat", "dog"], "clicks": ["3", "x"]}).write_parquet(path)
+    (part,) = plan_slices(find_logs([path])[0])
+    (checked,) = read_slice(part)
+    assert checked.clicks.to_pylist() == [{"image_id": "a", "query": "cat", "clicks": 3}]

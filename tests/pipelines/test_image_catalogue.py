@@ -144,3 +144,14 @@ def test_long_lines_are_cut_where_they_are_shown() -> None:
     assert show(b"s1\t" + b"A" * 98) == "s1\t" + "A" * 97 + "…"
     assert show("狗".encode() * 100) == "狗" * 100
     assert show(b"A" * 10_000_000) == "A" * 100 + "…"
+
+
+def test_neither_a_broken_row_nor_a_folder_takes_an_images_place(raw: Path) -> None:
+    write(raw / "source/images.tsv", b"s1\ns1\tAAAA\n")
+    write(raw / "source/images/s1/deep.jpg", b"")
+    catalogue = list_images(raw)
+    assert catalogue.refused == [
+        Refused("source/images.tsv", 1, "not two fields", "s1"),
+        Refused("source/images/s1", 1, "folder among the images", "s1"),
+    ]
+    assert [entry.image_id for entry in catalogue.entries if entry.domain == "source"] == ["s1"]
