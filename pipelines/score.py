@@ -98,10 +98,12 @@ class CleanerHandler(ModelHandler):
     Args:
         model: the cleaner's folder.
         threads: CPU threads; None leaves them alone.
+        images_in_all: for the time left, which is told as if this worker had all of them to do.
     """
 
-    def __init__(self, model: Path, threads: int | None) -> None:
+    def __init__(self, model: Path, threads: int | None, images_in_all: int) -> None:
         super().__init__()
+        self._images_in_all = images_in_all
         self._model = model
         self._threads = threads
         self._num_images = 0
@@ -146,9 +148,10 @@ class CleanerHandler(ModelHandler):
         now = time.monotonic()
         if now - self._told >= SECONDS_BETWEEN_LINES:
             self._told = now
-            log.info(
-                "score: %s images, %.0f a second", f"{self._num_images:,}", self._num_images / (now - self._started)
-            )
+            rate = self._num_images / (now - self._started)
+            left_s = (self._images_in_all - self._num_images) / rate
+            done = f"{self._num_images:,} of {self._images_in_all:,} images"
+            log.info("score: %s, %.0f a second, %.0f s left", done, rate, left_s)
 
 
 def run(images: Path, model: Path, output: Path, params: ScoreParams, beam_arguments: Sequence[str] = ()) -> pa.Table:
@@ -170,7 +173,8 @@ def run(images: Path, model: Path, output: Path, params: ScoreParams, beam_argum
                 | "ImageShards" >> beam.Create(shards)
                 | "SourceBatches"
                 >> beam.FlatMap(read_source_batches, params.batch_size).with_output_types(pa.RecordBatch)
-                | "Scores" >> RunInference(CleanerHandler(model, params.threads)).with_output_types(pa.RecordBatch)
+                | "Scores"
+                >> RunInference(CleanerHandler(model, params.threads, num_images)).with_output_types(pa.RecordBatch)
                 | "ScoreShards" >> WriteShards(folder, SCORES, "image_id", len(shards), ("image_id",))
             )
         scores = read_tables(folder)

@@ -10,7 +10,7 @@ from coloured_images import CLEANER_PARAMS, image_table, write_images
 
 from model import train_cleaner
 from model.predict import load_recogniser
-from pipelines import schemas
+from pipelines import schemas, score
 from pipelines.artifacts import read_tables
 from pipelines.score import main, own_category_probabilities, read_source_batches, score_batch
 
@@ -68,6 +68,19 @@ def test_batches_are_cut_from_the_shard_and_hold_source_images_only(tmp_path: Pa
     assert [batch.num_rows for batch in batches] == [6, 6, 5]
     names = [name for batch in batches for name in batch["image_id"].to_pylist()]
     assert names == [row["image_id"] for row in image_table().to_pylist() if row["domain"] == "source"]
+
+
+def test_progress_tells_the_rate_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(score, "SECONDS_BETWEEN_LINES", 0)
+    caplog.set_level("INFO", "clicksight")
+    handler = score.CleanerHandler(Path("model"), threads=None, images_in_all=5)
+    two = batch_of(("i", "a", b"\x28\x1e\x1e"), ("j", "c", b"\x0a\x0a\x50"))
+    three = batch_of(*[(name, "b", b"\x00\x64\x00") for name in "klm"])
+    list(handler.run_inference([two, three], Oracle()))
+    assert "score: 2 of 5 images, " in caplog.text
+    assert caplog.text.rstrip().endswith("a second, 0 s left")
 
 
 @pytest.fixture(scope="module")
