@@ -60,9 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe.network,
             recipe.train.cache_images,
         )
-        from model.trainer import (
-            train,
-        )  # here, not above: --help and a wrong recipe need not wait for torch's optimiser
+        # here, not above: --help and a wrong recipe need not wait for torch's optimiser
+        from model.trainer import train
 
         chosen = train(recipe, examples, arguments.seed, arguments.output, run)
         for split in ("train", "validation"):

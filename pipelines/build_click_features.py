@@ -28,7 +28,7 @@ from pipelines.artifacts import whole_directory, write_json
 from pipelines.click_features import write_features
 from pipelines.click_log import ReadClickLog, WriteQuarantine, find_logs
 from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
-from pipelines.console import as_counts, rows_add_up, stage
+from pipelines.console import as_counts, by_reason, rows_add_up, stage
 from pipelines.image_sets import source_images
 from pipelines.params import validate_section
 from pipelines.query_buckets import QueryBucket, of_images
@@ -41,7 +41,6 @@ from pipelines.steps import seconds_by_step
 from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
 
 QUERY_BUCKETS = 16  # of the log while it is worked on; no artifact depends on it
-QUARANTINED = "quarantined: "
 
 
 def summarise(counts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -50,9 +49,7 @@ def summarise(counts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[s
     Raises:
         RuntimeError: the rows do not add up; a defect of ours.
     """
-    quarantined = {
-        name.removeprefix(QUARANTINED): n for name, n in sorted(counts.items()) if name.startswith(QUARANTINED)
-    }
+    quarantined = by_reason("quarantined", counts)
     read, kept = counts.get("rows read", 0), counts.get("rows kept", 0)
     rows_add_up(read, kept, quarantined, "the click log")
     return {

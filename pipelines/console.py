@@ -94,7 +94,10 @@ def progress(items: Iterable[Item], label: str, unit: str, total: int | None = N
 
 
 def _remember_seconds(name: str, seconds: float) -> None:
-    """Append to this machine's timings; kept out of the artifacts, whose bytes must not depend on the clock."""
+    """Append to this machine's timings; kept out of the artifacts, whose bytes must not depend on the clock.
+
+    With CLICKSIGHT_NO_STATE in the environment nothing is kept, as where the current folder is not one's own.
+    """
     if os.environ.get("CLICKSIGHT_NO_STATE"):
         return
     STATE.mkdir(exist_ok=True)
@@ -118,3 +121,9 @@ def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str)
 def as_counts(prefix: str, counts: Mapping[str, int]) -> dict[str, Any]:
     """Label counts by reason for a closing line, as in ``quarantined: empty query``."""
     return {f"{prefix}: {reason}": count for reason, count in sorted(counts.items())}
+
+
+def by_reason(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
+    """Pick the counts that :func:`as_counts` labelled with a prefix, by reason and in its order."""
+    start = f"{prefix}: "
+    return {name.removeprefix(start): count for name, count in sorted(counts.items()) if name.startswith(start)}

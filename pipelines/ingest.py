@@ -257,8 +257,7 @@ def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
     """Return the summary of what was written into a folder; checks that no row was lost."""
     tables: dict[str, Any] = {}
     for table in TABLES:
-        prefix = f"{table}: quarantined: "
-        quarantined = {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}
+        quarantined = console.by_reason(f"{table}: quarantined", counts)
         read, kept = counts[f"{table}: rows read"], counts[f"{table}: rows kept"]
         console.rows_add_up(read, kept, quarantined, table)
         tables[table] = {"rows_read": read, "rows_kept": kept, "quarantined": quarantined}

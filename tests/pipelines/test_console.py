@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.console import UserError, as_counts, progress, rows_add_up, stage
+from pipelines.console import UserError, as_counts, by_reason, progress, rows_add_up, stage
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,9 @@ def test_counts_are_labelled_in_order() -> None:
         ("quarantined: empty", 2),
         ("quarantined: torn", 1),
     ]
+
+
+def test_labelled_counts_come_back_by_reason() -> None:
+    labelled = {"rows read": 9} | as_counts("quarantined", {"b: odd": 2, "a": 1})
+    labelled |= as_counts("labels: quarantined", {"a": 5})
+    assert list(by_reason("quarantined", labelled).items()) == [("a", 1), ("b: odd", 2)]
