@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,28 @@ def whole_directory(path: Path) -> Iterator[Path]:
     part of one. What it left under hidden names is swept away by the next run.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep_leftovers(path)
-    temporary, old = _hidden_name(path), _hidden_name(path)
-    temporary.mkdir()
-    try:
+    with scratch_directory(path) as temporary:
         yield temporary
+        old = _hidden_name(path)
         if path.exists():
             path.rename(old)
         temporary.rename(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path``, under a hidden name, that vanishes after the block.
+
+    What a killed run leaves is swept away by the next one that has the same ``path``.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_leftovers(path)
+    temporary = _hidden_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -82,9 +94,40 @@ def _is_alive(process: int) -> bool:
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; codec and row-group size are set: bytes stay."""
+    """Write one Parquet file, whole or not at all; codec, encodings and row-group size are set: bytes stay.
+
+    Floats hardly repeat: split by bytes they pack better than in a dictionary, in half the time.
+    """
+    floats, others = _leaves(table.schema)
     with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=row_group_rows, version="2.6")
+        pq.write_table(
+            table,
+            temporary,
+            compression=COMPRESSION,
+            row_group_size=row_group_rows,
+            version="2.6",
+            use_dictionary=others,
+            use_byte_stream_split=floats,
+        )
+
+
+def _leaves(fields: Iterable[pa.Field], path: str = "") -> tuple[list[str], list[str]]:
+    """Return the Parquet paths of the float columns and of all others."""
+    floats, others = [], []
+    for field in fields:
+        name = path + field.name
+        if pa.types.is_struct(field.type) or pa.types.is_list(field.type):
+            inner = (
+                list(field.type)
+                if pa.types.is_struct(field.type)
+                else [pa.field("list.element", field.type.value_type)]
+            )
+            more_floats, more_others = _leaves(inner, f"{name}.")
+            floats += more_floats
+            others += more_others
+        else:
+            (floats if pa.types.is_floating(field.type) else others).append(name)
+    return floats, others
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

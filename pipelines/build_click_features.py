@@ -18,6 +18,7 @@ runner (the quarantine names files and rows, so it tells how the log was cut). A
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,22 @@ import apache_beam as beam
 import pyarrow as pa
 
 from pipelines.artifacts import whole_directory, write_json
-from pipelines.click_features import write_features
-from pipelines.click_log import ReadClickLog, WriteQuarantine, find_logs
+from pipelines.click_features import write_parcel
+from pipelines.click_log import ReadClickLog, WriteQuarantine, find_logs, num_buckets
 from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
+from pipelines.concurrency import concurrently
 from pipelines.console import as_counts, by_reason, rows_add_up, stage
 from pipelines.image_sets import source_images
 from pipelines.params import validate_section
-from pipelines.query_buckets import QueryBucket, of_images
+from pipelines.query_buckets import of_images
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS
-from pipelines.segment import SegmentBuckets
+from pipelines.segment import segment_bucket
 from pipelines.segmentation import SegmentParams, segmenter_of
-from pipelines.shards import GroupIntoShards, WriteCounts, read_counts
+from pipelines.shards import WriteCounts, read_counts
+from pipelines.shuffle import GroupIntoShards, buckets_of, packing
 from pipelines.steps import seconds_by_step
 from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
-
-QUERY_BUCKETS = 16  # of the log while it is worked on; no artifact depends on it
 
 
 def summarise(counts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -95,26 +96,33 @@ def main(argv: Sequence[str] | None = None) -> None:
             vocabulary_file = folder / "vocabulary.parquet"
             for name in ("click_features", "quarantine"):
                 (folder / name).mkdir()
-            with pipeline(beam_arguments) as job:
+            with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
                 log = job | "ClickLog" >> ReadClickLog(files)
-                _ = log.quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine")
-                buckets = (
-                    log.clicks
-                    | "OfImages" >> beam.Map(of_images, image_ids).with_output_types(pa.RecordBatch)
-                    | "BucketsByQuery" >> GroupIntoShards(CLICKS, "query", QUERY_BUCKETS)
-                    | "Segmented" >> beam.ParDo(SegmentBuckets(segment)).with_output_types(QueryBucket)
+                _ = log.quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
+                clicks = log.clicks
+                if image_ids is not None:
+                    clicks |= "OfImages" >> beam.Map(of_images, image_ids).with_output_types(pa.RecordBatch)
+                segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(
+                    CLICKS,
+                    "query",
+                    num_buckets(files),
+                    partial(segment_bucket, params=segment, packer=packer),
+                    packer,
+                    "segment",
+                    buckets_of,
+                    ("buckets", "counts"),
                 )
-                words, num_words = buckets | "MostClickedWords" >> MostClickedWords(top_words)
-                matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids)
+                buckets = segmented.buckets
+                words, num_words = buckets | "MostClickedWords" >> MostClickedWords(top_words, packer)
+                matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids, packer)
                 vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
                 _ = vocabulary | "WrittenVocabulary" >> beam.Map(write_vocabulary, vocabulary_file)
-                images = matrix | "ClickFeatures" >> beam.Map(
-                    write_features, beam.pvalue.AsSingleton(vocabulary), folder / "click_features"
+                images = matrix | "ClickFeatures" >> concurrently(
+                    "click_features", write_parcel, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
                 )
-                queries = buckets | "Queries" >> beam.Map(lambda bucket: ("queries", bucket.query_words.shape[0]))
                 num_words = num_words | "NumWords" >> beam.Map(lambda number: ("words", number))
                 _ = (
-                    (log.counts, images, queries, num_words)
+                    (log.counts, images, segmented.counts, num_words)
                     | "AllCounts" >> beam.Flatten()
                     | "Counts" >> WriteCounts(counts_file)
                 )

@@ -16,7 +16,7 @@ Reference: Tan et al. 2019, section III-A, step 4, eq. 1.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -25,11 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import whole_directory
+from pipelines.concurrency import concurrently
 from pipelines.console import UserError, stage
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICK_FEATURES, CLICK_MATRIX, VOCABULARY
 from pipelines.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
-from pipelines.steps import timed
+from pipelines.shuffle import unpack
 
 
 def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.RecordBatch:
@@ -39,39 +40,46 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
         matrix: schemas.CLICK_MATRIX.
         vocabulary: schemas.VOCABULARY, of which idf is used.
     """
-    with timed("click_features"):
-        clicks = matrix.column("clicks").flatten().to_numpy()
-        word_ids = matrix.column("word_ids").flatten().to_numpy()
-        lengths = pc.list_value_length(matrix.column("word_ids")).to_numpy()
-        starts = np.r_[0, np.cumsum(lengths)]
-        sums = np.diff(np.r_[0, np.cumsum(clicks)][starts])
-        shares = clicks / np.repeat(sums, lengths)
-        weights = shares * vocabulary.column("idf").to_numpy()[word_ids]
-        tfidf = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(weights.astype(np.float32)))
-        return pa.record_batch([*matrix.columns, tfidf], schema=CLICK_FEATURES)
+    clicks = matrix.column("clicks").flatten().to_numpy()
+    word_ids = matrix.column("word_ids").flatten().to_numpy()
+    lengths = pc.list_value_length(matrix.column("word_ids")).to_numpy()
+    starts = np.r_[0, np.cumsum(lengths)]
+    sums = np.diff(np.r_[0, np.cumsum(clicks)][starts])
+    shares = clicks / np.repeat(sums, lengths)
+    weights = shares * vocabulary.column("idf").to_numpy()[word_ids]
+    tfidf = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(weights.astype(np.float32)))
+    return pa.record_batch([*matrix.columns, tfidf], schema=CLICK_FEATURES)
 
 
-def write_features(shard: tuple[int, pa.RecordBatch], vocabulary: pa.RecordBatch, directory: Path) -> tuple[str, int]:
+def write_features(shard: int, matrix: pa.RecordBatch, vocabulary: pa.RecordBatch, directory: Path) -> tuple[str, int]:
     """Weight a shard of the click matrix and write it; return its images, for the counts."""
-    number, matrix = shard
-    _, num_images = write_shard((number, with_weights(matrix, vocabulary)), directory)
+    _, num_images = write_shard((shard, with_weights(matrix, vocabulary)), directory)
     return "images", num_images
 
 
-def read_matrix(shard: tuple[int, str], num_words: int) -> tuple[int, pa.RecordBatch]:
+def write_parcel(shard: tuple[int, bytes], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+    """Weight and write a packed shard of the click matrix."""
+    return [write_features(shard[0], unpack(shard[1]), vocabulary, directory)]
+
+
+def write_file(shard: tuple[int, str], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+    """Weight and write a shard of the click matrix that a stage has written."""
+    return [write_features(shard[0], read_matrix(Path(shard[1]), vocabulary.num_rows), vocabulary, directory)]
+
+
+def read_matrix(file: Path, num_words: int) -> pa.RecordBatch:
     """Read a shard of the click matrix.
 
     Raises:
         UserError: it has a word that the vocabulary lacks.
     """
-    number, file = shard
-    matrix = read_shard(Path(file), CLICK_MATRIX)
+    matrix = read_shard(file, CLICK_MATRIX)
     largest = pc.max(matrix.column("word_ids").flatten()).as_py()
     if largest is not None and largest >= num_words:
         raise UserError(
             f"{file}: word_id {largest}, but the vocabulary has {num_words} words; run `pipelines.click_matrix` again"
         )
-    return number, matrix
+    return matrix
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,9 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 (
                     job
                     | "MatrixShards" >> beam.Create(files)
-                    | "ClickMatrix"
-                    >> beam.Map(read_matrix, vocabulary.num_rows).with_output_types(tuple[int, pa.RecordBatch])
-                    | "ClickFeatures" >> beam.Map(write_features, vocabulary, folder).with_output_types(tuple[str, int])
+                    | "ClickFeatures"
+                    >> concurrently("click_features", write_file, folder, vocabulary).with_output_types(tuple[str, int])
                     | "Counts" >> WriteCounts(counts_file)
                 )
             closing.counts.update(read_counts(counts_file))

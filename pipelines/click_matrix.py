@@ -15,8 +15,9 @@ Reference: Tan et al. 2019, section III-A, step 3.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -26,13 +27,14 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from pipelines.artifacts import whole_directory
+from pipelines.concurrency import concurrently
 from pipelines.console import stage
 from pipelines.image_sets import source_images
-from pipelines.query_buckets import QueryBucket, ReadBuckets
+from pipelines.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICK_MATRIX, VOCABULARY
-from pipelines.shards import GroupIntoShards, WriteCounts, merge, read_counts, read_shard, write_shard
-from pipelines.steps import timed
+from pipelines.shards import WriteCounts, read_counts, read_shard, write_shard
+from pipelines.shuffle import GroupIntoShards, Packer, packing, unpack
 
 IMAGE_SHARDS = 16  # of click_matrix/ and click_features/
 
@@ -47,7 +49,7 @@ def vocabulary_part(bucket: QueryBucket, words: pa.Array) -> sparse.csr_array:
     all_words = bucket.query_words
     ids = word_ids[all_words.indices]
     is_kept = ids >= 0
-    starts = np.r_[0, np.cumsum(is_kept)][all_words.indptr]
+    starts = np.r_[0, np.cumsum(is_kept, dtype=np.int32)].astype(np.int32)[all_words.indptr]
     return sparse.csr_array((all_words.data[is_kept], ids[is_kept], starts), shape=(all_words.shape[0], len(words)))
 
 
@@ -58,9 +60,8 @@ def partial_click_matrix(bucket: QueryBucket, words: pa.RecordBatch) -> pa.Recor
         bucket: some queries with all of their clicks.
         words: the vocabulary by word_id, column word.
     """
-    with timed("click_matrix"):
-        product = bucket.query_clicks @ vocabulary_part(bucket, words.column("word"))
-        return matrix_batch(bucket.image_ids, product)
+    product = bucket.query_clicks @ vocabulary_part(bucket, words.column("word"))
+    return matrix_batch(bucket.image_ids, product)
 
 
 def matrix_batch(image_ids: pa.Array, matrix: sparse.csr_array) -> pa.RecordBatch:
@@ -87,16 +88,18 @@ def add_up_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
 
     The sum is a product too: A (images x rows), 1 where a row is the image's, times the rows.
     """
-    with timed("click_matrix"):
-        images = batch.column("image_id").dictionary_encode()
-        order = pc.sort_indices(images.dictionary)
-        rank = np.empty(len(order), np.int32)
-        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-        of_image = sparse.csr_array(
-            (np.ones(batch.num_rows, np.int64), (rank[images.indices.to_numpy()], np.arange(batch.num_rows))),
-            shape=(len(order), batch.num_rows),
-        )
-        return matrix_batch(images.dictionary.take(order), of_image @ sparse_rows(batch))
+    images = batch.column("image_id").dictionary_encode()
+    order = pc.sort_indices(images.dictionary)
+    rank = np.empty(len(order), np.int32)
+    rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+    of_image = sparse.csr_array(
+        (
+            np.ones(batch.num_rows, np.int64),
+            (rank[images.indices.to_numpy()], np.arange(batch.num_rows, dtype=np.int32)),
+        ),
+        shape=(len(order), batch.num_rows),
+    )
+    return matrix_batch(images.dictionary.take(order), of_image @ sparse_rows(batch))
 
 
 def rows_without_clicks(image_ids: pa.Array) -> pa.RecordBatch:
@@ -106,7 +109,7 @@ def rows_without_clicks(image_ids: pa.Array) -> pa.RecordBatch:
 
 @dataclass(eq=False)
 class ClickMatrix(beam.PTransform):
-    """Buckets in; (shard, record batch) pairs of the word click matrix out: schemas.CLICK_MATRIX, rows by image_id.
+    """Buckets in; (shard, parcel) pairs of the word click matrix out: schemas.CLICK_MATRIX, rows by image_id.
 
     Every image of a bucket has a row, also one whose queries have no vocabulary word.
 
@@ -115,34 +118,47 @@ class ClickMatrix(beam.PTransform):
         num_shards: of the result.
         image_ids: images that get a row even if no bucket has them; ``None`` for those of the buckets only. Buckets
             must hold no others (see :func:`pipelines.query_buckets.of_images`).
+        packer: how rows travel.
     """
 
     words: beam.PCollection
     num_shards: int
-    image_ids: pa.Array | None = None
+    image_ids: pa.Array | None
+    packer: Packer
 
     def expand(self, buckets: beam.PCollection) -> beam.PCollection:
         """Wire: products per bucket, rows of images without clicks, added up by image."""
-        clicked = buckets | "Products" >> beam.Map(
-            partial_click_matrix, beam.pvalue.AsSingleton(self.words)
+        rows = buckets | "Products" >> concurrently(
+            "click_matrix", bucket_product, beam.pvalue.AsSingleton(self.words)
         ).with_output_types(pa.RecordBatch)
-        image_ids = merge([], CLICK_MATRIX).column("image_id") if self.image_ids is None else self.image_ids
-        all_images = (
-            buckets.pipeline
-            | "Images" >> beam.Create([rows_without_clicks(image_ids)], reshuffle=False)
-            | "Rows" >> beam.Map(lambda rows: rows).with_output_types(pa.RecordBatch)
-        )
-        return (
-            (clicked, all_images)
-            | "WithAllImages" >> beam.Flatten()
-            | "ByImage" >> GroupIntoShards(CLICK_MATRIX, "image_id", self.num_shards, finish=add_up_rows)
-        )
+        if self.image_ids is not None:
+            all_images = (
+                buckets.pipeline
+                | "Images" >> beam.Create([rows_without_clicks(self.image_ids)], reshuffle=False)
+                | "Rows" >> beam.Map(lambda rows: rows).with_output_types(pa.RecordBatch)
+            )
+            rows = (rows, all_images) | "WithAllImages" >> beam.Flatten()
+        finish = partial(pack_sum, packer=self.packer)
+        return rows | "ByImage" >> GroupIntoShards(
+            CLICK_MATRIX, "image_id", self.num_shards, finish, self.packer, "click_matrix"
+        ).with_output_types(tuple[int, bytes])
 
 
-def written_rows(shard: tuple[int, pa.RecordBatch], directory: Path) -> list[tuple[str, int]]:
+def bucket_product(parcel: bytes, words: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
+    """Return a packed bucket's share of C'."""
+    return [partial_click_matrix(unpack_bucket(parcel), words)]
+
+
+def pack_sum(shard: int, rows: pa.RecordBatch, packer: Packer) -> Iterable[tuple[int, bytes]]:
+    """Add up a shard's rows by image and pack them."""
+    return [(shard, parcel) for parcel in packer.pack([add_up_rows(rows)])]
+
+
+def written_rows(shard: tuple[int, bytes], directory: Path) -> list[tuple[str, int]]:
     """Write a shard of the matrix; return counts for the closing lines."""
-    _, num_images = write_shard(shard, directory)
-    lengths = pc.list_value_length(shard[1].column("word_ids")).to_numpy()
+    number, matrix = shard[0], unpack(shard[1])
+    _, num_images = write_shard((number, matrix), directory)
+    lengths = pc.list_value_length(matrix.column("word_ids")).to_numpy()
     return [
         ("images", num_images),
         ("images without a vocabulary word", int((lengths == 0).sum())),
@@ -164,13 +180,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         vocabulary = read_shard(arguments.vocabulary, VOCABULARY)
         with whole_directory(arguments.output) as folder:
             counts_file = folder / "counts"
-            with pipeline(beam_arguments) as job:
-                buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids)
+            with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
+                buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids, packer)
                 words = job | "Words" >> beam.Create([vocabulary], reshuffle=False)
                 (
                     buckets
-                    | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids)
-                    | "Written" >> beam.FlatMap(written_rows, folder).with_output_types(tuple[str, int])
+                    | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids, packer)
+                    | "Written" >> concurrently("write", written_rows, folder).with_output_types(tuple[str, int])
                     | "Counts" >> WriteCounts(counts_file)
                 )
             closing.counts.update(read_counts(counts_file))

@@ -75,20 +75,21 @@ def check_lines(block: bytes, file: str, first_row: int) -> CheckedRows:
     if block and not block.endswith(b"\n"):
         block += b"\n"
     codes = np.frombuffer(block, np.uint8)
-    line_ends = np.flatnonzero(codes == NEWLINE)
+    marks = np.flatnonzero((codes == TAB) | (codes == NEWLINE))
+    is_line_end = codes[marks] == NEWLINE
+    line_ends, tabs = marks[is_line_end], marks[~is_line_end]
     starts = np.r_[0, line_ends[:-1] + 1] if len(line_ends) else line_ends
     ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
-    tabs = np.flatnonzero(codes == TAB)
-    line_of_tab = np.searchsorted(line_ends, tabs)
 
-    reasons = np.where(np.bincount(line_of_tab, minlength=len(line_ends)) == 2, KEPT, NOT_THREE_FIELDS)
+    num_tabs = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
+    reasons = np.where(num_tabs == 2, KEPT, NOT_THREE_FIELDS)
     reasons[starts == ends] = EMPTY_LINE
     if not is_utf8(block):
         lines = gather(block, starts, ends)
         reasons[[not is_utf8(line) for line in lines.to_pylist()]] = NOT_UTF8
 
     rows = np.flatnonzero(reasons == KEPT)
-    first_tabs, second_tabs = tabs[reasons[line_of_tab] == KEPT].reshape(-1, 2).T
+    first_tabs, second_tabs = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, 2).T
     image_ids = gather(block, starts[rows], first_tabs).view(pa.string())
     queries = gather(block, first_tabs + 1, second_tabs).view(pa.string())
     texts = gather(block, second_tabs + 1, ends[rows]).view(pa.string())
@@ -184,8 +185,9 @@ def gather(block: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
 
 def is_utf8(text: bytes) -> bool:
     """Tell whether bytes are UTF-8."""
+    offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
     try:
-        pa.array([text], pa.binary()).cast(pa.string())
+        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)]).validate(full=True)
     except pa.ArrowInvalid:
         return False
     return True

@@ -25,6 +25,9 @@ class UserError(ValueError):
     """Something the user can mend: bad input, a missing file, an impossible parameter. Shown without a traceback."""
 
 
+USER_ERRORS = (UserError, FileNotFoundError)
+
+
 class Closing:
     """Collects what a stage wrote, for its closing lines.
 
@@ -54,7 +57,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     closing = Closing()
     try:
         yield closing
-    except (UserError, FileNotFoundError) as error:
+    except USER_ERRORS as error:
         fail(name, error)
     seconds = time.perf_counter() - started
     for label, count in closing.counts.items():

@@ -36,6 +36,7 @@ from pipelines.images import BadImageError, check_image
 from pipelines.params import DEFAULT_PATH, Params, load_section
 from pipelines.schemas import IMAGES, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts
+from pipelines.shuffle import packing
 
 ROW_GROUP_IMAGES = 256  # images that are in memory at a time, and what a reader of the shards gets at a time
 NAMED = 20  # categories that the closing lines name; summary.json has them all
@@ -216,9 +217,9 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     with whole_directory(output) as directory:
         for name in ("clicks", "images", "quarantine"):
             (directory / name).mkdir()
-        with runner.pipeline(beam_arguments) as pipeline:
+        with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
             log = pipeline | "ClickLog" >> ReadClickLog(logs)
-            log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards)
+            log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards, packer)
             images = (
                 pipeline
                 | "ShardPlans" >> beam.Create(plan_shards(catalogue.entries, params.image_shards))
@@ -231,7 +232,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
             (
                 (log.quarantine, images.quarantine, refused)
                 | "EveryQuarantine" >> beam.Flatten()
-                | "Quarantine" >> WriteQuarantine(directory / "quarantine")
+                | "Quarantine" >> WriteQuarantine(directory / "quarantine", packer)
             )
             clicks = log.counts | "ClickCounts" >> beam.Map(lambda pair: (f"clicks: {pair[0]}", pair[1]))
             (

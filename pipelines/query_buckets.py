@@ -8,8 +8,7 @@ clicks of its words are a matrix-vector product and its share of the word click 
 Reference: Tan et al. 2019, section III-A: Cs, zeta_j and C'.
 """
 
-import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from pipelines.concurrency import concurrently
 from pipelines.console import UserError
 from pipelines.schemas import CLICKS, QUERIES
 from pipelines.shards import read_shard, shard_files
-from pipelines.steps import timed
+from pipelines.shuffle import Packer, unpack
+
+# A bucket as one row, so that it travels like any batch: both matrices in compressed rows, Z's ones left out.
+BUCKET = pa.schema(
+    [
+        pa.field("image_ids", pa.list_(pa.string())),
+        pa.field("words", pa.list_(pa.string())),
+        pa.field("click_starts", pa.list_(pa.int32())),
+        pa.field("click_queries", pa.list_(pa.int32())),
+        pa.field("clicks", pa.list_(pa.int64())),
+        pa.field("word_starts", pa.list_(pa.int32())),
+        pa.field("word_ids", pa.list_(pa.int32())),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -44,34 +57,39 @@ class QueryBucket:
     query_clicks: sparse.csr_array
     query_words: sparse.csr_array
 
-
-class QueryBucketCoder(beam.coders.Coder):
-    """Encodes a bucket between steps as a compressed pickle: it never leaves the job that made it."""
-
-    def encode(self, value: QueryBucket) -> bytes:
-        """Return the bucket's bytes, their uncompressed length first."""
-        plain = pickle.dumps(value, protocol=5)
-        return len(plain).to_bytes(8, "big") + pa.compress(plain, codec="lz4", asbytes=True)
-
-    def decode(self, encoded: bytes) -> QueryBucket:
-        """Return the bucket that was encoded."""
-        view = memoryview(encoded)
-        return pickle.loads(pa.decompress(view[8:], int.from_bytes(view[:8], "big"), codec="lz4"))
-
-    def estimate_size(self, value: QueryBucket) -> int:
-        """Return about the bytes in memory; Beam would otherwise encode a second time to measure."""
-        return value.image_ids.nbytes + value.query_clicks.nnz * 12 + value.query_words.nnz * 5
-
-    def is_deterministic(self) -> bool:
-        """Say no: buckets are never keys."""
-        return False
-
-    def to_type_hint(self) -> type:
-        """Return what is encoded."""
-        return QueryBucket
+    def to_batch(self) -> pa.RecordBatch:
+        """Return the bucket as a batch of one row."""
+        clicks, words = self.query_clicks, self.query_words
+        columns = [self.image_ids, self.words, clicks.indptr, clicks.indices, clicks.data, words.indptr, words.indices]
+        return pa.record_batch(
+            [
+                pa.ListArray.from_arrays(
+                    pa.array([0, len(column)], pa.int32()), pa.array(column, field.type.value_type)
+                )
+                for column, field in zip(columns, BUCKET, strict=True)
+            ],
+            schema=BUCKET,
+        )
 
 
-beam.coders.registry.register_coder(QueryBucket, QueryBucketCoder)
+def bucket_of(batch: pa.RecordBatch) -> QueryBucket:
+    """Return the bucket that :meth:`QueryBucket.to_batch` made a batch of; numbers are views, not copies."""
+    image_ids, words, *numbers = (column.flatten() for column in batch.columns)
+    click_starts, click_queries, clicks, word_starts, word_ids = (column.to_numpy() for column in numbers)
+    num_queries = len(word_starts) - 1
+    return QueryBucket(
+        image_ids=image_ids,
+        words=words,
+        query_clicks=sparse.csr_array((clicks, click_queries, click_starts), shape=(len(image_ids), num_queries)),
+        query_words=sparse.csr_array(
+            (np.ones(len(word_ids), np.int8), word_ids, word_starts), shape=(num_queries, len(words))
+        ),
+    )
+
+
+def unpack_bucket(parcel: bytes) -> QueryBucket:
+    """Return a parcel's bucket."""
+    return bucket_of(unpack(parcel))
 
 
 def query_bucket(image_ids: pa.Array, query_codes: np.ndarray, clicks: np.ndarray, words: pa.Array) -> QueryBucket:
@@ -93,7 +111,8 @@ def query_bucket(image_ids: pa.Array, query_codes: np.ndarray, clicks: np.ndarra
         image_ids=images.dictionary,
         words=flat.dictionary,
         query_clicks=sparse.csr_array(
-            (clicks, (images.indices.to_numpy(), query_codes)), shape=(len(images.dictionary), len(words))
+            (clicks, (images.indices.to_numpy(), query_codes.astype(np.int32, copy=False))),
+            shape=(len(images.dictionary), len(words)),
         ),
         query_words=sparse.csr_array(
             (np.ones(len(flat), np.int8), flat.indices.to_numpy(), np.r_[0, np.cumsum(lengths)].astype(np.int32)),
@@ -117,40 +136,44 @@ def read_bucket(files: tuple[str, str], image_ids: pa.Array | None) -> QueryBuck
     Raises:
         UserError: a clicked query is not among the queries.
     """
-    with timed("read"):
-        clicks = of_images(read_shard(Path(files[0]), CLICKS), image_ids)
-        queries = read_shard(Path(files[1]), QUERIES)
-        codes = pc.index_in(clicks.column("query"), value_set=queries.column("query"))
-        if codes.null_count:
-            missing = clicks.column("query").filter(codes.is_null())[0].as_py()
-            raise UserError(
-                f"{files[1]}: the query {missing!r} of {files[0]} is missing; run `pipelines.segment` again"
-            )
-        return query_bucket(
-            clicks.column("image_id"), codes.to_numpy(), clicks.column("clicks").to_numpy(), queries.column("words")
-        )
+    clicks = of_images(read_shard(Path(files[0]), CLICKS), image_ids)
+    queries = read_shard(Path(files[1]), QUERIES)
+    codes = pc.index_in(clicks.column("query"), value_set=queries.column("query"))
+    if codes.null_count:
+        missing = clicks.column("query").filter(codes.is_null())[0].as_py()
+        raise UserError(f"{files[1]}: the query {missing!r} of {files[0]} is missing; run `pipelines.segment` again")
+    return query_bucket(
+        clicks.column("image_id"), codes.to_numpy(), clicks.column("clicks").to_numpy(), queries.column("words")
+    )
+
+
+def pack_bucket(files: tuple[str, str], image_ids: pa.Array | None, packer: Packer) -> Iterable[bytes]:
+    """Read a bucket and pack it."""
+    return packer.pack([read_bucket(files, image_ids).to_batch()])
 
 
 @dataclass(eq=False)
 class ReadBuckets(beam.PTransform):
-    """Every bucket of a segmented log as a :class:`QueryBucket`.
+    """Every bucket of a segmented log as a parcel of a :class:`QueryBucket`.
 
     Attributes:
         clicks: data/ingested/clicks.
         queries: data/features/queries.
         image_ids: whose clicks to keep; ``None`` keeps all.
+        packer: how buckets travel.
     """
 
     clicks: Path
     queries: Path
-    image_ids: pa.Array | None = None
+    image_ids: pa.Array | None
+    packer: Packer
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Wire: pairs of shards, read."""
         return (
             begin
             | "ShardPairs" >> beam.Create(shard_pairs(self.clicks, self.queries))
-            | "Buckets" >> beam.Map(read_bucket, self.image_ids).with_output_types(QueryBucket)
+            | "Buckets" >> concurrently("read", pack_bucket, self.image_ids, self.packer).with_output_types(bytes)
         )
 
 

@@ -1,34 +1,161 @@
 """How Beam pipelines are run: in this process by default, elsewhere by Beam's own options.
 
 ``DirectRunner`` would first try to download another runner's binary, so ``FnApiRunner`` is named. Any Beam option may
-follow a command's own options, as in ``--runner FlinkRunner --flink_master localhost:8081``.
+follow a command's own options, as in ``--runner FlinkRunner --parallelism 4`` (docs/flink.md).
 """
 
-from collections.abc import Sequence
+import logging
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any, TextIO
 
 from apache_beam import Pipeline
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 
-from pipelines.console import UserError
+from pipelines.console import USER_ERRORS, UserError
+
+JOB_SERVER = Path(".state/flink/job-server.jar")  # where `make test-flink` puts one
+STEP = " [while running '"  # what Beam writes behind a worker's error message, before the name of the step
+
+# Beam's in-process workers would send what they have written after each second, from another thread, in the middle of
+# an element if need be; with several workers, they then get torn elements. Beam's other workers send by size only.
+worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
 def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
     """Return a pipeline on the runner that the Beam arguments name; without one, the in-process runner.
 
+    User errors of its workers leave the ``with`` block as :class:`UserError`, whatever the runner makes of them.
+
     Args:
         beam_arguments: what a command's own parser left over, in Beam's spelling.
 
     Raises:
-        UserError: an option that neither the command nor Beam knows, which Beam alone would pass over. Other runners
-            bring options of their own, so with them Beam is the judge.
+        UserError: an option that neither the command nor Beam knows, which Beam alone would pass over; other runners
+            bring options of their own, so with them Beam is the judge, and warns. Or Flink without a job server.
     """
     options = PipelineOptions(list(beam_arguments))
-    if options.view_as(StandardOptions).runner in (None, "FnApiRunner", "DirectRunner"):
+    standard = options.view_as(StandardOptions)
+    if is_in_process(beam_arguments):
         unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
         if unknown:
             names = ", ".join(sorted(unknown))
             raise UserError(f"unknown options: {names}; --help lists the command's own, all others are Beam's")
-        options.view_as(StandardOptions).runner = None
-        return Pipeline(runner=FnApiRunner(), options=options)
-    return Pipeline(options=options)
+        standard.runner = None
+        return _Job(runner=FnApiRunner(), options=options)
+    if standard.runner.lower() == "flinkrunner":
+        _find_job_server(options)
+    return _Job(options=options)
+
+
+def is_in_process(beam_arguments: Sequence[str]) -> bool:
+    """Tell whether :func:`pipeline` takes the in-process runner, whose workers share this machine's files."""
+    runner = PipelineOptions(list(beam_arguments)).view_as(StandardOptions).runner
+    return runner is None or runner.lower() in ("fnapirunner", "directrunner")
+
+
+def _find_job_server(options: PipelineOptions) -> None:
+    """Let Flink's runner start the job server of ``make test-flink`` if the options name none; Beam would download one.
+
+    Raises:
+        UserError: there is no job server, or no Java to start it.
+    """
+    if options.view_as(PortableOptions).job_endpoint:
+        return
+    flink = options.view_as(FlinkRunnerOptions)
+    if flink.flink_job_server_jar is None:
+        if not JOB_SERVER.is_file():
+            raise UserError(
+                f"FlinkRunner needs a job server, and there is no {JOB_SERVER} here: `make test-flink` fetches one; or "
+                "name one with --flink_job_server_jar JAR, a running one with --job_endpoint HOST:PORT"
+            )
+        flink.flink_job_server_jar = str(JOB_SERVER)
+    elif "://" not in flink.flink_job_server_jar and not Path(flink.flink_job_server_jar).is_file():
+        raise UserError(f"--flink_job_server_jar {flink.flink_job_server_jar}: no such file")
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        raise UserError(f"no {java} here: Flink's job server needs Java 11 or newer to start")
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # not that it starts and stops
+
+
+class _Job(Pipeline):
+    """A pipeline whose workers' user errors are user errors, and are told by nobody else."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            with _quiet_about_user_errors():
+                super().__exit__(kind, error, trace)
+        except USER_ERRORS as raised:
+            raise UserError(str(raised).rpartition(STEP)[0] or str(raised)) from raised
+        except RuntimeError as raised:
+            told = user_error_in(str(raised))
+            if told is None:
+                raise
+            raise told from raised
+
+
+def user_error_in(text: str) -> UserError | None:
+    """Return the user error that another process's traceback ends with, if it ends with one.
+
+    Args:
+        text: what a runner says of a failed job, with the worker's traceback somewhere in it.
+    """
+    before, step, _ = text.rpartition(STEP)
+    raised = list(re.finditer(r"^[ \t]+\S.*\n([\w.]+): ", before, re.MULTILINE))  # after the last line of code
+    if step and raised and raised[-1][1] in _names():
+        return UserError(before[raised[-1].end() :])
+    if text.startswith("Service failed to start up"):
+        return UserError("the job server did not start; `java -jar ITS_JAR --job-port 8099` says why")
+    return None
+
+
+def _names() -> list[str]:
+    """Return the names of user errors in tracebacks, as in ``pipelines.console.UserError``."""
+    return [f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.") for kind in USER_ERRORS]
+
+
+@contextmanager
+def _quiet_about_user_errors() -> Iterator[None]:
+    """Keep back the tracebacks that Beam logs and prints of its workers' user errors.
+
+    Nothing gets lost: a job fails with the error itself, or with a RuntimeError that has the whole text.
+    """
+
+    def is_news(record: logging.LogRecord) -> bool:
+        raised = record.exc_info[1] if record.exc_info else None
+        text = record.getMessage()
+        return not isinstance(raised, USER_ERRORS) and not any(f"{name}: " in text for name in _names())
+
+    handlers = list(logging.getLogger().handlers)
+    for handler in handlers:
+        handler.addFilter(is_news)
+    try:
+        with redirect_stderr(_OtherThanUserErrors(sys.stderr)):
+            yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_news)
+
+
+class _OtherThanUserErrors:
+    """Standard error without the tracebacks of user errors, which Beam's worker prints whole."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if user_error_in(text) else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)

@@ -7,7 +7,7 @@ bucket's distinct queries in code-point order with their words (schemas.QUERIES)
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import whole_directory
+from pipelines.concurrency import concurrently
 from pipelines.console import stage
 from pipelines.params import DEFAULT_PATH, load_section
 from pipelines.query_buckets import QueryBucket, query_bucket
@@ -22,7 +23,7 @@ from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS, QUERIES
 from pipelines.segmentation import Segmenter, SegmentParams, segmenter_of
 from pipelines.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
-from pipelines.steps import timed
+from pipelines.shuffle import Packer
 
 
 def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBatch:
@@ -43,42 +44,26 @@ def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> QueryBucke
     )
 
 
-class SegmentBuckets(beam.DoFn):
-    """(Bucket number, all of the bucket's click rows) in; :class:`~pipelines.query_buckets.QueryBucket` out."""
-
-    def __init__(self, params: SegmentParams) -> None:
-        self.params = params
-
-    def setup(self) -> None:
-        """Build the segmenter, once per worker."""
-        self.segmenter = segmenter_of(self.params)
-
-    def process(self, bucket: tuple[int, pa.RecordBatch]) -> list[QueryBucket]:
-        """Segment the bucket's distinct queries."""
-        with timed("segment"):
-            return [segmented_bucket(bucket[1], self.segmenter)]
+def segment_bucket(
+    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer
+) -> Iterable[beam.pvalue.TaggedOutput]:
+    """Segment a bucket's queries; the packed bucket out, and how many queries it has for the counts."""
+    segmented = segmented_bucket(clicks, segmenter_of(params))
+    yield beam.pvalue.TaggedOutput("counts", ("queries", segmented.query_words.shape[0]))
+    yield beam.pvalue.TaggedOutput("buckets", packer.pack([segmented.to_batch()])[0])
 
 
-class _SegmentShard(beam.DoFn):
-    """(Shard number, its file) in; the queries written, ("queries", number) and ("words", number in all) out."""
-
-    def __init__(self, params: SegmentParams, output: Path) -> None:
-        self.params = params
-        self.output = output
-
-    def setup(self) -> None:
-        self.segmenter = segmenter_of(self.params)
-
-    def process(self, shard: tuple[int, str]) -> list[tuple[str, int]]:
-        number, file = shard
-        queries = segment_queries(read_shard(Path(file), CLICKS), self.segmenter)
-        write_shard((number, queries), self.output)
-        lengths = pc.list_value_length(queries.column("words"))
-        return [
-            ("queries", len(queries)),
-            ("queries without a word", pc.sum(pc.equal(lengths, 0)).as_py() or 0),
-            ("words in all queries", pc.sum(lengths).as_py() or 0),
-        ]
+def segment_shard(shard: tuple[int, str], params: SegmentParams, output: Path) -> Iterable[tuple[str, int]]:
+    """Segment and write a shard's queries; counts for the closing lines out."""
+    number, file = shard
+    queries = segment_queries(read_shard(Path(file), CLICKS), segmenter_of(params))
+    write_shard((number, queries), output)
+    lengths = pc.list_value_length(queries.column("words"))
+    return [
+        ("queries", len(queries)),
+        ("queries without a word", pc.sum(pc.equal(lengths, 0)).as_py() or 0),
+        ("words in all queries", pc.sum(lengths).as_py() or 0),
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -98,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 (
                     job
                     | "ClickShards" >> beam.Create(files)
-                    | "QueryShards" >> beam.ParDo(_SegmentShard(params, folder)).with_output_types(tuple[str, int])
+                    | "QueryShards"
+                    >> concurrently("segment", segment_shard, params, folder).with_output_types(tuple[str, int])
                     | "Counts" >> WriteCounts(counts_file)
                 )
             closing.counts.update(read_counts(counts_file))

@@ -20,6 +20,7 @@ Everything but Han is done for all queries at once; only queries with Han are lo
 Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only.
 """
 
+import threading
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
@@ -66,6 +67,7 @@ class Segmenter:
         self.params = params
         self.stop_words = {word for line in read_lines(params.stop_words) for word in [normalise_text(line)] if word}
         self._tokenizer: jieba.Tokenizer | None = None
+        self._building = threading.Lock()
         if params.dictionary or params.user_dictionary:  # a bad one is an error now, not at the first Han run
             self._tokenizer = build_tokenizer(params.dictionary, params.user_dictionary)
         self._cut_han = lru_cache(LARGEST_CACHE)(self._cut)
@@ -76,8 +78,9 @@ class Segmenter:
         Shape:
             queries: strings (n,); result: lists of strings (n,)
         """
-        runs = normalise(queries).str.extract_all(RUN)
-        has_han = runs.list.join(" ").str.contains(r"\p{Han}").to_numpy()
+        normalised = normalise(queries)
+        runs = normalised.str.extract_all(RUN)
+        has_han = normalised.str.contains(r"\p{Han}").to_numpy()
         if has_han.any():
             cut = pl.Series(list(self._words_of_runs(runs.filter(has_han))), dtype=pl.List(pl.String))
             order = np.argsort(np.r_[np.flatnonzero(~has_han), np.flatnonzero(has_han)])
@@ -97,8 +100,9 @@ class Segmenter:
             yield [word for run, han in islice(marked, num_runs) for word in (self._cut_han(run) if han else (run,))]
 
     def _cut(self, run: str) -> tuple[str, ...]:
-        if self._tokenizer is None:
-            self._tokenizer = build_tokenizer(self.params.dictionary, self.params.user_dictionary)
+        with self._building:
+            if self._tokenizer is None:
+                self._tokenizer = build_tokenizer(self.params.dictionary, self.params.user_dictionary)
         return tuple(self._tokenizer.cut(run))
 
 

@@ -1,100 +1,22 @@
-"""Arrow record batches as Beam elements, and tables written in shards whose bytes do not depend on the run.
+"""Tables written in shards whose bytes do not depend on the run, and read back.
 
 A row's shard is a stable hash of its key column; a shard's rows are merged, sorted and written by one call as one
 file. So the bytes are the same for any number of workers, input files and bundles, as long as no two rows agree in
 all columns that sort them.
 """
 
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.artifacts import read_tables, shard_name, write_table
 from pipelines.console import UserError
-
-IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")  # shuffles live in memory: a third of the size for little time
-
-
-class RecordBatchCoder(beam.coders.Coder):
-    """Encodes a record batch as an Arrow IPC stream with its schema, buffers compressed."""
-
-    def encode(self, value: pa.RecordBatch) -> bytes:
-        """Return the batch's bytes; of a slice only its own rows."""
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, value.schema, options=IPC_OPTIONS) as stream:
-            stream.write_batch(value)
-        return sink.getvalue().to_pybytes()
-
-    def decode(self, encoded: bytes) -> pa.RecordBatch:
-        """Return the batch that was encoded."""
-        with pa.ipc.open_stream(encoded) as stream:
-            return stream.read_next_batch()
-
-    def estimate_size(self, value: pa.RecordBatch) -> int:
-        """Return the bytes in memory; Beam would otherwise encode a second time to measure."""
-        return value.nbytes
-
-    def is_deterministic(self) -> bool:
-        """Say no: batches are never keys."""
-        return False
-
-    def to_type_hint(self) -> type:
-        """Return what is encoded."""
-        return pa.RecordBatch
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-
-beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
-
-
-def shards_of(keys: pa.Array, num_shards: int) -> np.ndarray:
-    """Return each key's shard, as :func:`pipelines.artifacts.shard_of` gives it for one.
-
-    Args:
-        keys: strings, no nulls.
-        num_shards: 1 .. 32,767.
-
-    Shape:
-        keys: (n,); result: int16 (n,)
-    """
-    if num_shards == 1:
-        return np.zeros(len(keys), np.int16)
-    hashes = np.fromiter(map(zlib.crc32, keys.cast(pa.binary()).to_pylist()), np.uint32, len(keys))
-    return (hashes % num_shards).astype(np.int16)
-
-
-def split_by_shard(batch: pa.RecordBatch, shards: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield each shard that occurs with its rows, which stay in order.
-
-    Shape:
-        shards: integers (n,), n the rows of the batch.
-    """
-    if not batch.num_rows:
-        return
-    order = np.argsort(shards, kind="stable")
-    ordered = shards[order]
-    moved = batch.take(pa.array(order))
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    for start, end in zip(starts, np.r_[starts[1:], len(ordered)], strict=True):
-        yield int(ordered[start]), moved.slice(start, end - start)
-
-
-def merge(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """Return the rows of all batches as one batch of the schema; without batches, an empty one."""
-    empty = pa.record_batch([pa.array([], field.type) for field in schema], schema=schema)
-    return pa.concat_batches([empty, *(batch.cast(schema) for batch in batches)])
+from pipelines.shuffle import INLINE, GroupIntoShards, Packer, merge
 
 
 def sort_rows(batch: pa.RecordBatch, sort_by: Sequence[str]) -> pa.RecordBatch:
@@ -139,58 +61,6 @@ def shard_files(directory: Path) -> list[Path]:
 
 
 @dataclass(eq=False)
-class GroupIntoShards(beam.PTransform):
-    """Batches in; each shard once, with all of its rows merged into one batch, out. Shards without rows come too.
-
-    Attributes:
-        schema: of the batches.
-        key_column: the string column whose hash is the shard.
-        num_shards: 1 .. 32,767.
-        finish: what to do with a shard's merged rows, as in :func:`sort_rows`; a picklable function.
-    """
-
-    schema: pa.Schema
-    key_column: str
-    num_shards: int
-    finish: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None
-
-    def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """Wire: every shard's seed, the batches' parts, one group and merge per shard."""
-        empty = merge([], self.schema)
-        every_shard = (
-            batches.pipeline
-            | "EveryShard" >> beam.Create(range(self.num_shards), reshuffle=False)
-            | "EmptyShards" >> beam.Map(lambda shard: (shard, empty)).with_output_types(tuple[int, pa.RecordBatch])
-        )
-        parts = batches | "PartsByShard" >> beam.FlatMap(
-            split_by_key, self.key_column, self.num_shards
-        ).with_output_types(tuple[int, pa.RecordBatch])
-        return (
-            (parts, every_shard)
-            | "WithEmptyShards" >> beam.Flatten()
-            | "GroupByShard" >> beam.GroupByKey()
-            | "MergedShards"
-            >> beam.Map(finish_shard, self.schema, self.finish).with_output_types(tuple[int, pa.RecordBatch])
-        )
-
-
-def split_by_key(batch: pa.RecordBatch, key_column: str, num_shards: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield a batch's parts by the shard of their key."""
-    return split_by_shard(batch, shards_of(batch.column(key_column), num_shards))
-
-
-def finish_shard(
-    group: tuple[int, Iterable[pa.RecordBatch]],
-    schema: pa.Schema,
-    finish: Callable[[pa.RecordBatch], pa.RecordBatch] | None,
-) -> tuple[int, pa.RecordBatch]:
-    """Merge a shard's parts and finish them."""
-    shard, parts = group
-    merged = merge(parts, schema)
-    return shard, finish(merged) if finish else merged
-
-
-@dataclass(eq=False)
 class WriteShards(beam.PTransform):
     """Batches in; ``part-NNNNN.parquet`` files on disk and (file name, rows) of each out.
 
@@ -203,6 +73,7 @@ class WriteShards(beam.PTransform):
         key_column: the string column whose stable hash is the shard.
         num_shards: 1 .. 32,767.
         sort_by: columns that order a shard's rows; together they must tell any two rows apart.
+        packer: how batches travel; by default as their own bytes.
     """
 
     directory: Path
@@ -210,15 +81,21 @@ class WriteShards(beam.PTransform):
     key_column: str
     num_shards: int
     sort_by: tuple[str, ...]
+    packer: Packer = INLINE
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Wire: group, sort, write."""
-        finish = partial(sort_rows, sort_by=self.sort_by)
-        return (
-            batches
-            | "SortedShards" >> GroupIntoShards(self.schema, self.key_column, self.num_shards, finish)
-            | "WrittenShards" >> beam.Map(write_shard, self.directory)
+        finish = partial(write_sorted, sort_by=self.sort_by, directory=self.directory)
+        return batches | "WrittenShards" >> GroupIntoShards(
+            self.schema, self.key_column, self.num_shards, finish, self.packer, "write"
         )
+
+
+def write_sorted(
+    shard: int, batch: pa.RecordBatch, sort_by: Sequence[str], directory: Path
+) -> Iterable[tuple[str, int]]:
+    """Write one whole shard, sorted; return its file name and row count."""
+    return [write_shard((shard, sort_rows(batch, sort_by)), directory)]
 
 
 @dataclass(eq=False)

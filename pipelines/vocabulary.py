@@ -18,7 +18,7 @@ Reference: Tan et al. 2019, section III-A, steps 2 and 4, and eq. 1.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,14 +33,14 @@ from pydantic import Field
 
 from pipelines.artifacts import whole_file, write_table
 from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
+from pipelines.concurrency import concurrently
 from pipelines.console import UserError, stage
 from pipelines.image_sets import source_images
 from pipelines.params import DEFAULT_PATH, Params, load_section
-from pipelines.query_buckets import QueryBucket, ReadBuckets
+from pipelines.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 from pipelines.runner import pipeline
 from pipelines.schemas import VOCABULARY
-from pipelines.shards import GroupIntoShards
-from pipelines.steps import timed
+from pipelines.shuffle import GroupIntoShards, Packer, buckets_of, packing, unpack
 
 WORD_CLICKS = pa.schema([VOCABULARY.field("word"), VOCABULARY.field("clicks")])
 WORD_PARTITIONS = 16  # of the words while their clicks are added up; no artifact depends on it
@@ -61,10 +61,9 @@ def word_clicks(bucket: QueryBucket) -> pa.RecordBatch:
     Shape:
         result: one row for each of the bucket's words
     """
-    with timed("vocabulary"):
-        query_clicks = bucket.query_clicks.sum(axis=0)
-        clicks = bucket.query_words.T.astype(np.int64) @ query_clicks
-        return pa.record_batch([bucket.words, pa.array(clicks, pa.int64())], schema=WORD_CLICKS)
+    query_clicks = bucket.query_clicks.sum(axis=0)
+    clicks = bucket.query_words.T.astype(np.int64) @ query_clicks
+    return pa.record_batch([bucket.words, pa.array(clicks, pa.int64())], schema=WORD_CLICKS)
 
 
 def most_clicked(words: pa.RecordBatch, top_words: int | None = None) -> pa.RecordBatch:
@@ -76,11 +75,10 @@ def most_clicked(words: pa.RecordBatch, top_words: int | None = None) -> pa.Reco
         words: any number of rows for a word; word, clicks.
         top_words: K; ``None`` returns all.
     """
-    with timed("vocabulary"):
-        frame = pl.DataFrame(pa.Table.from_batches([words])).group_by("word").agg(pl.col("clicks").sum())
-        ranked = frame.filter(pl.col("clicks") > 0).sort("clicks", "word", descending=[True, False])
-        kept = ranked if top_words is None else ranked.head(top_words)
-        return pa.record_batch([kept["word"].to_arrow().cast(pa.string()), kept["clicks"].to_arrow()], WORD_CLICKS)
+    frame = pl.DataFrame(pa.Table.from_batches([words])).group_by("word").agg(pl.col("clicks").sum())
+    ranked = frame.filter(pl.col("clicks") > 0).sort("clicks", "word", descending=[True, False])
+    kept = ranked if top_words is None else ranked.head(top_words)
+    return pa.record_batch([kept["word"].to_arrow().cast(pa.string()), kept["clicks"].to_arrow()], WORD_CLICKS)
 
 
 @dataclass(eq=False)
@@ -92,42 +90,69 @@ class MostClickedWords(beam.PTransform):
 
     Attributes:
         top_words: K.
+        packer: how words travel.
     """
 
     top_words: int
+    packer: Packer
 
     def expand(self, buckets: beam.PCollection) -> Any:
         """Wire: clicks per bucket, per word, the top of each partition, the top of these."""
-        summed = (
+        tops = (
             buckets
-            | "ClicksByBucket" >> beam.Map(word_clicks).with_output_types(pa.RecordBatch)
-            | "ClicksByWord" >> GroupIntoShards(WORD_CLICKS, "word", WORD_PARTITIONS, finish=most_clicked)
+            | "ClicksByBucket" >> concurrently("vocabulary", bucket_words).with_output_types(pa.RecordBatch)
+            | "ClicksByWord"
+            >> GroupIntoShards(
+                WORD_CLICKS,
+                "word",
+                WORD_PARTITIONS,
+                partial(top_of_partition, top_words=self.top_words),
+                self.packer,
+                "vocabulary",
+                buckets_of,
+            ).with_output_types(tuple[int, pa.RecordBatch])
         )
-        num_words = (
-            summed
-            | "WordsInPartition" >> beam.Map(lambda partition: partition[1].num_rows)
-            | "NumWords" >> beam.CombineGlobally(sum)
-        )
+        num_words = tops | "WordsInPartition" >> beam.Keys() | "NumWords" >> beam.CombineGlobally(sum)
         words = (
-            summed
-            | "TopOfPartitions"
-            >> beam.Map(lambda partition, k: partition[1].slice(0, k), self.top_words).with_output_types(pa.RecordBatch)
-            | "Top" >> GroupIntoShards(WORD_CLICKS, "word", 1, finish=partial(most_clicked, top_words=self.top_words))
-            | "Words" >> beam.Values().with_output_types(pa.RecordBatch)
+            tops
+            | "TopOfPartitions" >> beam.Values().with_output_types(pa.RecordBatch)
+            | "Words"
+            >> GroupIntoShards(
+                WORD_CLICKS, "word", 1, partial(top_of_all, top_words=self.top_words), self.packer, "vocabulary"
+            ).with_output_types(pa.RecordBatch)
         )
         return words, num_words
 
 
-def document_frequencies(shard: tuple[int, pa.RecordBatch], words: pa.RecordBatch) -> np.ndarray:
-    """Count a click matrix shard's images, and its images with each word.
+def bucket_words(parcel: bytes) -> Iterable[pa.RecordBatch]:
+    """Return the clicks of a packed bucket's words."""
+    return [word_clicks(unpack_bucket(parcel))]
+
+
+def top_of_partition(partition: int, words: pa.RecordBatch, top_words: int) -> Iterable[tuple[int, pa.RecordBatch]]:
+    """Return the number of a partition's words, and the most clicked of them."""
+    ranked = most_clicked(words)
+    return [(ranked.num_rows, ranked.slice(0, top_words))]
+
+
+def top_of_all(partition: int, words: pa.RecordBatch, top_words: int) -> Iterable[pa.RecordBatch]:
+    """Return the most clicked of the partitions' most clicked words."""
+    return [most_clicked(words, top_words)]
+
+
+def document_frequencies(matrix: pa.RecordBatch, words: pa.RecordBatch) -> np.ndarray:
+    """Count the images of some rows of the click matrix, and their images with each word.
 
     Shape:
         words: (K,); result: int64 (1 + K,), the number of images first
     """
-    with timed("vocabulary"):
-        _, matrix = shard
-        word_ids = matrix.column("word_ids").flatten().to_numpy()
-        return np.r_[matrix.num_rows, np.bincount(word_ids, minlength=words.num_rows)].astype(np.int64)
+    word_ids = matrix.column("word_ids").flatten().to_numpy()
+    return np.r_[matrix.num_rows, np.bincount(word_ids, minlength=words.num_rows)].astype(np.int64)
+
+
+def shard_frequencies(shard: tuple[int, bytes], words: pa.RecordBatch) -> Iterable[np.ndarray]:
+    """Count a packed shard's images, and its images with each word."""
+    return [document_frequencies(unpack(shard[1]), words)]
 
 
 def vocabulary_table(words: pa.RecordBatch, frequencies: np.ndarray) -> pa.RecordBatch:
@@ -160,7 +185,8 @@ class Vocabulary(beam.PTransform):
         """Wire: frequencies per shard, summed, beside the words."""
         frequencies = (
             matrix
-            | "DocumentFrequencies" >> beam.Map(document_frequencies, beam.pvalue.AsSingleton(self.words))
+            | "DocumentFrequencies"
+            >> concurrently("vocabulary", shard_frequencies, beam.pvalue.AsSingleton(self.words))
             | "SumOfFrequencies" >> beam.CombineGlobally(sum)
         )
         return self.words | "WithWeights" >> beam.Map(
@@ -203,10 +229,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         on_training_split = params.fit_on == "train"
         image_ids = source_images(arguments.split, "train") if on_training_split else source_images(arguments.images)
         with whole_file(arguments.output) as output:
-            with pipeline(beam_arguments) as job:
-                buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids)
-                words, _ = buckets | "MostClickedWords" >> MostClickedWords(params.top_words)
-                matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids)
+            with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
+                buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids, packer)
+                words, _ = buckets | "MostClickedWords" >> MostClickedWords(params.top_words, packer)
+                matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids, packer)
                 vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
                 _ = vocabulary | "Written" >> beam.Map(write_vocabulary, output)
             num_words = check_vocabulary(output, params.top_words)

@@ -19,7 +19,7 @@ from pipelines.click_matrix import add_up_rows, partial_click_matrix
 from pipelines.schemas import CLICK_MATRIX, CLICKS
 from pipelines.segment import segmented_bucket
 from pipelines.segmentation import Segmenter, SegmentParams
-from pipelines.shards import merge, split_by_key
+from pipelines.shuffle import merge, shards_of, split_by_shard
 from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
 
 SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
@@ -122,11 +122,11 @@ rows_of_logs = st.lists(st.tuples(ids, queries, st.integers(1, 10**12)), min_siz
 def without_beam(rows: list[tuple[str, str, int]], top_words: int, num_buckets: int) -> tuple:
     """Compute features by our functions alone, for speed, in the shape of by_sql."""
     log = pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
-    parts = [part for _, part in split_by_key(log, "query", num_buckets)]
+    parts = [part for _, part in split_by_shard(log, shards_of(log["query"], num_buckets))]
     buckets = [segmented_bucket(part, SEGMENTER) for part in parts]
     words = most_clicked(merge([word_clicks(bucket) for bucket in buckets], WORD_CLICKS), top_words)
     matrix = add_up_rows(merge([partial_click_matrix(bucket, words) for bucket in buckets], CLICK_MATRIX))
-    vocabulary = vocabulary_table(words, document_frequencies((0, matrix), words))
+    vocabulary = vocabulary_table(words, document_frequencies(matrix, words))
     names = words["word"].to_pylist()
     features = {
         row["image_id"]: {
@@ -183,7 +183,7 @@ def test_summary_adds_up_and_quarantine_says_why(tmp_path):
         "words": 3,
         "vocabulary": 3,
     }
-    assert set(seconds) == {"read", "segment", "vocabulary", "click_matrix", "click_features"}
+    assert set(seconds) == {"read", "shuffle", "segment", "vocabulary", "click_matrix", "click_features", "write"}
     assert pl.read_parquet(folder / "quarantine").rows() == [
         ("log.tsv", 2, "clicks below 1", "b\tdog\t-1"),
         ("log.tsv", 3, "empty line", ""),

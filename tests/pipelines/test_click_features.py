@@ -14,6 +14,7 @@ from pipelines.console import UserError
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICK_FEATURES, CLICK_MATRIX
 from pipelines.shards import write_shard
+from pipelines.shuffle import INLINE
 
 MATRIX = pa.record_batch(
     [["a", "b", "c"], [[0, 2], [], [1]], [[3, 1], [], [10**12]]],
@@ -37,11 +38,11 @@ def test_weights_of_a_slice_and_of_nothing():
 
 def test_matrix_of_another_vocabulary(tmp_path):
     write_shard((0, MATRIX), tmp_path)
-    assert read_matrix((0, str(tmp_path / "part-00000.parquet")), 3)[1].equals(MATRIX)
+    assert read_matrix(tmp_path / "part-00000.parquet", 3).equals(MATRIX)
     with pytest.raises(
         UserError, match=r"word_id 2, but the vocabulary has 2 words; run `pipelines.click_matrix` again"
     ):
-        read_matrix((0, str(tmp_path / "part-00000.parquet")), 2)
+        read_matrix(tmp_path / "part-00000.parquet", 2)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "clicks").mkdir()
     write_log(LOG, tmp_path / "log.tsv")
     with pipeline() as job:
-        _ = (job | ReadClickLog(find_logs([tmp_path / "log.tsv"]))).clicks | WriteClicks(tmp_path / "clicks", 3)
+        _ = (job | ReadClickLog(find_logs([tmp_path / "log.tsv"]))).clicks | WriteClicks(tmp_path / "clicks", 3, INLINE)
     pl.DataFrame(
         {
             "image_id": ["b", "c", "d", "never", "a"],

@@ -14,7 +14,9 @@ from pipelines.click_log import (
     WriteClicks,
     WriteQuarantine,
     add_up,
+    check_block,
     find_logs,
+    num_buckets,
     plan_slices,
     read_slice,
 )
@@ -22,12 +24,13 @@ from pipelines.console import UserError
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts, read_shard
+from pipelines.shuffle import Packer
 
 
 def read_file(path) -> tuple[list[tuple], list[tuple]]:
     kept, quarantined = [], []
     for part in plan_slices(LogFile(str(path), path.name)):
-        for checked in read_slice(part):
+        for checked in map(check_block, read_slice(part)):
             kept += [tuple(row.values()) for row in checked.clicks.to_pylist()]
             quarantined += [(row["row"], row["raw"]) for row in checked.quarantine.to_pylist()]
     return kept, quarantined
@@ -121,7 +124,7 @@ def test_log_to_shards(tmp_path):
         (tmp_path / name).mkdir()
     with pipeline() as job:
         log = job | ReadClickLog(find_logs([tmp_path / "*.tsv"]))
-        _ = log.clicks | WriteClicks(tmp_path / "clicks", 3)
+        _ = log.clicks | WriteClicks(tmp_path / "clicks", 3, Packer())
         _ = log.quarantine | WriteQuarantine(tmp_path / "quarantine")
         _ = log.counts | WriteCounts(tmp_path / "counts")
     expected = [("b", "cat", 1), ("a", "cow", 3), ("b", "dog", 42)]
@@ -154,5 +157,14 @@ def test_clicks_as_text_in_a_polars_file(tmp_path):
     path = tmp_path / "log.parquet"
     pl.DataFrame({"image_id": ["a", "b"], "query": ["cat", "dog"], "clicks": ["3", "x"]}).write_parquet(path)
     (part,) = plan_slices(find_logs([path])[0])
-    (checked,) = read_slice(part)
+    (checked,) = map(check_block, read_slice(part))
     assert checked.clicks.to_pylist() == [{"image_id": "a", "query": "cat", "clicks": 3}]
+
+
+@pytest.mark.parametrize(("name", "num"), [("a.tsv", 3), ("a.tsv.gz", 9), ("a.parquet", 9)])
+def test_num_buckets_grows_with_the_text_in_the_log(tmp_path, monkeypatch, name, num):
+    monkeypatch.setattr(click_log, "BUCKET_BYTES", 10)
+    (tmp_path / name).write_bytes(b"x" * 20)
+    file = LogFile(str(tmp_path / name), name)
+    assert num_buckets([file]) == num
+    assert num_buckets([file, file]) == 2 * num - 1

@@ -17,10 +17,9 @@ from pipelines.click_matrix import (
     sparse_rows,
     vocabulary_part,
 )
-from pipelines.query_buckets import QueryBucket
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICK_MATRIX
-from pipelines.shards import merge
+from pipelines.shuffle import Packer, merge, unpack
 
 ROWS = [
     ("b", "red dog", 2),
@@ -72,17 +71,18 @@ def test_sparse_rows_of_a_slice():
 def test_transform_joins_buckets_and_gives_every_image_a_row(num_shards):
     def check(found):
         assert sorted(shard for shard, _ in found) == list(range(num_shards))
-        merged = merge([batch for _, batch in found], CLICK_MATRIX)
+        batches = [unpack(parcel) for _, parcel in found]
+        merged = merge(batches, CLICK_MATRIX)
         assert merged.num_rows == 4
         assert plain(merged) == {"b": {0: 11, 2: 6}, "a": {0: 3}, "c": {}, "unseen": {}}
-        for _, batch in found:
+        for batch in batches:
             assert batch["image_id"].to_pylist() == sorted(batch["image_id"].to_pylist())
 
     with pipeline() as job:
         buckets = (
             job
             | "Parts" >> beam.Create([ROWS[:2], ROWS[2:]])
-            | beam.Map(lambda part: bucket(*part)).with_output_types(QueryBucket)
+            | beam.FlatMap(lambda part: Packer().pack([bucket(*part).to_batch()]))
         )
         words = job | "Words" >> beam.Create([WORDS])
-        assert_that(buckets | ClickMatrix(words, num_shards, pa.array(["unseen", "a", "b", "c"])), check)
+        assert_that(buckets | ClickMatrix(words, num_shards, pa.array(["unseen", "a", "b", "c"]), Packer()), check)

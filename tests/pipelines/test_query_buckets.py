@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.console import UserError
-from pipelines.query_buckets import QueryBucketCoder, of_images, query_bucket, read_bucket, shard_pairs
+from pipelines.query_buckets import bucket_of, of_images, query_bucket, read_bucket, shard_pairs
 from pipelines.schemas import CLICKS, QUERIES
 
 WORDS = pa.array([["red", "dog"], [], ["dog"]], pa.list_(pa.string()))
@@ -25,9 +25,9 @@ def test_matrices_by_hand():
     assert made.query_words.toarray().tolist() == [[1, 1], [0, 0], [0, 1]]
 
 
-def test_coder_returns_the_bucket():
-    made, coder = bucket(), QueryBucketCoder()
-    back = coder.decode(coder.encode(made))
+def test_a_batch_of_the_bucket_is_the_bucket():
+    made = bucket()
+    back = bucket_of(made.to_batch())
     assert back.image_ids == made.image_ids
     assert back.words == made.words
     assert (back.query_clicks != made.query_clicks).nnz == 0

@@ -1,62 +1,21 @@
-"""Batches as elements, stable shards."""
+"""Stable shards on disk."""
 
 from itertools import pairwise
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipelines.artifacts import shard_of
 from pipelines.console import UserError
 from pipelines.runner import pipeline
-from pipelines.shards import (
-    RecordBatchCoder,
-    WriteShards,
-    merge,
-    read_shard,
-    shard_files,
-    shards_of,
-    split_by_shard,
-)
+from pipelines.shards import WriteShards, read_shard, shard_files
 
 PETS = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("age", pa.int64(), nullable=False)])
 
 
 def pets(*rows: tuple[str, int]) -> pa.RecordBatch:
     return pa.record_batch([[row[0] for row in rows], [row[1] for row in rows]], schema=PETS)
-
-
-def test_coder_returns_the_batch_and_of_a_slice_its_rows_only():
-    coder = RecordBatchCoder()
-    batch = pets(*((f"name {i}", i) for i in range(1000)))
-    part = batch.slice(10, 2)
-    assert coder.decode(coder.encode(part)).equals(pets(("name 10", 10), ("name 11", 11)))
-    assert coder.decode(coder.encode(batch)).equals(batch, check_metadata=True)
-    assert len(coder.encode(part)) < 1000
-
-
-@settings(deadline=None)
-@given(st.lists(st.text(st.sampled_from("ab狗é\x00"), max_size=4), max_size=40), st.integers(1, 300))
-def test_shards_of_many_are_shards_of_each(keys, num_shards):
-    assert shards_of(pa.array(keys, pa.string()), num_shards).tolist() == [shard_of(key, num_shards) for key in keys]
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 5), max_size=30))
-def test_split_keeps_every_row_and_order(shards):
-    batch = pets(*((str(row), row) for row in range(len(shards))))
-    parts = dict(split_by_shard(batch, np.array(shards, np.int16)))
-    assert list(parts) == sorted(set(shards))
-    for shard, part in parts.items():
-        assert part["age"].to_pylist() == [row for row, other in enumerate(shards) if other == shard]
-
-
-def test_merge_without_batches_is_empty_and_has_the_schema():
-    assert merge([], PETS).schema == PETS
-    assert merge([], PETS).num_rows == 0
 
 
 def write(rows: list[tuple[str, int]], cuts: list[int], folder) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS, VOCABULARY
 from pipelines.segment import segmented_bucket
 from pipelines.segmentation import Segmenter, SegmentParams
+from pipelines.shuffle import Packer
 from pipelines.vocabulary import (
     WORD_CLICKS,
     MostClickedWords,
@@ -78,9 +79,9 @@ def test_transform_equals_counting_by_dictionary(top_words):
         buckets = (
             job
             | beam.Create([rows[:20], rows[20:]])
-            | beam.Map(lambda part: bucket(*part)).with_output_types(QueryBucket)
+            | beam.FlatMap(lambda part: Packer().pack([bucket(*part).to_batch()]))
         )
-        words, num_words = buckets | MostClickedWords(top_words)
+        words, num_words = buckets | MostClickedWords(top_words, Packer())
         assert_that(words, check_words)
         assert_that(num_words, check_number, label="num_words")
 
@@ -90,9 +91,9 @@ def test_weights_by_hand():
     matrix = pa.record_batch(
         {"image_id": ["a", "b", "c", "d"], "word_ids": [[0, 1], [0], [], [0, 2]], "clicks": [[1, 2], [3], [], [4, 5]]}
     )
-    frequencies = document_frequencies((0, matrix), words)
+    frequencies = document_frequencies(matrix, words)
     assert frequencies.tolist() == [4, 3, 1, 1]
-    table = vocabulary_table(words, frequencies + document_frequencies((1, matrix.slice(2, 1)), words))
+    table = vocabulary_table(words, frequencies + document_frequencies(matrix.slice(2, 1), words))
     assert table.schema == VOCABULARY
     assert table["word_id"].to_pylist() == [0, 1, 2]
     assert table["document_frequency"].to_pylist() == [3, 1, 1]
