@@ -1,6 +1,7 @@
 """Click features of any click log, in one command and one Beam job.
 
     python -m pipelines.build_click_features --clicks clicks.tsv --output features
+    python -m pipelines.build_click_features --previous features --clicks new_day.tsv --output features
 
 In: a log of (image id, query, clicks) rows: tab-separated text, the same gzipped, Parquet, folders, globs; any number
 of them (see pipelines/click_log.py). Out, whole or not at all:
@@ -8,16 +9,20 @@ of them (see pipelines/click_log.py). Out, whole or not at all:
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
 - ``quarantine/part-00000.parquet``: file, row, reason, raw; every row that could not be used;
+- ``history/``: what is needed to add a later log (see pipelines/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. The seconds are the only thing here that differs from one run to the next.
 
 The same log and options give the same vocabulary and features to the byte, however the log is cut into files, on any
-runner (the quarantine names files and rows, so it tells how the log was cut). Any Beam option may follow, as in
+runner, and whether it is built at once or added log by log with ``--previous`` (the quarantine names files and rows, so
+it tells how the log was cut). ``--output`` may be the folder of ``--previous``. Any Beam option may follow, as in
 ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,36 +32,55 @@ import pyarrow as pa
 
 from pipelines.artifacts import whole_directory, write_json
 from pipelines.click_features import write_parcel
-from pipelines.click_log import ReadClickLog, WriteQuarantine, find_logs, num_buckets
+from pipelines.click_log import LogFile, ReadClickLog, WriteQuarantine, find_logs, num_buckets, read_columns
 from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
+from pipelines.click_rows import COLUMNS
 from pipelines.concurrency import concurrently
 from pipelines.console import as_counts, by_reason, rows_add_up, stage
+from pipelines.history import (
+    QUERY,
+    DistinctQueries,
+    History,
+    Previous,
+    fingerprint,
+    write_bucket,
+)
 from pipelines.image_sets import source_images
 from pipelines.params import validate_section
 from pipelines.query_buckets import of_images
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS
-from pipelines.segment import segment_bucket
+from pipelines.segment import segmented_bucket
 from pipelines.segmentation import SegmentParams, segmenter_of
 from pipelines.shards import WriteCounts, read_counts
-from pipelines.shuffle import GroupIntoShards, buckets_of, packing
+from pipelines.shuffle import GroupIntoShards, Packer, buckets_of, packing
 from pipelines.steps import seconds_by_step
 from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
 
+VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
 
-def summarise(counts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Return what summary.json holds, from summed counts by name.
+
+def summarise(
+    counts: Mapping[str, int], seconds: Mapping[str, float], previous: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what summary.json holds.
+
+    Args:
+        counts: summed counts by name, of rows those of this log only.
+        seconds: by step.
+        previous: the summary of the build to which the log is added.
 
     Raises:
         RuntimeError: the rows do not add up; a defect of ours.
     """
-    quarantined = by_reason("quarantined", counts)
-    read, kept = counts.get("rows read", 0), counts.get("rows kept", 0)
+    old = previous or {"rows_read": 0, "rows_kept": 0, "rows_quarantined": {}}
+    quarantined = Counter(old["rows_quarantined"]) + Counter(by_reason("quarantined", counts))
+    read, kept = old["rows_read"] + counts.get("rows read", 0), old["rows_kept"] + counts.get("rows kept", 0)
     rows_add_up(read, kept, quarantined, "the click log")
     return {
         "rows_read": read,
         "rows_kept": kept,
-        "rows_quarantined": quarantined,
+        "rows_quarantined": dict(sorted(quarantined.items())),
         "images": counts.get("images", 0),
         "queries": counts.get("queries", 0),
         "words": counts.get("words", 0),
@@ -65,11 +89,123 @@ def summarise(counts: Mapping[str, int], seconds: Mapping[str, float]) -> dict[s
     }
 
 
+def segment_bucket(
+    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Path | None
+) -> Iterable[beam.pvalue.TaggedOutput]:
+    """Segment a bucket's queries; the packed bucket and the queries' names out; into the history, too."""
+    queries, segmented = segmented_bucket(clicks, segmenter_of(params))
+    if log is not None:
+        write_bucket(bucket, segmented, queries, log)
+    yield beam.pvalue.TaggedOutput("queries", pa.record_batch([queries], schema=QUERY))
+    yield beam.pvalue.TaggedOutput("buckets", packer.pack([segmented.to_batch()])[0])
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of click features.
+
+    Attributes:
+        files: the log.
+        columns: what stands in the fields of its text.
+        image_ids: the images to keep, and to make features of; ``None``: those of the log.
+        segment: how queries are segmented.
+        top_words: K.
+        history: what is kept for later builds; ``None``: nothing.
+        previous: the build to which the log is added, if any.
+    """
+
+    files: Sequence[LogFile]
+    columns: Sequence[str]
+    image_ids: pa.Array | None
+    segment: SegmentParams
+    top_words: int
+    history: History | None
+    previous: Previous | None
+
+    def run(self, output: Path, beam_arguments: Sequence[str]) -> dict[str, Any]:
+        """Write the build, whole or not at all; return its summary.
+
+        Raises:
+            UserError: no word is left for a vocabulary.
+        """
+        with whole_directory(output) as folder:
+            for name in ("click_features", "quarantine"):
+                (folder / name).mkdir()
+            if self.history is not None:
+                self.history.start(folder, self.previous)
+            with packing(beam_arguments, output) as packer, pipeline(beam_arguments) as job:
+                self.wire(job, packer, folder)
+            counts = read_counts(folder / COUNTS_FILE)
+            counts["vocabulary"] = check_vocabulary(folder / VOCABULARY_FILE, self.top_words)
+            old = None if self.previous is None else self.previous.summary()
+            summary = summarise(counts, seconds_by_step(job.result), old)
+            write_json(summary, folder / "summary.json")
+        return summary
+
+    def wire(self, job: beam.Pipeline, packer: Packer, folder: Path) -> None:
+        """Wire the job that writes everything but the summary into the folder."""
+        old = self.previous
+        log = job | "ClickLog" >> ReadClickLog(self.files, self.columns)
+        clicks, quarantine = log.clicks, log.quarantine
+        if self.image_ids is not None:
+            clicks |= "OfImages" >> beam.Map(of_images, self.image_ids).with_output_types(pa.RecordBatch)
+        if old is not None:
+            refused = job | "OldQuarantine" >> beam.Create([old.quarantine()], reshuffle=False)
+            quarantine = (quarantine, refused) | "WholeQuarantine" >> beam.Flatten()
+        _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
+
+        log_folder, words_folder = (None, None) if self.history is None else self.history.folders(folder)
+        segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(
+            CLICKS,
+            "query",
+            num_buckets(self.files),
+            partial(segment_bucket, params=self.segment, packer=packer, log=log_folder),
+            packer,
+            "segment",
+            buckets_of,
+            outputs=("buckets", "queries"),
+        )
+        buckets = segmented.buckets
+        words, num_words = buckets | "MostClickedWords" >> MostClickedWords(
+            self.top_words, packer, () if old is None else old.word_files(), words_folder
+        )
+        matrix = buckets | "ClickMatrix" >> ClickMatrix(
+            words, IMAGE_SHARDS, self.image_ids, packer, *(() if old is None else (old.entering(job, words), old.rows))
+        )
+        vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
+        _ = vocabulary | "WrittenVocabulary" >> beam.Map(write_vocabulary, folder / VOCABULARY_FILE)
+        images = matrix | "ClickFeatures" >> concurrently(
+            "click_features", write_parcel, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
+        )
+        queries = segmented.queries
+        if old is not None:
+            names = (queries, old.queries(job)) | "AllQueries" >> beam.Flatten()
+            queries = names | DistinctQueries(num_buckets(self.files) + old.num_buckets(), packer)
+        _ = (
+            (
+                log.counts,
+                images,
+                queries | "NumQueries" >> beam.Map(lambda names: ("queries", names.num_rows)),
+                num_words | "NumWords" >> beam.Map(lambda number: ("words", number)),
+            )
+            | "AllCounts" >> beam.Flatten()
+            | "Counts" >> WriteCounts(folder / COUNTS_FILE)
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clicks", nargs="+", required=True, metavar="LOG", help="files, folders or globs")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--columns",
+        default=",".join(COLUMNS),
+        metavar="NAMES",
+        help=f"what stands in the fields of text ({','.join(COLUMNS)}); fields of any other name are passed over",
+    )
+    parser.add_argument("--previous", type=Path, metavar="DIR", help="an earlier build, to which the log is added")
+    parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
     parser.add_argument("--stop-words", metavar="FILE", help="words to leave out, one a line, UTF-8")
@@ -85,58 +221,30 @@ def main(argv: Sequence[str] | None = None) -> None:
             {key: getattr(arguments, key) for key in SegmentParams.model_fields},
             **options,
         )
-        top_words = validate_section(
+        vocabulary = validate_section(
             VocabularyParams, "vocabulary", {"top_words": arguments.top_words, "fit_on": "all"}, **options
-        ).top_words
+        )
         segmenter_of(segment)
         image_ids = source_images(arguments.images) if arguments.images else None
-        files = find_logs(arguments.clicks)
-        with whole_directory(arguments.output) as folder:
-            counts_file = folder / "counts"
-            vocabulary_file = folder / "vocabulary.parquet"
-            for name in ("click_features", "quarantine"):
-                (folder / name).mkdir()
-            with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
-                log = job | "ClickLog" >> ReadClickLog(files)
-                _ = log.quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
-                clicks = log.clicks
-                if image_ids is not None:
-                    clicks |= "OfImages" >> beam.Map(of_images, image_ids).with_output_types(pa.RecordBatch)
-                segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(
-                    CLICKS,
-                    "query",
-                    num_buckets(files),
-                    partial(segment_bucket, params=segment, packer=packer),
-                    packer,
-                    "segment",
-                    buckets_of,
-                    ("buckets", "counts"),
-                )
-                buckets = segmented.buckets
-                words, num_words = buckets | "MostClickedWords" >> MostClickedWords(top_words, packer)
-                matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids, packer)
-                vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
-                _ = vocabulary | "WrittenVocabulary" >> beam.Map(write_vocabulary, vocabulary_file)
-                images = matrix | "ClickFeatures" >> concurrently(
-                    "click_features", write_parcel, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
-                )
-                num_words = num_words | "NumWords" >> beam.Map(lambda number: ("words", number))
-                _ = (
-                    (log.counts, images, segmented.counts, num_words)
-                    | "AllCounts" >> beam.Flatten()
-                    | "Counts" >> WriteCounts(counts_file)
-                )
-            vocabulary_size = check_vocabulary(vocabulary_file, top_words)
-            summary = summarise(
-                {**read_counts(counts_file), "vocabulary": vocabulary_size}, seconds_by_step(job.result)
-            )
-            write_json(summary, folder / "summary.json")
+        history = History(fingerprint(segment, arguments.images))
+        previous = None if arguments.previous is None else Previous(arguments.previous)
+        if previous is not None:
+            previous.check(history)
+        summary = Build(
+            files=find_logs(arguments.clicks),
+            columns=read_columns(arguments.columns),
+            image_ids=image_ids,
+            segment=segment,
+            top_words=vocabulary.top_words,
+            history=None if arguments.no_history else history,
+            previous=previous,
+        ).run(arguments.output, beam_arguments)
         closing.counts["rows read"] = summary["rows_read"]
         closing.counts["rows kept"] = summary["rows_kept"]
         closing.counts.update(as_counts("quarantined", summary["rows_quarantined"]))
         closing.counts.update({name: summary[name] for name in ("images", "queries", "words")})
         closing.wrote[str(arguments.output)] = (
-            f"features of {summary['images']:,} images over {vocabulary_size:,} words"
+            f"features of {summary['images']:,} images over {summary['vocabulary']:,} words"
         )
         closing.next_command = (
             f"""python -c "import polars; print(polars.read_parquet('{arguments.output}/click_features'))\""""

@@ -1,8 +1,8 @@
 """Click logs as batches of clean rows, what is not clean with its reason, and the log bucketed by query.
 
-A log is any number of files, each tab-separated text (``image id <TAB> query <TAB> clicks``, UTF-8 with or without a
-byte-order mark, ``LF`` or ``CRLF``), the same gzipped, or Parquet with columns image_id, query and clicks. What a row
-must be is said in pipelines/click_rows.py. Rows with the same image and query add up.
+A log is any number of files, each tab-separated text (``image id <TAB> query <TAB> clicks``, or fields in another
+order; UTF-8 with or without a byte-order mark, ``LF`` or ``CRLF``), the same gzipped, or Parquet with columns image_id,
+query and clicks. What a row must be is said in pipelines/click_rows.py. Rows with the same image and query add up.
 
     files = find_logs([Path("source/clicks.tsv")])
     rows = pipeline | "ClickLog" >> ReadClickLog(files)
@@ -27,7 +27,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.click_rows import NEWLINE, CheckedRows, check_columns, check_lines
+from pipelines.click_rows import COLUMNS, NEWLINE, CheckedRows, check_columns, check_lines
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
 from pipelines.schemas import CLICKS, QUARANTINE
@@ -38,7 +38,6 @@ SLICE_BYTES = 1 << 24  # of a text file, read and parsed at once: some 400,000 r
 SLICE_ROWS = 1 << 18  # of a Parquet file
 BUCKET_BYTES = 1 << 25  # of text in a bucket: as much as a few workers can have in memory at once
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-COLUMNS = ("image_id", "query", "clicks")
 
 
 class LogFile(NamedTuple):
@@ -213,16 +212,34 @@ def _gzip_blocks(path: Path) -> Iterator[bytes]:
             yield last_line
 
 
-def check_block(block: Block) -> CheckedRows:
-    """Check a block's rows."""
+def read_columns(text: str) -> tuple[str, ...]:
+    """Return what stands in a text log's fields, from ``image_id,query,clicks`` in any order.
+
+    Any other name is a field to pass over, as in ``day,query,image_id,_,clicks``.
+
+    Raises:
+        UserError: one of the three is missing, or stands there twice.
+    """
+    columns = tuple(name.strip() for name in text.split(","))
+    for name in COLUMNS:
+        if columns.count(name) != 1:
+            raise UserError(
+                f"columns {text!r}: {name} stands there {columns.count(name)} times; expected each of "
+                f"{', '.join(COLUMNS)} once, in the order of the log's fields, and any name for a field to pass over"
+            )
+    return columns
+
+
+def check_block(block: Block, columns: Sequence[str] = COLUMNS) -> CheckedRows:
+    """Check a block's rows; of text, ``columns`` says what stands in its fields."""
     if isinstance(block.rows, bytes):
-        return check_lines(block.rows, block.name, block.first_row)
+        return check_lines(block.rows, block.name, block.first_row, columns)
     return check_columns(block.rows, block.name, block.first_row)
 
 
-def checked_block(block: Block) -> Iterable[beam.pvalue.TaggedOutput]:
+def checked_block(block: Block, columns: Sequence[str]) -> Iterable[beam.pvalue.TaggedOutput]:
     """Check a block's rows: clicks, quarantine and counts out, each under its tag."""
-    checked = check_block(block)
+    checked = check_block(block, columns)
     yield beam.pvalue.TaggedOutput("clicks", checked.clicks)
     if checked.quarantine.num_rows:
         yield beam.pvalue.TaggedOutput("quarantine", checked.quarantine)
@@ -241,9 +258,11 @@ class ReadClickLog(beam.PTransform):
     Attributes:
         files: what :func:`find_logs` found. They are looked at when the pipeline is built, so that a file that
             cannot be a log is an error before anything runs.
+        columns: what stands in the fields of text; Parquet names its columns itself.
     """
 
     files: Sequence[LogFile]
+    columns: Sequence[str] = COLUMNS
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Wire: slices, spread over the workers, checked."""
@@ -252,7 +271,8 @@ class ReadClickLog(beam.PTransform):
             begin
             | "Slices" >> beam.Create(slices)
             | "Blocks" >> beam.FlatMap(read_slice).with_output_types(Block)
-            | "CheckedRows" >> concurrently("read", checked_block).with_outputs("clicks", "quarantine", "counts")
+            | "CheckedRows"
+            >> concurrently("read", checked_block, self.columns).with_outputs("clicks", "quarantine", "counts")
         )
 
 
@@ -306,4 +326,5 @@ class WriteQuarantine(beam.PTransform):
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Wire: gather, sort, write."""
-        return rows | "Sorted" >> WriteShards(self.directory, QUARANTINE, "file", 1, ("file", "row"), self.packer)
+        sort_by = ("file", "row", "reason", "raw")  # files of two logs may have the same name
+        return rows | "Sorted" >> WriteShards(self.directory, QUARANTINE, "file", 1, sort_by, self.packer)

@@ -15,7 +15,7 @@ Reference: Tan et al. 2019, section III-A, step 3.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from pipelines.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 from pipelines.runner import pipeline
 from pipelines.schemas import CLICK_MATRIX, VOCABULARY
 from pipelines.shards import WriteCounts, read_counts, read_shard, write_shard
-from pipelines.shuffle import GroupIntoShards, Packer, packing, unpack
+from pipelines.shuffle import GroupIntoShards, Packer, merge, packing, unpack
 
 IMAGE_SHARDS = 16  # of click_matrix/ and click_features/
 
@@ -119,28 +119,41 @@ class ClickMatrix(beam.PTransform):
         image_ids: images that get a row even if no bucket has them; ``None`` for those of the buckets only. Buckets
             must hold no others (see :func:`pipelines.query_buckets.of_images`).
         packer: how rows travel.
+        more: further rows under the same word_ids, as a collection of record batches.
+        old_rows: takes (shard, words) and returns the rows that an earlier build has for the shard; picklable.
     """
 
     words: beam.PCollection
     num_shards: int
     image_ids: pa.Array | None
     packer: Packer
+    more: beam.PCollection | None = None
+    old_rows: Callable[[int, pa.RecordBatch], pa.RecordBatch] | None = None
 
     def expand(self, buckets: beam.PCollection) -> beam.PCollection:
         """Wire: products per bucket, rows of images without clicks, added up by image."""
-        rows = buckets | "Products" >> concurrently(
-            "click_matrix", bucket_product, beam.pvalue.AsSingleton(self.words)
-        ).with_output_types(pa.RecordBatch)
+        words = beam.pvalue.AsSingleton(self.words)
+        parts = [
+            buckets
+            | "Products" >> concurrently("click_matrix", bucket_product, words).with_output_types(pa.RecordBatch)
+        ]
         if self.image_ids is not None:
-            all_images = (
+            parts.append(
                 buckets.pipeline
                 | "Images" >> beam.Create([rows_without_clicks(self.image_ids)], reshuffle=False)
                 | "Rows" >> beam.Map(lambda rows: rows).with_output_types(pa.RecordBatch)
             )
-            rows = (rows, all_images) | "WithAllImages" >> beam.Flatten()
-        finish = partial(pack_sum, packer=self.packer)
+        if self.more is not None:
+            parts.append(self.more)
+        rows = parts | "AllRows" >> beam.Flatten()
         return rows | "ByImage" >> GroupIntoShards(
-            CLICK_MATRIX, "image_id", self.num_shards, finish, self.packer, "click_matrix"
+            CLICK_MATRIX,
+            "image_id",
+            self.num_shards,
+            partial(pack_sum, packer=self.packer, old_rows=self.old_rows),
+            self.packer,
+            "click_matrix",
+            side_inputs=() if self.old_rows is None else (words,),
         ).with_output_types(tuple[int, bytes])
 
 
@@ -149,8 +162,17 @@ def bucket_product(parcel: bytes, words: pa.RecordBatch) -> Iterable[pa.RecordBa
     return [partial_click_matrix(unpack_bucket(parcel), words)]
 
 
-def pack_sum(shard: int, rows: pa.RecordBatch, packer: Packer) -> Iterable[tuple[int, bytes]]:
-    """Add up a shard's rows by image and pack them."""
+def pack_sum(
+    shard: int,
+    rows: pa.RecordBatch,
+    words: pa.RecordBatch | None = None,
+    *,
+    packer: Packer,
+    old_rows: Callable[[int, pa.RecordBatch | None], pa.RecordBatch] | None,
+) -> Iterable[tuple[int, bytes]]:
+    """Add up a shard's rows, and those of an earlier build, by image and pack them."""
+    if old_rows is not None:
+        rows = merge([rows, old_rows(shard, words)], CLICK_MATRIX)
     return [(shard, parcel) for parcel in packer.pack([add_up_rows(rows)])]
 
 

@@ -5,7 +5,7 @@ reason that applies otherwise:
 
 - ``empty line``: nothing stands in it;
 - ``not UTF-8``: some byte sequence in it is not UTF-8;
-- ``not three fields``: a text row has not exactly two tabs (so a tab inside a query is one too many);
+- ``wrong number of fields``: a text row has too few tabs or too many (one inside a query is one too many);
 - ``empty image id``, ``empty query``: nothing, or white space only;
 - ``clicks not an integer``: other than ASCII digits with an optional minus sign (``3.0`` only in a float column);
 - ``clicks below 1``: no click happened, or less than none;
@@ -13,6 +13,7 @@ reason that applies otherwise:
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,18 +28,20 @@ REASONS = (
     "",
     "empty line",
     "not UTF-8",
-    "not three fields",
+    "wrong number of fields",
     "empty image id",
     "empty query",
     "clicks not an integer",
     "clicks below 1",
     "clicks above 10^12",
 )
-(KEPT, EMPTY_LINE, NOT_UTF8, NOT_THREE_FIELDS, EMPTY_IMAGE_ID, EMPTY_QUERY, NOT_AN_INTEGER, TOO_SMALL, TOO_LARGE) = (
-    range(len(REASONS))
+(KEPT, EMPTY_LINE, NOT_UTF8, WRONG_NUMBER, EMPTY_IMAGE_ID, EMPTY_QUERY, NOT_AN_INTEGER, TOO_SMALL, TOO_LARGE) = range(
+    len(REASONS)
 )
 
 NEWLINE, TAB, CARRIAGE_RETURN = b"\n\t\r"
+
+COLUMNS = ("image_id", "query", "clicks")  # of a log, if nothing else is said
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class CheckedRows:
         return counts
 
 
-def check_lines(block: bytes, file: str, first_row: int) -> CheckedRows:
-    r"""Check whole lines ``image id <TAB> query <TAB> clicks``, ended by ``\n`` or ``\r\n``.
+def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS) -> CheckedRows:
+    r"""Check whole lines of fields between tabs, ended by ``\n`` or ``\r\n``.
 
     Nothing is done line by line: tabs and line ends are found in the block as a whole, and each column is gathered
     from its positions.
@@ -71,6 +74,7 @@ def check_lines(block: bytes, file: str, first_row: int) -> CheckedRows:
         block: whole lines, less than 2 GiB; the last may lack its line end.
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the block's first line in the file.
+        columns: what stands in a line's fields: each of COLUMNS once, other names for fields to pass over.
     """
     if block and not block.endswith(b"\n"):
         block += b"\n"
@@ -82,17 +86,19 @@ def check_lines(block: bytes, file: str, first_row: int) -> CheckedRows:
     ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
 
     num_tabs = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
-    reasons = np.where(num_tabs == 2, KEPT, NOT_THREE_FIELDS)
+    reasons = np.where(num_tabs == len(columns) - 1, KEPT, WRONG_NUMBER)
     reasons[starts == ends] = EMPTY_LINE
     if not is_utf8(block):
         lines = gather(block, starts, ends)
         reasons[[not is_utf8(line) for line in lines.to_pylist()]] = NOT_UTF8
 
     rows = np.flatnonzero(reasons == KEPT)
-    first_tabs, second_tabs = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, 2).T
-    image_ids = gather(block, starts[rows], first_tabs).view(pa.string())
-    queries = gather(block, first_tabs + 1, second_tabs).view(pa.string())
-    texts = gather(block, second_tabs + 1, ends[rows]).view(pa.string())
+    between = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, len(columns) - 1).T
+    field_starts, field_ends = [starts[rows], *(between + 1)], [*between, ends[rows]]
+    image_ids, queries, texts = (
+        gather(block, field_starts[place], field_ends[place]).view(pa.string())
+        for place in map(list(columns).index, COLUMNS)
+    )
     reasons[rows], clicks = check_fields(image_ids, queries, texts)
 
     kept = pa.array(reasons[rows] == KEPT)

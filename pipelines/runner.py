@@ -127,15 +127,16 @@ def _names() -> list[str]:
 
 @contextmanager
 def _quiet_about_user_errors() -> Iterator[None]:
-    """Keep back the tracebacks that Beam logs and prints of its workers' user errors.
+    """Keep back the tracebacks that Beam logs and prints of its workers' user errors, and that a job server takes time.
 
     Nothing gets lost: a job fails with the error itself, or with a RuntimeError that has the whole text.
     """
+    not_news = ("Waiting for grpc channel", *(f"{name}: " for name in _names()))
 
     def is_news(record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None
         text = record.getMessage()
-        return not isinstance(raised, USER_ERRORS) and not any(f"{name}: " in text for name in _names())
+        return not isinstance(raised, USER_ERRORS) and not any(words in text for words in not_news)
 
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:

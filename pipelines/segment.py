@@ -23,7 +23,6 @@ from pipelines.runner import pipeline
 from pipelines.schemas import CLICKS, QUERIES
 from pipelines.segmentation import Segmenter, SegmentParams, segmenter_of
 from pipelines.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
-from pipelines.shuffle import Packer
 
 
 def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBatch:
@@ -33,24 +32,15 @@ def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBa
     return pa.record_batch([queries, segmenter(queries)], schema=QUERIES)
 
 
-def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> QueryBucket:
-    """Return a bucket's clicks with the words of its queries."""
+def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> tuple[pa.Array, QueryBucket]:
+    """Return the distinct queries of some clicks, and the bucket that has them in this order, with their words."""
     queries = clicks.column("query").dictionary_encode()
-    return query_bucket(
+    return queries.dictionary, query_bucket(
         clicks.column("image_id"),
         queries.indices.to_numpy(),
         clicks.column("clicks").to_numpy(),
         segmenter(queries.dictionary),
     )
-
-
-def segment_bucket(
-    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer
-) -> Iterable[beam.pvalue.TaggedOutput]:
-    """Segment a bucket's queries; the packed bucket out, and how many queries it has for the counts."""
-    segmented = segmented_bucket(clicks, segmenter_of(params))
-    yield beam.pvalue.TaggedOutput("counts", ("queries", segmented.query_words.shape[0]))
-    yield beam.pvalue.TaggedOutput("buckets", packer.pack([segmented.to_batch()])[0])
 
 
 def segment_shard(shard: tuple[int, str], params: SegmentParams, output: Path) -> Iterable[tuple[str, int]]:

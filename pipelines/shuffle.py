@@ -180,21 +180,23 @@ class GroupIntoShards(beam.PTransform):
         packer: how batches travel.
         step: the name under which the seconds of ``finish`` are counted.
         shards: :func:`shards_of`, or :func:`buckets_of` where no artifact depends on the grouping.
+        side_inputs: given to ``finish`` after the rows.
         outputs: tags, if ``finish`` returns tagged outputs; the result is then one collection for each.
     """
 
     schema: pa.Schema
     key_column: str
     num_shards: int
-    finish: Callable[[int, pa.RecordBatch], Iterable[Any]]
+    finish: Callable[..., Iterable[Any]]
     packer: Packer
     step: str
     shards: Callable[[pa.Array, int], np.ndarray] = shards_of
+    side_inputs: tuple[beam.pvalue.AsSideInput, ...] = ()
     outputs: tuple[str, ...] = ()
 
     def expand(self, batches: beam.PCollection) -> Any:
         """Wire: every shard's seed, the batches' parts, one group and merge per shard."""
-        finish = concurrently(self.step, finish_shard, self.schema, self.finish)
+        finish = concurrently(self.step, finish_shard, self.schema, self.finish, *self.side_inputs)
         every_shard = batches.pipeline | "EveryShard" >> beam.Create(
             [(shard, b"") for shard in range(self.num_shards)], reshuffle=False
         ).with_output_types(tuple[int, bytes])
@@ -223,8 +225,8 @@ def parts_by_shard(
 
 
 def finish_shard(
-    group: tuple[int, list[bytes]], schema: pa.Schema, finish: Callable[[int, pa.RecordBatch], Iterable[Any]]
+    group: tuple[int, list[bytes]], schema: pa.Schema, finish: Callable[..., Iterable[Any]], *side_inputs: Any
 ) -> Iterable[Any]:
     """Merge a shard's parts and finish them; an empty parcel only says that there is such a shard."""
     shard, parcels = group
-    return finish(shard, merge(map(unpack, filter(None, parcels)), schema))
+    return finish(shard, merge(map(unpack, filter(None, parcels)), schema), *side_inputs)

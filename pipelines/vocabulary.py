@@ -40,6 +40,7 @@ from pipelines.params import DEFAULT_PATH, Params, load_section
 from pipelines.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 from pipelines.runner import pipeline
 from pipelines.schemas import VOCABULARY
+from pipelines.shards import read_shard, write_shard
 from pipelines.shuffle import GroupIntoShards, Packer, buckets_of, packing, unpack
 
 WORD_CLICKS = pa.schema([VOCABULARY.field("word"), VOCABULARY.field("clicks")])
@@ -91,27 +92,34 @@ class MostClickedWords(beam.PTransform):
     Attributes:
         top_words: K.
         packer: how words travel.
+        more: files of the clicks of words in earlier logs, to be added (WORD_CLICKS).
+        directory: an existing folder for such files; ``None`` writes none.
     """
 
     top_words: int
     packer: Packer
+    more: Sequence[Path] = ()
+    directory: Path | None = None
 
     def expand(self, buckets: beam.PCollection) -> Any:
         """Wire: clicks per bucket, per word, the top of each partition, the top of these."""
-        tops = (
-            buckets
-            | "ClicksByBucket" >> concurrently("vocabulary", bucket_words).with_output_types(pa.RecordBatch)
-            | "ClicksByWord"
-            >> GroupIntoShards(
-                WORD_CLICKS,
-                "word",
-                WORD_PARTITIONS,
-                partial(top_of_partition, top_words=self.top_words),
-                self.packer,
-                "vocabulary",
-                buckets_of,
-            ).with_output_types(tuple[int, pa.RecordBatch])
-        )
+        words = buckets | "ClicksByBucket" >> concurrently("vocabulary", bucket_words).with_output_types(pa.RecordBatch)
+        if self.more:
+            more = (
+                buckets.pipeline
+                | "WordFiles" >> beam.Create(list(map(str, self.more)))
+                | "MoreWords" >> concurrently("vocabulary", read_word_clicks).with_output_types(pa.RecordBatch)
+            )
+            words = (words, more) | "AllWords" >> beam.Flatten()
+        tops = words | "ClicksByWord" >> GroupIntoShards(
+            WORD_CLICKS,
+            "word",
+            WORD_PARTITIONS,
+            partial(top_of_partition, top_words=self.top_words, directory=self.directory),
+            self.packer,
+            "vocabulary",
+            buckets_of,
+        ).with_output_types(tuple[int, pa.RecordBatch])
         num_words = tops | "WordsInPartition" >> beam.Keys() | "NumWords" >> beam.CombineGlobally(sum)
         words = (
             tops
@@ -129,9 +137,18 @@ def bucket_words(parcel: bytes) -> Iterable[pa.RecordBatch]:
     return [word_clicks(unpack_bucket(parcel))]
 
 
-def top_of_partition(partition: int, words: pa.RecordBatch, top_words: int) -> Iterable[tuple[int, pa.RecordBatch]]:
-    """Return the number of a partition's words, and the most clicked of them."""
+def read_word_clicks(path: str) -> Iterable[pa.RecordBatch]:
+    """Read words and their clicks."""
+    return [read_shard(Path(path), WORD_CLICKS)]
+
+
+def top_of_partition(
+    partition: int, words: pa.RecordBatch, top_words: int, directory: Path | None
+) -> Iterable[tuple[int, pa.RecordBatch]]:
+    """Return the number of a partition's words, and the most clicked of them; write all of them into a folder."""
     ranked = most_clicked(words)
+    if directory is not None:
+        write_shard((partition, ranked), directory)
     return [(ranked.num_rows, ranked.slice(0, top_words))]
 
 

@@ -1,17 +1,22 @@
-"""Click features computed in other ways than ours: DuckDB's SQL, scikit-learn's counting, plain dictionaries."""
+"""Click features computed in other ways than ours: DuckDB's SQL, scikit-learn's counting, rows read one by one."""
 
 import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
 import jieba
+import numpy as np
 import polars as pl
+from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
 WORD = re.compile(r"[^\W_]+")
+COLUMNS = ("image_id", "query", "clicks")
+INTEGER = re.compile(rb"-?[0-9]+")
 HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff]+)")
 
 
@@ -75,6 +80,83 @@ def by_scikit_learn(rows: list[tuple[str, str, int]], vocabulary: list[str]) -> 
         for column in counts[[row]].indices:
             matrix[image][vocabulary[column]] += clicks
     return {image: dict(words) for image, words in matrix.items()}
+
+
+def by_counting(
+    rows: list[tuple[str, str, int]], top_words: int, analyser: Callable[[str], list[str]]
+) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:
+    """Return the same as :func:`by_sql` by scikit-learn and scipy; the analyser gives a query's words.
+
+    C' = A X, A (images x rows) the clicks and X (rows x words) scikit-learn's binary counts; TF-IDF by its formula.
+    """
+    images, queries, clicks = zip(*rows, strict=True)
+    counter = CountVectorizer(analyzer=analyser, binary=True, dtype=np.int64)
+    row_words = counter.fit_transform(queries)
+    names, image_of_row = np.unique(images, return_inverse=True)
+    image_rows = sparse.csr_array((np.array(clicks), (image_of_row, np.arange(len(rows)))), dtype=np.int64)
+    totals = np.array(clicks) @ row_words
+    ranked = sorted(zip((-totals).tolist(), counter.get_feature_names_out(), range(len(totals)), strict=True))[
+        :top_words
+    ]
+    words = [word for _, word, _ in ranked]
+    matrix = sparse.coo_array((image_rows @ row_words)[:, [column for _, _, column in ranked]])
+    frequencies = np.bincount(matrix.col, minlength=len(words))
+    idf = np.log(len(names) / frequencies)
+    weights = matrix.data / matrix.sum(axis=1)[matrix.row] * idf[matrix.col]
+    features: dict[str, dict[str, tuple[int, float]]] = {image: {} for image in names.tolist()}
+    for row, column, n, weight in zip(matrix.row, matrix.col, matrix.data.tolist(), weights.tolist(), strict=True):
+        features[names[row]][words[column]] = (n, weight)
+    vocabulary = [
+        (word, -negative, int(frequency), float(weight))
+        for (negative, word, _), frequency, weight in zip(ranked, frequencies, idf, strict=True)
+    ]
+    return vocabulary, features
+
+
+def judge_line(line: bytes, columns: Sequence[str]) -> tuple[str, tuple[str, str, int] | None]:
+    """Return a log line's reason, "" for a good one, and its row, by what pipelines/click_rows.py says it does."""
+    if not line:
+        return "empty line", None
+    try:
+        line.decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        return "not UTF-8", None
+    fields = line.split(b"\t")
+    if len(fields) != len(columns):
+        return "wrong number of fields", None
+    image_id, query, clicks = (fields[columns.index(name)] for name in COLUMNS)
+    for field, reason in ((image_id, "empty image id"), (query, "empty query")):
+        if not field.decode().strip():
+            return reason, None
+    if not INTEGER.fullmatch(clicks):
+        return "clicks not an integer", None
+    number = int(clicks)
+    if number < 1:
+        return "clicks below 1", None
+    if number > 10**12:
+        return "clicks above 10^12", None
+    return "", (image_id.decode(), query.decode(), number)
+
+
+def judge(
+    block: bytes, columns: Sequence[str] = COLUMNS
+) -> tuple[list[tuple[str, str, int]], list[tuple[int, str, str]]]:
+    """Return the rows of a log to keep, and (row number, reason, raw text) of the others, line by line.
+
+    Lines end with a line feed, with a carriage return before it or not; what follows the last one is a line, unless
+    empty.
+    """
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    kept, quarantined = [], []
+    for number, line in enumerate((line.removesuffix(b"\r") for line in lines), start=1):
+        reason, row = judge_line(line, columns)
+        if row is None:
+            quarantined.append((number, reason, line.decode("utf-8", "backslashreplace")))
+        else:
+            kept.append(row)
+    return kept, quarantined
 
 
 def read_features(folder: Path) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:

@@ -1,7 +1,6 @@
 """The whole command against other ways to compute the same, and its bytes."""
 
 import gzip
-import hashlib
 import json
 import random
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
+from click_builds import build, digest, read_log, write_log
 from click_oracles import assert_equal, by_scikit_learn, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.build_click_features import main
 from pipelines.click_features import with_weights
 from pipelines.click_matrix import add_up_rows, partial_click_matrix
 from pipelines.schemas import CLICK_MATRIX, CLICKS
@@ -37,35 +36,6 @@ LOG = [
     ("d", "?!", 4),
     ("e", "ＧＯＬＤＥＮ gate-bridge", 13),
 ]
-
-
-def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
-    path.write_bytes("".join(f"{image}\t{query}\t{clicks}\n" for image, query, clicks in rows).encode())
-    return path
-
-
-def read_log(path: Path) -> list[tuple[str, str, int]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [(image, query, int(clicks)) for image, query, clicks in (line.split("\t") for line in lines)]
-
-
-def build(log: Path | list[Path], output: Path, *options: str) -> Path:
-    logs = [log] if isinstance(log, Path) else log
-    main(["--clicks", *map(str, logs), "--output", str(output), *options])
-    return output
-
-
-def digest(folder: Path) -> dict[str, str]:
-    """Hash every file; of the summary everything but the seconds."""
-    digests = {}
-    for file in sorted(folder.rglob("*")):
-        if file.name == "summary.json":
-            summary = json.loads(file.read_text(encoding="utf-8"))
-            del summary["seconds"]
-            digests["summary.json"] = json.dumps(summary)
-        elif file.is_file():
-            digests[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
-    return digests
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +93,7 @@ def without_beam(rows: list[tuple[str, str, int]], top_words: int, num_buckets: 
     """Compute features by our functions alone, for speed, in the shape of by_sql."""
     log = pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
     parts = [part for _, part in split_by_shard(log, shards_of(log["query"], num_buckets))]
-    buckets = [segmented_bucket(part, SEGMENTER) for part in parts]
+    buckets = [segmented_bucket(part, SEGMENTER)[1] for part in parts]
     words = most_clicked(merge([word_clicks(bucket) for bucket in buckets], WORD_CLICKS), top_words)
     matrix = add_up_rows(merge([partial_click_matrix(bucket, words) for bucket in buckets], CLICK_MATRIX))
     vocabulary = vocabulary_table(words, document_frequencies(matrix, words))
@@ -158,6 +128,14 @@ def test_bytes_do_not_depend_on_files_order_form_or_run(tmp_path):
     pl.DataFrame(shuffled[6:], schema=["image_id", "query", "clicks"], orient="row").write_parquet(folder / "z.parquet")
     assert digest(build(folder, tmp_path / "cut")) == whole
     assert digest(build([folder / "y*", folder / "z.parquet", folder / "x.tsv"], tmp_path / "named")) == whole
+
+
+def test_columns_in_another_order_give_the_same_features(tmp_path):
+    plain = digest(build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "plain"))
+    text = "".join(f"{clicks}\t2026\t{query}\t{image}\n" for image, query, clicks in LOG)
+    (tmp_path / "other.tsv").write_text(text, encoding="utf-8")
+    other = digest(build(tmp_path / "other.tsv", tmp_path / "other", "--columns", "clicks,year,query,image_id"))
+    assert other == plain
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from pipelines.click_log import (
     find_logs,
     num_buckets,
     plan_slices,
+    read_columns,
     read_slice,
 )
 from pipelines.console import UserError
@@ -133,13 +134,13 @@ def test_log_to_shards(tmp_path):
         assert [tuple(row.values()) for row in rows] == [row for row in expected if shard_of(row[1], 3) == shard]
     quarantine = read_shard(tmp_path / "quarantine/part-00000.parquet", QUARANTINE).to_pylist()
     assert [(row["file"], row["row"], row["reason"]) for row in quarantine] == [
-        ("1.tsv", 3, "not three fields"),
+        ("1.tsv", 3, "wrong number of fields"),
         ("2.tsv", 3, "clicks not an integer"),
     ]
     assert read_counts(tmp_path / "counts") == {
         "rows read": 6,
         "rows kept": 4,
-        "quarantined: not three fields": 1,
+        "quarantined: wrong number of fields": 1,
         "quarantined: clicks not an integer": 1,
     }
     assert not (tmp_path / "counts").exists()
@@ -168,3 +169,20 @@ def test_num_buckets_grows_with_the_text_in_the_log(tmp_path, monkeypatch, name,
     file = LogFile(str(tmp_path / name), name)
     assert num_buckets([file]) == num
     assert num_buckets([file, file]) == 2 * num - 1
+
+
+def test_columns_name_the_fields_in_order():
+    assert read_columns("query, clicks,image_id") == ("query", "clicks", "image_id")
+    assert read_columns("_,query,day,clicks,_,image_id") == ("_", "query", "day", "clicks", "_", "image_id")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image_id,query", "columns 'image_id,query': clicks stands there 0 times; expected each of image_id, query"),
+        ("image_id,query,clicks,query", "query stands there 2 times"),
+    ],
+)
+def test_columns_that_leave_a_field_open(text, message):
+    with pytest.raises(UserError, match=message):
+        read_columns(text)

@@ -19,9 +19,9 @@ def rows(checked) -> tuple[list[tuple], list[tuple]]:
     ("line", "reason", "raw"),
     [
         (b"", "empty line", ""),
-        (b"a\tdog", "not three fields", "a\tdog"),
-        (b"a\tdog\t1\t2", "not three fields", "a\tdog\t1\t2"),
-        (b"a\tbig\tdog\t2", "not three fields", "a\tbig\tdog\t2"),
+        (b"a\tdog", "wrong number of fields", "a\tdog"),
+        (b"a\tdog\t1\t2", "wrong number of fields", "a\tdog\t1\t2"),
+        (b"a\tbig\tdog\t2", "wrong number of fields", "a\tbig\tdog\t2"),
         (b"\tdog\t2", "empty image id", "\tdog\t2"),
         (b" \tdog\t2", "empty image id", " \tdog\t2"),
         (b"a\t\t2", "empty query", "a\t\t2"),
@@ -136,3 +136,21 @@ def test_columns_may_hold_tabs_and_line_ends():
     frame = pl.DataFrame({"image_id": ["a"], "query": ["big\tdog\nhere"], "clicks": [2]})
     batch = frame.to_arrow().to_batches()[0]
     assert rows(check_columns(batch, "log.parquet", 1)) == ([("a", "big\tdog\nhere", 2)], [])
+
+
+@pytest.mark.parametrize("columns", [("clicks", "image_id", "query"), ("day", "query", "_", "clicks", "image_id", "_")])
+def test_fields_in_another_order(columns):
+    lines = [("x", "cat", "5"), ("y", " cow\u2028", "0007"), ("z", "", "2"), ("x", "dog", "-1")]
+    texts = [
+        "\t".join({"image_id": i, "query": q, "clicks": c}.get(name, "é") for name in columns) for i, q, c in lines
+    ]
+    few = "\t".join(["a"] * (len(columns) - 1))
+    block = "\r\n".join([*texts[:1], few, *texts[1:], "1\t" + texts[0]]).encode()
+    kept, quarantined = rows(check_lines(block, "log.tsv", 1, columns))
+    assert kept == [("x", "cat", 5), ("y", " cow\u2028", 7)]
+    assert quarantined == [
+        (2, "wrong number of fields", few),
+        (4, "empty query", texts[2]),
+        (5, "clicks below 1", texts[3]),
+        (6, "wrong number of fields", "1\t" + texts[0]),
+    ]

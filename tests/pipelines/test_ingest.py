@@ -153,7 +153,7 @@ def test_bad_rows_and_images_go_to_quarantine_with_the_reason(tmp_path: Path) ->
     cut = base64.b64encode(IMAGES["s2"][:300]).decode()
     assert quarantine(output) == [
         (clicks_tsv, 7, "clicks not an integer", "s1\tfox\tmany"),
-        (clicks_tsv, 8, "not three fields", "s1\tfox"),
+        (clicks_tsv, 8, "wrong number of fields", "s1\tfox"),
         (clicks_tsv, 9, "empty query", "s1\t\t3"),
         (clicks_tsv, 10, "not UTF-8", "s1\tf\\xffx\t2"),
         (clicks_tsv, 11, "clicks below 1", "s1\tfox\t0"),

@@ -112,7 +112,7 @@ def test_ingest_quarantines_what_is_broken_on_purpose(toy: Path, tmp_path: Path)
         "empty image id": 1,
         "empty query": 1,
         "not UTF-8": 1,
-        "not three fields": 1,
+        "wrong number of fields": 1,
     }
     assert sum(summary["tables"]["clicks"]["quarantined"].values()) == len(BROKEN_ROWS)
     assert summary["tables"]["labels"]["quarantined"] == {"label without image": 1}

@@ -29,7 +29,8 @@ SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dicti
 
 
 def bucket(*rows: tuple[str, str, int]) -> QueryBucket:
-    return segmented_bucket(pa.record_batch([list(column) for column in zip(*rows, strict=True)], CLICKS), SEGMENTER)
+    clicks = pa.record_batch([list(column) for column in zip(*rows, strict=True)], CLICKS)
+    return segmented_bucket(clicks, SEGMENTER)[1]
 
 
 def ranked(batch: pa.RecordBatch) -> list[tuple[str, int]]:

@@ -1,0 +1,41 @@
+"""The command that builds click features, as tests run it, and what of its output must not change."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pipelines.build_click_features import main
+
+
+def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
+    """Write a log as text; return its path."""
+    path.write_bytes("".join(f"{image}\t{query}\t{clicks}\n" for image, query, clicks in rows).encode())
+    return path
+
+
+def read_log(path: Path) -> list[tuple[str, str, int]]:
+    """Read a log that has nothing but good rows."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [(image, query, int(clicks)) for image, query, clicks in (line.split("\t") for line in lines if line)]
+
+
+def build(log: Path | list[Path], output: Path, *options: str) -> Path:
+    """Run the command in this process; return the output folder."""
+    logs = [log] if isinstance(log, Path) else log
+    main(["--clicks", *map(str, logs), "--output", str(output), *options])
+    return output
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Hash every file; of the summary everything but the seconds. The history may depend on how the log was cut."""
+    digests = {}
+    for file in sorted(folder.rglob("*")):
+        if folder / "history" in file.parents:
+            continue
+        if file.name == "summary.json":
+            summary = json.loads(file.read_text(encoding="utf-8"))
+            del summary["seconds"]
+            digests["summary.json"] = json.dumps(summary)
+        elif file.is_file():
+            digests[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return digests

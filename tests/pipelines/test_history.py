@@ -1,0 +1,165 @@
+"""A log added to an earlier build, against building from both logs at once."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from click_builds import build, digest, write_log
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.click_features import with_weights
+from pipelines.click_matrix import add_up_rows, partial_click_matrix
+from pipelines.history import clicks_of_entering_words, read_queries, with_new_ids, write_bucket
+from pipelines.schemas import CLICK_MATRIX, CLICKS
+from pipelines.segment import segmented_bucket
+from pipelines.segmentation import Segmenter, SegmentParams
+from pipelines.shuffle import merge
+from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
+
+SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+
+# With three words: day 0 has dog, golden and cat. On day 1 金毛犬, of which day 0 has a row, comes in, cat goes, of
+# which day 1 has none, and golden overtakes dog. On day 2 cat comes back, with known images and queries.
+DAYS = [
+    [
+        *[("b", "golden dog", 7), ("a", "dog", 3), ("c", "可爱的金毛犬 cat", 2), ("d", "cat", 4), ("e", "?!", 1)],
+        ("a", "dog", 2),
+    ],
+    [("c", "golden 金毛犬", 5), ("f", "金毛犬", 2), ("g", "golden", 3), ("b", "long", 1)],
+    [("d", "cat", 9), ("h", "cat long dog", 1), ("a", "dog", 1)],
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch):
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> list[Path]:
+    return [write_log(rows, tmp_path / f"day-{day}.tsv") for day, rows in enumerate(DAYS)]
+
+
+def words(folder: Path) -> list[str]:
+    return pl.read_parquet(folder / "vocabulary.parquet")["word"].to_list()
+
+
+def test_day_by_day_gives_the_bytes_of_all_at_once(tmp_path, days):
+    folder = build(days[0], tmp_path / "features", "--top-words", "3")
+    assert words(folder) == ["dog", "golden", "cat"]
+    build(days[1], folder, "--previous", str(folder), "--top-words", "3")
+    assert words(folder) == ["golden", "dog", "金毛犬"]
+    assert digest(folder) == digest(build(days[:2], tmp_path / "two", "--top-words", "3"))
+    build(days[2], folder, "--previous", str(folder), "--top-words", "3")
+    assert words(folder) == ["cat", "golden", "dog"]
+    at_once = build(days, tmp_path / "three", "--top-words", "3")
+    assert digest(folder) == digest(at_once)
+    assert json.loads((folder / "summary.json").read_text())["queries"] == 10
+    assert sorted(path.name for path in (folder / "history").iterdir()) == [
+        "log-0000", "log-0001", "log-0002", "options.json", "words",
+    ]  # fmt: skip
+
+
+def test_another_number_of_words_and_several_files_in_several_buckets(tmp_path, days, monkeypatch):
+    monkeypatch.setattr("pipelines.click_log.BUCKET_BYTES", 20)
+    old = build(days[:2], tmp_path / "old", "--top-words", "2")
+    new = build(days[2], tmp_path / "new", "--top-words", "5", "--previous", str(old))
+    monkeypatch.undo()
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    assert digest(new) == digest(build(days, tmp_path / "all", "--top-words", "5"))
+
+
+def test_images_and_quarantine_of_both_logs(tmp_path, days):
+    for day, path in enumerate(days):
+        path.write_bytes(path.read_bytes() + b"bad\n" * day)
+    images = tmp_path / "images.parquet"
+    pl.DataFrame({"image_id": ["b", "c", "never", "g", "d"]}).write_parquet(images)
+    options = ["--images", str(images), "--top-words", "3"]
+    old = build(days[:2], tmp_path / "old", *options)
+    new = build(days[2], tmp_path / "new", *options, "--previous", str(old))
+    assert digest(new) == digest(build(days, tmp_path / "all", *options))
+    quarantine = pl.read_parquet(new / "quarantine").select("file", "row").rows()
+    assert quarantine == [("day-1.tsv", 5), ("day-2.tsv", 4), ("day-2.tsv", 5)]
+
+
+def test_history_is_readable_by_others(tmp_path, days):
+    history = build(days[0], tmp_path / "old") / "history"
+    queries = pl.read_ipc(history / "log-0000" / "queries-00000.arrow")
+    clicks = pl.read_ipc(history / "log-0000" / "clicks-00000.arrow")
+    assert {row[0]: list(row[1]) for row in queries.rows()} == {
+        "golden dog": ["golden", "dog"],
+        "dog": ["dog"],
+        "可爱的金毛犬 cat": ["可爱", "的", "金毛犬", "cat"],
+        "cat": ["cat"],
+        "?!": [],
+    }
+    named = clicks.select(pl.col("image_id").cast(pl.String), queries["query"].gather(clicks["query"]), "clicks")
+    assert sorted(named.rows()) == [
+        ("a", "dog", 5), ("b", "golden dog", 7), ("c", "可爱的金毛犬 cat", 2), ("d", "cat", 4), ("e", "?!", 1),
+    ]  # fmt: skip
+    counted = pl.read_parquet(history / "words").sort("clicks", "word", descending=[True, False])
+    assert counted.rows() == [("dog", 12), ("golden", 7), ("cat", 6), ("可爱", 2), ("的", 2), ("金毛犬", 2)]
+
+
+def test_what_cannot_be_added_to_is_an_error(tmp_path, days, caplog):
+    def refused(*options: str) -> str:
+        caplog.clear()
+        with pytest.raises(SystemExit) as exit_:
+            build(days[1], tmp_path / "out", *options)
+        assert exit_.value.code == 2
+        assert not (tmp_path / "out").exists()
+        return caplog.text
+
+    assert "no build of click features here (no summary.json)" in refused("--previous", str(tmp_path))
+    old = str(build(days[0], tmp_path / "old", "--no-history"))
+    assert not (Path(old) / "history").exists()
+    assert "was built with --no-history" in refused("--previous", old)
+    stop_words = tmp_path / "stop.txt"
+    stop_words.write_text("cat\n")
+    build(days[0], Path(old), "--stop-words", str(stop_words))
+    assert "was built with another stop words" in refused("--previous", old)
+    stop_words.write_text("dog\n")
+    assert "was built with another stop words" in refused("--previous", old, "--stop-words", str(stop_words))
+    stop_words.write_text("cat\n")
+    assert "another minimum length (1, now 2)" in refused(
+        "--previous", old, "--stop-words", str(stop_words), "--minimum-length", "2"
+    )
+
+
+rows_of_logs = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.sampled_from(["x", "y", "x z", "z y 狗", "狗", "?"]), st.integers(1, 99)),
+    min_size=1,
+    max_size=12,
+)
+
+
+def log_of(rows: list[tuple[str, str, int]]) -> pa.RecordBatch:
+    return pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(old=rows_of_logs, new=rows_of_logs, top_old=st.integers(1, 6), top_new=st.integers(1, 6))
+def test_any_two_logs(tmp_path_factory, old, new, top_old, top_new):
+    folder = tmp_path_factory.mktemp("history")
+    queries, bucket = segmented_bucket(log_of(old), SEGMENTER)
+    write_bucket(3, bucket, queries, folder)
+    path = str(folder / "queries-00003.arrow")
+    assert merge(read_queries(path), next(iter(read_queries(path))).schema)["query"].equals(queries)
+
+    old_words = most_clicked(word_clicks(bucket), top_old)
+    old_matrix = add_up_rows(partial_click_matrix(bucket, old_words))
+    vocabulary = vocabulary_table(old_words, document_frequencies(old_matrix, old_words))
+    features = with_weights(old_matrix, vocabulary)
+
+    _, new_bucket = segmented_bucket(log_of(new), SEGMENTER)
+    words = most_clicked(merge([word_clicks(bucket), word_clicks(new_bucket)], WORD_CLICKS), top_new)
+    parts = [
+        partial_click_matrix(new_bucket, words),
+        with_new_ids(features, vocabulary["word"], words),
+        *clicks_of_entering_words(path, vocabulary["word"], words),
+    ]
+    _, both = segmented_bucket(log_of(old + new), SEGMENTER)
+    assert add_up_rows(merge(parts, CLICK_MATRIX)).equals(add_up_rows(partial_click_matrix(both, words)))
