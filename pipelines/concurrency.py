@@ -6,7 +6,6 @@ is used without a second process, its imports and its copies of the data. Where 
 itself, the threads change nothing but idle time.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,9 +16,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
+from pipelines.cores import CORES
 from pipelines.steps import add_microseconds
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @lru_cache(maxsize=1)

@@ -20,21 +20,16 @@ Everything but Han is done for all queries at once; only queries with Han are lo
 Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only.
 """
 
-import threading
 import unicodedata
-from collections.abc import Iterable
 from functools import lru_cache
-from itertools import islice
-from pathlib import Path
 
-import jieba
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipelines.console import UserError
+from pipelines.han import build_tokenizer, cut_runs, read_lines
 from pipelines.params import Params
 
 OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
@@ -66,11 +61,9 @@ class Segmenter:
     def __init__(self, params: SegmentParams) -> None:
         self.params = params
         self.stop_words = {word for line in read_lines(params.stop_words) for word in [normalise_text(line)] if word}
-        self._tokenizer: jieba.Tokenizer | None = None
-        self._building = threading.Lock()
         if params.dictionary or params.user_dictionary:  # a bad one is an error now, not at the first Han run
-            self._tokenizer = build_tokenizer(params.dictionary, params.user_dictionary)
-        self._cut_han = lru_cache(LARGEST_CACHE)(self._cut)
+            build_tokenizer(params.dictionary, params.user_dictionary)
+        self._known: dict[str, str] = {}
 
     def __call__(self, queries: pa.Array) -> pa.Array:
         """Return each query's words, each once, in order of their first occurrence; a query may have none.
@@ -79,31 +72,42 @@ class Segmenter:
             queries: strings (n,); result: lists of strings (n,)
         """
         normalised = normalise(queries)
-        runs = normalised.str.extract_all(RUN)
-        has_han = normalised.str.contains(r"\p{Han}").to_numpy()
+        words = normalised.str.extract_all(RUN)
+        has_han = normalised.str.contains(HAN_RUN).to_numpy()
         if has_han.any():
-            cut = pl.Series(list(self._words_of_runs(runs.filter(has_han))), dtype=pl.List(pl.String))
             order = np.argsort(np.r_[np.flatnonzero(~has_han), np.flatnonzero(has_han)])
-            runs = pl.concat([runs.filter(~has_han), cut])[order]
+            words = pl.concat([words.filter(~has_han), self._cut_han(words.filter(has_han))])[order]
         word = pl.element()
         if self.params.minimum_length > 1:
-            runs = runs.list.filter(word.str.len_chars() >= self.params.minimum_length)
+            words = words.list.filter(word.str.len_chars() >= self.params.minimum_length)
         if self.stop_words:
-            runs = runs.list.filter(~word.is_in(sorted(self.stop_words)))
-        return runs.list.unique(maintain_order=True).to_arrow().cast(pa.list_(pa.string()))
+            words = words.list.filter(~word.is_in(sorted(self.stop_words)))
+        return words.list.unique(maintain_order=True).to_arrow().cast(pa.list_(pa.string()))
 
-    def _words_of_runs(self, runs: pl.Series) -> Iterable[list[str]]:
-        flat = runs.explode()
-        is_han = flat.str.contains(r"^\p{Han}")
-        marked = zip(flat, is_han, strict=True)
-        for num_runs in runs.list.len():
-            yield [word for run, han in islice(marked, num_runs) for word in (self._cut_han(run) if han else (run,))]
+    def _cut_han(self, runs: pl.Series) -> pl.Series:
+        """Replace runs of Han by their words.
 
-    def _cut(self, run: str) -> tuple[str, ...]:
-        with self._building:
-            if self._tokenizer is None:
-                self._tokenizer = build_tokenizer(self.params.dictionary, self.params.user_dictionary)
-        return tuple(self._tokenizer.cut(run))
+        Shape:
+            runs: lists of strings (n,), none empty; result: the same
+        """
+        run = pl.col("run")
+        flat = pl.DataFrame({"query": np.arange(len(runs)), "run": runs}).explode("run")
+        han = flat.filter(run.str.contains(rf"^{HAN_RUN}"))["run"].unique().to_list()
+        cut = pl.DataFrame({"run": han, "words": self._words_of(han)}).with_columns(pl.col("words").str.split(" "))
+        words = flat.join(cut, on="run", how="left", maintain_order="left").with_columns(
+            pl.col("words").fill_null(pl.concat_list(run))
+        )
+        return words.explode("words").group_by("query", maintain_order=True).agg("words")["words"]
+
+    def _words_of(self, runs: list[str]) -> list[str]:
+        """Return the words of distinct Han runs; those of many runs are remembered, for queries repeat them."""
+        words = {run: self._known.get(run) for run in runs}
+        unknown = [run for run, found in words.items() if found is None]
+        cut = dict(zip(unknown, cut_runs(unknown, self.params.dictionary, self.params.user_dictionary), strict=True))
+        if len(self._known) + len(cut) > LARGEST_CACHE:
+            self._known.clear()
+        self._known.update(cut)
+        return [found if found is not None else cut[run] for run, found in words.items()]
 
 
 @lru_cache(maxsize=1)
@@ -132,41 +136,3 @@ def normalise_text(text: str) -> str:
     'golden strasse'
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-
-
-def read_lines(path: str | None) -> list[str]:
-    """Return a UTF-8 file's lines, stripped; of no file, none.
-
-    Raises:
-        UserError: no such file, or not UTF-8.
-    """
-    if path is None:
-        return []
-    try:
-        return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a UTF-8 file with one word a line") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte {error.start}); convert it first") from None
-
-
-def build_tokenizer(dictionary: str | None, user_dictionary: str | None) -> jieba.Tokenizer:
-    """Return a jieba tokenizer of its own.
-
-    Its dictionary is read directly: jieba's own loading goes through a cache in the system's temporary folder, which
-    it trusts by date, so that a dictionary replaced by an older file would go unseen.
-
-    Raises:
-        UserError: a dictionary is missing, not UTF-8, or has a line that jieba cannot read.
-    """
-    for path in (dictionary, user_dictionary):
-        read_lines(path)
-    tokenizer = jieba.Tokenizer(dictionary)
-    try:
-        tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(tokenizer.get_dict_file())
-        tokenizer.initialized = True
-        if user_dictionary is not None:
-            tokenizer.load_userdict(user_dictionary)
-    except ValueError as error:
-        raise UserError(f"{dictionary or user_dictionary}: not a jieba dictionary: {error}") from None
-    return tokenizer

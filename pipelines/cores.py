@@ -1,0 +1,5 @@
+"""How many cores there are for this process."""
+
+import os
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
