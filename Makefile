@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 WORKERS ?= 2
+FLINK ?= 1.20
+JOB_SERVER := .state/flink/job-server.jar
 
 ifdef CLICKSIGHT_VENV
 VENV := $(abspath $(CLICKSIGHT_VENV))
@@ -16,7 +18,7 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup repro test lint bench ui
+.PHONY: help setup repro test test-flink lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -30,6 +32,9 @@ repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, wr
 # loadfile: the tests of one file share a worker, so that one Prefect server serves them all.
 test: $(INSTALLED) ## run the tests
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile
+
+test-flink: $(INSTALLED) $(JOB_SERVER) ## run the click-feature jobs on a local Flink cluster; needs Java 11 or newer, and Maven
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m flink tests/test_flink.py
 
 lint: $(INSTALLED) ## check style, format and types
 	ruff check .
@@ -48,5 +53,20 @@ $(CURDIR)/.venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --constraint constraints.txt --editable '.[dev]'
+	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Beam's own fat jar, which matches the Python side; where Maven can't have it, the newest runner that it can, in parts.
+# --strict-checksums: what does not match its checksum in the repository is refused.
+$(JOB_SERVER): tests/flink/pom.xml
+	@for tool in java mvn; do command -v $$tool > /dev/null || { echo "No $$tool here: Flink needs Java 11 or newer, and Maven to fetch its job server" >&2; exit 1; }; done
+	@mkdir -p $(@D)
+	@beam=$$(sed -n 's/.*"apache-beam==\([0-9.]*\)".*/\1/p' pyproject.toml); \
+	fetch="mvn --batch-mode --quiet --strict-checksums --file $< package"; \
+	if $$fetch -Dbeam.artifact=beam-runners-flink-$(FLINK)-job-server -Dbeam.version=$$beam > $(@D)/maven.log 2>&1; then \
+		echo "Flink $(FLINK) with the job server of Beam $$beam: $@"; \
+	elif $$fetch >> $(@D)/maven.log 2>&1; then \
+		echo "No job server of Beam $$beam for Flink $(FLINK) to be had: $@ is made of the parts that $< names"; \
+	else \
+		echo "Maven can't get Flink's job server (no network?): see $(@D)/maven.log" >&2; exit 1; \
+	fi

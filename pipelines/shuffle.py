@@ -24,6 +24,7 @@ from pipelines.runner import is_in_process
 
 IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")  # for bytes that travel: a third of the size for little time
 SMALL = 1 << 16  # bytes of batches that are not worth a file
+PIECE = 1 << 20  # bytes of a batch that travels itself
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -221,7 +222,16 @@ def parts_by_shard(
 ) -> Iterable[tuple[int, bytes]]:
     """Return a batch's parts by the shard of their key, packed."""
     parts = list(split_by_shard(batch, shards(batch.column(key_column), num_shards)))
+    if packer.spill is None:
+        parts = [(shard, piece) for shard, part in parts for piece in pieces_of(part)]
     return zip([shard for shard, _ in parts], packer.pack(part for _, part in parts), strict=True)
+
+
+def pieces_of(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Yield a batch in pieces of some PIECE bytes; Flink groups in buffers that take no larger record."""
+    num_rows = max(1, PIECE * batch.num_rows // max(1, batch.nbytes))
+    for start in range(0, batch.num_rows, num_rows):
+        yield batch.slice(start, num_rows)
 
 
 def finish_shard(

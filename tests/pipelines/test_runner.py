@@ -1,25 +1,152 @@
+import time
+from pathlib import Path
+
 import apache_beam as beam
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from pipelines.artifacts import read_tables
 from pipelines.console import UserError
-from pipelines.runner import pipeline
+from pipelines.runner import JOB_SERVER, is_in_process, pipeline, user_error_in
+from pipelines.shards import shard_files
+
+THREADS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_threading"]
+PROCESSES = ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runner", "DirectRunner"], ["--runner=FnApiRunner"]])
 def test_the_in_process_runner_is_named_so_that_none_is_downloaded(arguments: list[str]) -> None:
+    assert is_in_process(arguments)
     with pipeline(arguments) as p:
         assert type(p.runner) is FnApiRunner
         assert_that(p | beam.Create([3, 1]) | beam.Map(lambda number: number + 1), equal_to([2, 4]))
 
 
 def test_other_runners_come_by_beams_own_options() -> None:
-    p = pipeline(["--runner", "FlinkRunner", "--flink_master", "localhost:8081"])
+    arguments = ["--runner", "FlinkRunner", "--flink_master", "localhost:8081", "--job_endpoint", "localhost:8099"]
+    assert not is_in_process(arguments)
+    p = pipeline(arguments)
     assert type(p.runner).__name__ == "FlinkRunner"
     assert p.options.get_all_options()["flink_master"] == "localhost:8081"
+    assert p.options.get_all_options()["flink_job_server_jar"] is None
 
 
 def test_a_mistyped_option_is_an_error() -> None:
     with pytest.raises(UserError, match="unknown options: ouptut, top_wrods; --help"):
         pipeline(["--direct_num_workers", "1", "--top_wrods", "3", "--ouptut=x"])
+
+
+def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flink = ["--runner", "FlinkRunner", "--job_server_java_launcher", "sh"]  # any program that is everywhere
+    with pytest.raises(UserError, match=r"no \.state/flink/job-server\.jar here: `make test-flink` fetches one"):
+        pipeline(flink)
+    with pytest.raises(UserError, match=r"--flink_job_server_jar mine\.jar: no such file"):
+        pipeline([*flink, "--flink_job_server_jar", "mine.jar"])
+    for jar in (JOB_SERVER, Path("mine.jar")):
+        jar.parent.mkdir(parents=True, exist_ok=True)
+        jar.touch()
+    named = pipeline([*flink, "--flink_job_server_jar", "mine.jar"])
+    assert named.options.get_all_options()["flink_job_server_jar"] == "mine.jar"
+    assert pipeline(flink).options.get_all_options()["flink_job_server_jar"] == str(JOB_SERVER)
+    with pytest.raises(UserError, match="no no-such-java here: Flink's job server needs Java 11"):
+        pipeline([*flink[:2], "--job_server_java_launcher", "no-such-java"])
+
+
+# Not with threads: after a job that failed, Beam's gRPC threads now and then never end.
+@pytest.mark.parametrize("arguments", [[], pytest.param(PROCESSES, marks=pytest.mark.slow)], ids=["here", "processes"])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (shard_files, "{}: no part-*.parquet shards here; run the stage that writes them"),
+        (read_tables, "{}: no such Parquet file or folder of shards; run the stage that writes it"),
+    ],
+    ids=["UserError", "FileNotFoundError"],
+)
+def test_workers_user_errors_arrive_as_they_were_raised_and_once(
+    tmp_path: Path, arguments, function, message, capsys, caplog
+) -> None:
+    with pytest.raises(UserError) as error, pipeline(arguments) as job:
+        _ = job | beam.Create([tmp_path]) | "Read" >> beam.Map(function)
+    assert str(error.value) == message.format(tmp_path)
+    assert str(tmp_path) not in caplog.text + "".join(capsys.readouterr())
+
+
+def test_workers_other_errors_keep_their_traceback(caplog) -> None:
+    with pytest.raises(ZeroDivisionError, match=r"division by zero \[while running 'Divide'\]"), pipeline() as job:
+        _ = job | beam.Create([3]) | "Divide" >> beam.Map(lambda number: number / 0)
+    assert "division by zero" in caplog.text
+
+
+TRACEBACK = """\
+java.lang.RuntimeException: Error received from SDK harness for instruction 2: Traceback (most recent call last):
+  File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
+  File "pipelines/click_log.py", line 193, in blocks
+    raise UserError("log: cut short") from error
+pipelines.console.UserError: log: cut short
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "apache_beam/runners/worker/sdk_worker.py", line 310, in _execute
+    response = task()
+               ^^^^^^
+{} [while running 'Read/ParDo(Check)']
+
+\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:210)
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("pipelines.console.UserError: log: cut short", "log: cut short"),
+        ("pipelines.console.UserError: first\n  second: of three\nthird", "first\n  second: of three\nthird"),
+        ("FileNotFoundError: [Errno 2] No such file: 'a'", "[Errno 2] No such file: 'a'"),
+        ("ZeroDivisionError: division by zero", None),
+        ("other.UserError: not ours", None),
+    ],
+)
+def test_a_traceback_is_a_user_error_if_it_ends_with_one(last: str, message: str | None) -> None:
+    found = user_error_in(TRACEBACK.format(last))
+    assert (None if found is None else str(found)) == message
+
+
+def test_other_text_is_no_user_error() -> None:
+    assert user_error_in("pipelines.console.UserError: log: cut short") is None
+    assert user_error_in("Pipeline failed.") is None
+    assert "did not start" in str(user_error_in("Service failed to start up with error 1"))
+
+
+class Slow:
+    """Takes its time while it is written, as a batch of a large log does."""
+
+
+class SlowCoder(beam.coders.Coder):
+    def encode(self, value: Slow) -> bytes:
+        time.sleep(1.3)  # Beam's in-process workers would send what is written so far after 1 s
+        return b"slow"
+
+    def decode(self, encoded: bytes) -> Slow:
+        assert encoded == b"slow"
+        return Slow()
+
+    def estimate_size(self, value: Slow) -> int:
+        return 4
+
+
+@pytest.mark.slow
+def test_elements_are_whole_however_long_they_take_to_write() -> None:
+    beam.coders.registry.register_coder(Slow, SlowCoder)
+    with pipeline(THREADS) as job:
+        grouped = (
+            job
+            | beam.Create([7])
+            | beam.Map(lambda key: (key, Slow())).with_output_types(tuple[int, Slow])
+            | beam.GroupByKey()
+            | beam.MapTuple(lambda key, values: (key, len(list(values))))
+        )
+        assert_that(grouped, equal_to([(7, 1)]))
