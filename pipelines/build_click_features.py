@@ -39,7 +39,6 @@ from pipelines.concurrency import concurrently
 from pipelines.console import as_counts, by_reason, rows_add_up, stage
 from pipelines.history import (
     QUERY,
-    DistinctQueries,
     History,
     Previous,
     fingerprint,
@@ -177,15 +176,15 @@ class Build:
         images = matrix | "ClickFeatures" >> concurrently(
             "click_features", write_parcel, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
         )
-        queries = segmented.queries
-        if old is not None:
-            names = (queries, old.queries(job)) | "AllQueries" >> beam.Flatten()
-            queries = names | DistinctQueries(num_buckets(self.files) + old.num_buckets(), packer)
+        if old is None:
+            queries = segmented.queries | "NumQueries" >> beam.Map(lambda names: ("queries", names.num_rows))
+        else:
+            queries = old.queries(job, segmented.queries, packer)
         _ = (
             (
                 log.counts,
                 images,
-                queries | "NumQueries" >> beam.Map(lambda names: ("queries", names.num_rows)),
+                queries,
                 num_words | "NumWords" >> beam.Map(lambda number: ("words", number)),
             )
             | "AllCounts" >> beam.Flatten()

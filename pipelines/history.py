@@ -41,7 +41,7 @@ from pipelines.query_buckets import QueryBucket
 from pipelines.schemas import CLICK_FEATURES, CLICK_MATRIX, QUARANTINE, VOCABULARY
 from pipelines.segmentation import SegmentParams
 from pipelines.shards import read_shard, shard_files
-from pipelines.shuffle import IPC_OPTIONS, GroupIntoShards, Packer, buckets_of
+from pipelines.shuffle import IPC_OPTIONS, GroupIntoShards, Packer
 
 HISTORY = "history"
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
@@ -173,44 +173,54 @@ class Previous:
             ).with_output_types(pa.RecordBatch)
         )
 
-    def queries(self, job: beam.Pipeline) -> beam.PCollection:
-        """Return the names of the old logs' queries, in batches; QUERY."""
+    def queries(self, job: beam.Pipeline, names: beam.PCollection, packer: Packer) -> beam.PCollection:
+        """Return the number of distinct queries of all logs, as one count.
+
+        Args:
+            job: the pipeline.
+            names: the new log's queries, each once, in batches (QUERY). Together they must fit into memory.
+            packer: how names travel.
+        """
+        together = names | "Names" >> GroupIntoShards(
+            QUERY, "query", 1, lambda _, batch: [batch], packer, "history"
+        ).with_output_types(pa.RecordBatch)
+        new = beam.pvalue.AsSingleton(together)
         return (
             job
             | "OldQueryFiles" >> beam.Create(self._query_files())
-            | "OldQueries" >> concurrently("history", read_queries).with_output_types(pa.RecordBatch)
+            | "Known" >> concurrently("history", which_are_known, new).with_output_types(bytes)
+            | "KnownInAny" >> beam.CombineGlobally(any_of)
+            | "NumQueries" >> beam.Map(num_queries, new, self.summary()["queries"]).with_output_types(tuple[str, int])
         )
-
-    def num_buckets(self) -> int:
-        """Return the number of buckets in the logs."""
-        return len(self._query_files())
 
     def _query_files(self) -> list[str]:
         return [str(file) for log in self.logs() for file in sorted(log.glob("queries-*.arrow"))]
 
 
-@dataclass(eq=False)
-class DistinctQueries(beam.PTransform):
-    """Names of queries in, in batches (QUERY); each once out, in other batches.
-
-    Attributes:
-        num_partitions: of the names while they are compared.
-        packer: how names travel.
-    """
-
-    num_partitions: int
-    packer: Packer
-
-    def expand(self, names: beam.PCollection) -> beam.PCollection:
-        """Wire: equal names meet."""
-        return names | "EqualNames" >> GroupIntoShards(
-            QUERY, "query", self.num_partitions, distinct_names, self.packer, "history", buckets_of
-        ).with_output_types(pa.RecordBatch)
+def which_are_known(path: str, names: pa.RecordBatch) -> Iterable[bytes]:
+    """Return which of some queries are in a file of the history, as bits."""
+    (old,) = _read(Path(path), ["query"])
+    places = pc.index_in(old, value_set=names.column("query")).drop_null().to_numpy()
+    is_known = np.zeros(names.num_rows, bool)
+    is_known[places] = True
+    return [np.packbits(is_known).tobytes()]
 
 
-def distinct_names(partition: int, names: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
-    """Return each name once."""
-    return [pa.record_batch([pc.unique(names.column("query"))], schema=QUERY)]
+def any_of(masks: Iterable[bytes]) -> bytes:
+    """Return the bits that are set in any of some masks; of none, no bits."""
+    whole = b""
+    for mask in masks:
+        whole = (
+            (np.frombuffer(whole, np.uint8) | np.frombuffer(mask, np.uint8)).tobytes()
+            if whole and mask
+            else whole or mask
+        )
+    return whole
+
+
+def num_queries(known: bytes, names: pa.RecordBatch, num_old: int) -> tuple[str, int]:
+    """Return how many queries there are with those of a new log, of which some are known."""
+    return "queries", num_old + names.num_rows - int.from_bytes(known, "big").bit_count()
 
 
 def write_bucket(bucket: int, segmented: QueryBucket, queries: pa.Array, directory: Path) -> None:
@@ -255,11 +265,6 @@ def _read(path: Path, columns: Sequence[str]) -> list[pa.Array]:
         options = pa.ipc.IpcReadOptions(included_fields=[names.index(column) for column in columns])
         batch = pa.ipc.open_file(file, options=options).get_batch(0)
         return [batch.column(column) for column in columns]
-
-
-def read_queries(path: str) -> Iterable[pa.RecordBatch]:
-    """Return the names of a bucket's queries."""
-    return [pa.record_batch(_read(Path(path), ["query"]), schema=QUERY)]
 
 
 def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBatch) -> Iterable[pa.RecordBatch]:

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from pipelines.click_features import with_weights
 from pipelines.click_matrix import add_up_rows, partial_click_matrix
-from pipelines.history import clicks_of_entering_words, read_queries, with_new_ids, write_bucket
+from pipelines.history import (
+    QUERY,
+    any_of,
+    clicks_of_entering_words,
+    num_queries,
+    which_are_known,
+    with_new_ids,
+    write_bucket,
+)
 from pipelines.schemas import CLICK_MATRIX, CLICKS
 from pipelines.segment import segmented_bucket
 from pipelines.segmentation import Segmenter, SegmentParams
@@ -147,7 +155,10 @@ def test_any_two_logs(tmp_path_factory, old, new, top_old, top_new):
     queries, bucket = segmented_bucket(log_of(old), SEGMENTER)
     write_bucket(3, bucket, queries, folder)
     path = str(folder / "queries-00003.arrow")
-    assert merge(read_queries(path), next(iter(read_queries(path))).schema)["query"].equals(queries)
+    names = pa.record_batch([pa.array(["x", "never", "狗"])], schema=QUERY)
+    (known,) = which_are_known(path, names)
+    asked = {row[1] for row in old}
+    assert num_queries(known, names, 10) == ("queries", 10 + 3 - len(asked & {"x", "狗"}))
 
     old_words = most_clicked(word_clicks(bucket), top_old)
     old_matrix = add_up_rows(partial_click_matrix(bucket, old_words))
@@ -163,3 +174,10 @@ def test_any_two_logs(tmp_path_factory, old, new, top_old, top_new):
     ]
     _, both = segmented_bucket(log_of(old + new), SEGMENTER)
     assert add_up_rows(merge(parts, CLICK_MATRIX)).equals(add_up_rows(partial_click_matrix(both, words)))
+
+
+def test_a_query_is_known_if_any_log_has_it():
+    assert any_of([]) == b""
+    assert any_of([b"\x81\x00", b"", b"\x01\x10"]) == b"\x81\x10"
+    names = pa.record_batch([pa.array(list("abcdefghijk"))], schema=QUERY)
+    assert num_queries(b"\x81\x20", names, 100) == ("queries", 100 + 11 - 3)
