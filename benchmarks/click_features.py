@@ -1,57 +1,56 @@
 """Click features from a Zipf-distributed log: ours against hand-written peers, in turn, on the same file.
 
-`python benchmarks/click_features.py --rows 1_000_000 10_000_000 --repeats 3`
+    python -m benchmarks.click_features --rows 1_000_000 10_000_000 --repeats 3
 
-Each implementation is a process of its own; wall seconds and peak memory come from the operating system. All results
-are compared with ours: the same vocabulary and integer columns, TF-IDF within 1e-6. Prints Markdown tables of medians.
+Each implementation is a process of its own; its wall and CPU seconds and the peak memory of all its processes together
+are taken as benchmarks/costs.py says. The log is read once before the first run, so that nobody waits for the disk.
+All results are compared with ours: the same vocabulary and integer columns, TF-IDF within 1e-6.
+
+Element-wise Beam is too slow for these sizes; it runs on a smaller log, and is compared by its time per row. PySpark
+runs where `pyspark` can be imported. Prints Markdown tables of medians:
+
+- each implementation at each size, with the ratios ours / it, pair by pair;
+- how the time per row grows with the rows;
+- element-wise Beam's time per row as a multiple of ours at every size.
 """
 
 import argparse
-import os
+import importlib.util
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
-import zipf_log  # noqa: E402
+from benchmarks import zipf_log  # noqa: E402
+from benchmarks.builds import ENVIRONMENT, build_command  # noqa: E402
+from benchmarks.costs import Cost, cost_of, warm  # noqa: E402
 
-PEERS = {"DuckDB script": "duckdb_script.py", "Polars script": "polars_script.py"}
-
-
-class Cost(NamedTuple):
-    """What one run took."""
-
-    seconds: float
-    megabytes: float
-
-
-def cost_of(command: list[str]) -> Cost:
-    """Run a command to its end; wall seconds and peak resident memory of its largest process."""
-    started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{' '.join(command)} failed:\n{said.decode()[-3000:]}")
-    return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024)
+OURS = "clicksight"
+PEERS = {
+    "duckdb": "duckdb_script.py",
+    "polars": "polars_script.py",
+    "pyspark": "pyspark_script.py",
+    "element-wise": "beam_elementwise.py",
+}
 
 
 def read_features(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """A result's vocabulary and features, in one order whoever wrote it."""
-    vocabulary = pl.read_parquet(folder / "vocabulary.parquet").sort("word_id")
-    nested = folder / "click_features"
-    features = pl.read_parquet(nested / "*.parquet" if nested.is_dir() else folder / "click_features.parquet")
-    return vocabulary, features.sort("image_id")
+    """A result's vocabulary and features, in one order whoever wrote it, into files or folders of files."""
+
+    def read(name: str) -> pl.DataFrame:
+        files = sorted((folder / name).glob("*.parquet")) if (folder / name).is_dir() else [folder / name]
+        return pl.concat(pl.read_parquet(file) for file in files)
+
+    vocabulary = read("vocabulary.parquet")
+    features = read("click_features" if (folder / "click_features").is_dir() else "click_features.parquet")
+    return vocabulary.sort("word_id"), features.sort("image_id")
 
 
 def check_agreement(name: str, ours: Path, theirs: Path) -> None:
@@ -60,6 +59,7 @@ def check_agreement(name: str, ours: Path, theirs: Path) -> None:
     for column in ("word", "clicks", "document_frequency"):
         if our_words[column].to_list() != their_words[column].to_list():
             sys.exit(f"{name}: another vocabulary, column {column}")
+    np.testing.assert_allclose(our_words["idf"].to_numpy(), their_words["idf"].to_numpy(), rtol=1e-6, err_msg=name)
     if not our_features.select("image_id", "word_ids", "clicks").equals(
         their_features.select("image_id", pl.col("word_ids").cast(pl.List(pl.Int32)), "clicks")
     ):
@@ -69,46 +69,102 @@ def check_agreement(name: str, ours: Path, theirs: Path) -> None:
     np.testing.assert_allclose(our_weights, their_weights, rtol=1e-6, err_msg=name)
 
 
-def measure(rows: int, repeats: int, place: Path, peers: dict[str, str]) -> dict[str, list[Cost]]:
+def measure(rows: int, repeats: int, peers: Sequence[str], options: Sequence[str]) -> dict[str, list[Cost]]:
     """Run everything in turn, `repeats` times, on one log of `rows` rows; results must agree."""
-    log = place / f"log-{rows}.tsv"
-    zipf_log.write_log(log, rows)
-    costs: dict[str, list[Cost]] = {"ours": [], **{name: [] for name in peers}}
-    for _ in range(repeats):
-        ours = place / "ours"
-        build = ["-m", "pipelines.build_click_features", "--clicks", str(log), "--output", str(ours)]
-        costs["ours"].append(cost_of([sys.executable, *build]))
-        for name, script in peers.items():
-            theirs = place / script
-            costs[name].append(cost_of([sys.executable, str(HERE / "peers" / script), str(log), str(theirs)]))
-            check_agreement(name, ours, theirs)
-    log.unlink()
+    costs: dict[str, list[Cost]] = {OURS: [], **{name: [] for name in peers}}
+    with tempfile.TemporaryDirectory(prefix="clicksight-") as temporary:
+        place = Path(temporary)
+        log, ours, theirs = place / "log.tsv", place / "ours", place / "theirs"
+        zipf_log.write_log(log, rows)
+        warm(log)
+        for _ in range(repeats):
+            costs[OURS].append(cost_of(build_command([log], ours, *options), ROOT, ENVIRONMENT))
+            for name in peers:
+                script = str(ROOT / "benchmarks" / "peers" / PEERS[name])
+                costs[name].append(cost_of([sys.executable, script, str(log), str(theirs / name)], ROOT))
+                check_agreement(name, ours, theirs / name)
     return costs
+
+
+def middle(runs: Sequence[Cost]) -> Cost:
+    """The median of each figure on its own."""
+    return Cost(*(statistics.median(column) for column in zip(*runs, strict=True)))
+
+
+def print_costs(rows: int, costs: dict[str, list[Cost]]) -> None:
+    """A table row for each implementation at one size."""
+    for name, runs in costs.items():
+        it = middle(runs)
+        # ratios pair by pair: the machine's speed drifts, a pair's two runs stand side by side
+        pairs = list(zip(costs[OURS], runs, strict=True))
+        ratios = middle([Cost(*(ours / theirs for ours, theirs in zip(us, its, strict=True))) for us, its in pairs])
+        print(
+            f"| {rows:,} | {name} | {it.seconds:.1f} | {it.cpu_seconds:.1f} | {it.megabytes:,.0f} "
+            f"| {rows / it.seconds:,.0f} | {ratios.seconds:.2f} | {ratios.cpu_seconds:.2f} | {ratios.megabytes:.2f} |",
+            flush=True,
+        )
+
+
+def us_per_row(rows: int, runs: Sequence[Cost]) -> float:
+    """Microseconds of wall time a row."""
+    return middle(runs).seconds / rows * 1e6
+
+
+def print_growth(by_rows: dict[int, dict[str, list[Cost]]]) -> None:
+    """How the time per row grows, against the smallest size."""
+    smallest = min(by_rows)
+    print("\nWall time per row in microseconds, and against the smallest size:\n")
+    print("| implementation |" + "".join(f" {rows:,} rows |" for rows in by_rows))
+    print("|---|" + "---|" * len(by_rows))
+    for name in by_rows[smallest]:
+        base = us_per_row(smallest, by_rows[smallest][name])
+        cells = [us_per_row(rows, costs[name]) for rows, costs in by_rows.items()]
+        print(f"| {name} |" + "".join(f" {cell:.2f} ({cell / base:.2f}x) |" for cell in cells))
+
+
+def print_element_wise(num_rows: int, element_wise: list[Cost], ours: dict[int, list[Cost]]) -> None:
+    """Element-wise Beam's time per row, as a multiple of ours at every size."""
+    theirs = us_per_row(num_rows, element_wise)
+    print(f"\nElement-wise Beam, {num_rows:,} rows: {theirs:.2f} microseconds per row; beside it\n")
+    print("| rows | ours, microseconds per row | element-wise / ours |")
+    print("|---|---|---|")
+    for rows, runs in ours.items():
+        print(f"| {rows:,} | {us_per_row(rows, runs):.2f} | {theirs / us_per_row(rows, runs):.1f} |")
+
+
+def chosen_peers(without: Sequence[str]) -> list[str]:
+    """The peers to run on the whole log, in order; says which can't run."""
+    peers = [name for name in PEERS if name not in {*without, "element-wise"}]
+    if "pyspark" in peers and importlib.util.find_spec("pyspark") is None:
+        print("PySpark is left out: no module pyspark here\n")
+        peers.remove("pyspark")
+    return peers
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 2_000_000], help="sizes of the log")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of everything at each size")
     parser.add_argument("--without", nargs="*", default=[], choices=list(PEERS), help="peers to leave out")
+    parser.add_argument("--element-wise-rows", type=int, default=200_000, help="size of element-wise Beam's log")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="all that follows goes to our command")
     arguments = parser.parse_args()
-    peers = {name: script for name, script in PEERS.items() if name not in arguments.without}
-    print("| rows | implementation | wall, s | peak, MB | rows/s | ours / it, wall | ours / it, memory |")
-    print("|---|---|---|---|---|---|---|")
-    for rows in arguments.rows:
-        with tempfile.TemporaryDirectory(prefix="clicksight-") as place:
-            costs = measure(rows, arguments.repeats, Path(place), peers)
-        for name, runs in costs.items():
-            seconds = statistics.median(run.seconds for run in runs)
-            megabytes = statistics.median(run.megabytes for run in runs)
-            # ratios pair by pair: the machine's speed drifts, a pair's two runs stand side by side
-            wall = statistics.median(us.seconds / it.seconds for us, it in zip(costs["ours"], runs, strict=True))
-            memory = statistics.median(us.megabytes / it.megabytes for us, it in zip(costs["ours"], runs, strict=True))
-            print(
-                f"| {rows:,} | {name} | {seconds:.1f} | {megabytes:,.0f} | {rows / seconds:,.0f} "
-                f"| {wall:.2f} | {memory:.2f} |",
-                flush=True,
-            )
+    peers = chosen_peers(arguments.without)
+    print("| rows | implementation | wall, s | CPU, s | peak, MB | rows/s | ours / it: wall | CPU | peak |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    small: dict[str, list[Cost]] = {}
+    small_rows = arguments.element_wise_rows
+    if "element-wise" not in arguments.without:
+        small = measure(small_rows, arguments.repeats, ["element-wise"], arguments.options)
+        print_costs(small_rows, small)
+    by_rows: dict[int, dict[str, list[Cost]]] = {}
+    for rows in sorted(set(arguments.rows)):
+        by_rows[rows] = measure(rows, arguments.repeats, peers, arguments.options)
+        print_costs(rows, by_rows[rows])
+    print_growth(by_rows)
+    if small:
+        ours = {small_rows: small[OURS]} | {rows: costs[OURS] for rows, costs in by_rows.items()}
+        print_element_wise(small_rows, small["element-wise"], ours)
 
 
 if __name__ == "__main__":

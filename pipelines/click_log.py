@@ -138,6 +138,10 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
     if missing:
         found = ", ".join(parquet.schema_arrow.names)
         raise UserError(f"{file.path}: a Parquet click log needs the columns {', '.join(COLUMNS)}; it has {found}")
+    for column in ("image_id", "query"):
+        kind = parquet.schema_arrow.field(column).type
+        if pa.types.is_nested(kind):
+            raise UserError(f"{file.path}: column {column} is {kind}; expected strings")
     kind = parquet.schema_arrow.field("clicks").type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or is_text):

@@ -3,7 +3,6 @@
 import math
 import re
 import unicodedata
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,16 +69,6 @@ def by_sql(
     for image, word, clicks, tfidf in entries:
         features[image][word] = (clicks, tfidf)
     return vocabulary, features
-
-
-def by_scikit_learn(rows: list[tuple[str, str, int]], vocabulary: list[str]) -> dict[str, dict[str, int]]:
-    """Return C' as image -> word -> clicks: each log row a document, its binary word counts weighted by its clicks."""
-    counts = CountVectorizer(analyzer=words_of, vocabulary=vocabulary, binary=True).transform(row[1] for row in rows)
-    matrix: dict[str, Counter] = defaultdict(Counter)
-    for row, (image, _, clicks) in enumerate(rows):
-        for column in counts[[row]].indices:
-            matrix[image][vocabulary[column]] += clicks
-    return {image: dict(words) for image, words in matrix.items()}
 
 
 def by_counting(

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from click_builds import build, digest, read_log, write_log
-from click_oracles import assert_equal, by_scikit_learn, by_sql, read_features
+from click_builds import build, digest, write_log
+from click_oracles import assert_equal, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -67,21 +67,6 @@ def test_small_log_by_hand(tmp_path):
 def test_small_log_equals_sql(tmp_path, top_words):
     folder = build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", "--top-words", str(top_words))
     assert_equal(read_features(folder), by_sql(LOG, top_words))
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(("name", "top_words"), [("birds50/source", 200), ("captions_zh", 1000)])
-def test_real_logs_equal_sql_and_scikit_learn(tmp_path, name, top_words):
-    log = DATA / name / "clicks.tsv"
-    if not log.exists():
-        pytest.skip(f"no {name}/clicks.tsv beside the repository")
-    rows = read_log(log)
-    folder = build(log, tmp_path / "out", "--top-words", str(top_words))
-    vocabulary, features = read_features(folder)
-    assert_equal((vocabulary, features), by_sql(rows, top_words))
-    counted = by_scikit_learn(rows, [row[0] for row in vocabulary])
-    clicks = {image: {word: c for word, (c, _) in words.items()} for image, words in features.items() if words}
-    assert clicks == {image: words for image, words in counted.items() if words}
 
 
 ids = st.text("abé01 ", min_size=1, max_size=3).filter(str.strip)
