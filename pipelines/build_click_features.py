@@ -211,6 +211,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--dictionary", metavar="FILE", help="jieba dictionary in place of jieba's own")
     parser.add_argument("--user-dictionary", metavar="FILE", help="jieba dictionary on top")
     parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="characters a word has at least (1)")
+    parser.add_argument("--lemmas", metavar="LANGUAGE", help="lemmas in place of the words of a language, as in en")
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("build_click_features") as closing:
         options = {"where": "command line"}

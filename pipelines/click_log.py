@@ -190,8 +190,9 @@ def read_slice(part: LogSlice) -> Iterator[Block]:
             row += batch.num_rows
     elif part.form == "gzip":
         for lines in _gzip_blocks(path):
-            yield Block(part.file.name, row, lines)
-            row += lines.count(b"\n")
+            block = Block(part.file.name, row, lines)
+            yield block
+            row += num_rows(block)
     else:
         with path.open("rb") as stream:
             stream.seek(part.start)
@@ -234,6 +235,14 @@ def read_columns(text: str) -> tuple[str, ...]:
     return columns
 
 
+def num_rows(block: Block) -> int:
+    """Count a block's rows without looking into them."""
+    if not isinstance(block.rows, bytes):
+        return block.rows.num_rows
+    lines = int(np.count_nonzero(np.frombuffer(block.rows, np.uint8) == NEWLINE))
+    return lines + (not block.rows.endswith(b"\n") and len(block.rows) > 0)
+
+
 def check_block(block: Block, columns: Sequence[str] = COLUMNS) -> CheckedRows:
     """Check a block's rows; of text, ``columns`` says what stands in its fields."""
     if isinstance(block.rows, bytes):
@@ -244,6 +253,7 @@ def check_block(block: Block, columns: Sequence[str] = COLUMNS) -> CheckedRows:
 def checked_block(block: Block, columns: Sequence[str]) -> Iterable[beam.pvalue.TaggedOutput]:
     """Check a block's rows: clicks, quarantine and counts out, each under its tag."""
     checked = check_block(block, columns)
+    yield beam.pvalue.TaggedOutput("counts", ("rows read", num_rows(block)))
     yield beam.pvalue.TaggedOutput("clicks", checked.clicks)
     if checked.quarantine.num_rows:
         yield beam.pvalue.TaggedOutput("quarantine", checked.quarantine)

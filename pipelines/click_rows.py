@@ -57,8 +57,8 @@ class CheckedRows:
     quarantine: pa.RecordBatch
 
     def counts(self) -> dict[str, int]:
-        """Return rows read, rows kept, and quarantined rows by reason, under their names in summaries."""
-        counts = {"rows read": self.clicks.num_rows + self.quarantine.num_rows, "rows kept": self.clicks.num_rows}
+        """Return rows kept, and quarantined rows by reason, under their names in summaries."""
+        counts = {"rows kept": self.clicks.num_rows}
         for reason, count in Counter(self.quarantine.column("reason").to_pylist()).items():
             counts[f"quarantined: {reason}"] = count
         return counts

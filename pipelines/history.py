@@ -23,11 +23,11 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import jieba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,11 +55,12 @@ def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
         images: the file of the images to keep, if not all.
     """
     named = {**segment.model_dump(), "images": None if images is None else str(images)}
+    files = {"images", "stop_words", "dictionary", "user_dictionary"}
     digests = {
-        name: hashlib.sha256(Path(value).read_bytes()).hexdigest() if isinstance(value, str) else value
+        name: hashlib.sha256(Path(value).read_bytes()).hexdigest() if name in files and value is not None else value
         for name, value in named.items()
     }
-    return {**digests, "jieba": jieba.__version__}
+    return {**digests, **{name: version(name) for name in ("jieba", "simplemma")}}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,12 @@ What that gives, script by script:
 - Thai, Lao, Khmer: what stands between spaces, for want of a dictionary;
 - emoji, punctuation, ``_``: never words; they separate.
 
+With ``lemmas``, words then give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary of
+the language; stop words are left out before and after.
+
 Everything but Han is done for all queries at once; only queries with Han are looked at one by one.
 
-Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only.
+Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only, as WordNet's lemmas.
 """
 
 import unicodedata
@@ -27,8 +30,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import simplemma
 from pydantic import Field
 
+from pipelines.console import UserError
 from pipelines.han import build_tokenizer, cut_runs, read_lines
 from pipelines.params import Params
 
@@ -46,6 +51,7 @@ class SegmentParams(Params):
     dictionary: str | None = Field(description="jieba dictionary (word, frequency, tag a line) in place of jieba's own")
     user_dictionary: str | None = Field(description="jieba dictionary on top (word, optional frequency and tag)")
     minimum_length: int = Field(ge=1, le=100, description="characters a word has at least; 1 .. 100")
+    lemmas: str | None = Field(description="language whose words give way to their lemmas, as in en; null keeps words")
 
 
 class Segmenter:
@@ -55,11 +61,16 @@ class Segmenter:
         params: section ``segment``.
 
     Raises:
-        UserError: a file of the parameters is missing, not UTF-8, or not a jieba dictionary.
+        UserError: a file of the parameters is missing, not UTF-8, or not a jieba dictionary; a language is not known.
     """
 
     def __init__(self, params: SegmentParams) -> None:
         self.params = params
+        if params.lemmas is not None:
+            try:
+                simplemma.lemmatize("dogs", lang=params.lemmas)
+            except ValueError:
+                raise UserError(f"lemmas: simplemma has no language {params.lemmas!r}; English is 'en'") from None
         self.stop_words = {word for line in read_lines(params.stop_words) for word in [normalise_text(line)] if word}
         if params.dictionary or params.user_dictionary:  # a bad one is an error now, not at the first Han run
             build_tokenizer(params.dictionary, params.user_dictionary)
@@ -78,11 +89,15 @@ class Segmenter:
             order = np.argsort(np.r_[np.flatnonzero(~has_han), np.flatnonzero(has_han)])
             words = pl.concat([words.filter(~has_han), self._cut_han(words.filter(has_han))])[order]
         word = pl.element()
+        words = self._without_stop_words(words)
+        if self.params.lemmas is not None:
+            words = self._without_stop_words(lemmatised(words, self.params.lemmas))
         if self.params.minimum_length > 1:
             words = words.list.filter(word.str.len_chars() >= self.params.minimum_length)
-        if self.stop_words:
-            words = words.list.filter(~word.is_in(sorted(self.stop_words)))
         return words.list.unique(maintain_order=True).to_arrow().cast(pa.list_(pa.string()))
+
+    def _without_stop_words(self, words: pl.Series) -> pl.Series:
+        return words.list.filter(~pl.element().is_in(sorted(self.stop_words))) if self.stop_words else words
 
     def _cut_han(self, runs: pl.Series) -> pl.Series:
         """Replace runs of Han by their words.
@@ -108,6 +123,20 @@ class Segmenter:
             self._known.clear()
         self._known.update(cut)
         return [found if found is not None else cut[run] for run, found in words.items()]
+
+
+def lemmatised(words: pl.Series, language: str) -> pl.Series:
+    """Replace words by their lemmas; what the language's dictionary and rules do not know stays as it is.
+
+    Shape:
+        words: lists of strings (n,); result: the same
+    """
+    distinct = words.explode().drop_nulls().unique()
+    lemmas = pl.Series([simplemma.lemmatize(word, lang=language).lower() for word in distinct], dtype=pl.String)
+    changed = distinct != lemmas
+    if not changed.any():
+        return words
+    return words.list.eval(pl.element().replace(distinct.filter(changed), lemmas.filter(changed)))
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 BIRDS = ROOT.parent / "shared" / "data" / "birds50"
 PARAMS = """\
 ingest: {click_shards: 3, image_shards: 2, longest_side: 64}
-segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1}
+segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}
 vocabulary: {top_words: 150, fit_on: train}
 """
 # Unequal clicks, an image without a word, a pair in two files, a word twice in a query, Chinese, two unusable rows.

@@ -21,7 +21,9 @@ from pipelines.segmentation import Segmenter, SegmentParams
 from pipelines.shuffle import merge, shards_of, split_by_shard
 from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
 
-SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+SEGMENTER = Segmenter(
+    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+)
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 # Unequal clicks, an image without any vocabulary word, a word in every image, a word twice in a query, Chinese.

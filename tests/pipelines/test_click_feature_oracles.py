@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from pipelines.segmentation import Segmenter, SegmentParams
 from pipelines.synthesize import BROKEN_ROWS, SynthesizeParams, write_source
 
-SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+SEGMENTER = Segmenter(
+    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+)
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 

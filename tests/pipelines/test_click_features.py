@@ -65,7 +65,7 @@ def folder(tmp_path, monkeypatch):
 
 def run_stages(folder, output, fit_on: str) -> None:
     (folder / "params.yaml").write_text(
-        "segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1}\n"
+        "segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}\n"
         f"vocabulary: {{top_words: 4, fit_on: {fit_on}}}\n"
     )
     params = ["--params", str(folder / "params.yaml")]

@@ -23,7 +23,9 @@ from pipelines.segmentation import Segmenter, SegmentParams
 
 NUM_LINES = 200_000
 MARK = "\ufeff".encode()
-SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+SEGMENTER = Segmenter(
+    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+)
 
 IMAGE_IDS = [b"img1", b"img2", b"img37", "ñ狗".encode(), b"0", b"a" * 300]
 QUERIES = [

@@ -27,7 +27,9 @@ from pipelines.segmentation import Segmenter, SegmentParams
 from pipelines.shuffle import merge
 from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
 
-SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+SEGMENTER = Segmenter(
+    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+)
 
 # With three words: day 0 has dog, golden and cat. On day 1 金毛犬, of which day 0 has a row, comes in, cat goes, of
 # which day 1 has none, and golden overtakes dog. On day 2 cat comes back, with known images and queries.

@@ -9,7 +9,7 @@ from pipelines.segment import main, segment_queries, segmented_bucket
 from pipelines.segmentation import Segmenter, SegmentParams
 from pipelines.shards import merge, read_shard, write_shard
 
-PARAMS = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1)
+PARAMS = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
 
 
 def clicks(*rows: tuple[str, str, int]) -> pa.RecordBatch:
@@ -42,7 +42,7 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
     write_shard((1, clicks()), tmp_path / "clicks")
     (tmp_path / "stop").write_text("big\n", encoding="utf-8")
     (tmp_path / "params.yaml").write_text(
-        f"segment: {{stop_words: {tmp_path / 'stop'}, dictionary: null, user_dictionary: null, minimum_length: 1}}\n"
+        f"segment: {{stop_words: {tmp_path / 'stop'}, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}}\n"
     )
     options = ["--clicks", str(tmp_path / "clicks"), "--params", str(tmp_path / "params.yaml")]
     main([*options, "--output", str(tmp_path / "queries")])
@@ -59,7 +59,7 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
 def test_no_clicks(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
     (tmp_path / "params.yaml").write_text(
-        "segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1}\n"
+        "segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}\n"
     )
     with pytest.raises(SystemExit):
         main(

@@ -17,7 +17,14 @@ from pipelines.segmentation import Segmenter, SegmentParams, normalise_text
 
 
 def segmenter(**changes) -> Segmenter:
-    values = {"stop_words": None, "dictionary": None, "user_dictionary": None, "minimum_length": 1, **changes}
+    values = {
+        "stop_words": None,
+        "dictionary": None,
+        "user_dictionary": None,
+        "minimum_length": 1,
+        "lemmas": None,
+        **changes,
+    }
     return Segmenter(validate_section(SegmentParams, "segment", values, where="test"))
 
 
@@ -88,6 +95,22 @@ def test_stop_words_are_compared_in_normal_form(tmp_path):
 
 def test_minimum_length_counts_characters():
     assert words("a ab 狗 北京 é", minimum_length=2) == [["ab", "北京"]]
+
+
+def test_lemmas_of_a_language_leave_other_words_alone():
+    queries = ["Dogs dog PUPPIES", "geese 小狗 iphone4 ghjkls", "running wolves"]
+    assert words(*queries, lemmas="en") == [["dog", "puppy"], ["goose", "小狗", "iphone4", "ghjkls"], ["run", "wolf"]]
+    assert words("Hunde Katzen", lemmas="de") == [["hund", "katze"]]
+
+
+def test_stop_words_are_left_out_as_words_and_as_lemmas(tmp_path):
+    (tmp_path / "stop.txt").write_text("was\ndog\n", encoding="utf-8")
+    assert words("dogs was wolves", lemmas="en", stop_words=str(tmp_path / "stop.txt")) == [["wolf"]]
+
+
+def test_a_language_without_lemmas():
+    with pytest.raises(UserError, match=r"lemmas: simplemma has no language 'xx'; English is 'en'"):
+        segmenter(lemmas="xx")
 
 
 def test_user_dictionary_adds_words(tmp_path):

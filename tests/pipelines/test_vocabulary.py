@@ -25,7 +25,9 @@ from pipelines.vocabulary import (
     word_clicks,
 )
 
-SEGMENTER = Segmenter(SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1))
+SEGMENTER = Segmenter(
+    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+)
 
 
 def bucket(*rows: tuple[str, str, int]) -> QueryBucket:
