@@ -15,8 +15,8 @@ What that gives, script by script:
 - Thai, Lao, Khmer: what stands between spaces, for want of a dictionary;
 - emoji, punctuation, ``_``: never words; they separate.
 
-With ``lemmas``, words then give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary of
-the language; stop words are left out before and after.
+With ``lemmas``, words then give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary
+of the language; stop words are left out before and after.
 
 Everything but Han is done for all queries at once; only queries with Han are looked at one by one.
 

@@ -30,7 +30,9 @@ def test_each_distinct_query_once_in_order():
 
 
 def test_bucket_of_clicks():
-    made = segmented_bucket(clicks(("a", "red dog", 1), ("b", "dog", 2), ("b", "red dog", 3)), Segmenter(PARAMS))
+    log = clicks(("a", "red dog", 1), ("b", "dog", 2), ("b", "red dog", 3))
+    queries, made = segmented_bucket(log, Segmenter(PARAMS))
+    assert queries.to_pylist() == ["red dog", "dog"]
     assert made.words.to_pylist() == ["red", "dog"]
     assert (made.query_clicks @ made.query_words).toarray().tolist() == [[1, 1], [3, 5]]
 
@@ -42,7 +44,8 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
     write_shard((1, clicks()), tmp_path / "clicks")
     (tmp_path / "stop").write_text("big\n", encoding="utf-8")
     (tmp_path / "params.yaml").write_text(
-        f"segment: {{stop_words: {tmp_path / 'stop'}, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}}\n"
+        f"segment: {{stop_words: {tmp_path / 'stop'}, dictionary: null, user_dictionary: null, "
+        "minimum_length: 1, lemmas: null}\n"
     )
     options = ["--clicks", str(tmp_path / "clicks"), "--params", str(tmp_path / "params.yaml")]
     main([*options, "--output", str(tmp_path / "queries")])
