@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from pipelines.artifacts import shard_name, whole_file, write_json
-from pipelines.click_matrix import matrix_batch
+from pipelines.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
 from pipelines.query_buckets import QueryBucket
@@ -125,6 +125,12 @@ class Previous:
         path = self.build / HISTORY / "options.json"
         if not path.is_file():
             raise UserError(f"{self.build}: was built with --no-history; build it again without, from all of its logs")
+        num_shards = len(shard_files(self.build / "click_features"))
+        if num_shards != IMAGE_SHARDS:
+            raise UserError(
+                f"{self.build}: has {num_shards} shards of features, builds now have {IMAGE_SHARDS}; "
+                "build anew from all logs"
+            )
         built = json.loads(path.read_text(encoding="utf-8"))
         for name, value in history.options.items():
             if built.get(name) != value:
@@ -209,14 +215,8 @@ def which_are_known(path: str, names: pa.RecordBatch) -> Iterable[bytes]:
 
 def any_of(masks: Iterable[bytes]) -> bytes:
     """Return the bits that are set in any of some masks; of none, no bits."""
-    whole = b""
-    for mask in masks:
-        whole = (
-            (np.frombuffer(whole, np.uint8) | np.frombuffer(mask, np.uint8)).tobytes()
-            if whole and mask
-            else whole or mask
-        )
-    return whole
+    arrays = [np.frombuffer(mask, np.uint8) for mask in masks if mask]
+    return np.bitwise_or.reduce(arrays).tobytes() if arrays else b""
 
 
 def num_queries(known: bytes, names: pa.RecordBatch, num_old: int) -> tuple[str, int]:
