@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection, Iterable
 
 SYNSET = re.compile(r"n\d{8}[-_ ]")  # n02085620-Chihuahua, as in Stanford Dogs and ImageNet
 NUMBER = re.compile(r"\d{1,4}\.")  # 001.Black_footed_Albatross, as in CUB-200-2011
@@ -24,3 +25,70 @@ def normalise_category(name: str) -> str:
     for prefix in (SYNSET, NUMBER):
         text = prefix.sub("", text, count=1) if prefix.match(text) else text
     return GAP.sub(" ", text).strip().lower()
+
+
+class Aliases:
+    """Names of categories to be replaced by others; both are compared as :func:`normalise_category` has them.
+
+    Args:
+        pairs: (name, name to use instead).
+
+    Raises:
+        ValueError: a name has two replacements, or a replacement is itself to be replaced.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self._instead: dict[str, str] = {}
+        for name, instead in ((normalise_category(a), normalise_category(b)) for a, b in pairs):
+            if name == instead:  # two spellings that agree without help
+                continue
+            if self._instead.setdefault(name, instead) != instead:
+                raise ValueError(f"{name!r} is to be both {self._instead[name]!r} and {instead!r}; keep one of them")
+        for name, instead in self._instead.items():
+            if instead in self._instead:
+                raise ValueError(
+                    f"{name!r} is to be {instead!r}, which is to be {self._instead[instead]!r}; name the last at once"
+                )
+        self._idle = set(self._instead)
+
+    def category(self, name: str) -> str:
+        """Return the category of a name as it stands in a label file or as a folder's name."""
+        category = normalise_category(name)
+        self._idle.discard(category)
+        return self._instead.get(category, category)
+
+    def idle(self) -> list[str]:
+        """Return the names that have not been met so far."""
+        return sorted(self._idle)
+
+
+def singulars(name: str) -> list[str]:
+    """Return what a name would be in the singular if its last word were an English plural; the likeliest first.
+
+    >>> singulars("cairn terriers"), singulars("grey wolves"), singulars("ox")
+    (['cairn terrier'], ['grey wolve', 'grey wolv', 'grey wolf', 'grey wolfe'], [])
+    """
+    rules = (("s", ("",)), ("es", ("",)), ("ies", ("y",)), ("ves", ("f", "fe")))
+    return [
+        name.removesuffix(ending) + singular
+        for ending, replacements in rules
+        if name.endswith(ending) and len(name.rpartition(" ")[2]) > len(ending) + 1
+        for singular in replacements
+    ]
+
+
+def matching_plurals(names: Collection[str], others: Collection[str]) -> dict[str, str]:
+    """Return which names of one domain are plurals of names of the other.
+
+    Only names that the other domain lacks are looked at, and only what it has can be their singular: so ``grass`` or
+    ``bus`` never loses its s, whatever the rules of :func:`singulars` make of it. Irregular plurals are for an alias.
+
+    >>> matching_plurals({"cairn terriers", "grass", "geese"}, {"cairn terrier", "goose"})
+    {'cairn terriers': 'cairn terrier'}
+    """
+    return {
+        name: singular
+        for name in sorted(set(names) - set(others))
+        for singular in [next((one for one in singulars(name) if one in others), "")]
+        if singular
+    }

@@ -5,22 +5,44 @@
 In: p(own category) of each source image (`schemas.SCORES`) and the click log (`schemas.CLICKS`).
 Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and by which cell of the table) and
 `summary.json` (the same, counted by cell).
+
+Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``; the bytes stay.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import apache_beam as beam
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from pipelines import schemas
+from pipelines import runner, schemas
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
+from pipelines.concurrency import concurrently
 from pipelines.console import UserError, as_counts, rows_add_up, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section
+from pipelines.shards import read_shard, shard_files, sort_rows
+from pipelines.shuffle import GroupIntoShards, Packer, merge, packing
 
 UNSCORED = "category too small for the cleaner"
+
+# On their way through the job. A row is a score, whose clicks are 0, or a shard's clicks of an image, whose category
+# is null.
+SCORE_OR_CLICKS = pa.schema(
+    [
+        pa.field("image_id", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("probability", pa.float32()),
+        pa.field("clicks", pa.int64()),
+    ]
+)
+CLICKED_SCORES = pa.schema([*schemas.SCORES, pa.field("clicks", pa.int64(), nullable=False)])
 
 
 class CleanParams(Params):
@@ -123,32 +145,135 @@ def apply_table_ii(images: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
     )
 
 
-def total_clicks(clicks: Path) -> pl.DataFrame:
-    """Add up each image's clicks over all its queries.
+def with_total_clicks(scores: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
+    """Add up each scored image's clicks over all its queries; an image that nobody clicked has 0.
+
+    Args:
+        scores: the columns of `schemas.SCORES`.
+        clicks: `image_id`, `clicks`, any number of rows per image; images without a score don't matter.
 
     Raises:
-        FileNotFoundError: there is no click log.
+        UserError: an image is scored twice.
     """
-    files = sorted(clicks.glob("*.parquet"))
-    if not files:
-        raise FileNotFoundError(f"{clicks}: no shards of the click log; run the stage `ingest`")
-    log = pl.scan_parquet(files).select("image_id", "clicks")
-    return log.group_by("image_id").agg(pl.col("clicks").sum()).collect(engine="streaming")
-
-
-def clean(scores: pl.DataFrame, clicks: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
-    """Join clicks to scores and apply Table II; an image that nobody clicked has 0 clicks.
-
-    Raises:
-        UserError: there are no scores, or an image is scored twice.
-    """
-    if scores.is_empty():
-        raise UserError("there are no scores: has the data set source images? See the closing lines of `ingest`")
-    twice = scores.filter(pl.col("image_id").is_duplicated())
+    twice = scores.filter(pl.col("image_id").is_duplicated()).sort("image_id")
     if len(twice):
-        raise UserError(f"image {twice['image_id'][0]!r} has {len(twice)} scores, not one; run the stage `score` again")
-    joined = scores.join(clicks, on="image_id", how="left", validate="1:1").with_columns(pl.col("clicks").fill_null(0))
-    return apply_table_ii(joined, params)
+        name = twice["image_id"][0]
+        times = (twice["image_id"] == name).sum()
+        raise UserError(f"image {name!r} has {times} scores, not one; run the stage `score` again")
+    totals = clicks.group_by("image_id").agg(pl.col("clicks").sum())
+    return scores.join(totals, on="image_id", how="left", validate="1:1").with_columns(pl.col("clicks").fill_null(0))
+
+
+@dataclass(eq=False)
+class CleanedImages(beam.PTransform):
+    """Scores and click log in; one file of `schemas.CLEANED` on disk and its (file name, rows) out.
+
+    | step | in | out |
+    |---|---|---|
+    | `TotalClicks` | scores and clicks by image | scored images with their total clicks |
+    | `TableII` | those, by category | verdicts |
+    | `OneFile` | verdicts | the file, rows by image id |
+
+    Attributes:
+        scores: shards of `schemas.SCORES`; there are as many groups at a time.
+        clicks: shards of `schemas.CLICKS`.
+        params: the table.
+        path: the file to write.
+        packer: how batches travel.
+    """
+
+    scores: Sequence[Path]
+    clicks: Sequence[Path]
+    params: CleanParams
+    path: Path
+    packer: Packer
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Wire: read, add up by image, judge by category, write."""
+        scores = (
+            pipeline
+            | "ScoreShards" >> beam.Create(self.scores)
+            | "Scores" >> concurrently("read", read_scores).with_output_types(pa.RecordBatch)
+        )
+        clicks = (
+            pipeline
+            | "ClickShards" >> beam.Create(self.clicks)
+            | "Clicks" >> concurrently("read", read_clicks).with_output_types(pa.RecordBatch)
+        )
+        groups = len(self.scores)
+        return (
+            (scores, clicks)
+            | "ScoresAndClicks" >> beam.Flatten()
+            | "TotalClicks"
+            >> GroupIntoShards(SCORE_OR_CLICKS, "image_id", groups, add_up_clicks, self.packer, "total_clicks")
+            | "TableII"
+            >> GroupIntoShards(
+                CLICKED_SCORES, "category", groups, partial(judge, params=self.params), self.packer, "table_ii"
+            )
+            | "OneFile"
+            >> GroupIntoShards(
+                schemas.CLEANED, "image_id", 1, partial(write_cleaned, path=self.path), self.packer, "write"
+            )
+        )
+
+
+def read_scores(shard: Path) -> Iterable[pa.RecordBatch]:
+    """Read a shard of scores as rows without clicks."""
+    scores = pl.DataFrame(pa.Table.from_batches([read_shard(shard, schemas.SCORES)]))
+    yield as_batch(scores.with_columns(clicks=pl.lit(0, pl.Int64)), SCORE_OR_CLICKS)
+
+
+def read_clicks(shard: Path) -> Iterable[pa.RecordBatch]:
+    """Read a shard of the click log as one row per image, without category and probability."""
+    clicks = pl.scan_parquet(shard).group_by("image_id").agg(pl.col("clicks").sum()).collect(engine="streaming")
+    nothing = {"category": pl.lit(None, pl.String), "probability": pl.lit(None, pl.Float32)}
+    yield as_batch(clicks.with_columns(**nothing), SCORE_OR_CLICKS)
+
+
+def add_up_clicks(shard: int, rows: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
+    """Make of a group's scores and clicks its scored images with their total clicks."""
+    frame = pl.DataFrame(pa.Table.from_batches([rows]))
+    is_score = pl.col("category").is_not_null()
+    scores = frame.filter(is_score).select(schemas.SCORES.names)
+    clicks = frame.filter(~is_score).select("image_id", "clicks")
+    yield as_batch(with_total_clicks(scores, clicks), CLICKED_SCORES)
+
+
+def judge(shard: int, images: pa.RecordBatch, params: CleanParams) -> Iterable[pa.RecordBatch]:
+    """Apply Table II to a group of whole categories."""
+    yield as_batch(apply_table_ii(pl.DataFrame(pa.Table.from_batches([images])), params), schemas.CLEANED)
+
+
+def write_cleaned(shard: int, cleaned: pa.RecordBatch, path: Path) -> Iterable[tuple[str, int]]:
+    """Write all verdicts, rows by image id."""
+    rows = sort_rows(cleaned, ("image_id",))
+    write_table(pa.Table.from_batches([rows]), path)
+    yield path.name, rows.num_rows
+
+
+def as_batch(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a frame's columns as one batch of the schema."""
+    return merge(frame.select(schema.names).to_arrow().to_batches(), schema)
+
+
+def run(
+    scores: Path, clicks: Path, output: Path, params: CleanParams, beam_arguments: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Judge all scored images and write the folder; return what summary.json says.
+
+    Raises:
+        UserError: there are no scores or no click log, or an image is scored twice.
+    """
+    score_shards, click_shards = shard_files(scores), shard_files(clicks)
+    if not sum(pq.read_metadata(shard).num_rows for shard in score_shards):
+        raise UserError(f"{scores}: no scores; has the data set source images? See the closing lines of `ingest`")
+    with whole_directory(output) as folder:
+        path = folder / "images.parquet"
+        with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
+            _ = pipeline | "CleanedImages" >> CleanedImages(score_shards, click_shards, params, path, packer)
+        summary = summarise(pl.DataFrame(read_tables(path)))
+        write_json(summary, folder / "summary.json")
+    return summary
 
 
 def summarise(cleaned: pl.DataFrame) -> dict[str, Any]:
@@ -182,15 +307,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clicks", type=Path, required=True, help="folder of the ingested click log")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
-    arguments = parser.parse_args(argv)
+    arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("clean") as closing:
         params = load_section(CleanParams, "clean", arguments.params)
-        scores = pl.DataFrame(read_tables(arguments.scores))
-        cleaned = clean(scores, total_clicks(arguments.clicks), params)
-        summary = summarise(cleaned)
-        with whole_directory(arguments.output) as folder:
-            write_table(cleaned.to_arrow().cast(schemas.CLEANED), folder / "images.parquet")
-            write_json(summary, folder / "summary.json")
+        summary = run(arguments.scores, arguments.clicks, arguments.output, params, beam_arguments)
         dropped = {rule["rule"]: rule["images"] - rule["kept"] for rule in summary["rules"]}
         rows_add_up(summary["images"], summary["kept"], dropped, "images")
         closing.counts = {

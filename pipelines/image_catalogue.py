@@ -1,28 +1,41 @@
 """Which images a raw data set has, where their bytes are, and what category each belongs to.
 
-Listing reads labels and file names and walks once over images.tsv for ids and byte offsets, but decodes nothing: the
-list is small (some 200 bytes an image), so that the images themselves can be read one by one, in any order, by any
-worker. Every row of labels.tsv and images.tsv and every file is listed or refused with the first reason that applies:
+Listing reads labels and file names and walks once over images.tsv and archives for ids and byte offsets, but decodes
+nothing: the list is small (some 300 bytes an image), so that the images themselves can be read one by one, in any
+order, by any worker.
+
+In the target, a *category folder* is one with image files in it, or without folders; it may lie below others, as data
+sets unpack (``Images/n02085620-Chihuahua/``, ``CUB_200_2011/images/001.Black_footed_Albatross/``), and below archives
+of them. Source images lie in images.tsv, or as ``<image id>.<suffix>`` in the folder or archive ``images``. Every row
+and every file is listed or refused with the first reason that applies:
 
 - ``empty line``, ``not UTF-8``, ``not two fields``, ``empty image id``, ``empty category``;
 - ``second label of the image``, ``second image of the id``: the first in file order stays (source before target);
-- ``label without image``, ``image without label``: source domain;
-- ``not in a category folder``, ``folder in a category folder``: target domain.
+- ``label without image``, ``image without label``, ``folder among the images``: source domain;
+- ``not in a category folder``, ``folder in a category folder``: target domain;
+- ``link in an archive``, ``name leads out of the archive``, ``neither file nor folder``, ``encrypted``, ``unsupported
+  compression``: members of archives.
 
 A label whose image turns out to be broken counts as kept; it is the image that is quarantined then.
+
+Category names are normalised, then replaced as ``aliases.tsv`` says, then plurals are made to agree with the other
+domain: :mod:`pipelines.categories`.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pipelines.categories import normalise_category
+from pipelines.categories import Aliases, matching_plurals, normalise_category
 from pipelines.console import UserError
+from pipelines.image_archives import ARCHIVES, Folder, Listed, Place, is_archive, list_folder
 
 LABELS, SOURCE_IMAGES, TARGET_IMAGES = "labels", "source images", "target images"  # the tables whose rows add up
 IMAGES_TSV = "source/images.tsv"
+ALIASES_TSV = "aliases.tsv"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 SHOWN = 100  # characters of an image's base64 that quarantine shows
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -34,19 +47,13 @@ class Entry(NamedTuple):
         image_id: of the source, as in images.tsv or its file's stem; of the target ``<folder>/<file stem>``.
         domain: source or target.
         category: normalised name.
-        file: below the raw folder.
-        row: 1-based line in images.tsv; 1 for a file of its own.
-        offset: of the base64 text in images.tsv, bytes.
-        length: of the base64 text, bytes; -1 for a file of its own.
+        place: of its bytes; of base64 in images.tsv, of that.
     """
 
     image_id: str
     domain: str
     category: str
-    file: str
-    row: int
-    offset: int
-    length: int
+    place: Place
 
 
 class Refused(NamedTuple):
@@ -67,6 +74,8 @@ class Catalogue:
         refused: what has no place among them.
         read: rows or files seen, by table.
         refusals: how many were refused, by table and reason.
+        renamed: by domain, the categories whose plural was replaced by the other domain's singular.
+        idle_aliases: names in aliases.tsv that no category of the data set has.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -75,6 +84,8 @@ class Catalogue:
     refusals: dict[str, Counter[str]] = field(
         default_factory=lambda: {table: Counter() for table in (LABELS, SOURCE_IMAGES, TARGET_IMAGES)}
     )
+    renamed: dict[str, dict[str, str]] = field(default_factory=dict)
+    idle_aliases: list[str] = field(default_factory=list)
 
     def refuse(self, table: str, file: str, row: int, reason: str, raw: str) -> None:
         """Note what cannot be used."""
@@ -97,19 +108,71 @@ def list_images(raw: Path) -> Catalogue:
     """List the images of both domains with their categories.
 
     Raises:
-        UserError: the folder is not laid out as a click data set.
+        UserError: the folder is not laid out as a click data set, or its archives or aliases are unusable.
     """
     check_layout(raw)
     catalogue = Catalogue()
-    labels = _read_labels(raw, catalogue)
+    aliases = read_aliases(raw / ALIASES_TSV)
+    labels = _read_labels(raw, aliases, catalogue)
     seen: set[str] = set()
     _list_tsv(raw, labels, seen, catalogue)
-    _list_source_files(raw, labels, seen, catalogue)
+    for name in _source_folders(raw):
+        _list_source(list_folder(raw, name), labels, seen, catalogue)
     for image_id, (row, _, text) in labels.items():
         if image_id not in seen:
             catalogue.refuse(LABELS, "source/labels.tsv", row, "label without image", text)
-    _list_target(raw, seen, catalogue)
+    for child in list_folder(raw, "target").children():
+        _list_target(child, aliases, seen, catalogue)
+    catalogue.idle_aliases = aliases.idle()
+    _align(catalogue)
     return catalogue
+
+
+def _align(catalogue: Catalogue) -> None:
+    """Give plurals in one domain the name of the other domain's singular."""
+    names = {
+        domain: {entry.category for entry in catalogue.entries if entry.domain == domain}
+        for domain in ("source", "target")
+    }
+    catalogue.renamed = {
+        "source": matching_plurals(names["source"], names["target"]),
+        "target": matching_plurals(names["target"], names["source"]),
+    }
+    catalogue.entries = [
+        entry._replace(category=catalogue.renamed[entry.domain].get(entry.category, entry.category))
+        for entry in catalogue.entries
+    ]
+
+
+def _source_folders(raw: Path) -> list[str]:
+    """Return the folder and archives of source images, below the raw folder."""
+    names = [f"source/images{suffix}" for suffix in ("", *ARCHIVES)]
+    return [name for name in names if (raw / name).is_dir() or (is_archive(name) and (raw / name).is_file())]
+
+
+def read_aliases(path: Path) -> Aliases:
+    """Read the aliases of categories: lines ``name <TAB> name to use instead``; none if there is no such file.
+
+    Raises:
+        UserError: a line that is none, or aliases that contradict each other.
+    """
+    pairs: list[tuple[str, str]] = []
+    for line in read_lines(path) if path.is_file() else ():
+        try:
+            name, instead = line.first, line.second.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}:{line.row}: not UTF-8: {show(line.raw)!r}") from None
+        if line.reason or not normalise_category(name) or not normalise_category(instead):
+            reason = line.reason if line.reason != "empty image id" else ""
+            raise UserError(
+                f"{path}:{line.row}: {reason or 'a name is empty'}: {show(line.raw)!r}; "
+                "a line is: name, tab, name to use instead"
+            )
+        pairs.append((name, instead))
+    try:
+        return Aliases(pairs)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def check_layout(raw: Path) -> None:
@@ -120,15 +183,16 @@ def check_layout(raw: Path) -> None:
     """
     needed = {
         "source/labels.tsv": (raw / "source" / "labels.tsv").is_file(),
-        "source/images.tsv or source/images/": (raw / IMAGES_TSV).is_file() or (raw / "source" / "images").is_dir(),
-        "target/<category>/": (raw / "target").is_dir() and any(path.is_dir() for path in (raw / "target").iterdir()),
+        "source/images.tsv or source/images/": (raw / IMAGES_TSV).is_file() or bool(_source_folders(raw)),
+        "target/<category>/": (raw / "target").is_dir()
+        and any(path.is_dir() or is_archive(path.name) for path in (raw / "target").iterdir()),
     }
     missing = [name for name, is_there in needed.items() if not is_there]
     if missing:
         raise UserError(
             f"{raw}: no {', no '.join(missing)}; a raw data set has source/clicks.tsv, source/images.tsv "
-            "(or source/images/), source/labels.tsv and target/<category>/*.jpg: see `raw` in the parameter "
-            "file and data/README.md"
+            "(or source/images/), source/labels.tsv and target/<category>/*.jpg, or archives of them: see `raw` in the "
+            "parameter file and data/README.md"
         )
 
 
@@ -155,7 +219,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             yield Line(row, name, second, start + len(first) + 1, reason, text)
 
 
-def _read_labels(raw: Path, catalogue: Catalogue) -> dict[str, tuple[int, str, str]]:
+def _read_labels(raw: Path, aliases: Aliases, catalogue: Catalogue) -> dict[str, tuple[int, str, str]]:
     """Return row, category and text of each image's label."""
     labels: dict[str, tuple[int, str, str]] = {}
     for line in read_lines(raw / "source" / "labels.tsv"):
@@ -163,7 +227,7 @@ def _read_labels(raw: Path, catalogue: Catalogue) -> dict[str, tuple[int, str, s
         reason, category = line.reason, ""
         if not reason:
             try:
-                category = normalise_category(line.second.decode("utf-8"))
+                category = aliases.category(line.second.decode("utf-8"))
                 reason = "" if category else "empty category"
             except UnicodeDecodeError:
                 reason = "not UTF-8"
@@ -186,29 +250,31 @@ def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str]
             catalogue.refuse(SOURCE_IMAGES, IMAGES_TSV, line.row, reason, show(line.raw))
         else:
             category = labels[line.first][1]
-            catalogue.entries.append(
-                Entry(line.first, "source", category, IMAGES_TSV, line.row, line.offset, len(line.second))
-            )
+            place = Place(IMAGES_TSV, line.row, "", "base64", line.offset, len(line.second))
+            catalogue.entries.append(Entry(line.first, "source", category, place))
         if line.first and not line.reason:  # a broken line doesn't take its id from a good one
             seen.add(line.first)
 
 
-def _list_source_files(
-    raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str], catalogue: Catalogue
-) -> None:
-    folder = raw / "source" / "images"
-    for path in _visible(folder) if folder.is_dir() else ():
-        catalogue.read[SOURCE_IMAGES] += 1
-        name = f"source/images/{path.name}"
-        if path.is_dir():
-            catalogue.refuse(SOURCE_IMAGES, escape(name), 1, "folder among the images", escape(path.name))
+def _list_source(folder: Folder, labels: dict[str, tuple[int, str, str]], seen: set[str], catalogue: Catalogue) -> None:
+    """List the files of a folder of images, or of those in it where it has no image itself."""
+    is_wrapper = not holds_images(folder)
+    for child in folder.children():
+        if is_wrapper and isinstance(child, Folder):
+            _list_source(child, labels, seen, catalogue)
             continue
-        reason = _why_not(path.stem, labels, seen) if is_text(path.name) else "not UTF-8"
+        catalogue.read[SOURCE_IMAGES] += 1
+        if isinstance(child, Folder):
+            _refuse_file(catalogue, SOURCE_IMAGES, child.place, "folder among the images")
+            continue
+        image_id = stem(child.name)
+        reason = _unreadable(child) or _why_not(image_id, labels, seen)
         if reason:
-            catalogue.refuse(SOURCE_IMAGES, escape(name), 1, reason, escape(path.name))
+            _refuse_file(catalogue, SOURCE_IMAGES, child.place, reason)
         else:
-            catalogue.entries.append(Entry(path.stem, "source", labels[path.stem][1], name, 1, 0, -1))
-        seen.add(path.stem)
+            catalogue.entries.append(Entry(image_id, "source", labels[image_id][1], child.place))
+        if not child.reason:
+            seen.add(image_id)
 
 
 def _why_not(image_id: str, labels: dict[str, tuple[int, str, str]], seen: set[str]) -> str:
@@ -217,34 +283,51 @@ def _why_not(image_id: str, labels: dict[str, tuple[int, str, str]], seen: set[s
     return "" if image_id in labels else "image without label"
 
 
-def _list_target(raw: Path, seen: set[str], catalogue: Catalogue) -> None:
-    for folder in _visible(raw / "target"):
-        if not folder.is_dir():
-            catalogue.read[TARGET_IMAGES] += 1
-            name = escape(folder.name)
-            catalogue.refuse(TARGET_IMAGES, f"target/{name}", 1, "not in a category folder", name)
+def _list_target(child: Listed | Folder, aliases: Aliases, seen: set[str], catalogue: Catalogue) -> None:
+    """List a category folder, or those below a folder that is none."""
+    if isinstance(child, Listed):
+        catalogue.read[TARGET_IMAGES] += 1
+        _refuse_file(catalogue, TARGET_IMAGES, child.place, _unreadable(child) or "not in a category folder")
+        return
+    if child.folders and not holds_images(child):
+        for below in child.children():
+            _list_target(below, aliases, seen, catalogue)
+        return
+    category = aliases.category(child.name)
+    for below in child.children():
+        catalogue.read[TARGET_IMAGES] += 1
+        if isinstance(below, Folder):
+            _refuse_file(catalogue, TARGET_IMAGES, below.place, "folder in a category folder")
             continue
-        category = normalise_category(folder.name)
-        for path in _visible(folder):
-            catalogue.read[TARGET_IMAGES] += 1
-            image_id, name = f"{folder.name}/{path.stem}", f"target/{folder.name}/{path.name}"
-            if not is_text(name):
-                reason = "not UTF-8"
-            elif path.is_dir():
-                reason = "folder in a category folder"
-            elif not category:
-                reason = "empty category"
-            else:
-                reason = "second image of the id" if image_id in seen else ""
-            if reason:
-                catalogue.refuse(TARGET_IMAGES, escape(name), 1, reason, escape(path.name))
-            else:
-                catalogue.entries.append(Entry(image_id, "target", category, name, 1, 0, -1))
-                seen.add(image_id)
+        image_id = f"{child.name}/{stem(below.name)}"
+        reason = _unreadable(below) or ("" if is_text(child.name) else "not UTF-8")
+        if not reason and not category:
+            reason = "empty category"
+        if not reason and image_id in seen:
+            reason = "second image of the id"
+        if reason:
+            _refuse_file(catalogue, TARGET_IMAGES, below.place, reason)
+        else:
+            catalogue.entries.append(Entry(image_id, "target", category, below.place))
+            seen.add(image_id)
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def holds_images(folder: Folder) -> bool:
+    """Say whether a folder itself has image files, going by their names."""
+    return any(listed.name.lower().endswith(IMAGE_SUFFIXES) for listed in folder.files)
+
+
+def stem(name: str) -> str:
+    """Return a file's name without its last suffix."""
+    return PurePosixPath(name).stem
+
+
+def _unreadable(listed: Listed) -> str:
+    return listed.reason or ("" if is_text(listed.name) else "not UTF-8")
+
+
+def _refuse_file(catalogue: Catalogue, table: str, place: Place, reason: str) -> None:
+    catalogue.refuse(table, escape(place.file), place.row, reason, escape(place.name))
 
 
 def show(raw: bytes) -> str:

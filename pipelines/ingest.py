@@ -2,55 +2,43 @@
 
     python -m pipelines.ingest --raw data/raw/toy --output data/ingested
 
-In: source/clicks.tsv (.tsv.gz, .parquet), source/images.tsv or source/images/<image id>.jpg, source/labels.tsv and
-target/<category>/*.jpg below --raw. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/
-(schemas.IMAGES, every image decoded once), quarantine/ (schemas.QUARANTINE), and summary.json, in which the rows of
-every table add up: read = kept + quarantined. Clicks of images that the data set lacks are kept and counted: a log
-is commonly larger than the images one has, and later stages take the clicks of the images that they select.
+In, below --raw: source/clicks.tsv (.tsv.gz, .parquet), source/images.tsv or source/images/<image id>.jpg,
+source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps aliases.tsv; data/README.md has the
+layouts. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/ (schemas.IMAGES, every image decoded
+once), duplicates.parquet (schemas.DUPLICATES), quarantine/ (schemas.QUARANTINE), and summary.json, in which the rows of
+every table add up: read = kept + quarantined. Clicks of images that the data set lacks are kept and counted: a log is
+commonly larger than the images one has, and later stages take the clicks of the images that they select.
 
 Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
 
 import argparse
-import base64
-import binascii
-import contextlib
-import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import apache_beam as beam
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipelines import console, runner
-from pipelines.artifacts import COMPRESSION, shard_name, shard_of, whole_directory, whole_file, write_json
+from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
 from pipelines.click_log import ReadClickLog, WriteClicks, WriteQuarantine, find_logs
-from pipelines.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, Entry, list_images, show
-from pipelines.images import BadImageError, check_image
+from pipelines.concurrency import concurrently
+from pipelines.duplicates import count_duplicates, find_duplicates
+from pipelines.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
+from pipelines.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
 from pipelines.params import DEFAULT_PATH, Params, load_section
-from pipelines.schemas import IMAGES, QUARANTINE
+from pipelines.schemas import DUPLICATES, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts
 from pipelines.shuffle import packing
 
-ROW_GROUP_IMAGES = 256  # images that are in memory at a time, and what a reader of the shards gets at a time
 NAMED = 20  # categories that the closing lines name; summary.json has them all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
-TABLE_OF = {"source": SOURCE_IMAGES, "target": TARGET_IMAGES}
 CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")
-
-# What Hugging Face's `datasets` looks for in a Parquet file's metadata, so that `image` is decoded as an image there.
-FEATURES: dict[str, dict[str, str]] = {
-    **{name: {"dtype": "string", "_type": "Value"} for name in ("image_id", "domain", "category")},
-    **{name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")},
-    "image": {"_type": "Image"},
-}
-IMAGE_SHARDS = IMAGES.with_metadata({"huggingface": json.dumps({"info": {"features": FEATURES}})})
 
 
 class IngestParams(Params):
@@ -63,119 +51,32 @@ class IngestParams(Params):
     longest_side: int | None = Field(
         description="pixels; larger images are scaled down to it, null keeps them as they are", ge=16
     )
+    duplicate_distance: int = Field(
+        description="most bits of 256 in which the perceptual hashes of near duplicates differ", ge=0, le=96
+    )
 
 
-@dataclass(frozen=True)
-class ShardPlan:
-    """The images of one shard, in order."""
-
-    shard: int
-    entries: tuple[Entry, ...]
-
-
-def plan_shards(entries: Sequence[Entry], num_shards: int) -> list[ShardPlan]:
-    """Assign images to shards by a stable hash of their id; rows by image id inside a shard."""
-    shards: list[list[Entry]] = [[] for _ in range(num_shards)]
-    for entry in entries:
-        shards[shard_of(entry.image_id, num_shards)].append(entry)
-    return [ShardPlan(number, tuple(sorted(shard))) for number, shard in enumerate(shards)]
-
-
-class WriteImages(beam.DoFn):
-    """Shard plans in; a shard of images on disk each; what is quarantined and the counts out, under their tags.
-
-    The images of a shard are read where they lie, in the order in which they are written: no image travels through a
-    shuffle, and at most ROW_GROUP_IMAGES are in memory.
-    """
-
-    def __init__(self, raw: Path, directory: Path, longest_side: int | None) -> None:
-        self.raw, self.directory, self.longest_side = raw, directory, longest_side
-
-    def process(
-        self, plan: ShardPlan
-    ) -> Iterator[
-        beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
-        | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
-    ]:
-        """Write one shard."""
-        quarantine, counts = write_image_shard(plan, self.raw, self.directory, self.longest_side)
-        if quarantine.num_rows:
-            yield beam.pvalue.TaggedOutput("quarantine", quarantine)
-        for name, count in sorted(counts.items()):
-            yield beam.pvalue.TaggedOutput("counts", (name, count))
-
-
-def write_image_shard(
+def ingest_shard(
     plan: ShardPlan, raw: Path, directory: Path, longest_side: int | None
-) -> tuple[pa.RecordBatch, Counter[str]]:
-    """Check a shard's images and write the good ones.
-
-    Args:
-        plan: the images.
-        raw: the raw data set's folder.
-        directory: of the shards.
-        longest_side: pixels; see :func:`pipelines.images.check_image`.
-
-    Returns:
-        The others, as schemas.QUARANTINE, and counts: ``source images: rows kept``, ``source images: quarantined:
-        <reason>``, and so for the target.
-    """
-    refused: list[dict[str, Any]] = []
-    counts: Counter[str] = Counter()
-    with contextlib.ExitStack() as stack:
-        path = stack.enter_context(whole_file(directory / shard_name(plan.shard)))
-        writer = stack.enter_context(
-            pq.ParquetWriter(
-                path, IMAGE_SHARDS, compression=COMPRESSION, version="2.6", use_dictionary=["domain", "category"]
-            )
-        )
-        base64_file: BinaryIO | None = None
-        rows: list[dict[str, Any]] = []
-        for entry in console.progress(plan.entries, f"images, shard {plan.shard}", "images"):
-            if entry.length >= 0 and base64_file is None:
-                base64_file = stack.enter_context((raw / entry.file).open("rb"))
-            table = TABLE_OF[entry.domain]
-            encoded = read_encoded(entry, raw, base64_file)
-            try:
-                checked = check_image(decode_base64(encoded) if entry.length >= 0 else encoded, longest_side)
-            except BadImageError as error:
-                text = show(entry.image_id.encode() + b"\t" + encoded) if entry.length >= 0 else Path(entry.file).name
-                refused.append({"file": entry.file, "row": entry.row, "reason": str(error), "raw": text})
-                counts[f"{table}: quarantined: {error}"] += 1
-                continue
-            counts[f"{table}: rows kept"] += 1
-            image = {"bytes": checked.data, "path": f"{entry.image_id}.jpg"}
-            rows.append(
-                {
-                    "image_id": entry.image_id, "domain": entry.domain, "category": entry.category,
-                    "width": checked.width, "height": checked.height, "image": image,
-                }
-            )  # fmt: skip
-            if len(rows) == ROW_GROUP_IMAGES:
-                writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=IMAGE_SHARDS))
-                rows = []
-        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=IMAGE_SHARDS))
-    return pa.RecordBatch.from_pylist(refused, schema=QUARANTINE), counts
+) -> Iterator[
+    beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
+    | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
+]:
+    """Write one shard; yield what is quarantined and the counts under their tags."""
+    quarantine, counts = write_image_shard(plan, raw, directory, longest_side)
+    if quarantine.num_rows:
+        yield beam.pvalue.TaggedOutput("quarantine", quarantine)
+    for name, count in sorted(counts.items()):
+        yield beam.pvalue.TaggedOutput("counts", (name, count))
 
 
-def read_encoded(entry: Entry, raw: Path, base64_file: BinaryIO | None) -> bytes:
-    """Return an image's file, or its base64 text in images.tsv."""
-    if base64_file is None or entry.length < 0:
-        return (raw / entry.file).read_bytes()
-    base64_file.seek(entry.offset)
-    return base64_file.read(entry.length)
-
-
-def decode_base64(text: bytes) -> bytes:
-    """Return what base64 text stands for.
-
-    Raises:
-        BadImageError: it is not base64.
-    """
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise BadImageError("not base64") from None
+def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict[str, int]]]:
+    """Write duplicates.parquet from the fingerprints and remove those; return its counts."""
+    fingerprints = pl.DataFrame(read_tables(directory / "fingerprints"))
+    shutil.rmtree(directory / "fingerprints")
+    duplicates = find_duplicates(fingerprints, distance)
+    write_table(duplicates.to_arrow().cast(DUPLICATES), directory / "duplicates.parquet")
+    return count_duplicates(duplicates)
 
 
 def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
@@ -215,7 +116,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     logs = find_logs([find_click_log(raw)], root=raw)
     catalogue = list_images(raw)
     with whole_directory(output) as directory:
-        for name in ("clicks", "images", "quarantine"):
+        for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
             log = pipeline | "ClickLog" >> ReadClickLog(logs)
@@ -224,7 +125,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
                 pipeline
                 | "ShardPlans" >> beam.Create(plan_shards(catalogue.entries, params.image_shards))
                 | "Images"
-                >> beam.ParDo(WriteImages(raw, directory / "images", params.longest_side)).with_outputs(
+                >> concurrently("images", ingest_shard, raw, directory, params.longest_side).with_outputs(
                     "quarantine", "counts"
                 )
             )
@@ -243,6 +144,8 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
         counts = Counter(read_counts(directory / "counts.parquet"))
         counts.update(catalogue_counts(catalogue))
         summary = summarise(counts, directory)
+        summary["categories"] |= {"renamed": catalogue.renamed, "aliases_without_category": catalogue.idle_aliases}
+        summary["duplicates"] = write_duplicates(directory, params.duplicate_distance)
         for domain, table in TABLE_OF.items():
             if not summary["images"][domain]:
                 rows = summary["tables"][table]
@@ -279,6 +182,9 @@ def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
             "pairs_of_unknown_images": _number(unknown.select(pl.len())),
         },
         "images": {"source": source.height, "target": images.height - source.height},
+        "converted": {
+            table: console.by_reason(f"{table}: converted", counts) for table in (SOURCE_IMAGES, TARGET_IMAGES)
+        },
         "categories": {
             "source": len(categories["source"]),
             "target": len(categories["target"]),
@@ -290,6 +196,18 @@ def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
 
 def _number(frame: pl.LazyFrame) -> int:
     return int(frame.collect(engine="streaming").item())
+
+
+def _duplicate_lines(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
+    """Label the counts of duplicates for the closing lines."""
+    lines = {}
+    for domain, others in counts.items():
+        for other, number in others.items():
+            where = "again" if other == domain else f"in the {other}, too"
+            lines[f"{domain} images that are {where}, byte by byte"] = number["exact"]
+            lines[f"{domain} images that are {where}, nearly"] = number["near"]
+            lines[f"{domain} images that are {where}, under another category"] = number["other_category"]
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -308,10 +226,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             closing.counts[f"{table}: read"] = rows["rows_read"]
             closing.counts[f"{table}: kept"] = rows["rows_kept"]
             closing.counts.update(console.as_counts(f"{table}: quarantined", rows["quarantined"]))
+        for table, reasons in summary["converted"].items():
+            closing.counts.update(console.as_counts(f"{table}: converted", reasons))
+        closing.counts.update(_duplicate_lines(summary["duplicates"]))
         closing.counts["click pairs of images that are not there (kept)"] = summary["clicks"]["pairs_of_unknown_images"]
         for domain in ("source", "target"):
             if alone := summary["categories"][f"only_in_{domain}"]:
                 closing.counts[f"categories only in the {domain}: {', '.join(alone[:NAMED])}"] = len(alone)
+            if renamed := summary["categories"]["renamed"][domain]:
+                names = ", ".join(f"{name} to {singular}" for name, singular in list(renamed.items())[:NAMED])
+                closing.counts[f"{domain} categories renamed: {names}"] = len(renamed)
+        if idle := summary["categories"]["aliases_without_category"]:
+            closing.counts[f"aliases of names that no category has: {', '.join(idle[:NAMED])}"] = len(idle)
         pairs, images = summary["clicks"]["image_query_pairs"], summary["images"]
         closing.wrote[str(arguments.output)] = (
             f"{pairs:,} (image, query) pairs, {images['source']:,} source and {images['target']:,} target images"

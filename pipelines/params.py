@@ -27,6 +27,7 @@ SECTIONS = {
     "score": "pipelines.score",
     "clean": "pipelines.clean",
     "select": "pipelines.select",
+    "preparation": "pipelines.preparation_report",
     "segment": "pipelines.segmentation",
     "vocabulary": "pipelines.vocabulary",
     "network": "model.config",

@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.published import label
 
 TEMPLATE = Path(__file__).with_name("report_page.html.jinja")
+PARTS = Path(__file__).with_name("page_parts.html.jinja")  # head, style and macros of every page
 NOTHING = "–"
 
 
@@ -187,14 +188,17 @@ def as_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *table.rows)) + "\n"
 
 
-def render(pictures: Mapping[str, bytes], **content: Any) -> str:
-    """Fill the page's template.
+def render(pictures: Mapping[str, bytes], template: Path = TEMPLATE, **content: Any) -> str:
+    """Fill a page's template.
 
     Args:
         pictures: PNG bytes by name; they become part of the page.
+        template: of the page; may import from `PARTS`, which stands beside it.
         content: what the template names.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    loader = jinja2.FileSystemLoader(PARTS.parent)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
+    )
     encoded = {name: base64.b64encode(data).decode("ascii") for name, data in pictures.items()}
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(pictures=encoded, **content)
+    return environment.get_template(template.name).render(pictures=encoded, **content)

@@ -26,6 +26,21 @@ IMAGES = pa.schema(
     ]
 )
 
+# data/ingested/duplicates.parquet: for every image and each domain its nearest duplicate, where there is one; rows by
+# domain, image_id, duplicate_domain. pipelines/duplicates.py says what exact and near are.
+DUPLICATES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("duplicate_id", pa.string(), nullable=False),
+        pa.field("duplicate_domain", pa.string(), nullable=False),
+        pa.field("duplicate_category", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # exact or near
+        pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes; 0 if exact
+    ]
+)
+
 # .../quarantine/: every row that could not be used, with the reason and the text as it stood.
 QUARANTINE = pa.schema(
     [
@@ -33,6 +48,16 @@ QUARANTINE = pa.schema(
         pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.string(), nullable=False),  # undecodable bytes as \xNN
+    ]
+)
+
+# data/cleaner/folds.parquet: which of the cleaner's networks scores which image; of several folds, the one that has
+# not seen it. Rows by image_id.
+FOLDS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("fold", pa.int32(), nullable=False),  # from 0
     ]
 )
 

@@ -1,13 +1,20 @@
 """Choose the categories and images of both domains, and split them 50/25/25, once per seed.
 
-    python -m pipelines.select --images data/ingested/images --cleaned data/cleaned/images.parquet --output data/splits
+    python -m pipelines.select --images data/ingested/images --duplicates data/ingested/duplicates.parquet \
+        --cleaned data/cleaned/images.parquet --output data/splits
 
-In: the ingested images of both domains (`schemas.IMAGES`) and which source images Table II keeps (`schemas.CLEANED`).
+In: the ingested images of both domains (`schemas.IMAGES`), which of them are there twice (`schemas.DUPLICATES`), and
+which source images Table II keeps (`schemas.CLEANED`).
 Out: `images.parquet` (`schemas.SELECTED`), `seed-N.parquet` for every seed (`schemas.SPLITS`: the same rows with their
 split) and `categories.parquet` (`schemas.CATEGORIES`: what became of every category, also of those left out).
 
 A split depends on its own seed alone. Inside a category, images are ranked by a hash of the seed and the image, so
 adding an image moves no others than those beside the borders between the splits.
+
+A source image that is a duplicate of a target image can show the network, in training, a picture that it will be tested
+on. With ``duplicates: drop_leaks`` every source image leaves that is an exact or near duplicate of *any* target image:
+which target images are tested differs from seed to seed, and the selected source images must not, or results of several
+seeds would be of several data sets. The cleaner still sees them; it only decides which source images stay.
 """
 
 import argparse
@@ -56,6 +63,10 @@ class SelectParams(Params):
         description="a category with fewer (cleaned) images in a domain is left out of it", ge=3
     )
     most_images: int = Field(description="source domain: a category with more is cut to as many, drawn at random", ge=3)
+    duplicates: Literal["keep", "drop_leaks"] = Field(
+        description="keep: duplicates are reported only (the paper); drop_leaks: source images that are exact or near "
+        "duplicates of target images are left out",
+    )
     shares: Shares
     seed: int = Field(description="of the draw under most_images; it is the same for all splits", ge=0)
 
@@ -114,6 +125,16 @@ def usable_images(images: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame:
         )
     dropped = cleaned.filter(~pl.col("kept")).select("image_id", pl.lit("source").alias("domain"))
     return images.join(dropped, on=["domain", "image_id"], how="anti")
+
+
+def leaking_images(duplicates: pl.DataFrame) -> pl.DataFrame:
+    """Return the source images that are duplicates of target images, by `image_id`, each once.
+
+    Args:
+        duplicates: the columns of `schemas.DUPLICATES`.
+    """
+    leaks = duplicates.filter(pl.col("domain") == "source", pl.col("duplicate_domain") == "target")
+    return leaks.select("image_id", "domain").unique().sort("image_id")
 
 
 def judge_categories(images: pl.DataFrame, usable: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
@@ -246,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--duplicates", type=Path, help="from `ingest`; by default duplicates.parquet beside --images")
     parser.add_argument("--cleaned", type=Path, required=True, help="Table II applied, from `clean`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
@@ -255,7 +277,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         seeds = read_seeds(arguments.params)
         images = pl.DataFrame(read_tables(arguments.images, columns=["image_id", "domain", "category"]))
         cleaned = pl.DataFrame(read_tables(arguments.cleaned, columns=["image_id", "kept"]))
-        usable = usable_images(images, cleaned)
+        duplicates = arguments.duplicates or arguments.images.parent / "duplicates.parquet"
+        clean = usable_images(images, cleaned)
+        unleaked = clean.join(
+            leaking_images(pl.DataFrame(read_tables(duplicates))), on=["domain", "image_id"], how="anti"
+        )
+        usable = unleaked if params.duplicates == "drop_leaks" else clean
         categories = judge_categories(images, usable, params)
         check_something_selected(categories)
         selected = select_images(usable, categories, params.seed)
@@ -270,7 +297,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             chosen = mine.filter(pl.col("status") == SELECTED)
             closing.counts |= {
                 f"{domain} images ingested": int(mine["images_ingested"].sum()),
-                f"{domain} images dropped by Table II": int((mine["images_ingested"] - mine["images_cleaned"]).sum()),
+                f"{domain} images dropped by Table II": int((mine["images_ingested"] - mine["images_cleaned"]).sum())
+                - (len(clean) - len(usable) if domain == "source" else 0),
                 f"{domain} images in categories left out": int(
                     mine.filter(pl.col("status") != SELECTED)["images_cleaned"].sum()
                 ),
@@ -278,6 +306,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 f"{domain} images selected": int(chosen["images_selected"].sum()),
                 f"{domain} categories selected": len(chosen),
             }
+            if domain == "source":
+                done = "dropped" if params.duplicates == "drop_leaks" else "kept"
+                closing.counts[f"source images that are duplicates of target images, {done}"] = len(clean) - len(
+                    unleaked
+                )
             for (status,), left_out in mine.filter(pl.col("status") != SELECTED).group_by(
                 "status", maintain_order=True
             ):

@@ -19,7 +19,7 @@ from pipelines.runner import JOB_SERVER
 ROOT = Path(__file__).parents[1]
 BIRDS = ROOT.parent / "shared" / "data" / "birds50"
 PARAMS = """\
-ingest: {click_shards: 3, image_shards: 2, longest_side: 64}
+ingest: {click_shards: 3, image_shards: 2, longest_side: 64, duplicate_distance: 48}
 segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}
 vocabulary: {top_words: 150, fit_on: train}
 """

@@ -20,6 +20,7 @@ MODELS = {
     "score": "ScoreParams",
     "clean": "CleanParams",
     "select": "SelectParams",
+    "preparation": "PreparationParams",
     "segment": "SegmentParams",
     "vocabulary": "VocabularyParams",
     "network": "NetworkParams",

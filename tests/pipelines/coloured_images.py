@@ -16,6 +16,7 @@ CLEANER_PARAMS = """\
 network: {backbone: plain, weights: none, image_size: 16, resize: 16, dropout: 0.0}
 cleaner:
   minimum_category_size: 3
+  folds: 1
   seed: 0
   train:
     epochs: 4

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.categories import normalise_category
+from pipelines.categories import Aliases, matching_plurals, normalise_category, singulars
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,52 @@ def test_a_normalised_name_without_prefix_stays_as_it_is(name: str) -> None:
     assert once == once.strip()
     assert not set("_-") & set(once)
     assert "  " not in once
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "renamed"),
+    [
+        ({"cairn terriers"}, {"cairn terrier"}, {"cairn terriers": "cairn terrier"}),
+        ({"red foxes", "fairies"}, {"red fox", "fairy"}, {"red foxes": "red fox", "fairies": "fairy"}),
+        ({"wolves", "knives"}, {"wolf", "knife"}, {"wolves": "wolf", "knives": "knife"}),
+        ({"axes"}, {"ax", "axe"}, {"axes": "axe"}),  # the first rule that fits
+        ({"grass", "bus", "albatross"}, {"gras", "dog"}, {"grass": "gras"}),  # only the other domain can say so
+        ({"grass", "bus", "pelicans"}, {"grass", "bus", "pelicans", "pelican"}, {}),  # the other has the plural itself
+        ({"terriers", "terrier"}, {"terrier"}, {"terriers": "terrier"}),  # two of one domain meet in one
+        ({"cairn terrier"}, {"cairn terriers"}, {}),  # the plural is renamed, in its own domain
+        ({"as", "s"}, {"a", ""}, {}),  # too short to be plurals
+        ({"birds of prey"}, {"bird of prey"}, {}),  # for an alias
+    ],
+)
+def test_plurals_of_the_other_domains_names(names: set[str], others: set[str], renamed: dict[str, str]) -> None:
+    assert matching_plurals(names, others) == renamed
+
+
+@given(st.sets(st.text("abes y", max_size=6)), st.sets(st.text("abes y", max_size=6)))
+def test_plurals_only_ever_become_names_of_the_other_domain(names: set[str], others: set[str]) -> None:
+    for plural, singular in matching_plurals(names, others).items():
+        assert plural in names - others
+        assert singular in others
+        assert singular in singulars(plural)
+
+
+def test_aliases_are_compared_as_categories_are() -> None:
+    aliases = Aliases([("n02085620-Chihuahua_dog", "CHIHUAHUA"), ("gsd", "german_shepherd"), ("Akita", "akita")])
+    assert aliases.category("chihuahua-dog") == "chihuahua"
+    assert aliases.category("001.Black_footed_Albatross") == "black footed albatross"
+    assert aliases.idle() == ["gsd"]
+    assert aliases.category("GSD") == "german shepherd"
+    assert aliases.idle() == []
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("a", "b"), ("A", "c")], "'a' is to be both 'b' and 'c'; keep one of them"),
+        ([("a", "b"), ("b", "c")], "'a' is to be 'b', which is to be 'c'; name the last at once"),
+        ([("a", "b"), ("b", "a")], "'a' is to be 'b', which is to be 'a'"),
+    ],
+)
+def test_contradicting_aliases(pairs: list[tuple[str, str]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Aliases(pairs)

@@ -1,8 +1,10 @@
-"""Table II, cell by cell: the expected fate of every case is worked by hand."""
+"""Table II, cell by cell: the expected fate of every case is worked by hand; the job against a few plain lines."""
 
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +17,14 @@ from pipelines import schemas
 from pipelines.clean import (
     UNSCORED,
     CleanParams,
+    add_up_clicks,
     apply_table_ii,
-    clean,
     main,
+    read_clicks,
+    read_scores,
     summarise,
     table_of_cells,
-    total_clicks,
+    with_total_clicks,
 )
 from pipelines.console import UserError
 
@@ -55,33 +59,68 @@ def fate(n: int, rank: int, probability: float) -> tuple[str, float | None, bool
         (7, 3, 0.0, "first", None, True),
         (7, 4, 0.0, "second", None, True),
         (1, 0, 0.0, "first", None, True),
+        (2, 1, 0.0, "second", None, True),
+        (7, 6, 0.0, "second", None, True),
         # 8 <= n < 100
+        (8, 0, 0.19, "first", 0.2, False),
         (8, 3, 0.19, "first", 0.2, False),
         (8, 3, 0.2, "first", 0.2, True),
         (8, 4, 0.39, "second", 0.4, False),
         (8, 4, 0.4, "second", 0.4, True),
         (99, 49, 0.19, "first", 0.2, False),  # the middle image of an odd n
         (99, 49, 0.39, "first", 0.2, True),
+        (99, 49, 0.2, "first", 0.2, True),
         (99, 50, 0.39, "second", 0.4, False),
+        (99, 50, 0.4, "second", 0.4, True),
         (99, 98, 0.41, "second", 0.4, True),
         # 100 <= n < 300
         (100, 49, 0.29, "first", 0.3, False),
         (100, 49, 0.3, "first", 0.3, True),
         (100, 50, 0.49, "second", 0.5, False),
         (100, 50, 0.5, "second", 0.5, True),
-        (299, 149, 0.29, "first", 0.3, False),
+        (100, 99, 0.49, "second", 0.5, False),
+        (299, 149, 0.29, "first", 0.3, False),  # 150 first, 149 second
+        (299, 149, 0.3, "first", 0.3, True),
+        (299, 149, 0.49, "first", 0.3, True),
         (299, 150, 0.31, "second", 0.5, False),
+        (299, 150, 0.5, "second", 0.5, True),
         # n >= 300
         (300, 149, 0.39, "first", 0.4, False),
         (300, 149, 0.4, "first", 0.4, True),
         (300, 150, 0.59, "second", 0.6, False),
         (300, 150, 0.6, "second", 0.6, True),
+        (300, 299, 0.59, "second", 0.6, False),
+        (301, 150, 0.39, "first", 0.4, False),
         (301, 150, 0.41, "first", 0.4, True),
         (301, 151, 0.41, "second", 0.6, False),
     ],
 )
 def test_every_cell_and_border(n: int, rank: int, probability: float, half: str, threshold: float, kept: bool) -> None:
     assert fate(n, rank, probability) == (half, threshold, kept)
+
+
+@pytest.mark.parametrize(("n", "first", "second"), [(8, 0.2, 0.4), (100, 0.3, 0.5), (300, 0.4, 0.6)])
+def test_a_threshold_itself_keeps_and_the_number_below_it_drops(n: int, first: float, second: float) -> None:
+    for rank, threshold in ((0, first), (n - 1, second)):
+        stored = np.float32(threshold)  # as the scores are stored: 0.6 is 0.60000002, 0.3 is 0.30000001
+        assert fate(n, rank, float(stored))[2]
+        assert fate(n, rank, float(np.nextafter(stored, np.float32(1))))[2]
+        assert not fate(n, rank, float(np.nextafter(stored, np.float32(0))))[2]
+
+
+def test_equal_clicks_across_the_middle_of_an_odd_category() -> None:
+    images = pl.DataFrame(
+        {
+            "image_id": list("ihgfedcba"),
+            "category": ["corgi"] * 9,
+            "clicks": [4, 4, 4, 4, 9, 4, 4, 1, 4],
+            "probability": [0.3] * 9,
+        }
+    )
+    # 9 e, 4 a, 4 c, 4 d, 4 f | 4 g, 4 h, 4 i, 1 b: five of nine are First, the ties by image id
+    cleaned = apply_table_ii(images, PAPER)
+    assert cleaned.filter(half="first")["image_id"].to_list() == ["a", "c", "d", "e", "f"]
+    assert cleaned.filter(pl.col("kept"))["image_id"].to_list() == ["a", "c", "d", "e", "f"]
 
 
 def test_equal_clicks_are_ordered_by_image_id() -> None:
@@ -182,21 +221,23 @@ def test_impossible_tables_are_refused(change: dict[str, object], message: str) 
         CleanParams(**{**PAPER.model_dump(), **change})
 
 
-def test_an_image_that_nobody_clicked_has_zero_clicks_and_strangers_in_the_log_do_not_matter() -> None:
+def test_clicks_add_up_over_queries_and_strangers_in_the_log_do_not_matter() -> None:
     scores = category(3).drop("clicks")
-    clicks = pl.DataFrame({"image_id": ["corgi-0002", "elsewhere"], "clicks": [9, 1]})
-    cleaned = clean(scores, clicks, PAPER)
-    assert cleaned["clicks"].to_list() == [0, 0, 9]
-    assert cleaned["half"].to_list() == ["first", "second", "first"]
+    clicks = pl.DataFrame({"image_id": ["corgi-0002", "elsewhere", "corgi-0000", "corgi-0002"], "clicks": [9, 1, 4, 2]})
+    clicked = with_total_clicks(scores, clicks)
+    assert dict(clicked.select("image_id", "clicks").iter_rows()) == {
+        "corgi-0000": 4,
+        "corgi-0001": 0,
+        "corgi-0002": 11,
+    }
+    assert clicked.select(scores.columns).sort("image_id").equals(scores)
 
 
-def test_scores_that_cannot_be_used_are_refused() -> None:
+def test_an_image_with_two_scores_is_refused() -> None:
     clicks = pl.DataFrame({"image_id": ["a"], "clicks": [1]})
     scores = category(2).drop("clicks")
-    with pytest.raises(UserError, match="image 'corgi-0000' has 2 scores, not one"):
-        clean(pl.concat([scores, scores.head(1)]), clicks, PAPER)
-    with pytest.raises(UserError, match="there are no scores"):
-        clean(scores.clear(), clicks, PAPER)
+    with pytest.raises(UserError, match="image 'corgi-0000' has 2 scores, not one; run the stage `score` again"):
+        with_total_clicks(pl.concat([scores, scores.head(1)]), clicks)
 
 
 def test_the_summary_counts_by_cell() -> None:
@@ -245,8 +286,21 @@ def arguments(job: Path, output: str = "cleaned") -> list[str]:
     ]
 
 
-def test_total_clicks_add_up_over_queries_and_shards(job: Path) -> None:
-    assert dict(total_clicks(job / "clicks").iter_rows()) == {"corgi-0008": 11, "corgi-0000": 2, "gone": 1}
+def test_scores_and_clicks_travel_as_rows_of_one_kind(job: Path) -> None:
+    rows = [
+        *read_scores(job / "scores/part-00000.parquet"),
+        *read_clicks(job / "clicks/part-00000.parquet"),
+        *read_clicks(job / "clicks/part-00001.parquet"),
+    ]
+    assert rows[1].num_rows == 1  # two queries of one image are one row
+    clicked = next(iter(add_up_clicks(0, pa.concat_batches(rows))))
+    found = {row["image_id"]: (row["category"], row["clicks"]) for row in clicked.to_pylist()}
+    assert found == {
+        **{f"corgi-{i:04d}": ("corgi", 0) for i in range(5, 8)},
+        "corgi-0008": ("corgi", 11),
+        "akita-0000": ("akita", 0),
+        "akita-0001": ("akita", 0),
+    }
 
 
 def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,11 +318,72 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "dropped: 8 <= n < 100, first, p < 0.2 1" in caplog.text
 
 
-def test_the_job_writes_the_same_bytes_twice(job: Path) -> None:
+def test_the_job_writes_the_same_bytes_again_from_other_shards_and_with_two_workers(job: Path) -> None:
     main(arguments(job, "one"))
-    main(arguments(job, "two"))
+    for name, shards in (("scores", 5), ("clicks", 3)):
+        table = pa.concat_tables([pq.read_table(file) for file in sorted((job / name).iterdir(), reverse=True)])
+        for file in (job / name).iterdir():
+            file.unlink()
+        for shard in range(shards):  # taking turns; one shard of the clicks stays empty
+            rows = [] if name == "clicks" and shard == 1 else list(range(shard, table.num_rows, shards))
+            if name == "clicks" and shard == 0:
+                rows = sorted(rows + list(range(1, table.num_rows, shards)))
+            pq.write_table(table.take(pa.array(rows, pa.int64())), job / name / f"part-{shard:05d}.parquet")
+    main([*arguments(job, "two"), "--direct_num_workers", "2", "--direct_running_mode", "multi_threading"])
     for name in ("images.parquet", "summary.json"):
         assert (job / "one" / name).read_bytes() == (job / "two" / name).read_bytes()
+
+
+def test_the_job_agrees_with_a_few_plain_lines(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    sizes = {"a": 1, "b": 7, "c": 8, "d": 99, "e": 100, "f": 299, "g": 300, "h": 301}
+    scores = [
+        (f"{name}{draw.randrange(10**9):09d}", name, draw.choice([None, 0.3, 0.5, draw.random(), draw.random()]))
+        for name, size in sizes.items()
+        for _ in range(size)
+    ]
+    log = [(draw.choice(scores)[0], f"query {i}", draw.randint(1, 3)) for i in range(1500)]
+    total: dict[str, int] = {}
+    for image_id, _, clicks in log:
+        total[image_id] = total.get(image_id, 0) + clicks
+    expected = {}
+    for name, n in sizes.items():
+        mine = sorted((-total.get(image_id, 0), image_id, p) for image_id, of, p in scores if of == name)
+        for place, (_, image_id, p) in enumerate(mine):
+            column = 0 if place < (n + 1) // 2 else 1
+            cell = None if n < 8 else [(0.2, 0.4), (0.3, 0.5), (0.4, 0.6)][(n >= 100) + (n >= 300)][column]
+            expected[image_id] = p is not None and (cell is None or np.float32(p) >= np.float32(cell))
+    draw.shuffle(scores)
+    for folder, names, rows, schema in (
+        ("scores", schemas.SCORES.names, scores, schemas.SCORES),
+        ("clicks", schemas.CLICKS.names, log, schemas.CLICKS),
+    ):
+        (tmp_path / folder).mkdir()
+        for shard in range(3):
+            table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows[shard::3]], schema)
+            pq.write_table(table, tmp_path / folder / f"part-{shard:05d}.parquet")
+    (tmp_path / "params.yaml").write_text(f"clean: {json.dumps(PAPER.model_dump())}")
+    main(arguments(tmp_path))
+    cleaned = pq.read_table(tmp_path / "cleaned/images.parquet").to_pylist()
+    assert {row["image_id"]: row["kept"] for row in cleaned} == expected
+    assert {row["image_id"]: row["clicks"] for row in cleaned} == {i: total.get(i, 0) for i, _, _ in scores}
+    assert {row["category_size"] for row in cleaned} == set(sizes.values())
+
+
+def test_a_data_set_without_scores_is_refused(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for shard in (job / "scores").iterdir():
+        pq.write_table(schemas.SCORES.empty_table(), shard)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(job))
+    assert "no scores; has the data set source images? See the closing lines of `ingest`" in caplog.text
+
+
+def test_an_image_scored_twice_is_refused_by_the_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (job / "scores/part-00002.parquet").write_bytes((job / "scores/part-00000.parquet").read_bytes())
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(job))
+    assert "has 2 scores, not one; run the stage `score` again" in caplog.text
+    assert not (job / "cleaned").exists()
 
 
 def test_a_missing_log_ends_with_exit_code_2_and_leaves_nothing(job: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -276,5 +391,5 @@ def test_a_missing_log_ends_with_exit_code_2_and_leaves_nothing(job: Path, caplo
         shard.unlink()
     with pytest.raises(SystemExit, match="2"):
         main(arguments(job))
-    assert "no shards of the click log; run the stage `ingest`" in caplog.text
+    assert "clicks: no part-*.parquet shards here; run the stage that writes them" in caplog.text
     assert not (job / "cleaned").exists()

@@ -1,11 +1,13 @@
 """What is listed, what is refused, and where the bytes are; no image is decoded here, so none needs to be one."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from pipelines.console import UserError
+from pipelines.image_archives import Place
 from pipelines.image_catalogue import Entry, Refused, list_images, read_lines, show
 
 
@@ -32,12 +34,12 @@ def test_lists_both_domains_in_order(raw: Path) -> None:
     write(raw / "target/red_fox/.DS_Store", b"")
     catalogue = list_images(raw)
     assert catalogue.entries == [
-        Entry("s2", "source", "coyote", "source/images.tsv", 1, 3, 6),
-        Entry("s1", "source", "red fox", "source/images.tsv", 2, 14, 4),
-        Entry("s3", "source", "red fox", "source/images/s3.jpg", 1, 0, -1),
-        Entry("001.Grey_Wolf/w1", "target", "grey wolf", "target/001.Grey_Wolf/w1.jpg", 1, 0, -1),
-        Entry("red_fox/a", "target", "red fox", "target/red_fox/a.PNG", 1, 0, -1),
-        Entry("red_fox/b", "target", "red fox", "target/red_fox/b.jpg", 1, 0, -1),
+        Entry("s2", "source", "coyote", Place("source/images.tsv", 1, "", "base64", 3, 6)),
+        Entry("s1", "source", "red fox", Place("source/images.tsv", 2, "", "base64", 14, 4)),
+        Entry("s3", "source", "red fox", Place("source/images/s3.jpg", 1, "s3.jpg")),
+        Entry("001.Grey_Wolf/w1", "target", "grey wolf", Place("target/001.Grey_Wolf/w1.jpg", 1, "w1.jpg")),
+        Entry("red_fox/a", "target", "red fox", Place("target/red_fox/a.PNG", 1, "a.PNG")),
+        Entry("red_fox/b", "target", "red fox", Place("target/red_fox/b.jpg", 1, "b.jpg")),
     ]
     assert catalogue.refused == []
     assert catalogue.read == {"labels": 3, "source images": 3, "target images": 3}
@@ -152,6 +154,96 @@ def test_neither_a_broken_row_nor_a_folder_takes_an_images_place(raw: Path) -> N
     catalogue = list_images(raw)
     assert catalogue.refused == [
         Refused("source/images.tsv", 1, "not two fields", "s1"),
+        Refused("source/images/s1/deep.jpg", 1, "image without label", "deep.jpg"),
+    ]
+    write(raw / "source/images/more.jpg", b"")  # now images/ itself holds images, and no folder has a place there
+    assert list_images(raw).refused[1:] == [
+        Refused("source/images/more.jpg", 1, "image without label", "more.jpg"),
         Refused("source/images/s1", 1, "folder among the images", "s1"),
     ]
     assert [entry.image_id for entry in catalogue.entries if entry.domain == "source"] == ["s1"]
+
+
+def write_archive(path: Path, names: list[str]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_layouts_as_data_sets_unpack(raw: Path, archived: bool) -> None:
+    layouts = {
+        "stanford": [
+            "Images/n02085620-Chihuahua/n02085620_10074.jpg",
+            "Images/n02088094-Afghan_hound/n02088094_1003.jpg",
+        ],
+        "CUB_200_2011": [
+            "CUB_200_2011/images/001.Black_footed_Albatross/Black_0001.jpg",
+            "CUB_200_2011/images/004.Groove_billed_Ani/Groove_0002.jpg",
+            "CUB_200_2011/classes.txt",
+        ],
+        "columbia": ["CU_Dogs/dogImages/train/001.Affenpinscher/Affenpinscher_00001.jpg"],
+    }
+    for name, files in layouts.items():
+        if archived:
+            write_archive(raw / f"target/{name}.tar", files)
+        else:
+            for file in files:
+                write(raw / "target" / name / file, b"")
+    catalogue = list_images(raw)
+    assert {entry.image_id: entry.category for entry in catalogue.entries if entry.domain == "target"} == {
+        "001.Black_footed_Albatross/Black_0001": "black footed albatross",
+        "001.Grey_Wolf/w1": "grey wolf",
+        "001.Affenpinscher/Affenpinscher_00001": "affenpinscher",
+        "004.Groove_billed_Ani/Groove_0002": "groove billed ani",
+        "n02085620-Chihuahua/n02085620_10074": "chihuahua",
+        "n02088094-Afghan_hound/n02088094_1003": "afghan hound",
+    }
+    [refused] = catalogue.refused
+    assert refused.reason == "not in a category folder"
+    assert catalogue.read["target images"] == 7
+
+
+def test_source_images_in_an_archive(raw: Path) -> None:
+    (raw / "source/images.tsv").unlink()
+    write(raw / "source/labels.tsv", b"s1\tred fox\ns2\tcoyote\ns3\tcoyote\n")
+    write_archive(
+        raw / "source/images.tar", ["images/s2.jpg", "images/s1.png", "images/stray.jpg", "images/more/s3.jpg"]
+    )
+    catalogue = list_images(raw)
+    source = [(e.image_id, e.category, e.place.row) for e in catalogue.entries if e.domain == "source"]
+    assert source == [("s1", "red fox", 2), ("s2", "coyote", 1)]
+    assert catalogue.refused == [
+        Refused("source/images.tar", 4, "folder among the images", "images/more"),
+        Refused("source/images.tar", 3, "image without label", "images/stray.jpg"),
+        Refused("source/labels.tsv", 3, "label without image", "s3\tcoyote"),
+    ]
+
+
+def test_an_archive_beside_what_it_unpacked_to_adds_nothing(raw: Path) -> None:
+    write_archive(raw / "target/wolves.tar", ["001.Grey_Wolf/w1.jpg", "001.Grey_Wolf/w2.jpg"])
+    catalogue = list_images(raw)
+    assert [entry.image_id for entry in catalogue.entries][1:] == ["001.Grey_Wolf/w1", "001.Grey_Wolf/w2"]
+    assert catalogue.refused == [Refused("target/wolves.tar", 1, "second image of the id", "001.Grey_Wolf/w1.jpg")]
+
+
+def test_an_archive_of_one_category_has_its_name(raw: Path) -> None:
+    write_archive(raw / "target/002.Red_Fox.tar", ["f1.jpg"])
+    assert [entry.category for entry in list_images(raw).entries] == ["red fox", "grey wolf", "red fox"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\tb\nred fox\n", "aliases.tsv:2: not two fields: 'red fox'; a line is: name, tab, name to use instead"),
+        (b"a\t\n", "aliases.tsv:1: a name is empty: "),
+        (b"\tb\n", "aliases.tsv:1: a name is empty: "),
+        (b"a\t\xff\n", "aliases.tsv:1: not UTF-8: "),
+        (b"a\tb\na\tc\n", "aliases.tsv: 'a' is to be both 'b' and 'c'"),
+    ],
+)
+def test_aliases_that_cannot_be_used(raw: Path, content: bytes, message: str) -> None:
+    write(raw / "aliases.tsv", content)
+    with pytest.raises(UserError) as error:
+        list_images(raw)
+    assert message in str(error.value)

@@ -39,7 +39,8 @@ def claim_size(png: bytes, width: int, height: int) -> bytes:
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 30}, {"subsampling": 0}])
 def test_rgb_jpeg_keeps_its_bytes(options: dict[str, object]) -> None:
     data = encode(picture(), **options)
-    assert check_image(data) == (data, 23, 17)
+    checked = check_image(data)
+    assert (checked.data, checked.width, checked.height, checked.conversion) == (data, 23, 17, "")
     assert check_image(data, longest_side=23).data is data
 
 
@@ -80,6 +81,106 @@ def test_conversion_gives_the_same_bytes_again() -> None:
     assert check_image(data, 16) == check_image(data, 16)
 
 
+def colours(data: bytes) -> np.ndarray:
+    return np.asarray(decode(data), int)
+
+
+def test_transparency_is_laid_on_white() -> None:
+    # Left half opaque, right half clear, over red that must not be seen there: black or red would be 255 levels away.
+    alpha = Image.new("L", (32, 16), 0)
+    alpha.paste(255, (0, 0, 16, 16))
+    red = Image.new("RGB", (32, 16), (255, 0, 0))
+    rgba, grey_alpha = red.copy(), Image.merge("LA", (Image.new("L", (32, 16), 90), alpha))
+    rgba.putalpha(alpha)
+    palette = Image.new("P", (32, 16), 1)
+    palette.putpalette([255, 0, 0, 255, 0, 0])
+    palette.paste(0, (0, 0, 16, 16))
+    for data, left in (
+        (encode(rgba, "PNG"), (255, 0, 0)),
+        (encode(rgba, "WEBP", lossless=True), (255, 0, 0)),
+        (encode(grey_alpha, "PNG"), (90, 90, 90)),
+        (encode(palette, "PNG", transparency=1), (255, 0, 0)),
+        (encode(palette, "GIF", transparency=1), (255, 0, 0)),
+    ):
+        checked = check_image(data)
+        assert checked.conversion == "transparency"
+        assert np.abs(colours(checked.data)[:, :15] - left).max() <= 4  # of JPEG; the border itself may ring
+        assert np.abs(colours(checked.data)[:, 17:] - 255).max() <= 4
+
+
+def test_half_transparent_black_is_grey() -> None:
+    checked = check_image(encode(Image.new("RGBA", (16, 16), (0, 0, 0, 102)), "PNG"))
+    assert np.abs(colours(checked.data) - 153).max() <= 2  # 255 * (1 - 102 / 255)
+
+
+def test_sixteen_bits_are_scaled_to_eight() -> None:
+    levels = np.linspace(0, 65_535, 32 * 16).reshape(16, 32).astype(np.uint16)
+    for data in (encode(Image.fromarray(levels), "PNG"), encode(Image.fromarray(levels), "TIFF")):
+        checked = check_image(data)
+        assert checked.conversion == "16 bits a channel"
+        assert np.abs(colours(checked.data) - (levels // 256)[..., None]).max() <= 6
+
+
+def png_of_16_bit_rgb(levels: np.ndarray) -> bytes:
+    """Return a PNG of 16 bits a channel, written by hand: Pillow writes none. Levels are [height, width, 3]."""
+    height, width, _ = levels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+
+
+def test_sixteen_bits_of_rgb() -> None:
+    checked = check_image(png_of_16_bit_rgb(np.full((16, 16, 3), (0x2040, 0x80FF, 0xE000))))
+    assert np.abs(colours(checked.data) - (0x20, 0x80, 0xE0)).max() <= 3
+
+
+def test_cmyk_is_read_as_adobe_writes_it() -> None:
+    # Little ink is bright, whichever way the file has it: Adobe's has 255 for no ink.
+    ink = Image.new("CMYK", (16, 16), (10, 200, 30, 0))
+    data = encode(ink, quality=95)
+    assert b"Adobe" in data[:200]
+    checked = check_image(data)
+    assert checked.conversion == "pixel mode CMYK"
+    assert np.abs(colours(checked.data) - (245, 55, 225)).max() <= 4
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_several_pictures_the_first_is_taken(form: str) -> None:
+    first, second = Image.new("RGB", (16, 12), (250, 250, 5)), Image.new("RGB", (16, 12), (5, 5, 250))
+    options = {} if form == "TIFF" else {"duration": 40}
+    checked = check_image(encode(first, form, save_all=True, append_images=[second], **options))
+    assert (checked.conversion, checked.width, checked.height) == ("first of several pictures", 16, 12)
+    assert np.abs(colours(checked.data) - (250, 250, 5)).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("image", "form", "reason"),
+    [
+        (picture(), "PNG", "format PNG"),
+        (picture(mode="L"), "PNG", "pixel mode L"),
+        (picture(mode="L"), "JPEG", "pixel mode L"),
+        (picture(200, 90), "JPEG", "scaled down"),
+    ],
+)
+def test_the_reason_of_a_conversion(image: Image.Image, form: str, reason: str) -> None:
+    assert check_image(encode(image, form), longest_side=100).conversion == reason
+
+
+@pytest.mark.parametrize("size", [(32, 32), (200, 90), (31, 400), (5, 3)])
+def test_the_thumbnail_is_the_picture_in_32_by_32_greys(size: tuple[int, int]) -> None:
+    image = picture(1, 1).resize(size)
+    image.paste((255, 255, 255), (size[0] // 2, 0, size[0], size[1]))
+    thumbnail = np.frombuffer(check_image(encode(image, quality=95)).thumbnail, np.uint8).reshape(32, 32)
+    assert (thumbnail[:, 26:] > 245).all()
+    assert (thumbnail[:, :6] < 10).all()
+
+
 JPEG = encode(picture(64, 48))
 
 
@@ -91,11 +192,28 @@ JPEG = encode(picture(64, 48))
         (b"\xff\xd8\xff", "not an image"),
         (JPEG[: len(JPEG) // 2], "truncated image"),
         (encode(picture(), "PNG")[:-40], "truncated image"),
-        (encode(picture().convert("L").convert("I;16"), "PNG"), "unsupported pixel mode I;16"),
+        (encode(picture().convert("F"), "TIFF"), "unsupported pixel mode F"),
+        (encode(picture().convert("I"), "TIFF"), "unsupported pixel mode I"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "not an image"),
+        (claim_size(encode(picture(), "PNG"), 0, 17), "not an image"),
         (claim_size(encode(picture(), "PNG"), 10_000, MOST_PIXELS // 10_000 + 1), "too many pixels"),
         (claim_size(encode(picture(), "PNG"), 60_000, 60_000), "too many pixels"),
     ],
-    ids=["empty", "text", "start only", "half a jpeg", "cut png", "16 bit", "large", "bomb"],
+    ids=[
+        "empty",
+        "text",
+        "start only",
+        "half a jpeg",
+        "cut png",
+        "floats",
+        "32 bit",
+        "PostScript",
+        "SVG",
+        "no width",
+        "large",
+        "bomb",
+    ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bad_images(data: bytes, reason: str) -> None:
@@ -126,3 +244,29 @@ def test_damaged_bytes_are_refused_or_decoded_but_never_crash(seed: int) -> None
     except BadImageError:
         return
     assert decode(checked.data).size == (checked.width, checked.height)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"progressive": True}, {"subsampling": 0, "keep_rgb": True}, {"restart_marker_blocks": 4}],
+    ids=["baseline", "progressive", "RGB in the file", "restart markers"],
+)
+def test_a_jpeg_is_kept_if_and_only_if_all_of_it_can_be_decoded(options: dict[str, object]) -> None:
+    whole, kept = encode(picture(150, 110), **options), 0
+    for seed in range(150):
+        stream, data = np.random.default_rng(seed), bytearray(whole)
+        for place in stream.integers(0, 700 if seed % 2 else len(data), size=1 + seed % 4):
+            data[place] = int(stream.integers(256))
+        try:
+            decode(bytes(data)).convert("RGB")
+            is_good = True
+        except (OSError, SyntaxError, ValueError, struct.error):
+            is_good = False
+        try:
+            check_image(bytes(data))
+        except BadImageError:
+            assert not is_good, seed
+        else:
+            assert is_good, seed
+            kept += 1
+    assert 20 < kept < 148  # both happen

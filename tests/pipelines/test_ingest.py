@@ -5,6 +5,10 @@ import gzip
 import io
 import json
 import random
+import struct
+import zipfile
+import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +22,13 @@ from PIL import Image
 
 from pipelines import schemas
 from pipelines.artifacts import read_tables, shard_of
+from pipelines.image_archives import Place
 from pipelines.image_catalogue import Entry
-from pipelines.ingest import ROW_GROUP_IMAGES, IngestParams, main, plan_shards, run
+from pipelines.image_shards import ROW_GROUP_IMAGES, plan_shards
+from pipelines.ingest import IngestParams, main, run
 
 REAL_DATA = Path(__file__).parents[2].parent / "shared" / "data"
-PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None)
+PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None, duplicate_distance=48)
 
 
 def jpeg(number: int, width: int = 12, height: int = 9) -> bytes:
@@ -69,7 +75,10 @@ def quarantine(output: Path) -> list[tuple[Any, ...]]:
 
 
 def test_shards_are_a_stable_hash_of_the_id_and_sorted() -> None:
-    entries = [Entry(name, "source", "dog", "source/images.tsv", 1, 0, 4) for name in ("c", "a", "d", "b", "e")]
+    entries = [
+        Entry(name, "source", "dog", Place("source/images.tsv", 1, "", "base64", 0, 4))
+        for name in ("c", "a", "d", "b", "e")
+    ]
     plans = plan_shards(entries, 3)
     assert [plan.shard for plan in plans] == [0, 1, 2]
     assert sorted(entry for plan in plans for entry in plan.entries) == sorted(entries)
@@ -97,9 +106,20 @@ def test_a_good_data_set(tmp_path: Path) -> None:
             "pairs_of_unknown_images": 1,
         },
         "images": {"source": 4, "target": 3},
-        "categories": {"source": 2, "target": 2, "only_in_source": ["coyote"], "only_in_target": ["grey wolf"]},
+        "converted": {"source images": {}, "target images": {}},
+        "categories": {
+            "source": 2,
+            "target": 2,
+            "only_in_source": ["coyote"],
+            "only_in_target": ["grey wolf"],
+            "renamed": {"source": {}, "target": {}},
+            "aliases_without_category": [],
+        },
+        "duplicates": {},
     }
-    assert sorted(path.name for path in output.iterdir()) == ["clicks", "images", "quarantine", "summary.json"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("clicks", "duplicates.parquet", "images", "quarantine", "summary.json"),
+    ]
     images = {row["image_id"]: row for row in read_tables(output / "images").to_pylist()}
     assert {name: (row["domain"], row["category"], row["width"], row["height"]) for name, row in images.items()} == {
         "s1": ("source", "red fox", 12, 9),
@@ -179,9 +199,150 @@ def test_bad_rows_and_images_go_to_quarantine_with_the_reason(tmp_path: Path) ->
     assert summary["images"] == {"source": 4, "target": 3}
 
 
+def encoded(mode: str = "RGB", form: str = "JPEG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+    """Return a picture of some hundred colours in any mode and format."""
+    pixels = np.random.default_rng(len(mode + form)).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert("L" if mode.startswith("I") else "RGB").convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def several(form: str) -> bytes:
+    frames = [Image.new("RGB", (12, 12), colour) for colour in ("red", "lime", "blue")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    return encoded(exif=exif)
+
+
+def bomb(width: int, height: int) -> bytes:
+    png = encoded(form="PNG")
+    header = b"IHDR" + struct.pack(">II", width, height) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
+ODD_IMAGES = {  # name: (file, what becomes of it)
+    "empty.jpg": (b"", "quarantined: empty image"),
+    "corrupt.png": (encoded(form="PNG").replace(b"IDATx", b"IDAT?", 1), "quarantined: corrupt image"),
+    "truncated.jpg": (encoded()[:700], "quarantined: truncated image"),
+    "nothing_wide.png": (bomb(0, 5), "quarantined: not an image"),
+    "bomb.png": (bomb(50_000, 50_000), "quarantined: too many pixels"),
+    "page.jpg": (b"<html><body>404 Not Found</body></html>", "quarantined: not an image"),
+    "drawing.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "quarantined: not an image"),
+    "floats.tif": (encoded("F", "TIFF"), "quarantined: unsupported pixel mode F"),
+    "animated.gif": (several("GIF"), "converted: first of several pictures"),
+    "animated.webp": (several("WEBP"), "converted: first of several pictures"),
+    "animated.png": (several("PNG"), "converted: first of several pictures"),
+    "clear.png": (encoded("RGBA", "PNG"), "converted: transparency"),
+    "ink.jpg": (encoded("CMYK"), "converted: pixel mode CMYK"),
+    "grey.jpg": (encoded("L"), "converted: pixel mode L"),
+    "deep.png": (encoded("I;16", "PNG"), "converted: 16 bits a channel"),
+    "turned.jpg": (turned(), "converted: turned by EXIF"),
+    "lossless.png": (encoded(form="PNG"), "converted: format PNG"),
+    "good.jpg": (encoded(), ""),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_every_odd_image_is_converted_or_quarantined_with_its_reason(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    folder, archive = raw / "target/oddities", raw / "target/more.zip"
+    folder.mkdir()
+    for name, (data, _) in ODD_IMAGES.items():
+        (folder / name).with_name(name.replace(".", "_") + ".jpg").write_bytes(data)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as members:
+        for name, (data, _) in ODD_IMAGES.items():
+            members.writestr(f"images/007.Oddities_Archived/{name.replace('.', '_')}.jpg", data)
+    with (raw / "source/images.tsv").open("a") as images, (raw / "source/labels.tsv").open("a") as labels:
+        for name, (data, _) in ODD_IMAGES.items():
+            images.write(f"{name}\t{base64.b64encode(data).decode()}\n")
+            labels.write(f"{name}\toddity\n")
+    one, two = tmp_path / "one", tmp_path / "two"
+    summary = run(raw, one, PARAMS)
+    fates = Counter(fate for _, fate in ODD_IMAGES.values())
+    expected = {
+        kind: {fate.removeprefix(f"{kind}: "): n for fate, n in fates.items() if fate.startswith(kind)}
+        for kind in ("converted", "quarantined")
+    }
+    for table, times, others in (("source images", 1, 4), ("target images", 2, 3)):
+        rows = summary["tables"][table]
+        assert rows["quarantined"] == {reason: times * n for reason, n in expected["quarantined"].items()}
+        assert summary["converted"][table] == {reason: times * n for reason, n in expected["converted"].items()}
+        assert rows["rows_read"] == times * len(ODD_IMAGES) + others
+        assert rows["rows_read"] == rows["rows_kept"] + sum(rows["quarantined"].values())
+    images = {row["image_id"]: row["image"]["bytes"] for row in read_tables(one / "images").to_pylist()}
+    for name, (data, fate) in ODD_IMAGES.items():
+        flat = name.replace(".", "_")
+        here = [images.get(i) for i in (name, f"oddities/{flat}", f"007.Oddities_Archived/{flat}")]
+        if fate.startswith("quarantined"):
+            assert here == [None] * 3
+        else:
+            assert here == [here[0]] * 3
+            picture = Image.open(io.BytesIO(here[0] or b""))
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert (here[0] == data) == (not fate)
+    named = {(row[0], row[2], row[3]) for row in quarantine(one)}
+    assert ("target/more.zip", "too many pixels", "images/007.Oddities_Archived/bomb_png.jpg") in named
+    assert ("target/oddities/bomb_png.jpg", "too many pixels", "bomb_png.jpg") in named
+    run(raw, two, PARAMS)
+    assert content(one) == content(two)
+
+
+def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw = write_raw(tmp_path / "raw")
+    (raw / "target/grey_wolf/copy.jpg").write_bytes(IMAGES["s3"])  # a coyote in the source
+    photograph = Image.fromarray(np.random.default_rng(9).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
+        (160, 120)
+    )
+    photograph.save(raw / "target/001.Red_Fox/large.jpg", quality=95)
+    photograph.resize((96, 72)).save(raw / "target/001.Red_Fox/small.jpg", quality=70)
+    (tmp_path / "params.yaml").write_text(
+        "ingest: {click_shards: 1, image_shards: 3, longest_side: null, duplicate_distance: 48}\n"
+    )
+    output = tmp_path / "ingested"
+    with caplog.at_level("INFO", logger="clicksight"):
+        main(["--raw", str(raw), "--output", str(output), "--params", str(tmp_path / "params.yaml")])
+    table = pq.read_table(output / "duplicates.parquet")
+    assert table.schema.equals(schemas.DUPLICATES)
+    large, small, wolf = "001.Red_Fox/large", "001.Red_Fox/small", "grey_wolf/copy"
+    rows = [tuple(row.values()) for row in table.drop_columns(["distance"]).to_pylist()]
+    assert rows == [
+        ("s3", "source", "coyote", wolf, "target", "grey wolf", "exact"),
+        (large, "target", "red fox", small, "target", "red fox", "near"),
+        (small, "target", "red fox", large, "target", "red fox", "near"),
+        (wolf, "target", "grey wolf", "s3", "source", "coyote", "exact"),
+    ]
+    assert json.loads((output / "summary.json").read_text())["duplicates"] == {
+        "source": {"target": {"exact": 1, "near": 0, "other_category": 1}},
+        "target": {
+            "source": {"exact": 1, "near": 0, "other_category": 1},
+            "target": {"exact": 0, "near": 2, "other_category": 0},
+        },
+    }
+    assert "source images that are in the target, too, byte by byte 1" in caplog.text
+    assert "target images that are again, nearly 2" in caplog.text
+
+
+def test_aliases_and_plurals_align_the_domains(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    (raw / "aliases.tsv").write_text("Coyote\tgrey wolf\nno such\tthing\n")
+    (raw / "target/001.Red_Fox").rename(raw / "target/Red_Foxes")
+    summary = run(raw, tmp_path / "ingested", PARAMS)
+    assert summary["categories"] == {
+        **{"source": 2, "target": 2, "only_in_source": [], "only_in_target": []},
+        "renamed": {"source": {}, "target": {"red foxes": "red fox"}},
+        "aliases_without_category": ["no such"],
+    }
+
+
 def test_large_images_are_scaled_down_by_option(tmp_path: Path) -> None:
     output = tmp_path / "ingested"
-    run(write_raw(tmp_path / "raw"), output, IngestParams(click_shards=1, image_shards=1, longest_side=16))
+    run(write_raw(tmp_path / "raw"), output, PARAMS.model_copy(update={"longest_side": 16}))
     rows = {row["image_id"]: row for row in read_tables(output / "images").to_pylist()}
     sizes = {name: (row["width"], row["height"]) for name, row in rows.items()}
     assert (sizes["s1"], sizes["s2"], sizes["001.Red_Fox/f2"]) == ((12, 9), (16, 5), (10, 16))
@@ -229,7 +390,7 @@ def test_row_groups_bound_what_a_reader_holds(tmp_path: Path) -> None:
     data = jpeg(20)
     for number in range(ROW_GROUP_IMAGES + 3):
         (raw / "target/grey_wolf" / f"n{number:04d}.jpg").write_bytes(data)
-    run(raw, tmp_path / "ingested", IngestParams(click_shards=1, image_shards=1, longest_side=None))
+    run(raw, tmp_path / "ingested", PARAMS.model_copy(update={"image_shards": 1}))
     metadata = pq.read_metadata(tmp_path / "ingested/images/part-00000.parquet")
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     assert sizes == [ROW_GROUP_IMAGES, len(IMAGES) + 3 + ROW_GROUP_IMAGES + 3 - ROW_GROUP_IMAGES]
@@ -237,7 +398,7 @@ def test_row_groups_bound_what_a_reader_holds(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("ingest: {click_shards: 1, image_shards: 5, longest_side: null}\n")
+    params.write_text("ingest: {click_shards: 1, image_shards: 5, longest_side: null, duplicate_distance: 48}\n")
     output = tmp_path / "ingested"
     main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
     assert len(list((output / "images").iterdir())) == 5  # fewer images than shards in use still give every shard
@@ -262,7 +423,7 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
 ) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     (raw / damage).unlink()
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
     with pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -273,7 +434,7 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     pq.write_table(pa.Table.from_pylist([], schema=schemas.CLICKS), raw / "source/clicks.parquet")
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "found clicks.tsv, clicks.parquet" in caplog.text
@@ -283,7 +444,7 @@ def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pyte
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     for path in (raw / "target").rglob("*.jpg"):
         path.write_bytes(b"no image")
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null}\n")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "no usable image in the target domain: 3 read, quarantined: not an image 3" in caplog.text
@@ -303,7 +464,12 @@ def test_birds50_keeps_every_row(tmp_path: Path) -> None:
         "source images": (1_585, 1_585),
         "target images": (1_304, 1_304),
     }
-    assert summary["categories"] == {"source": 50, "target": 50, "only_in_source": [], "only_in_target": []}
+    assert summary["categories"] == {
+        **{"source": 50, "target": 50, "only_in_source": [], "only_in_target": []},
+        **{"renamed": {"source": {}, "target": {}}, "aliases_without_category": []},
+    }
+    # Seen by eye: a cowbird, a cuckoo and an albatross are there twice, the albatross once under another category.
+    assert summary["duplicates"] == {"source": {"source": {"exact": 0, "near": 6, "other_category": 2}}}
     [oracle] = duckdb.sql(
         f"SELECT count(*), sum(n), count(DISTINCT q) FROM read_csv('{raw}/source/clicks.tsv', delim='\t', quote='', "
         "header=false, columns={'i': 'VARCHAR', 'q': 'VARCHAR', 'n': 'BIGINT'})"

@@ -20,6 +20,7 @@ from pipelines.select import (
     check_something_selected,
     hash_rank,
     judge_categories,
+    leaking_images,
     main,
     select_images,
     split_images,
@@ -28,7 +29,9 @@ from pipelines.select import (
 )
 
 HALF = {"train": 0.5, "validation": 0.25, "test": 0.25}
-PARAMS = SelectParams(categories="shared", minimum_images=3, most_images=6, shares=Shares(**HALF), seed=1)
+PARAMS = SelectParams(
+    categories="shared", minimum_images=3, most_images=6, duplicates="keep", shares=Shares(**HALF), seed=1
+)
 
 # domain, category, images ingested
 SIZES = [
@@ -42,6 +45,28 @@ SIZES = [
     ("target", "corgi", 8),
     ("target", "dingo", 2),
     ("target", "foxhound", 7),
+]
+
+
+def duplicate(image_id: str, other: str, kind: str, distance: int) -> dict[str, object]:
+    """Return a row; ids begin with their domain and have their category in the middle."""
+    domain = {"s": "source", "t": "target"}
+    return {
+        **{"image_id": image_id, "domain": domain[image_id[0]], "category": image_id.split("-")[1]},
+        **{"duplicate_id": other, "duplicate_domain": domain[other[0]], "duplicate_category": other.split("-")[1]},
+        **{"kind": kind, "distance": distance},
+    }
+
+
+DUPLICATES = [
+    duplicate("s-akita-000", "s-akita-001", "exact", 0),
+    duplicate("s-akita-000", "t-akita-003", "near", 7),
+    duplicate("s-akita-001", "s-akita-000", "exact", 0),
+    duplicate("s-akita-004", "t-akita-003", "near", 9),  # dropped by Table II, too
+    duplicate("s-beagle-002", "t-akita-009", "exact", 0),
+    duplicate("s-eurasier-001", "t-foxhound-000", "near", 40),
+    duplicate("t-akita-003", "s-akita-000", "near", 7),
+    duplicate("t-akita-003", "t-akita-004", "exact", 0),
 ]
 
 
@@ -229,9 +254,10 @@ def job(tmp_path: Path) -> Path:
         table = pa.Table.from_pylist(rows[shard::2], schema=schemas.IMAGES)
         pq.write_table(table, tmp_path / f"images/part-{shard:05d}.parquet")
     pq.write_table(cleaned(("s-akita-004",)).to_arrow(), tmp_path / "cleaned.parquet")
+    pq.write_table(pa.Table.from_pylist(DUPLICATES, schema=schemas.DUPLICATES), tmp_path / "duplicates.parquet")
     (tmp_path / "params.yaml").write_text(
         "seeds: [0, 3]\n"
-        "select: {categories: shared, minimum_images: 3, most_images: 6, seed: 0, "
+        "select: {categories: shared, minimum_images: 3, most_images: 6, seed: 0, duplicates: keep, "
         "shares: {train: 0.5, validation: 0.25, test: 0.25}}\n"
     )
     return tmp_path
@@ -241,6 +267,7 @@ def run(job: Path, output: str) -> Path:
     main(
         [
             *("--images", str(job / "images"), "--cleaned", str(job / "cleaned.parquet")),
+            *("--duplicates", str(job / "duplicates.parquet")),
             *("--output", str(job / output), "--params", str(job / "params.yaml")),
         ]
     )
@@ -270,6 +297,33 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     # 23 source images: 1 dropped, 2 + 4 + 3 in categories left out, 2 over the cap, 11 selected.
     for line in ("dropped by Table II 1", "in categories left out 9", "over the cap 2", "selected 11"):
         assert f"source images {line}" in caplog.text
+    assert "source images that are duplicates of target images, kept 3" in caplog.text
+
+
+def test_duplicates_of_target_images_leave_by_option(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    params = job / "params.yaml"
+    params.write_text(params.read_text().replace("duplicates: keep", "duplicates: drop_leaks"))
+    with caplog.at_level("INFO", logger="clicksight"):
+        output = run(job, "splits")
+    selected = pl.read_parquet(output / "images.parquet")
+    leaks = {"s-akita-000", "s-beagle-002", "s-eurasier-001"}
+    assert not leaks & set(selected.filter(domain="source")["image_id"])
+    # beagle 5 - 1; akita 9 - 1 by Table II - 1 leak = 7, cut to 6; the target keeps all, also what is doubled in it.
+    assert Counter(selected.select("domain", "category").rows()) == {
+        ("source", "akita"): 6,
+        ("source", "beagle"): 4,
+        ("target", "akita"): 11,
+        ("target", "beagle"): 3,
+    }
+    # 23 source images: 1 by Table II, 3 leaks, 2 corgis + 4 dingos + 2 eurasiers left out, 1 over the cap, 10 selected.
+    for line in ("dropped by Table II 1", "in categories left out 8", "over the cap 1", "selected 10"):
+        assert f"source images {line}" in caplog.text
+    assert "source images that are duplicates of target images, dropped 3" in caplog.text
+
+
+def test_only_source_images_leak() -> None:
+    leaks = leaking_images(pl.DataFrame(pa.Table.from_pylist(DUPLICATES, schema=schemas.DUPLICATES)))
+    assert leaks["image_id"].to_list() == ["s-akita-000", "s-akita-004", "s-beagle-002", "s-eurasier-001"]
 
 
 def test_a_split_has_the_same_bytes_whatever_other_seeds_there_are(job: Path) -> None:

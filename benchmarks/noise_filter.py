@@ -1,0 +1,220 @@
+"""The noise filter against a key of wrong labels: Table II and confident learning, on plain and on k-fold scores.
+
+    python -m benchmarks.noise_filter --images data/ingested/images --clicks data/ingested/clicks \
+        --truth data/raw/toy/truth/labels.tsv --work .state/noise-filter
+
+Trains the cleaner of a parameter file for several seeds, once plainly (it scores what it was trained on) and once with
+k folds (every image is scored by a network that has not seen it); two filters judge the same probabilities:
+
+- Table II of the paper, with the file's section `clean`;
+- confident learning: cleanlab's `find_label_issues`, as it comes, which knows no clicks. It needs the extra `bench`:
+  `pip install --constraint constraints.txt -e '.[bench]'`.
+
+The key is a table with a header or none: image id, and either the true category, or 1 for a wrong label and 0 for a
+right one. Prints a Markdown table of means over seeds, with the smallest and the largest in brackets: a wrong label
+that is dropped is a hit. A second table tells how well the scores by themselves put wrong labels below right ones,
+whatever the thresholds, the best that one threshold for all images could do if the key were known, and how many of the
+right labels the networks would have given. Trained networks and probabilities stay in `--work`; a second call continues
+there.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from sklearn.metrics import average_precision_score, precision_recall_curve
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+
+from model.config import NetworkParams, Recipe  # noqa: E402
+from model.examples import Examples  # noqa: E402
+from model.train_cleaner import CleanerParams, assign_folds, cleaner_recipe, train_folds, training_rows  # noqa: E402
+from pipelines.artifacts import read_tables, whole_directory, write_json  # noqa: E402
+from pipelines.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
+from pipelines.params import DEFAULT_PATH, load_section  # noqa: E402
+
+BATCH = 64  # images scored at once
+
+
+class Ranking(NamedTuple):
+    """How good scores are before a threshold is set, in [0, 1].
+
+    Attributes:
+        average_precision: of the images by ascending p(own category).
+        best_f1: of dropping all images with p <= t, for the best t: the key says which, so no filter can know.
+        best_t: that t.
+        recognised: share of the right labels that are the network's first choice.
+        mean_p: mean p(own category) of the right labels.
+    """
+
+    average_precision: float
+    best_f1: float
+    best_t: float
+    recognised: float
+    mean_p: float
+
+
+class Quality(NamedTuple):
+    """How well a filter found the wrong labels, in [0, 1], and how many images it dropped."""
+
+    precision: float
+    recall: float
+    f1: float
+    num_dropped: int
+
+
+def quality(dropped: np.ndarray, is_wrong: np.ndarray) -> Quality:
+    """Compare what was dropped with what is wrong.
+
+    Shape:
+        dropped, is_wrong: bool (images,)
+    """
+    hits, num_dropped = int((dropped & is_wrong).sum()), int(dropped.sum())
+    precision = hits / num_dropped if num_dropped else 0.0
+    recall = hits / int(is_wrong.sum())
+    return Quality(precision, recall, 2 * hits / (num_dropped + int(is_wrong.sum())), num_dropped)
+
+
+def ranking(matrix: np.ndarray, labels: np.ndarray, is_wrong: np.ndarray) -> Ranking:
+    """Look at the probabilities alone.
+
+    Shape:
+        matrix: (images, categories); labels, is_wrong: (images,)
+    """
+    own = matrix[np.arange(len(labels)), labels]
+    first = matrix.argmax(axis=1) == labels
+    precision, recall, thresholds = precision_recall_curve(is_wrong, -own)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    best = int(f1[:-1].argmax())  # the last point is that of dropping nothing
+    return Ranking(
+        average_precision=float(average_precision_score(is_wrong, -own)),
+        best_f1=float(f1[best]),
+        best_t=float(-thresholds[best]),
+        recognised=float(first[~is_wrong].mean()),
+        mean_p=float(own[~is_wrong].mean()),
+    )
+
+
+def read_key(truth: Path, rows: pl.DataFrame) -> np.ndarray:
+    """Return which rows have a wrong label: bool (rows,). Every row must stand in the key."""
+    lines = [line.split("\t") for line in truth.read_text(encoding="utf-8").splitlines()]
+    answer_of = {line[0]: line[1] for line in lines}
+    missing = [image_id for image_id in rows["image_id"] if image_id not in answer_of]
+    if missing:
+        sys.exit(f"{truth}: {len(missing)} of {len(rows)} images are not in the key, as {missing[0]!r}")
+    answers = np.array([answer_of[image_id] for image_id in rows["image_id"]])
+    return answers == "1" if set(answers) <= {"0", "1"} else answers != rows["category"].to_numpy()
+
+
+def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner: Path) -> np.ndarray:
+    """Return the probability of every category for every row, from its fold's network.
+
+    Shape:
+        result: float32 (rows, categories)
+    """
+    from model.predict import load_recogniser
+
+    encoded = {
+        row["image_id"]: row["image"]["bytes"]
+        for row in read_tables(images, ["image_id", "domain", "image"]).to_pylist()
+        if row["domain"] == "source"
+    }
+    result = np.zeros((len(rows), rows["category"].n_unique()), np.float32)
+    fold_of = rows.join(folds, on="image_id", maintain_order="left")["fold"].to_numpy()
+    for fold in np.unique(fold_of):
+        recogniser = load_recogniser(cleaner / f"fold-{fold}", "source")
+        mine = np.flatnonzero(fold_of == fold)
+        for start in range(0, len(mine), BATCH):
+            places = mine[start : start + BATCH]
+            result[places] = recogniser.probabilities([encoded[rows["image_id"][int(place)]] for place in places])
+    return result
+
+
+def scored(
+    images: Path, rows: pl.DataFrame, recipe: Recipe, examples: Examples, seed: int, folds: int, work: Path
+) -> np.ndarray:
+    """Return :func:`probabilities` of a cleaner of so many folds; trains it unless an earlier call did."""
+    folder = work / f"seed-{seed}-folds-{folds}"
+    assigned = assign_folds(rows, folds, seed)
+    if not folder.is_dir():
+        with whole_directory(folder) as temporary:
+            train_folds(recipe, examples, assigned, seed, temporary / "cleaner")
+            np.save(temporary / "probabilities.npy", probabilities(images, rows, assigned, temporary / "cleaner"))
+    return np.load(folder / "probabilities.npy")
+
+
+def confident_learning(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return what cleanlab finds, with its defaults: bool (images,)."""
+    from cleanlab.filter import find_label_issues
+
+    return np.asarray(find_label_issues(labels, matrix, n_jobs=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--clicks", type=Path, required=True, help="folder of the ingested click log")
+    parser.add_argument("--truth", type=Path, required=True, help="the key, tab-separated")
+    parser.add_argument("--work", type=Path, required=True, help="folder for networks and probabilities")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 5])
+    arguments = parser.parse_args()
+    params = load_section(CleanerParams, "cleaner", arguments.params)
+    table = load_section(CleanParams, "clean", arguments.params)
+    recipe = cleaner_recipe(load_section(NetworkParams, "network", arguments.params), params.train)
+    source = pl.DataFrame(read_tables(arguments.images, columns=["image_id", "domain", "category"]))
+    rows, _ = training_rows(source, params.minimum_category_size)
+    examples = Examples.read(arguments.images, rows, None, recipe.network, params.train.cache_images)
+    is_wrong, labels, clicks = (
+        read_key(arguments.truth, rows),
+        examples.labels(),
+        pl.DataFrame(read_tables(arguments.clicks, ["image_id", "clicks"])),
+    )
+
+    found: dict[str, list[Quality]] = {}
+    ranked: dict[str, list[Ranking]] = {}
+    for seed in arguments.seeds:
+        for folds in arguments.folds:
+            matrix = scored(arguments.images, rows, recipe, examples, seed, folds, arguments.work)
+            scores = rows.select("image_id", "category", probability=matrix[np.arange(len(rows)), labels])
+            scoring = "plain" if folds == 1 else f"{folds}-fold"
+            ranked.setdefault(scoring, []).append(ranking(matrix, labels, is_wrong))
+            dropped = {
+                f"Table II | {scoring}": ~apply_table_ii(with_total_clicks(scores, clicks), table)[
+                    "kept"
+                ].to_numpy(),  # rows by image id in both
+                f"confident learning | {scoring}": confident_learning(labels, matrix),
+            }
+            for name, of_filter in dropped.items():
+                found.setdefault(name, []).append(quality(of_filter, is_wrong))
+                print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr, flush=True)
+
+    print(f"{len(rows):,} images, {int(is_wrong.sum())} wrong labels, {len(arguments.seeds)} seeds\n")
+    print("| filter | scores | precision | recall | F1 | images dropped |\n|---|---|---|---|---|---|")
+    for name in sorted(found, key=str.lower, reverse=True):
+        cells = [spread(found[name], field) for field in ("precision", "recall", "f1")]
+        num_dropped = statistics.mean(of_seed.num_dropped for of_seed in found[name])
+        print(f"| {name} | {' | '.join(cells)} | {num_dropped:.0f} |")
+    print("\n| scores | average precision | best F1 of one t | that t | right labels recognised | mean p of right |")
+    print("|---|---|---|---|---|---|")
+    for name in sorted(ranked, reverse=True):
+        print(f"| {name} | {' | '.join(spread(ranked[name], field) for field in Ranking._fields)} |")
+    results = {name: [row._asdict() for row in of_name] for name, of_name in {**found, **ranked}.items()}
+    write_json(results, arguments.work / "results.json")
+
+
+def spread(of_seeds: Sequence[Quality] | Sequence[Ranking], field: str) -> str:
+    """A field's mean with the smallest and the largest, as in ``0.932 (0.910-0.951)``."""
+    values = [getattr(of_seed, field) for of_seed in of_seeds]
+    return f"{statistics.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()
