@@ -12,7 +12,6 @@ from pipelines.runner import JOB_SERVER, is_in_process, pipeline, user_error_in
 from pipelines.shards import shard_files
 
 THREADS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_threading"]
-PROCESSES = ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--runner", "DirectRunner"], ["--runner=FnApiRunner"]])
@@ -56,8 +55,7 @@ def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
         pipeline([*flink[:2], "--job_server_java_launcher", "no-such-java"])
 
 
-# Not with threads: after a job that failed, Beam's gRPC threads now and then never end.
-@pytest.mark.parametrize("arguments", [[], pytest.param(PROCESSES, marks=pytest.mark.slow)], ids=["here", "processes"])
+# Not with several workers: after a job that failed, Beam now and then waits for them for ever.
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -67,9 +65,9 @@ def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
     ids=["UserError", "FileNotFoundError"],
 )
 def test_workers_user_errors_arrive_as_they_were_raised_and_once(
-    tmp_path: Path, arguments, function, message, capsys, caplog
+    tmp_path: Path, function, message, capsys, caplog
 ) -> None:
-    with pytest.raises(UserError) as error, pipeline(arguments) as job:
+    with pytest.raises(UserError) as error, pipeline() as job:
         _ = job | beam.Create([tmp_path]) | "Read" >> beam.Map(function)
     assert str(error.value) == message.format(tmp_path)
     assert str(tmp_path) not in caplog.text + "".join(capsys.readouterr())
