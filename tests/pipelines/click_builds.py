@@ -27,7 +27,7 @@ def build(log: Path | list[Path], output: Path, *options: str) -> Path:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Hash every file; of the summary everything but the seconds. The history may depend on how the log was cut."""
+    """Hash every file; of the summary everything but the seconds. The history may depend on the order of rows."""
     digests = {}
     for file in sorted(folder.rglob("*")):
         if folder / "history" in file.parents:

@@ -2,6 +2,7 @@
 
 import polars as pl
 import pytest
+from drawings import keep_drawing
 from matplotlib.figure import Figure
 
 from pipelines import preparation_plots
@@ -22,15 +23,7 @@ STEPS = pl.DataFrame(
 
 @pytest.fixture
 def figure(monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """Keep what is drawn instead of turning it into a PNG."""
-    kept = Figure()
-
-    def draw_only(draw: object, width: float, height: float) -> bytes:
-        draw(kept)  # type: ignore[operator]
-        return b""
-
-    monkeypatch.setattr(preparation_plots, "picture", draw_only)
-    return kept
+    return keep_drawing(monkeypatch, preparation_plots)
 
 
 def test_each_bar_is_as_high_as_its_category_and_the_largest_comes_first(figure: Figure) -> None:

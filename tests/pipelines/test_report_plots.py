@@ -4,6 +4,7 @@ import io
 
 import polars as pl
 import pytest
+from drawings import keep_drawing
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -58,15 +59,7 @@ def test_pictures_have_the_same_bytes_again_and_no_software_version() -> None:
 
 @pytest.fixture
 def figure(monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """Keep what is drawn instead of turning it into a PNG."""
-    kept = Figure()
-
-    def draw_only(draw: object, width: float, height: float) -> bytes:
-        draw(kept)  # type: ignore[operator]
-        return b""
-
-    monkeypatch.setattr(report_plots, "picture", draw_only)
-    return kept
+    return keep_drawing(monkeypatch, report_plots)
 
 
 def test_methods_stand_in_the_order_of_target_accuracy_and_a_missing_source_is_left_out(figure: Figure) -> None:
