@@ -1,7 +1,7 @@
 """Runs of Han characters to words, by jieba.
 
-jieba is Python, so threads would take turns with it: a great many runs are cut in processes of their own, one per core.
-They stay for the next call. They import this module and jieba, nothing else, to start within a second.
+jieba is Python, so threads would take turns with it: a great many runs are cut in processes of their own. They import
+this module and jieba, nothing else, to start within a second.
 """
 
 import threading
@@ -10,14 +10,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import jieba
-from loky import get_reusable_executor
 
 from pipelines.console import UserError
 from pipelines.cores import CORES
+from pipelines.processes import processes
 
 MANY = 20000
 CHUNK = 2_000  # runs that a process gets at once
-IDLE_SECONDS = 60  # after which the processes end
 
 _lock = threading.Lock()
 
@@ -31,11 +30,9 @@ def cut_runs(runs: Sequence[str], dictionary: str | None, user_dictionary: str |
     """
     if len(runs) < MANY or CORES == 1:
         return _cut(runs, dictionary, user_dictionary)
-    with _lock:
-        processes = get_reusable_executor(max_workers=CORES, timeout=IDLE_SECONDS)
     chunks = [runs[start : start + CHUNK] for start in range(0, len(runs), CHUNK)]
     cut = partial(_cut_to_text, dictionary=dictionary, user_dictionary=user_dictionary)
-    return [words for text in processes.map(cut, chunks) for words in text.split("\n")]
+    return [words for text in processes().map(cut, chunks) for words in text.split("\n")]
 
 
 def _cut(runs: Sequence[str], dictionary: str | None, user_dictionary: str | None) -> list[str]:

@@ -16,6 +16,7 @@ import base64
 import binascii
 import contextlib
 import io
+import os
 import stat
 import struct
 import tarfile
@@ -253,10 +254,10 @@ class PlaceReader:
             BadImageError: too large, or not what its archive says of it.
         """
         if place.packing == "file":
-            path = self.raw / place.file
-            if path.stat().st_size > MOST_BYTES:
-                raise BadImageError("too many bytes")
-            return path.read_bytes()
+            with (self.raw / place.file).open("rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                    raise BadImageError("too many bytes")
+                return file.readall()
         if max(place.length, place.size) > MOST_BYTES:
             raise BadImageError("too many bytes")
         stream = self._stream(place)

@@ -38,6 +38,7 @@ ALIASES_TSV = "aliases.tsv"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 SHOWN = 100  # characters of an image's base64 that quarantine shows
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+READ_BYTES = 1 << 20  # at a time; a line of images.tsv is some ten times Python's default
 
 
 class Entry(NamedTuple):
@@ -94,14 +95,33 @@ class Catalogue:
 
 
 class Line(NamedTuple):
-    """A line of two tab-separated fields, or the reason why it is none."""
+    """A line of two tab-separated fields, or the reason why it is none.
+
+    Attributes:
+        row: from 1.
+        first: the first field; empty if it is not UTF-8.
+        start: of the line in the file, bytes.
+        tab: length of the first field, bytes.
+        reason: why it is none; empty if it is one.
+        raw: the line without its end.
+    """
 
     row: int
     first: str
-    second: bytes
-    offset: int  # of the second field, bytes
+    start: int
+    tab: int
     reason: str
-    raw: bytes  # the line without its end
+    raw: bytes
+
+    @property
+    def second(self) -> bytes:
+        """The second field."""
+        return self.raw[self.tab + 1 :]
+
+    @property
+    def offset(self) -> int:
+        """Where the second field starts in the file, bytes."""
+        return self.start + self.tab + 1
 
 
 def list_images(raw: Path) -> Catalogue:
@@ -198,25 +218,25 @@ def check_layout(raw: Path) -> None:
 
 def read_lines(path: Path) -> Iterator[Line]:
     r"""Yield the lines ``id <TAB> value`` of a text file, ended by ``\n`` or ``\r\n``, with or without a mark."""
-    with path.open("rb") as stream:
+    with path.open("rb", buffering=READ_BYTES) as stream:
         position = 0
         for row, line in enumerate(stream, start=1):
             start, position = position, position + len(line)
             if row == 1 and line.startswith(BYTE_ORDER_MARK):
                 start, line = start + len(BYTE_ORDER_MARK), line.removeprefix(BYTE_ORDER_MARK)
-            text = line.removesuffix(b"\n").removesuffix(b"\r")
-            first, tab, second = text.partition(b"\t")
+            text = line[: -2 if line.endswith(b"\r\n") else -1] if line.endswith(b"\n") else line.removesuffix(b"\r")
+            tab = text.find(b"\t")  # the second field may be a whole image: it is not copied
             try:
-                name, reason = first.decode("utf-8"), ""
+                name, reason = (text if tab < 0 else text[:tab]).decode("utf-8"), ""
             except UnicodeDecodeError:
                 name, reason = "", "not UTF-8"
             if not text:
                 reason = "empty line"
-            elif not tab or b"\t" in second:
+            elif tab < 0 or text.find(b"\t", tab + 1) >= 0:
                 reason = "not two fields"
             elif not reason and not name.strip():
                 reason = "empty image id"
-            yield Line(row, name, second, start + len(first) + 1, reason, text)
+            yield Line(row, name, start, tab, reason, text)
 
 
 def _read_labels(raw: Path, aliases: Aliases, catalogue: Catalogue) -> dict[str, tuple[int, str, str]]:
@@ -250,7 +270,7 @@ def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str]
             catalogue.refuse(SOURCE_IMAGES, IMAGES_TSV, line.row, reason, show(line.raw))
         else:
             category = labels[line.first][1]
-            place = Place(IMAGES_TSV, line.row, "", "base64", line.offset, len(line.second))
+            place = Place(IMAGES_TSV, line.row, "", "base64", line.offset, len(line.raw) - line.tab - 1)
             catalogue.entries.append(Entry(line.first, "source", category, place))
         if line.first and not line.reason:  # a broken line doesn't take its id from a good one
             seen.add(line.first)

@@ -121,4 +121,5 @@ def _thumbnail(image: Image.Image) -> bytes:
     # same picture still give nearly the same greys.
     side = THUMBNAIL_SIDE
     blocks = (max(image.width // (2 * side), 1), max(image.height // (2 * side), 1))
-    return image.convert("L").reduce(blocks).resize((side, side), Image.Resampling.BILINEAR).tobytes()
+    grey = image if image.mode == "L" else image.convert("L")
+    return (grey if blocks == (1, 1) else grey.reduce(blocks)).resize((side, side), Image.Resampling.BILINEAR).tobytes()

@@ -28,14 +28,19 @@ from pipelines import console, runner
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
 from pipelines.click_log import ReadClickLog, WriteClicks, WriteQuarantine, find_logs
 from pipelines.concurrency import concurrently
+from pipelines.cores import CORES
 from pipelines.duplicates import count_duplicates, find_duplicates
 from pipelines.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
 from pipelines.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
 from pipelines.params import DEFAULT_PATH, Params, load_section
+from pipelines.processes import processes
 from pipelines.schemas import DUPLICATES, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts
 from pipelines.shuffle import packing
 
+# From so many on, each core has a process that checks images: Pillow decodes without Python's lock, but opens files,
+# reads headers and converts with it. For fewer, starting the processes takes longer than they save.
+MANY = 10_000
 NAMED = 20  # categories that the closing lines name; summary.json has them all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
 CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")
@@ -57,13 +62,16 @@ class IngestParams(Params):
 
 
 def ingest_shard(
-    plan: ShardPlan, raw: Path, directory: Path, longest_side: int | None
+    plan: ShardPlan, raw: Path, directory: Path, longest_side: int | None, in_processes: bool
 ) -> Iterator[
     beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
     | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
 ]:
-    """Write one shard; yield what is quarantined and the counts under their tags."""
-    quarantine, counts = write_image_shard(plan, raw, directory, longest_side)
+    """Write one shard, here or in a process of its own; yield what is quarantined and the counts under their tags."""
+    if in_processes:
+        quarantine, counts = processes().submit(write_image_shard, plan, raw, directory, longest_side).result()
+    else:
+        quarantine, counts = write_image_shard(plan, raw, directory, longest_side)
     if quarantine.num_rows:
         yield beam.pvalue.TaggedOutput("quarantine", quarantine)
     for name, count in sorted(counts.items()):
@@ -115,6 +123,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     """
     logs = find_logs([find_click_log(raw)], root=raw)
     catalogue = list_images(raw)
+    in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
     with whole_directory(output) as directory:
         for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
@@ -125,7 +134,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
                 pipeline
                 | "ShardPlans" >> beam.Create(plan_shards(catalogue.entries, params.image_shards))
                 | "Images"
-                >> concurrently("images", ingest_shard, raw, directory, params.longest_side).with_outputs(
+                >> concurrently("images", ingest_shard, raw, directory, params.longest_side, in_processes).with_outputs(
                     "quarantine", "counts"
                 )
             )

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipelines import schemas
+from pipelines import image_shards, ingest, schemas
 from pipelines.artifacts import read_tables, shard_of
 from pipelines.image_archives import Place
 from pipelines.image_catalogue import Entry
@@ -369,6 +369,19 @@ def test_same_bytes_with_two_worker_processes(tmp_path: Path) -> None:
     run(write_raw(tmp_path / "raw"), one, PARAMS)
     run(tmp_path / "raw", two, PARAMS, ["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
     assert content(one) == content(two)
+
+
+def test_same_bytes_where_other_processes_check_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_here(*arguments: object) -> None:
+        raise AssertionError("checked in this process")
+
+    raw = write_raw(tmp_path / "raw", IMAGES | {"s3": b"no image", "s4": jpeg(4)[:300]})
+    here = run(raw, tmp_path / "here", PARAMS)
+    monkeypatch.setattr(ingest, "MANY", 1)
+    monkeypatch.setattr(ingest, "CORES", 2)
+    monkeypatch.setattr(image_shards, "check_image", not_here)
+    assert run(raw, tmp_path / "there", PARAMS) == here
+    assert content(tmp_path / "there") == content(tmp_path / "here")
 
 
 def test_images_as_files_and_other_forms_of_the_log(tmp_path: Path) -> None:
