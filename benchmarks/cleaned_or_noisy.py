@@ -17,133 +17,23 @@ TRUTH.tsv: image id and true category, as the toy's truth/labels.tsv; or `image_
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
+from benchmarks.project import Project, differences, tested_images  # noqa: E402
 from pipelines.artifacts import shard_of, whole_file, write_table  # noqa: E402
 from pipelines.categories import normalise_category  # noqa: E402
-from pipelines.intervals import Interval, paired_interval, wilson  # noqa: E402
-from pipelines.report_runs import Point, Runs, read_runs  # noqa: E402
+from pipelines.intervals import wilson  # noqa: E402
+from pipelines.report_runs import Point, read_runs  # noqa: E402
 
 ARMS = ("noisy", "cleaned", "smaller", "right")
-
-
-class Project:
-    """A clone of HEAD in a folder, with parameters of its own; each of its steps runs once.
-
-    Args:
-        place: the folder; what earlier runs made there is used.
-        preset: a parameter file of the repository.
-        seeds: of splits and trainings.
-        methods: names of recipes.
-
-    Raises:
-        SystemExit: the folder was made with other parameters.
-    """
-
-    def __init__(self, place: Path, preset: str, seeds: Sequence[int], methods: Sequence[str]) -> None:
-        self.place, self.code, self.log = place, place / "code", place / "said.txt"
-        place.mkdir(parents=True, exist_ok=True)
-        if not self.code.exists():
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place / "cloning")], check=True)
-            (place / "cloning").rename(self.code)
-        params = YAML(typ="safe", pure=True).load(self.code / preset)
-        # the arms run in folders of their own: paths that are relative to the repository must not be
-        params["raw"] = str((ROOT / params["raw"]).resolve() if not params["toys"] else self.place / "toy")
-        if params["network"]["weights"].endswith(".safetensors"):
-            params["network"]["weights"] = str((ROOT / params["network"]["weights"]).resolve())
-        params |= {"seeds": list(seeds)}
-        params["methods"]["names"] = list(methods)
-        for study in ("out_of_class", "one_shot"):
-            params[study] = {name: [] for name in params[study]}
-        self.params = place / "params.json"  # JSON is YAML
-        wanted = json.dumps(params, indent=1)
-        if self.params.exists() and self.params.read_text() != wanted:
-            sys.exit(f"{place} was made with other parameters; name an empty folder, or delete this one")
-        self.params.write_text(wanted)
-        self.raw, self.is_toy = Path(params["raw"]), bool(params["toys"])
-
-    def run(self, output: Path, module: str, *arguments: str | Path) -> None:
-        """Run a stage in the folder that its output belongs to, unless the output is there; a failure ends it all."""
-        if output.exists():
-            return
-        started = time.perf_counter()
-        command = [sys.executable, "-m", module, *map(str, arguments), "--output", str(output)]
-        environment = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
-        # resume checkpoints lie under .state in the working folder: one per arm
-        folder = next((parent for parent in output.parents if parent.name in ARMS), self.place)
-        with self.log.open("a") as said:
-            said.write(f"$ {' '.join(command)}\n")
-            said.flush()
-            done = subprocess.run(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
-        if done.returncode:
-            sys.exit(f"{' '.join(command)} left with {done.returncode}; see {self.log}")
-        seconds = time.perf_counter() - started
-        print(f"{output.relative_to(self.place)}: {seconds:.0f} s", file=sys.stderr, flush=True)
-
-    def prepare(self) -> None:
-        """Make what all arms share: the ingested data set, its scores, and Table II on them."""
-        place, params = self.place, ("--params", self.params)
-        if self.is_toy:
-            self.run(self.raw, "pipelines.synthesize", *params)
-        images, clicks = place / "ingested/images", place / "ingested/clicks"
-        self.run(place / "ingested", "pipelines.ingest", "--raw", self.raw, *params)
-        self.run(place / "cleaner", "model.train_cleaner", "--images", images, *params)
-        self.run(place / "scores", "pipelines.score", "--images", images, "--model", place / "cleaner", *params)
-        self.run(place / "cleaned", "pipelines.clean", "--scores", place / "scores", "--clicks", clicks, *params)
-        self.run(place / "queries", "pipelines.segment", "--clicks", clicks, *params)
-        self.run(place / "recipes", "model.recipes", *params)
-
-    def select(self, arm: str) -> None:
-        """Select and split an arm's images."""
-        self.run(
-            self.place / arm / "splits", "pipelines.select", "--images", self.place / "ingested/images",
-            "--cleaned", self.place / arm / "cleaned.parquet", "--params", self.params,
-        )  # fmt: skip
-
-    def tested(self, arm: str, seed: int) -> list[str]:
-        """Return the target test images of an arm."""
-        split = pl.read_parquet(self.place / arm / f"splits/seed-{seed}.parquet")
-        return split.filter(domain="target", split="test")["image_id"].to_list()
-
-    def train(self, arm: str, method: str, seed: int) -> None:
-        """Train and evaluate one method on one arm with one seed."""
-        folder, images = self.place / arm, self.place / "ingested/images"
-        clicks, queries = self.place / "ingested/clicks", self.place / "queries"
-        features, split = folder / "features", folder / f"splits/seed-{seed}.parquet"
-        selected = folder / "splits/images.parquet"
-        self.run(
-            features / "vocabulary.parquet", "pipelines.vocabulary", "--clicks", clicks, "--queries", queries,
-            "--images", selected, "--split", split, "--params", self.params,
-        )  # fmt: skip
-        self.run(
-            features / "click_matrix", "pipelines.click_matrix", "--clicks", clicks, "--queries", queries,
-            "--vocabulary", features / "vocabulary.parquet", "--images", selected,
-        )  # fmt: skip
-        self.run(
-            features / "click_features", "pipelines.click_features", "--click-matrix", features / "click_matrix",
-            "--vocabulary", features / "vocabulary.parquet",
-        )  # fmt: skip
-        run = Path("methods") / method / f"seed-{seed}"
-        data = ("--images", images, "--split", split, "--features", features)
-        recipe = self.place / "recipes/methods" / f"{method}.json"
-        self.run(folder / "models" / run, "model.train", "--recipe", recipe, "--seed", str(seed), *data)
-        self.run(
-            folder / "evaluations" / run, "model.evaluate", "--model", folder / "models" / run, *data,
-            "--params", self.params,
-        )  # fmt: skip
 
 
 def read_wrong(truth: Path, labelled: pl.DataFrame) -> pl.DataFrame:
@@ -212,19 +102,6 @@ def filter_table(cleaned: pl.DataFrame) -> Iterator[str]:
         yield f"| {' | '.join(f'{cell:,}' if isinstance(cell, int) else cell for cell in row)} |"
 
 
-def differences(better: Runs, worse: Runs, point: Point) -> tuple[Interval, list[float]]:
-    """Return the difference in Acc-T, in percentage points: its interval over images, and each seed's own."""
-    rows = better.of(point, "target").join(
-        worse.of(point, "target"), on=["seed", "image_id"], suffix="_worse", how="inner", validate="1:1"
-    )
-    assert len(rows) == len(better.of(point, "target")) == len(worse.of(point, "target"))
-    rows = rows.select(
-        "seed", "image_id", difference=100 * (pl.col("correct").cast(pl.Int8) - pl.col("correct_worse").cast(pl.Int8))
-    )
-    per_seed = rows.group_by("seed", maintain_order=True).agg(pl.col("difference").mean()).sort("seed")
-    return paired_interval(rows), per_seed["difference"].to_list()
-
-
 def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], seeds: Sequence[int]) -> Iterator[str]:
     """Yield each method's Acc-T by arm, over the seeds that every arm has, as lines of Markdown."""
     yield "| method | arm | images S | Acc-T, %, by seed | mean ± deviation | − noisy, points (95 %) | by seed |"
@@ -249,7 +126,7 @@ def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], see
             if arm == "noisy":
                 row += ["–", "–"]
             else:
-                interval, each = differences(runs[arm], runs["noisy"], point)
+                interval, each = differences(runs[arm], runs["noisy"], point, point)
                 row += [
                     f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})",
                     ", ".join(f"{d:+.1f}" for d in each),
@@ -284,14 +161,19 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         if not (folder / "cleaned.parquet").exists():
             write_table(kept_in(arm, cleaned).drop("is_wrong").to_arrow(), folder / "cleaned.parquet")
-        project.select(arm)
-        if project.tested(arm, options.seeds[0]) != project.tested("noisy", options.seeds[0]):
+        project.select(folder / "splits", folder / "cleaned.parquet")
+        first = f"splits/seed-{options.seeds[0]}.parquet"
+        if tested_images(folder / first) != tested_images(project.place / "noisy" / first):
             sys.exit(f"the arms noisy and {arm} test different target images: {arm} has lost a category")
     if not options.table:
         for seed in options.seeds:  # seeds outermost: a stopped run has every arm of the seeds that it did
             for method in options.methods:
                 for arm in arms:
-                    project.train(arm, method, seed)
+                    splits, features = project.place / arm / "splits", project.place / arm / "features"
+                    project.make_features(
+                        features, splits, project.place / "ingested/clicks", project.place / "queries"
+                    )
+                    project.train(arm, method, seed, splits, features)
     lines = [*filter_table(cleaned), "", *accuracy_table(project.place, arms, options.methods, options.seeds)]
     with whole_file(project.place / "tables.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

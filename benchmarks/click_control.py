@@ -1,0 +1,165 @@
+"""What the clicks are worth: `python -m benchmarks.click_control --place FOLDER --preset presets/birds50.yaml`.
+
+Trains on the same images, labels and splits, with the same seeds:
+
+    clicks      the method as it is
+    untold      the same network without click loss (lambda = 0): v^ is there, but nobody says what a click is
+    shuffled    the method with a click log whose images were exchanged at random: clicks that say nothing of the image
+    target      VGGimg: the target alone, no source, no clicks
+
+If the clicks help, `clicks` is above the two controls (claim 9: shuffled, the click branch's advantage must vanish).
+Prints a Markdown table: Acc-S, Acc-T, RMSE-S and the paired differences in Acc-T to `clicks`, over seeds and images
+(`pipelines/intervals.py`). Works in FOLDER on a clone of HEAD; goes on where it was stopped. Long: a training takes
+minutes.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+
+from benchmarks.project import Project, differences  # noqa: E402
+from pipelines.artifacts import whole_file  # noqa: E402
+from pipelines.report_runs import Point, Runs, read_runs  # noqa: E402
+
+TARGET_ONLY = "VGGimg"
+ARMS = ("clicks", "untold", "shuffled", "target")
+
+
+def write_shuffled(raw: Path, output: Path, log: Path | None) -> None:
+    """Lay out a raw data set with the same images and labels and another click log.
+
+    Args:
+        raw: the true one.
+        output: the new one; links to all else.
+        log: a shuffled log; None exchanges the clicked images at random (seed 0).
+    """
+    (output / "source").mkdir(parents=True)
+    (output / "target").symlink_to(raw / "target")
+    for file in (raw / "source").iterdir():
+        if not file.name.startswith("clicks."):
+            (output / "source" / file.name).symlink_to(file)
+    if log is not None:
+        (output / "source/clicks.tsv").symlink_to(log.resolve())
+        return
+    columns = ["image_id", "query", "clicks"]
+    clicks = pl.read_csv(
+        raw / "source/clicks.tsv", separator="\t", has_header=False, new_columns=columns, quote_char=None,
+        infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True,
+    )  # fmt: skip
+    images = clicks["image_id"].unique().sort()
+    exchanged = images.gather(np.random.default_rng(0).permutation(len(images)))
+    with whole_file(output / "source/clicks.tsv") as file:
+        clicks.with_columns(pl.col("image_id").replace_strict(images, exchanged)).write_csv(
+            file, separator="\t", include_header=False, quote_style="never"
+        )
+
+
+def point_of(arm: str, method: str) -> Point:
+    """Return which run an arm has."""
+    return Point("methods", TARGET_ONLY if arm == "target" else method)
+
+
+def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
+    """Yield the results as lines of Markdown, of the seeds that every arm has."""
+    points = {arm: point_of(arm, method) for arm in ARMS}
+    done = [
+        seed for seed in seeds
+        if all((place / arm / "evaluations" / point.folder / f"seed-{seed}").exists() for arm, point in points.items())
+    ]  # fmt: skip
+    if not done:
+        yield "no seed is trained on all arms yet"
+        return
+    runs = {arm: read_runs(place / arm / "evaluations", [point], done) for arm, point in points.items()}
+    yield f"| {method}, seeds {', '.join(map(str, done))} | Acc-S, % | Acc-T, % | by seed | RMSE-S | clicks − it, points (95 %) | by seed |"  # noqa: E501
+    yield "|---|---:|---:|---|---:|---:|---|"
+    for arm, point in points.items():
+        of = {
+            name: metric(runs[arm], point, done, name) for name in ("accuracy_source", "accuracy_target", "rmse_source")
+        }
+        row = [arm, mean(of["accuracy_source"], 1), mean(of["accuracy_target"], 1)]
+        row += [
+            ", ".join(f"{value:.1f}" for value in of["accuracy_target"] if value is not None),
+            mean(of["rmse_source"], 3),
+        ]
+        if arm == "clicks":
+            row += ["–", "–"]
+        else:
+            interval, each = differences(runs["clicks"], runs[arm], points["clicks"], point)
+            row += [f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"]
+            row += [", ".join(f"{value:+.1f}" for value in each)]
+        yield f"| {' | '.join(row)} |"
+
+
+def metric(runs: Runs, point: Point, seeds: Sequence[int], name: str) -> list[float | None]:
+    """Return a metric by seed."""
+    return [runs.metrics[point, seed][name] for seed in seeds]
+
+
+def mean(values: Sequence[float | None], digits: int) -> str:
+    """Return the mean and standard deviation over seeds, or a dash where there is nothing to measure."""
+    there = [value for value in values if value is not None]
+    if len(there) < len(values):
+        return "–"
+    deviation = f" ± {statistics.stdev(there):.{digits}f}" if len(there) > 1 else ""
+    return f"{statistics.mean(there):.{digits}f}{deviation}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--place", type=Path, required=True, help="folder for everything; goes on with what is there")
+    parser.add_argument("--preset", default="params.yaml", help="parameter file, relative to the repository")
+    parser.add_argument("--shuffled", type=Path, help="shuffled click log (default: one is made)")
+    parser.add_argument("--method", default="MTMDD-VM-star")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="train nothing, print what there is")
+    options = parser.parse_args()
+    project = Project(options.place.resolve(), options.preset, options.seeds, [TARGET_ONLY, options.method])
+    if not options.table:
+        train_all(project, options.method, options.seeds, options.shuffled)
+    lines = list(table(project.place, options.method, options.seeds))
+    with whole_file(project.place / "tables.md") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Path | None) -> None:
+    """Train and evaluate every arm with every seed, seeds outermost."""
+    place = project.place
+    project.prepare()
+    project.select(place / "splits", place / "cleaned/images.parquet")
+    params = project.read_params()
+    params["objective"]["lambda"] = 0.0
+    project.run(place / "recipes_untold", "model.recipes", "--params", project.write_params("params_untold", params))
+    raw = place / "shuffled_raw"
+    if not raw.exists():
+        write_shuffled(project.raw, place / f"making.{os.getpid()}", shuffled)
+        (place / f"making.{os.getpid()}").rename(raw)
+    project.run(place / "shuffled_ingested", "pipelines.ingest", "--raw", raw, "--params", project.params)
+    project.run(
+        place / "shuffled_queries", "pipelines.segment", "--clicks", place / "shuffled_ingested/clicks",
+        "--params", project.params,
+    )  # fmt: skip
+    splits = place / "splits"
+    project.make_features(place / "features", splits, place / "ingested/clicks", place / "queries")
+    project.make_features(
+        place / "shuffled_features", splits, place / "shuffled_ingested/clicks", place / "shuffled_queries"
+    )
+    for seed in seeds:
+        for arm in ARMS:
+            (place / arm).mkdir(exist_ok=True)
+            features = place / ("shuffled_features" if arm == "shuffled" else "features")
+            recipes = "recipes_untold" if arm == "untold" else "recipes"
+            project.train(arm, point_of(arm, method).method, seed, splits, features, recipes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""A clone of the repository in a folder of its own, on which a benchmark runs stages: each once, whatever stops it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from ruamel.yaml import YAML
+
+from pipelines.intervals import Interval, paired_interval
+from pipelines.report_runs import Point, Runs
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Project:
+    """A clone of HEAD in a folder, with parameters of its own; each of its steps runs once.
+
+    An *arm* is a folder below it with what differs from the other arms; what all share lies beside them.
+
+    Args:
+        place: the folder; what earlier runs made there is used.
+        preset: a parameter file of the repository.
+        seeds: of splits and trainings.
+        methods: names of recipes.
+
+    Attributes:
+        params: the parameters, as a file.
+        raw: the raw data set's folder.
+        is_toy: whether it is drawn here.
+
+    Raises:
+        SystemExit: the folder was made with other parameters.
+    """
+
+    def __init__(self, place: Path, preset: str, seeds: Sequence[int], methods: Sequence[str]) -> None:
+        self.place, self.code, self.log = place, place / "code", place / "said.txt"
+        place.mkdir(parents=True, exist_ok=True)
+        if not self.code.exists():
+            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place / "cloning")], check=True)
+            (place / "cloning").rename(self.code)
+        params = YAML(typ="safe", pure=True).load(self.code / preset)
+        # the arms run in folders of their own: paths that are relative to the repository must not be
+        params["raw"] = str((ROOT / params["raw"]).resolve() if not params["toys"] else self.place / "toy")
+        if params["network"]["weights"].endswith(".safetensors"):
+            params["network"]["weights"] = str((ROOT / params["network"]["weights"]).resolve())
+        params |= {"seeds": list(seeds)}
+        params["methods"]["names"] = list(methods)
+        for study in ("out_of_class", "one_shot"):
+            params[study] = {name: [] for name in params[study]}
+        self.raw, self.is_toy = Path(params["raw"]), bool(params["toys"])
+        self.params = self.write_params("params", params)
+
+    def write_params(self, name: str, params: dict[str, Any]) -> Path:
+        """Write a parameter file, as JSON, which is YAML.
+
+        Raises:
+            SystemExit: it is there with another content.
+        """
+        file, wanted = self.place / f"{name}.json", json.dumps(params, indent=1)
+        if file.exists() and file.read_text() != wanted:
+            sys.exit(f"{self.place} was made with other parameters; name an empty folder, or delete this one")
+        file.write_text(wanted)
+        return file
+
+    def read_params(self) -> dict[str, Any]:
+        """Return the parameters."""
+        params: dict[str, Any] = json.loads(self.params.read_text())
+        return params
+
+    def run(self, output: Path, module: str, *arguments: str | Path) -> None:
+        """Run a stage in the folder that its output belongs to, unless the output is there; a failure ends it all."""
+        if output.exists():
+            return
+        started = time.perf_counter()
+        command = [sys.executable, "-m", module, *map(str, arguments), "--output", str(output)]
+        environment = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
+        # resume checkpoints lie under .state in the working folder: one per arm
+        folder = self.place / output.relative_to(self.place).parts[0]
+        folder = folder if folder.is_dir() else self.place
+        with self.log.open("a") as said:
+            said.write(f"$ {' '.join(command)}\n")
+            said.flush()
+            done = subprocess.run(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} left with {done.returncode}; see {self.log}")
+        seconds = time.perf_counter() - started
+        print(f"{output.relative_to(self.place)}: {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def prepare(self) -> None:
+        """Make what all arms share: the ingested data set, its scores, Table II on them, words, recipes."""
+        place, params = self.place, ("--params", self.params)
+        if self.is_toy:
+            self.run(self.raw, "pipelines.synthesize", *params)
+        images, clicks = place / "ingested/images", place / "ingested/clicks"
+        self.run(place / "ingested", "pipelines.ingest", "--raw", self.raw, *params)
+        self.run(place / "cleaner", "model.train_cleaner", "--images", images, *params)
+        self.run(place / "scores", "pipelines.score", "--images", images, "--model", place / "cleaner", *params)
+        self.run(place / "cleaned", "pipelines.clean", "--scores", place / "scores", "--clicks", clicks, *params)
+        self.run(place / "queries", "pipelines.segment", "--clicks", clicks, *params)
+        self.run(place / "recipes", "model.recipes", *params)
+
+    def select(self, output: Path, cleaned: Path) -> None:
+        """Select and split the images that a cleaned table keeps."""
+        self.run(
+            output, "pipelines.select", "--images", self.place / "ingested/images", "--cleaned", cleaned,
+            "--params", self.params,
+        )  # fmt: skip
+
+    def make_features(self, features: Path, splits: Path, clicks: Path, queries: Path) -> None:
+        """Make vocabulary and click features of selected images from a log and its words."""
+        split = next(iter(sorted(splits.glob("seed-*.parquet"))))
+        selected = splits / "images.parquet"
+        self.run(
+            features / "vocabulary.parquet", "pipelines.vocabulary", "--clicks", clicks, "--queries", queries,
+            "--images", selected, "--split", split, "--params", self.params,
+        )  # fmt: skip
+        self.run(
+            features / "click_matrix", "pipelines.click_matrix", "--clicks", clicks, "--queries", queries,
+            "--vocabulary", features / "vocabulary.parquet", "--images", selected,
+        )  # fmt: skip
+        self.run(
+            features / "click_features", "pipelines.click_features", "--click-matrix", features / "click_matrix",
+            "--vocabulary", features / "vocabulary.parquet",
+        )  # fmt: skip
+
+    def train(self, arm: str, method: str, seed: int, splits: Path, features: Path, recipes: str = "recipes") -> None:
+        """Train and evaluate one method on one arm with one seed."""
+        folder, run = self.place / arm, Path("methods") / method / f"seed-{seed}"
+        data = (
+            "--images", self.place / "ingested/images", "--split", splits / f"seed-{seed}.parquet",
+            "--features", features,
+        )  # fmt: skip
+        recipe = self.place / recipes / "methods" / f"{method}.json"
+        self.run(folder / "models" / run, "model.train", "--recipe", recipe, "--seed", str(seed), *data)
+        self.run(
+            folder / "evaluations" / run, "model.evaluate", "--model", folder / "models" / run, *data,
+            "--params", self.params,
+        )  # fmt: skip
+
+
+def tested_images(split: Path) -> list[str]:
+    """Return the target test images of a split."""
+    return pl.read_parquet(split).filter(domain="target", split="test")["image_id"].to_list()
+
+
+def differences(better: Runs, worse: Runs, point: Point, other: Point) -> tuple[Interval, list[float]]:
+    """Return the difference in Acc-T, in percentage points: its interval over images, and each seed's own.
+
+    Args:
+        better, worse: runs on the same test images.
+        point: of better.
+        other: of worse.
+    """
+    rows = better.of(point, "target").join(
+        worse.of(other, "target"), on=["seed", "image_id"], suffix="_worse", how="inner", validate="1:1"
+    )
+    assert len(rows) == len(better.of(point, "target")) == len(worse.of(other, "target"))
+    rows = rows.select(
+        "seed", "image_id", difference=100 * (pl.col("correct").cast(pl.Int8) - pl.col("correct_worse").cast(pl.Int8))
+    )
+    per_seed = rows.group_by("seed", maintain_order=True).agg(pl.col("difference").mean()).sort("seed")
+    return paired_interval(rows), per_seed["difference"].to_list()
