@@ -2,22 +2,23 @@
 
     python -m model.recipes --output data/recipes
 
-In: the sections network, objective, train, methods, out_of_class and one_shot of the parameter file.
-Out: ``methods/<method>.json``, ``out_of_class/<method>/<categories>.json`` and
-``one_shot/<method>/<domain>-<share>.json``.
+In: the sections network, objective, train, methods, components, out_of_class and one_shot of the parameter file.
+Out: ``methods/<method>.json``, ``components/<study>=<value>.json``, ``out_of_class/<method>/<categories>.json`` and
+``one_shot/<method>/<domain>-<share>.json``; and ``studies.json``: which of them each component study is made of.
 
 A recipe has only what its phases use. So tau or the size of the embedding make stale just the trainings with a click
 branch, and mu just those on both domains.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from model.config import Domain, Fewer, NetworkParams, ObjectiveParams, PositionParams, Recipe, TrainParams
-from model.methods import METHODS, MethodsParams, check_names, weigh
+from model.methods import MethodsParams, check_names, weigh
+from model.studies import STUDIES, ComponentsParams, Setup, candidates, point_setup
 from pipelines.artifacts import whole_directory, write_json
 from pipelines.console import UserError, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section
@@ -57,28 +58,26 @@ class OneShotParams(Params):
 
 
 def build_recipe(
-    method: str,
-    network: NetworkParams,
-    objective: ObjectiveParams,
+    setup: Setup,
     train: TrainParams,
     source_categories: int | None = None,
     fewer: Fewer | None = None,
 ) -> Recipe:
-    """Return a method's recipe, without the parameters that none of its phases use.
+    """Return a recipe without the parameters that none of its phases use.
 
     Raises:
         UserError: the method has a click branch, and network.embedding is missing.
     """
-    plan = METHODS[method]
+    plan, network, objective = setup.method, setup.network, setup.objective
     phases = [weigh(phase, objective) for phase in plan.phases]
     embedding = None
     if any(phase.has_embedding for phase in phases):
         if network.embedding is None:
-            raise UserError(f"network.embedding is missing; {method} predicts clicks")
+            raise UserError(f"network.embedding is missing; {setup.name} predicts clicks")
         embedding = network.embedding.only_used("FC" if plan.linear_embedding else network.embedding.kind)
     has_position = any(term.kind == "position" for phase in phases for term in phase.losses)
     return Recipe(
-        method=method,
+        method=setup.name,
         network=network.model_copy(update={"embedding": embedding}),
         train=train,
         position=PositionParams(bandwidth=objective.bandwidth, threshold=objective.threshold) if has_position else None,
@@ -93,21 +92,70 @@ def all_recipes(
     objective: ObjectiveParams,
     train: TrainParams,
     methods: MethodsParams,
+    components: ComponentsParams,
     out_of_class: OutOfClassParams,
     one_shot: OneShotParams,
 ) -> dict[str, Recipe]:
-    """Return every recipe by its path, without ``.json``."""
-    recipes = {f"methods/{name}": build_recipe(name, network, objective, train) for name in methods.names}
+    """Return every recipe by its path, without ``.json``.
+
+    Raises:
+        UserError: a parameter that a recipe needs is missing or out of its range; or a component study lists a point
+            that is trained already, under another name.
+    """
+    setups = {
+        name: Setup.of(name, network, objective) for name in (*methods.names, *out_of_class.methods, *one_shot.methods)
+    }
+    recipes = {f"methods/{name}": build_recipe(setups[name], train) for name in methods.names}
+    names = {content_of(recipe): path for path, recipe in recipes.items()}
+    for point in components.points:
+        recipe = build_recipe(point_setup(point, network, objective), train)
+        twin = names.setdefault(content_of(recipe), f"components/{point}")
+        if twin != f"components/{point}" or twin in recipes:
+            raise UserError(
+                f"components.points: {point} is the same training as {twin}; take it out: its table finds that one"
+            )
+        recipes[twin] = recipe
     for name in out_of_class.methods:
         for number in out_of_class.categories:
-            recipe = build_recipe(name, network, objective, train, source_categories=number)
+            recipe = build_recipe(setups[name], train, source_categories=number)
             recipes[f"out_of_class/{name}/{number}"] = recipe
     for name in one_shot.methods:
         for domain in one_shot.domains:
             for share in one_shot.shares:
-                recipe = build_recipe(name, network, objective, train, fewer=Fewer(domain=domain, share=share))
+                recipe = build_recipe(setups[name], train, fewer=Fewer(domain=domain, share=share))
                 recipes[f"one_shot/{name}/{domain}-{share}"] = recipe
     return recipes
+
+
+def content_of(recipe: Recipe) -> str:
+    """Return what a training depends on: all of a recipe but the method's name."""
+    return recipe.model_dump_json(exclude={"method"}, exclude_none=True)
+
+
+def study_runs(
+    recipes: Mapping[str, Recipe],
+    network: NetworkParams,
+    objective: ObjectiveParams,
+    train: TrainParams,
+    components: ComponentsParams,
+) -> dict[str, dict[str, str]]:
+    """Return for each component study its values with the path of the recipe that is theirs.
+
+    So a value of the paper's table that is a method's own run, or another study's point, is there without being trained
+    again; a value that no recipe has is left out.
+    """
+    paths = {content_of(recipe): path for path, recipe in recipes.items()}
+    studies: dict[str, dict[str, str]] = {}
+    for name in STUDIES:
+        studies[name] = {}
+        for point in candidates(name, components.points, network, objective):
+            try:
+                content = content_of(build_recipe(point_setup(point, network, objective), train))
+            except UserError:
+                continue  # one of the paper's points that these parameters do not allow: so there is no recipe either
+            if content in paths:
+                studies[name][point.partition("=")[2]] = paths[content]
+    return studies
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -117,17 +165,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage("recipes") as closing:
+        network = load_section(NetworkParams, "network", arguments.params)
+        objective = load_section(ObjectiveParams, "objective", arguments.params)
+        train = load_section(TrainParams, "train", arguments.params)
+        components = load_section(ComponentsParams, "components", arguments.params)
         recipes = all_recipes(
-            load_section(NetworkParams, "network", arguments.params),
-            load_section(ObjectiveParams, "objective", arguments.params),
-            load_section(TrainParams, "train", arguments.params),
+            network,
+            objective,
+            train,
             load_section(MethodsParams, "methods", arguments.params),
+            components,
             load_section(OutOfClassParams, "out_of_class", arguments.params),
             load_section(OneShotParams, "one_shot", arguments.params),
         )
         with whole_directory(arguments.output) as folder:
             for name, recipe in recipes.items():
                 write_json(recipe.model_dump(mode="json", exclude_none=True), folder / f"{name}.json")
+            write_json(study_runs(recipes, network, objective, train, components), folder / "studies.json")
         closing.wrote[str(arguments.output)] = f"{len(recipes)} recipes"
         closing.next_command = f"python -m model.train --recipe {arguments.output}/{next(iter(recipes))}.json ..."
 

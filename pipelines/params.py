@@ -34,6 +34,7 @@ SECTIONS = {
     "objective": "model.config",
     "train": "model.config",
     "methods": "model.methods",
+    "components": "model.studies",
     "out_of_class": "model.recipes",
     "one_shot": "model.recipes",
     "evaluate": "model.evaluate",

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from pipelines.published import label
+from pipelines.published import label, point_label
 
 TEMPLATE = Path(__file__).with_name("report_page.html.jinja")
 PARTS = Path(__file__).with_name("page_parts.html.jinja")  # head, style and macros of every page
@@ -116,7 +116,7 @@ def claims_texts(table: pl.DataFrame) -> Table:
         [
             str(row["claim"]),
             row["says"],
-            f"{label(row['better'])} − {label(row['worse'])}",
+            f"{point_label(row['better'])} − {point_label(row['worse'])}",
             number(row["published"], sign=True),
             number(row["difference"], sign=True),
             interval(row["low"], row["high"], sign=True),

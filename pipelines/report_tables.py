@@ -60,7 +60,8 @@ def _interval_of(differences: pl.DataFrame, better: Point, worse: Point) -> Inte
     return Interval(*(100 * value for value in paired_interval(differences)))
 
 
-def _mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | None:
+def mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | None:
+    """Return the mean over seeds of a value in ``metrics.json``; null where any seed has none."""
     values = [runs.metrics[point, seed][name] for seed in runs.seeds]
     return None if None in values else round(sum(values) / len(values), digits)
 
@@ -77,7 +78,7 @@ def table_viii(runs: Runs) -> pl.DataFrame:
         row = {"method": point.method, "seeds": len(runs.seeds)}
         for domain in DOMAINS:
             row |= accuracy(runs, point, domain)
-        row["rmse_source"] = _mean_metric(runs, point, "rmse_source", 4)
+        row["rmse_source"] = mean_metric(runs, point, "rmse_source", 4)
         published = TABLE_VIII.get(point.method)
         for domain in DOMAINS:
             theirs = getattr(published, domain) if published else None
@@ -165,8 +166,8 @@ def claims_table(runs: Runs) -> pl.DataFrame:
     """
     rows = []
     for claim in CLAIMS:
-        points = Point("methods", claim.better), Point("methods", claim.worse)
-        interval = paired(runs, *points) if claim.compared and set(points) <= set(runs.points) else None
+        better, worse = runs.find(claim.better), runs.find(claim.worse)
+        interval = None if better is None or worse is None else paired(runs, better, worse)
         rows.append(_claim(claim.number, claim.says, claim.better, claim.worse, claim.published, interval))
     for row in declines_compared(runs, "MTMDD-VM", "VGGsrc"):
         says = f"ours declines less than VGGsrc {row['what']}"

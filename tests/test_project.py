@@ -27,6 +27,7 @@ MODELS = {
     "objective": "ObjectiveParams",
     "train": "TrainParams",
     "methods": "MethodsParams",
+    "components": "ComponentsParams",
     "out_of_class": "OutOfClassParams",
     "one_shot": "OneShotParams",
     "evaluate": "EvaluateParams",
