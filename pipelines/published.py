@@ -91,6 +91,7 @@ TABLE_VIII = {
     "MTMDD-VM-star": Measured(77.7, 76.0),
 }
 
+
 class Objects(NamedTuple):
     """Acc-T with a source of the same kind of object, and of another kind, percent."""
 
@@ -127,6 +128,11 @@ SYMBOLS = {"bandwidth": "B", "tau": "τ", "lambda": "λ", "mu": "µ", "kernels":
 def label(name: str) -> str:
     """Return the name of a method, or of a component study's value, as the paper prints it."""
     return LABELS.get(name, name)
+
+
+def series_label(series: str) -> str:
+    """Return the name of a component study's series: heads, or the side of E1's kernels."""
+    return f"{series} × {series}" if series.isdigit() else label(series)
 
 
 def point_label(name: str) -> str:
@@ -178,8 +184,8 @@ CLAIMS = (
     _claim(3, "visual and click feature together beat click alone (Table VI)", "features=V+C", "features=C"),
     _claim(4, "multitask beats prediction alone on the source (Table VII)", "lambda=separate-0.4", "lambda=separate-1"),
     _claim(4, "multitask beats prediction alone on the source (Table VII)", "lambda=shared-0.4", "lambda=shared-1"),
-    _claim(4, "multitask beats recognition alone on the source (Table VII)", "lambda=separate-0.4", "lambda=separate-0"),
-    _claim(4, "multitask beats recognition alone on the source (Table VII)", "lambda=shared-0.4", "lambda=shared-0"),
+    _claim(4, "multitask beats recognition alone (Table VII)", "lambda=separate-0.4", "lambda=separate-0"),
+    _claim(4, "multitask beats recognition alone (Table VII)", "lambda=shared-0.4", "lambda=shared-0"),
     _claim(5, "training both domains together beats one after the other", "MTMDD-VM", "MTTDL"),
     _claim(5, "a multitask first step beats click prediction alone", "MTTDL", "TDL"),
     _claim(5, "nonlinear embedding and position loss beat the earlier model", "TDL", "TDL7"),

@@ -2,11 +2,12 @@
 
     python -m pipelines.report --data data --output data/report
 
-In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds and
-sweep points, the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `index.html`; `table_viii`, `claims`, `noise_filter` and the sweeps `out_of_class` and `one_shot` as `.csv`
-(`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on
-the screen at the end.
+In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds,
+component points and sweep points, which of them the component studies are made of, the summaries of `ingest` and
+`clean`, the splits and the vocabulary.
+Out: `index.html`; `table_viii`, `claims`, `noise_filter`, each component study as `study_<name>`, and the sweeps
+`out_of_class` and `one_shot` as `.csv` (`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures
+as `.png`. The result table stands on the screen at the end.
 """
 
 import argparse
@@ -21,12 +22,13 @@ from pydantic import Field
 
 from model.methods import MethodsParams
 from model.recipes import OneShotParams, OutOfClassParams
-from pipelines import published, report_page, report_plots, report_tables
+from model.studies import STUDIES, ComponentsParams
+from pipelines import published, report_page, report_plots, report_studies, report_tables
 from pipelines.artifacts import read_tables, whole_directory, whole_file, write_json
 from pipelines.console import Closing, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section, read_seeds
 from pipelines.report_page import Table
-from pipelines.report_runs import Runs, declared_points, read_runs
+from pipelines.report_runs import Runs, declared_points, read_runs, read_studies
 
 DOMAINS = ("source", "target")
 
@@ -128,16 +130,22 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
     table_viii, claims = report_tables.table_viii(runs), report_tables.claims_table(runs)
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
+    studies = {name: report_studies.study_table(runs, name) for name in report_studies.reported(runs)}
 
     pictures = {
         "table_viii": report_plots.accuracies_plot(table_viii),
         "noise_filter": report_plots.noise_filter_plot(noise_filter),
         "vocabulary": report_plots.vocabulary_plot(vocabulary),
+        **{
+            f"study_{name}": report_plots.study_plot(table, report_studies.WORDS[name].axis, STUDIES[name].numeric)
+            for name, table in studies.items()
+        },
         **{sweep.name: report_plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
+    tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
         table.write_csv(folder / f"{name}.csv")
     results = report_page.methods_table(table_viii)
@@ -163,6 +171,15 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
         beside=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
         claims=report_page.claims_texts(claims),
+        studies=[
+            {
+                "name": f"study_{name}",
+                "title": f"{report_studies.WORDS[name].title} ({STUDIES[name].reference})",
+                "text": report_studies.WORDS[name].text,
+                "table": report_studies.study_texts(table, name),
+            }
+            for name, table in studies.items()
+        ],
         sweeps=[
             {
                 "name": sweep.name,
@@ -226,14 +243,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:
     """Read the runs that the parameter file declares and write the report."""
     methods = load_section(MethodsParams, "methods", params_path)
+    components = load_section(ComponentsParams, "components", params_path)
     out_of_class = load_section(OutOfClassParams, "out_of_class", params_path)
     one_shot = load_section(OneShotParams, "one_shot", params_path)
     points = declared_points(
         methods.names,
+        components.points,
         (out_of_class.methods, out_of_class.categories),
         (one_shot.methods, one_shot.domains, one_shot.shares),
     )
-    runs = read_runs(data / "evaluations", points, read_seeds(params_path))
+    studies = read_studies(data / "recipes" / "studies.json", points)
+    runs = read_runs(data / "evaluations", points, read_seeds(params_path), studies)
     with whole_directory(output) as folder:
         write_report(data, folder, runs, params)
         num_files = len(list(folder.iterdir()))

@@ -19,7 +19,7 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from pipelines.published import label
+from pipelines.published import label, point_label, series_label
 
 INK, GREY, LINES = "#1f2933", "#7b8794", "#e4e7eb"
 SOURCE, TARGET = "#9aa5b1", "#0b69a3"
@@ -123,6 +123,60 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
         figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(methods)))
 
     return picture(draw, 5.2 if len(domains) == 1 else 8.5, 3.7)
+
+
+MEASURES = {
+    "accuracy_target": "target test accuracy, %",
+    "accuracy_source": "source test accuracy, %",
+    "rmse_source": "RMSE-S",
+}
+
+
+def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
+    """Draw a component study: a panel per measure, its values at equal distances, a colour per series.
+
+    Args:
+        table: from `report_studies.study_table`; its baseline, where it is none of the values, becomes a dashed line.
+        axis: what the values are.
+        is_line: the values are numbers: join them.
+    """
+    inside = table.filter(pl.col("value").is_not_null())
+    places = inside["value"].unique(maintain_order=True).to_list()
+    series = inside["series"].unique(maintain_order=True).to_list()
+    measures = [name for name in MEASURES if inside[name].is_not_null().any()]
+    is_crowded = sum(len(place) + 1 for place in places) > 28
+
+    def draw(figure: Figure) -> None:
+        panels: list[Axes] = list(figure.subplots(1, len(measures), squeeze=False)[0])
+        for panel, measure in zip(panels, measures, strict=True):
+            for index, one in enumerate(series):
+                rows = inside.filter(pl.col("series") == one, pl.col(measure).is_not_null())
+                aside = 0.12 * (index - (len(series) - 1) / 2)
+                reach = None
+                if measure != "rmse_source":
+                    low, high = (rows[measure.replace("accuracy", end)] for end in ("low", "high"))
+                    reach = [rows[measure] - low, high - rows[measure]]
+                panel.errorbar(
+                    [places.index(value) + aside for value in rows["value"]], rows[measure], yerr=reach,
+                    fmt="o-" if is_line else "o", color=METHODS[index % len(METHODS)], linewidth=2, elinewidth=1.2,
+                    capsize=2, markersize=6, label=series_label(one),
+                )  # fmt: skip
+            for row in table.filter(pl.col("value").is_null(), pl.col(measure).is_not_null()).to_dicts():
+                name = point_label(row["baseline"])
+                panel.axhline(row[measure], color=GREY, linestyle="--", linewidth=1.5, label=name)
+            panel.set_title(MEASURES[measure], fontsize=10, fontweight="normal")
+            panel.set_xlabel(axis)
+            panel.set_xticks(range(len(places)), [label(place) for place in places])
+            if is_crowded:
+                panel.tick_params(axis="x", labelrotation=40)
+            panel.set_xlim(-0.5, len(places) - 0.5)
+            panel.grid(axis="x", visible=False)
+            panel.yaxis.set_major_locator(MaxNLocator(6))
+        handles, labels = panels[0].get_legend_handles_labels()
+        if len(labels) > 1:
+            figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+
+    return picture(draw, 0.6 + 3.0 * len(measures), 3.5)
 
 
 def noise_filter_plot(table: pl.DataFrame) -> bytes:

@@ -35,7 +35,12 @@ class Point:
     @property
     def folder(self) -> Path:
         """Where its seeds' folders are, below ``data/evaluations``."""
-        name = {"methods": None, "components": None, "out_of_class": f"{self.value}", "one_shot": f"{self.domain}-{self.value}"}[self.study]
+        name = {
+            "methods": None,
+            "components": None,
+            "out_of_class": f"{self.value}",
+            "one_shot": f"{self.domain}-{self.value}",
+        }[self.study]
         return Path(self.study) / self.method / (name or "")
 
 

@@ -1,12 +1,14 @@
 """The component studies in the report: their tables, and the words about them (Fig. 9 and 12, Tables III to VII)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from model.studies import STUDIES, split_value
+from model.studies import split_value
 from pipelines import published
-from pipelines.report_runs import Runs
+from pipelines.report_page import NOTHING, Column, Table, interval, number, with_deviation
+from pipelines.report_runs import Point, Runs
 from pipelines.report_tables import accuracy, mean_metric, paired
 
 DOMAINS = ("source", "target")
@@ -22,12 +24,14 @@ class Words:
         axis: what the values are.
         baseline: what each value's target accuracy is compared with: a method, or a point of a study; ``{series}``
             stands for the value's own series.
+        series: what tells the series apart, where there are several.
     """
 
     title: str
     text: str
     axis: str
     baseline: str
+    series: str = ""
 
 
 CLICK_ONLY = "TDL, its recognisers seeing the predicted click feature alone"
@@ -37,6 +41,7 @@ WORDS = {
         text=f"{CLICK_ONLY}, count loss, by side and number of E1's kernels. biFC has no E1.",
         axis="number of kernels",
         baseline="embedding=biFC",
+        series="kernels",
     ),
     "embedding": Words(
         title="Word embedding",
@@ -58,23 +63,25 @@ WORDS = {
     ),
     "features": Words(
         title="Visual and click feature",
-        text="V is the visual feature (VGGimg); the click feature comes from TDL: C [7] with linear word embedding and count loss, "
-        "C_E with nonlinear word embedding and count loss, C with nonlinear word embedding and position loss.",
+        text="V is the visual feature (VGGimg). The click feature is TDL's: C [7] by the linear word embedding and the count "
+        "loss, C_E by the nonlinear word embedding and the count loss, C by both and the position loss.",
         axis="what the recognisers see",
         baseline="features=V",
     ),
     "lambda": Words(
         title="One task or two",
-        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head) with µ = 1. λ = 0 trains no click prediction; λ = 1, MDD-VM "
-        "and MDD-VM*, trains the source on nothing else, so that what recognises its images has not learned from them.",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), µ = 1. λ = 0 trains no click prediction; λ = 1 "
+        "(MDD-VM, MDD-VM*) trains the source on nothing else: what recognises its images has not learned from them.",
         axis="λ",
         baseline="lambda={series}-1",
+        series="heads",
     ),
     "mu": Words(
         title="Weight of the target domain",
-        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head) against MTTDL, which trains one domain after the other.",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head) against MTTDL, one domain after the other.",
         axis="µ",
         baseline="MTTDL",
+        series="heads",
     ),
 }
 
@@ -95,36 +102,88 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
         `series` and `value`; `run`, where the numbers are from; both accuracies' columns; `rmse_source`, mean over
         seeds; `baseline`, and `gain` with its interval: percentage points of target accuracy above the baseline, on the
         same test images, null for the baseline itself and where it was not run; `published_source`, `published_target`
-        (percent) and `published_rmse`.
+        (percent) and `published_rmse`. A baseline that is none of the study's values is the last row, without value.
     """
+    values = runs.studies[name]
     rows = []
-    for value, point in runs.studies[name].items():
+    for value, point in values.items():
         series, place = split_value(value)
         baseline = WORDS[name].baseline.format(series=series)
-        below = runs.find(baseline)
-        gain = (None, None, None) if below is None or below == point else paired(runs, point, below)
         theirs = published.STUDIES.get(name, {}).get(value)
+        rows.append({"series": series, "value": place} | _measures(runs, point, baseline, theirs))
+    outside = runs.find(WORDS[name].baseline)
+    if outside is not None and outside not in values.values():
+        rows.append({"series": "", "value": None} | _measures(runs, outside, WORDS[name].baseline, None))
+    types = {"value": pl.String} | dict.fromkeys(
+        [
+            f"{measure}_{domain}"
+            for measure in ("accuracy", "low", "high", "deviation", "published")
+            for domain in DOMAINS
+        ]
+        + ["rmse_source", "published_rmse", "gain", "gain_low", "gain_high"],
+        pl.Float64,
+    )
+    return pl.DataFrame(rows, schema_overrides=types | {f"images_{domain}": pl.Int64 for domain in DOMAINS})
+
+
+def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measured | None) -> dict[str, Any]:
+    below = runs.find(baseline)
+    gain = (None, None, None) if below is None or below == point else paired(runs, point, below)
+    return {
+        "run": point.folder.as_posix(),
+        **accuracy(runs, point, "source"),
+        **accuracy(runs, point, "target"),
+        "rmse_source": mean_metric(runs, point, "rmse_source", 4),
+        "baseline": baseline,
+        **{
+            column: None if number is None else round(number, 2)
+            for column, number in zip(("gain", "gain_low", "gain_high"), gain, strict=True)
+        },
+        "published_source": theirs and theirs.source,
+        "published_target": theirs and theirs.target,
+        "published_rmse": theirs and theirs.rmse_source,
+    }
+
+
+def study_texts(table: pl.DataFrame, name: str) -> Table:
+    """Return a component study's table as texts."""
+    ours, theirs = "ours, on this data", "published"
+    against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
+    has_series = any(table["series"])
+    has_published = table["published_target"].is_not_null().any()
+    columns = [
+        *[Column(WORDS[name].series, number=False)] * has_series,
+        Column(WORDS[name].axis, number=False),
+        Column("Acc-S, %", group=ours),
+        Column("Acc-T, %", group=ours),
+        Column("Acc-T, 95 %", group=ours),
+        Column("RMSE-S", group=ours),
+        Column(f"Acc-T − {against}", group=ours),
+        Column("95 %", group=ours),
+        *[Column(heading, group=theirs) for heading in ("Acc-S, %", "Acc-T, %", "RMSE-S")] * has_published,
+        Column("run", number=False),
+    ]
+    rows = []
+    for row in table.iter_rows(named=True):
+        is_outside = row["value"] is None
+        place = published.point_label(row["baseline"]) if is_outside else published.label(row["value"])
         rows.append(
-            {"series": series, "value": place, "run": point.folder.as_posix()}
-            | accuracy(runs, point, "source")
-            | accuracy(runs, point, "target")
-            | {"rmse_source": mean_metric(runs, point, "rmse_source", 4), "baseline": baseline}
-            | {
-                column: None if number is None else round(number, 2)
-                for column, number in zip(("gain", "gain_low", "gain_high"), gain, strict=True)
-            }
-            | {
-                "published_source": theirs and theirs.source,
-                "published_target": theirs and theirs.target,
-                "published_rmse": theirs and theirs.rmse_source,
-            }
+            [
+                *[NOTHING if is_outside else published.series_label(row["series"])] * has_series,
+                place,
+                with_deviation(row["accuracy_source"], row["deviation_source"]),
+                with_deviation(row["accuracy_target"], row["deviation_target"]),
+                interval(row["low_target"], row["high_target"]),
+                number(row["rmse_source"], 3),
+                number(row["gain"], sign=True),
+                interval(row["gain_low"], row["gain_high"], sign=True),
+                *[
+                    number(row["published_source"]),
+                    number(row["published_target"]),
+                    number(row["published_rmse"], 3),
+                ]
+                * has_published,
+                row["run"],
+            ]
         )
-    texts = {"series", "value", "run", "baseline"}
-    whole = {f"images_{domain}" for domain in DOMAINS}
-    types = {c: pl.String if c in texts else pl.Int64 if c in whole else pl.Float64 for c in rows[0]}
-    return pl.DataFrame(rows, schema_overrides=types)
-
-
-def reference_of(name: str) -> str:
-    """Return where the paper has a study."""
-    return STUDIES[name].reference
+    return Table(columns, rows)
