@@ -142,9 +142,13 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
     """
     inside = table.filter(pl.col("value").is_not_null())
     places = inside["value"].unique(maintain_order=True).to_list()
+    if is_line:
+        places.sort(key=float)
     series = inside["series"].unique(maintain_order=True).to_list()
     measures = [name for name in MEASURES if inside[name].is_not_null().any()]
-    is_crowded = sum(len(place) + 1 for place in places) > 28
+    texts = [label(place) for place in places]
+    # some 32 characters go below a panel
+    is_crowded = any((len(one) + len(next_one)) / 2 + 1 > 32 / len(texts) for one, next_one in pairwise(texts))
 
     def draw(figure: Figure) -> None:
         panels: list[Axes] = list(figure.subplots(1, len(measures), squeeze=False)[0])
@@ -166,14 +170,14 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
                 panel.axhline(row[measure], color=GREY, linestyle="--", linewidth=1.5, label=name)
             panel.set_title(MEASURES[measure], fontsize=10, fontweight="normal")
             panel.set_xlabel(axis)
-            panel.set_xticks(range(len(places)), [label(place) for place in places])
+            panel.set_xticks(range(len(places)), texts)
             if is_crowded:
-                panel.tick_params(axis="x", labelrotation=40)
+                panel.tick_params(axis="x", labelrotation=35)
             panel.set_xlim(-0.5, len(places) - 0.5)
             panel.grid(axis="x", visible=False)
             panel.yaxis.set_major_locator(MaxNLocator(6))
         handles, labels = panels[0].get_legend_handles_labels()
-        if len(labels) > 1:
+        if labels:
             figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
 
     return picture(draw, 0.6 + 3.0 * len(measures), 3.5)

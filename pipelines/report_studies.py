@@ -1,6 +1,8 @@
 """The component studies in the report: their tables, and the words about them (Fig. 9 and 12, Tables III to VII)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -63,8 +65,8 @@ WORDS = {
     ),
     "features": Words(
         title="Visual and click feature",
-        text="V is the visual feature (VGGimg). The click feature is TDL's: C [7] by the linear word embedding and the count "
-        "loss, C_E by the nonlinear word embedding and the count loss, C by both and the position loss.",
+        text="V is the visual feature (VGGimg). The click feature is TDL's: C [7] by the linear word embedding and the "
+        "count loss, C_E by the nonlinear word embedding and the count loss, C by both and the position loss.",
         axis="what the recognisers see",
         baseline="features=V",
     ),
@@ -146,44 +148,32 @@ def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measure
 
 
 def study_texts(table: pl.DataFrame, name: str) -> Table:
-    """Return a component study's table as texts."""
+    """Return a component study's table as texts, without columns that would be empty."""
     ours, theirs = "ours, on this data", "published"
     against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
-    has_series = any(table["series"])
-    has_published = table["published_target"].is_not_null().any()
-    columns = [
-        *[Column(WORDS[name].series, number=False)] * has_series,
-        Column(WORDS[name].axis, number=False),
-        Column("Acc-S, %", group=ours),
-        Column("Acc-T, %", group=ours),
-        Column("Acc-T, 95 %", group=ours),
-        Column("RMSE-S", group=ours),
-        Column(f"Acc-T − {against}", group=ours),
-        Column("95 %", group=ours),
-        *[Column(heading, group=theirs) for heading in ("Acc-S, %", "Acc-T, %", "RMSE-S")] * has_published,
-        Column("run", number=False),
-    ]
-    rows = []
-    for row in table.iter_rows(named=True):
-        is_outside = row["value"] is None
-        place = published.point_label(row["baseline"]) if is_outside else published.label(row["value"])
-        rows.append(
-            [
-                *[NOTHING if is_outside else published.series_label(row["series"])] * has_series,
-                place,
-                with_deviation(row["accuracy_source"], row["deviation_source"]),
-                with_deviation(row["accuracy_target"], row["deviation_target"]),
-                interval(row["low_target"], row["high_target"]),
-                number(row["rmse_source"], 3),
-                number(row["gain"], sign=True),
-                interval(row["gain_low"], row["gain_high"], sign=True),
-                *[
-                    number(row["published_source"]),
-                    number(row["published_target"]),
-                    number(row["published_rmse"], 3),
-                ]
-                * has_published,
-                row["run"],
-            ]
-        )
-    return Table(columns, rows)
+    own = f"components/{name}="
+    columns = {
+        Column(WORDS[name].series, number=False): [published.series_label(series) for series in table["series"]],
+        Column(WORDS[name].axis, number=False): [
+            published.point_label(row["baseline"]) if row["value"] is None else published.label(row["value"])
+            for row in table.iter_rows(named=True)
+        ],
+        Column("Acc-S, %", group=ours): _each(with_deviation, table, "accuracy_source", "deviation_source"),
+        Column("Acc-T, %", group=ours): _each(with_deviation, table, "accuracy_target", "deviation_target"),
+        Column("Acc-T, 95 %", group=ours): _each(interval, table, "low_target", "high_target"),
+        Column("RMSE-S", group=ours): _each(partial(number, digits=3), table, "rmse_source"),
+        Column(f"Acc-T − {against}", group=ours): _each(partial(number, sign=True), table, "gain"),
+        Column("95 %", group=ours): _each(partial(interval, sign=True), table, "gain_low", "gain_high"),
+        Column("Acc-S, %", group=theirs): _each(number, table, "published_source"),
+        Column("Acc-T, %", group=theirs): _each(number, table, "published_target"),
+        Column("RMSE-S", group=theirs): _each(partial(number, digits=3), table, "published_rmse"),
+        Column("run", number=False): [
+            NOTHING if run.startswith(own) else published.point_label(run.partition("/")[2]) for run in table["run"]
+        ],
+    }
+    told = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}
+    return Table(list(told), list(zip(*told.values(), strict=True)))
+
+
+def _each(say: Callable[..., str], table: pl.DataFrame, *names: str) -> list[str]:
+    return [say(*values) for values in table.select(names).rows()]

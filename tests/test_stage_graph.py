@@ -80,9 +80,15 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
 def test_the_toy_trains_and_evaluates_every_point_once(tmp_path: Path) -> None:
     params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     names = [stage.name for stage in stages_of(ROOT / "params.yaml", tmp_path)]
-    sweep, shot, seeds = params["out_of_class"], params["one_shot"], len(params["seeds"])
+    points, sweep, shot, seeds = (
+        params["components"]["points"],
+        params["out_of_class"],
+        params["one_shot"],
+        len(params["seeds"]),
+    )
     expected = {
         "": len(params["methods"]["names"]) * seeds,
+        "_component": len(points) * seeds,
         "_out_of_class": len(sweep["methods"]) * len(sweep["categories"]) * seeds,
         "_one_shot": len(shot["methods"]) * len(shot["domains"]) * len(shot["shares"]) * seeds,
     }

@@ -18,7 +18,7 @@ def write(tmp_path: Path, change=lambda params: None) -> dict[str, dict]:
     change(params)
     yaml.dump(params, tmp_path / "params.yaml")
     main(["--output", str(tmp_path / "recipes"), "--params", str(tmp_path / "params.yaml")])
-    files = (tmp_path / "recipes").rglob("*.json")
+    files = (tmp_path / "recipes").rglob("*/*.json")
     return {
         file.relative_to(tmp_path / "recipes").with_suffix("").as_posix(): json.loads(file.read_text())
         for file in files
@@ -34,6 +34,7 @@ def names_in(value) -> set[str]:
 def test_one_recipe_per_method_and_study_point(tmp_path):
     def change(params):
         params["methods"]["names"] = ["VGGimg", "TDL"]
+        params["components"]["points"] = ["tau=0.4"]
         params["out_of_class"] = {"methods": ["VGGsrc"], "categories": [6, 12]}
         params["one_shot"] = {"methods": ["TDL"], "shares": [0.4, 0.75], "domains": ["target"]}
 
@@ -41,6 +42,7 @@ def test_one_recipe_per_method_and_study_point(tmp_path):
     assert set(recipes) == {
         "methods/VGGimg",
         "methods/TDL",
+        "components/tau=0.4",
         "out_of_class/VGGsrc/6",
         "out_of_class/VGGsrc/12",
         "one_shot/TDL/target-0.4",

@@ -14,6 +14,7 @@ IMAGES = {"source": 9, "target": 16}
 PARAMS = """\
 seeds: [0, 1]
 methods: {names: [VGGimg, VGGsrc, MTMDD-VM]}
+components: {points: [features=C, lambda=separate-0.4, lambda=separate-1]}
 out_of_class: {methods: [VGGsrc, MTMDD-VM], categories: [1]}
 one_shot: {methods: [VGGsrc, MTMDD-VM], shares: [0.4], domains: [source, target]}
 report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
@@ -24,12 +25,26 @@ RIGHT = {
     "methods/VGGimg": 8,
     "methods/VGGsrc": 9,
     "methods/MTMDD-VM": 13,
+    "components/features=C": 6,
+    "components/lambda=separate-0.4": 12,
+    "components/lambda=separate-1": 10,
     "out_of_class/VGGsrc/1": 4,
     "out_of_class/MTMDD-VM/1": 12,
     "one_shot/VGGsrc/source-0.4": 8,
     "one_shot/VGGsrc/target-0.4": 3,
     "one_shot/MTMDD-VM/source-0.4": 12,
     "one_shot/MTMDD-VM/target-0.4": 5,
+}
+
+# What `model.recipes` says of them: features has a method's run in its table, mu nothing but one.
+STUDIES = {
+    "tau": {},
+    "features": {"V": "methods/VGGimg", "C": "components/features=C"},
+    "lambda": {
+        "separate-0.4": "components/lambda=separate-0.4",
+        "separate-1": "components/lambda=separate-1",
+    },
+    "mu": {"separate-0.9": "methods/MTMDD-VM"},
 }
 
 
@@ -64,11 +79,13 @@ def write_data(root: Path) -> Path:
     for point, right in RIGHT.items():
         for seed in (0, 1):
             sees_source = not point.endswith("VGGimg")
-            clicks = "MTMDD" in point
+            clicks = "MTMDD" in point or "components" in point
             counts = {"target": right, **({"source": 6 + seed} if sees_source else {})}
             write_run(
                 data / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
             )
+    (data / "recipes").mkdir()
+    (data / "recipes/studies.json").write_text(json.dumps(STUDIES))
     (data / "ingested").mkdir()
     tables = {
         "clicks": {"rows_read": 1234, "rows_kept": 1230, "quarantined": {"empty query": 3, "no count": 1}},

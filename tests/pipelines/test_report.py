@@ -36,6 +36,7 @@ def test_its_files(root: Path) -> None:
     assert sorted(path.name for path in (root / "report").iterdir()) == [
         *("claims.csv", "index.html", "noise_filter.csv", "noise_filter.png", "one_shot.csv", "one_shot.png"),
         *("out_of_class.csv", "out_of_class.png"),
+        *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
         "vocabulary.png",
     ]
@@ -56,7 +57,7 @@ def test_the_tables_agree_with_each_other(root: Path) -> None:
 
 def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     assert page.loaded == []
-    assert len(page.pictures) == 5
+    assert len(page.pictures) == 7
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
 
 
@@ -116,7 +117,7 @@ def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog:
     (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "18 evaluations that the parameters declare are missing" in caplog.text
+    assert "24 evaluations that the parameters declare are missing" in caplog.text
     assert "methods/VGGimg/seed-5/metrics.json" in caplog.text
     assert not (tmp_path / "report").exists()
 
@@ -139,6 +140,38 @@ def test_studies_that_are_left_out_have_no_section(tmp_path: Path) -> None:
     assert "Fewer training images (Fig. 14)" in headings
     assert "Fewer source categories (Fig. 13)" not in headings
     assert not (output / "out_of_class.csv").exists()
+
+
+def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> None:
+    assert {"Visual and click feature (Table VI)", "One task or two (Table VII)"} <= set(page.headings)
+    # A study whose values are all methods' runs, or of one value, has nothing to show.
+    assert not any("Fig. 12" in heading or "Table V)" in heading for heading in page.headings)
+    (table,) = [table for table in page.tables if table[1][0] == "what the recognisers see"]
+    # C: 6 and 7 of 9 source images, 6 of 16 target images in both seeds; 8 with V; RMSE-S 0.80 and 0.82.
+    c = dict(zip(table[1], table[3], strict=True))
+    assert (table[3][0], c["run"]) == ("C", "–")
+    assert table[3][1:3] == ["72.2 ± 7.9", "37.5 ± 0.0"]
+    assert (table[3][4], c["Acc-T − V"]) == ("0.810", "-12.5")
+    assert table[3][7:9] == ["71.5", "58.9"]
+    assert (table[2][-1], table[2][5]) == ("VGGimg", "–")
+    assert not any("RMSE-S" in heading for heading in table[1][7:])
+
+
+def test_claims_of_component_studies_are_told_by_their_runs(root: Path) -> None:
+    with (root / "report/claims.csv").open(encoding="utf-8") as file:
+        claims = {(row["better"], row["worse"]): row for row in csv.DictReader(file)}
+    ours = claims["lambda=separate-0.4", "lambda=separate-1"]
+    # 12 against 10 of 16; Table VII: 73.3 - 71.5.
+    assert (float(ours["difference"]), float(ours["published"])) == (12.5, 1.8)
+    assert claims["tau=0.1", "tau=0"]["verdict"] == "not run"
+
+
+def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("features=C, ", ""))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "studies.json: the parameters declare no components/features=C; run python -m model.recipes" in caplog.text
 
 
 def test_one_seed_says_that_it_has_no_spread() -> None:

@@ -7,15 +7,18 @@ import pytest
 from report_data import IMAGES, image_ids, write_run
 
 from pipelines.console import UserError
-from pipelines.report_runs import Point, declared_points, read_runs
+from pipelines.report_runs import Point, declared_points, read_runs, read_studies
 
-POINTS = declared_points(["TDL", "TDL7"], (["TDL"], [6, 12]), (["TDL7"], ["source", "target"], [0.4, 0.75]))
+POINTS = declared_points(
+    ["TDL", "TDL7"], ["tau=0.4"], (["TDL"], [6, 12]), (["TDL7"], ["source", "target"], [0.4, 0.75])
+)
 
 
 def test_the_declared_points_in_order_with_the_folders_of_the_stage_graph() -> None:
     assert [str(point.folder) for point in POINTS] == [
         "methods/TDL",
         "methods/TDL7",
+        "components/tau=0.4",
         "out_of_class/TDL/6",
         "out_of_class/TDL/12",
         "one_shot/TDL7/source-0.4",
@@ -35,6 +38,20 @@ def test_only_declared_runs_are_read(tmp_path: Path) -> None:
     assert runs.of(point, "source")["image_id"].to_list() == image_ids("source", 0)
     assert runs.of(point, "source")["correct"].to_list() == [True] * 4 + [False] * 5
     assert int(runs.of(point, "target")["correct"].sum()) == 5
+
+
+def test_methods_and_values_of_studies_are_found_by_name(tmp_path: Path) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
+    point = Point("methods", "TDL")
+    (tmp_path / "studies.json").write_text(json.dumps({"tau": {"0": "methods/TDL"}}))
+    runs = read_runs(tmp_path, [point], [0], read_studies(tmp_path / "studies.json", [point]))
+    assert runs.find("TDL") == runs.find("tau=0") == point
+    assert runs.find("TDL7") is runs.find("tau=0.1") is runs.find("mu=shared-1") is None
+
+
+def test_a_missing_study_file_says_who_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"studies\.json: no such file; run python -m model\.recipes"):
+        read_studies(tmp_path / "studies.json", [])
 
 
 def test_every_missing_run_is_named(tmp_path: Path) -> None:
