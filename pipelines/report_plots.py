@@ -172,7 +172,8 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
             panel.set_xlabel(axis)
             panel.set_xticks(range(len(places)), texts)
             if is_crowded:
-                panel.tick_params(axis="x", labelrotation=35)
+                for text in panel.get_xticklabels():
+                    text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
             panel.set_xlim(-0.5, len(places) - 0.5)
             panel.grid(axis="x", visible=False)
             panel.yaxis.set_major_locator(MaxNLocator(6))

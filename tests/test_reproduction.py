@@ -19,6 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
     "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
     "methods": {"names": METHODS},
+    "components": {"points": ["features=C7"]},
     "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
     "one_shot": {"methods": [], "shares": [], "domains": []},
     "train": {"epochs": 1},
@@ -69,6 +70,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
     data = workspace.folder / "data"
     assert pl.read_csv(data / "report/table_viii.csv")["method"].to_list() == METHODS
+    features = pl.read_csv(data / "report/study_features.csv")
+    assert features.select("value", "run").rows() == [
+        ("V", "methods/VGGimg"),
+        ("C7", "components/features=C7"),
+        ("V+C7", "methods/TDL7"),
+    ]
     assert "<table" in (data / "report/index.html").read_text(encoding="utf-8")
     for table in json.loads((data / "ingested/summary.json").read_text())["tables"].values():
         assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
@@ -97,7 +104,10 @@ def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
     stale = workspace.stale()
     workspace.params["evaluate"]["batch_size"] = before
     workspace.write()
-    assert stale == {f"evaluate@{method}-0" for method in METHODS} | {"evaluate_out_of_class@VGGimg-6-0"}
+    assert stale == {f"evaluate@{method}-0" for method in METHODS} | {
+        "evaluate_component@features=C7-0",
+        "evaluate_out_of_class@VGGimg-6-0",
+    }
 
 
 @pytest.mark.slow
@@ -123,7 +133,8 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
         ("pipelines/segmentation.py", {"segment"}),
         (
             "model/measures.py",
-            {"train", "train_cleaner", "score", "evaluate", "train_out_of_class", "evaluate_out_of_class"},
+            {"train_cleaner", "score"}
+            | {f"{step}{study}" for step in ("train", "evaluate") for study in ("", "_component", "_out_of_class")},
         ),
     ],
 )

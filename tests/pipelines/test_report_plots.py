@@ -31,6 +31,20 @@ SWEEP = pl.DataFrame(
         "high_target": [45.0, 57.0, 36.0, 49.0],
     }
 )
+STUDY = pl.DataFrame(
+    {
+        "series": ["separate", "separate", "shared", ""],
+        "value": ["0.3", "0.9", "0.1", None],
+        "baseline": ["MTTDL"] * 4,
+        "accuracy_target": [50.0, 60.0, 62.5, 55.0],
+        "low_target": [44.0, 51.0, 60.0, 50.0],
+        "high_target": [55.0, 68.0, 66.0, 61.0],
+        "accuracy_source": [70.0, None, 71.0, 72.0],
+        "low_source": [66.0, None, 68.0, 70.0],
+        "high_source": [75.0, None, 77.0, 78.0],
+        "rmse_source": [None, None, None, 0.9],
+    }
+)
 FILTER = pl.DataFrame(
     {"rule": ["8 <= n < 100, first, p < 0.2", "all"], "images": [4, 9], "kept": [3, 8], "kept_percent": [75.0, 88.9]}
 )
@@ -43,6 +57,7 @@ def pictures() -> dict[str, bytes]:
     return {
         "accuracies": report_plots.accuracies_plot(METHODS),
         "sweep": report_plots.sweep_plot(SWEEP, {"source": "source categories"}),
+        "study": report_plots.study_plot(STUDY, "µ", is_line=True),
         "filter": report_plots.noise_filter_plot(FILTER),
         "vocabulary": report_plots.vocabulary_plot(WORDS),
     }
@@ -80,6 +95,37 @@ def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None
     (segments,) = axes.containers[1].lines[2]
     assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[26.0, 36.0], [40.0, 49.0]]
     assert axes.get_xlabel() == "source categories"
+
+
+def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -> None:
+    report_plots.study_plot(STUDY, "µ", is_line=True)
+    target, source = figure.axes  # no value of the study has an RMSE-S
+    # In ascending order whatever the table's, and at equal distances; the two series stand 0.12 apart.
+    assert [text.get_text() for text in target.get_xticklabels()] == ["0.1", "0.3", "0.9"]
+    lines = {container.get_label(): container.lines[0] for container in target.containers}
+    assert list(lines["separate heads"].get_xdata()) == pytest.approx([1 - 0.06, 2 - 0.06])
+    assert list(lines["separate heads"].get_ydata()) == [50.0, 60.0]
+    assert list(lines["shared head"].get_xdata()) == pytest.approx([0.06])
+    (segments,) = target.containers[0].lines[2]
+    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[44.0, 55.0], [51.0, 68.0]]
+    # Where a measure is null there is no point; the baseline is a line across.
+    assert list(source.containers[0].lines[0].get_ydata()) == [70.0]
+    (dashed,) = [line for line in source.get_lines() if line.get_label() == "MTTDL"]
+    assert set(dashed.get_ydata()) == {72.0}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MTTDL", "separate heads", "shared head"]
+
+
+def test_values_that_are_no_numbers_are_not_joined_and_long_ones_are_turned(figure: Figure) -> None:
+    table = STUDY.with_columns(series=pl.lit(""), value=pl.Series(["CONV+FC", "C7", "CONV+biFC", None]))
+    report_plots.study_plot(table, "word embedding", is_line=False)
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["CONV+FC", "C [7]", "CONV+biFC"]
+    assert axes.containers[0].lines[0].get_linestyle() == "None"
+    assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
+    wider = pl.concat([table, table.with_columns(value=pl.Series(["biFC", "V+C_E", "CONV", None]))])
+    figure.clear()
+    report_plots.study_plot(wider, "word embedding", is_line=False)
+    assert {text.get_rotation() for text in figure.axes[0].get_xticklabels()} == {35.0}
 
 
 def test_the_noise_filter_tells_counts_beside_the_bars(figure: Figure) -> None:
