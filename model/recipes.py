@@ -68,16 +68,16 @@ def build_recipe(
     Raises:
         UserError: the method has a click branch, and network.embedding is missing.
     """
-    plan, network, objective = setup.method, setup.network, setup.objective
+    method, plan, network, objective = setup.name, setup.method, setup.network, setup.objective
     phases = [weigh(phase, objective) for phase in plan.phases]
     embedding = None
     if any(phase.has_embedding for phase in phases):
         if network.embedding is None:
-            raise UserError(f"network.embedding is missing; {setup.name} predicts clicks")
+            raise UserError(f"network.embedding is missing; {method} predicts clicks")
         embedding = network.embedding.only_used("FC" if plan.linear_embedding else network.embedding.kind)
     has_position = any(term.kind == "position" for phase in phases for term in phase.losses)
     return Recipe(
-        method=setup.name,
+        method=method,
         network=network.model_copy(update={"embedding": embedding}),
         train=train,
         position=PositionParams(bandwidth=objective.bandwidth, threshold=objective.threshold) if has_position else None,
