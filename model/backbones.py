@@ -1,14 +1,28 @@
-"""ConvNets: from images to the last convolutional map omega and the deep visual feature phi (Fig. 8).
+"""ConvNets: from images to the last map omega and the deep visual feature phi (Fig. 8).
 
-`plain` is ours, for drawn toys. All others are torchvision's classifiers by name, cut after the last hidden layer:
+`plain` is ours, for drawn toys. All others are torchvision's classifiers by name, cut before the last layer; phi is
+what that layer would see (but for SqueezeNet, whose last layer is a convolution of omega):
 
 | family | omega | phi |
 |---|---|---|
-| vgg.. | pool5 | second hidden layer of the classifier (fc7), after ReLU |
-| squeezenet.. | the last fire module | omega's mean over its places |
-| resnet.. | layer4 | omega's mean over its places |
+| vgg, alexnet | the last pooling (pool5) | second hidden layer of the classifier (fc7), after ReLU |
+| resnet, resnext, wide_resnet | layer4 | omega's mean over its places |
+| regnet, shufflenet, mnasnet, mobilenet_v2, efficientnet | the last convolution | omega's mean |
+| squeezenet | the last fire module | omega's mean |
+| densenet | the last normalisation | mean of ReLU of omega |
+| mobilenet_v3 | the last convolution | the classifier's hidden layer of omega's mean |
+| convnext | the last stage | omega's mean, layer-normalised |
+| swin | the last stage, layer-normalised | omega's mean |
+| vit | the patch tokens after the last layer normalisation, as a map | the class token beside them |
+
+Images may have any size that leaves omega a place, for ViT any multiple of the patch size: learned positions are
+interpolated from the size of the weights, as torchvision does it. Left out are googlenet and inception (they learn from
+auxiliary classifiers too) and maxvit (one image size only).
 """
 
+import math
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +33,7 @@ from torch import Tensor, nn
 from model.config import NetworkParams
 from pipelines.console import UserError
 
-FAMILIES = ("vgg", "squeezenet", "resnet")
+POSITIONS = "encoder.pos_embedding"  # of a ViT: one learned vector for each place of the patches
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation, of values in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PLAIN_WIDTHS = (16, 32, 64, 128)
@@ -30,6 +44,13 @@ class Visual(NamedTuple):
 
     omega: Tensor  # (B, C, H, W)
     phi: Tensor  # (B, D)
+
+
+class Family(NamedTuple):
+    """How torchvision's classifiers of a family are cut."""
+
+    parts: tuple[str, ...]  # the children that lead to omega, in their order
+    head: Callable[[Any], nn.Module]  # of a classifier: what leads from omega to phi
 
 
 class ConvNet(nn.Module):
@@ -57,7 +78,11 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Visual:
         """Return omega and phi."""
-        omega = self.features((images - self.mean) / self.std)
+        return self.look((images - self.mean) / self.std)
+
+    def look(self, pixels: Tensor) -> Visual:
+        """Return omega and phi of normalised images."""
+        omega = self.features(pixels)
         return Visual(omega, self.head(omega))
 
     def _measure(self, image_size: int) -> tuple[tuple[int, int, int], int]:
@@ -72,6 +97,32 @@ class ConvNet(nn.Module):
         self.train(was_training)
         channels, height, width = visual.omega.shape[1:]
         return (channels, height, width), visual.phi.shape[1]
+
+
+class TokenNet(ConvNet):
+    """A ConvNet whose `features` give tokens, (B, 1 + H * W, C): first the class token, then the patches row by row."""
+
+    def look(self, pixels: Tensor) -> Visual:
+        """Return the patches as a map and the class token."""
+        tokens = self.features(pixels)
+        class_token, patches = tokens[:, 0], tokens[:, 1:]
+        side = math.isqrt(patches.shape[1])
+        return Visual(patches.transpose(1, 2).unflatten(2, (side, side)), self.head(class_token))
+
+
+class Tokens(nn.Module):
+    """The part of torchvision's ViT that makes tokens of images: patches, positions, encoder, layer normalisation."""
+
+    def __init__(self, classifier: Any) -> None:
+        super().__init__()
+        self.conv_proj = classifier.conv_proj
+        self.class_token = classifier.class_token
+        self.encoder = classifier.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the tokens."""
+        patches = self.conv_proj(pixels).flatten(2).transpose(1, 2)
+        return self.encoder(torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1))
 
 
 class PlaceMean(nn.Module):
@@ -99,6 +150,41 @@ def plain_features() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _before_last(layers: nn.Sequential) -> list[nn.Module]:
+    """Return a classifier's layers before the last, without a dropout there: the recogniser has its own (Fig. 8)."""
+    before = list(layers)[:-1]
+    return before[:-1] if before and isinstance(before[-1], nn.Dropout) else before
+
+
+def _hidden_layers(classifier: Any) -> nn.Module:
+    return nn.Sequential(classifier.avgpool, nn.Flatten(), *_before_last(classifier.classifier))
+
+
+def _place_mean(classifier: Any) -> nn.Module:
+    return PlaceMean()
+
+
+FAMILIES: dict[str, Family] = {
+    "vgg": Family(("features",), _hidden_layers),
+    "alexnet": Family(("features",), _hidden_layers),
+    "squeezenet": Family(("features",), _place_mean),
+    **dict.fromkeys(
+        ("resnet", "resnext", "wide_resnet"),
+        Family(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), _place_mean),
+    ),
+    "regnet": Family(("stem", "trunk_output"), _place_mean),
+    "shufflenet": Family(("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"), _place_mean),
+    "mnasnet": Family(("layers",), _place_mean),
+    "mobilenet_v2": Family(("features",), _place_mean),
+    "mobilenet_v3": Family(("features",), lambda c: nn.Sequential(PlaceMean(), *_before_last(c.classifier))),
+    "efficientnet": Family(("features",), _place_mean),
+    "densenet": Family(("features",), lambda c: nn.Sequential(nn.ReLU(), PlaceMean())),
+    "convnext": Family(("features",), lambda c: nn.Sequential(c.avgpool, *_before_last(c.classifier))),
+    "swin": Family(("features", "norm", "permute"), _place_mean),
+    "vit": Family((), lambda c: nn.Identity()),
+}
+
+
 def build_backbone(network: NetworkParams, load_weights: bool = True) -> ConvNet:
     """Build the ConvNet that the parameters name, with its start weights.
 
@@ -114,29 +200,59 @@ def build_backbone(network: NetworkParams, load_weights: bool = True) -> ConvNet
         if source != "none":
             raise UserError(f"network.weights = {source!r}: the plain backbone has none to load; use none")
         return ConvNet(plain_features(), PlaceMean(), network.image_size)
-    classifier = _torchvision_classifier(network.backbone, download=source == "download")
+    classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
     if source not in ("none", "download"):
         load_backbone_weights(classifier, Path(source), network.backbone)
     return _cut(classifier, network)
 
 
-def _torchvision_classifier(name: str, download: bool) -> Any:
-    if not name.startswith(FAMILIES):
+def _family_of(name: str) -> str | None:
+    return next((family for family in FAMILIES if name.startswith(family)), None)
+
+
+def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
+    family = _family_of(name)
+    if family is None:
         raise UserError(
             f"network.backbone = {name!r}: known are plain and torchvision's {', '.join(FAMILIES)} families"
         )
     import torchvision  # here, not above: it takes seconds that the plain backbone need not wait for
 
+    known = [other for other in torchvision.models.list_models(module=torchvision.models) if _family_of(other)]
+    if name not in known:
+        raise UserError(f"network.backbone = {name!r}: no such model of torchvision; known: plain, {', '.join(known)}")
+    get_model = torchvision.models.get_model
+    weights = "DEFAULT" if download else None
     try:
-        return torchvision.models.get_model(name, weights="DEFAULT" if download else None)
-    except ValueError as error:
-        known = [other for other in torchvision.models.list_models() if other.startswith(FAMILIES)]
-        raise UserError(f"network.backbone = {name!r}: {error}; known: plain, {', '.join(known)}") from None
+        if family != "vit":
+            return get_model(name, weights=weights)
+        classifier = get_model(name, image_size=image_size)  # only a ViT is made for one size
+        if download:
+            given = get_model(name, weights=weights).state_dict()
+            classifier.load_state_dict(at_this_size(given, classifier))
+        return classifier
+    except AssertionError:
+        patch = name.rsplit("_")[-1]
+        raise UserError(
+            f"network.image_size = {image_size}: {name} takes multiples of {patch}, the side of its patches"
+        ) from None
     except OSError as error:
         raise UserError(
             f"network.weights = 'download': no ImageNet weights of {name} could be fetched ({error});"
             " name a .safetensors file, or none"
         ) from None
+
+
+def at_this_size(weights: dict[str, Tensor], classifier: nn.Module) -> dict[str, Tensor]:
+    """Return a classifier's weights with a ViT's positions interpolated to its image size; others as they are."""
+    wanted = classifier.state_dict().get(POSITIONS)
+    given = weights.get(POSITIONS)
+    if wanted is None or given is None or given.shape == wanted.shape or given.shape[2:] != wanted.shape[2:]:
+        return weights
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    side = math.isqrt(wanted.shape[1] - 1)  # in patches
+    return dict(interpolate_embeddings(side, 1, OrderedDict(weights)))
 
 
 def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
@@ -155,8 +271,9 @@ def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
             found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file: {error}") from None
+    found = at_this_size(found, classifier)
     wanted = classifier.state_dict()
-    head = ("classifier.", "fc.")
+    head = ("classifier.", "fc.", "head.", "heads.")
     last = [key for key in wanted if key.startswith(head)][-2:]
     optional = last if any(key.startswith(head) for key in found) else [k for k in wanted if k.startswith(head)]
     missing = sorted(set(wanted) - set(found) - set(optional))
@@ -172,15 +289,11 @@ def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
 
 def _cut(classifier: Any, network: NetworkParams) -> ConvNet:
     """Take a torchvision classifier apart into omega's and phi's part."""
-    name = network.backbone
-    if name.startswith("vgg"):
-        # without the last layer, and without the dropout before it: the recogniser has its own (Fig. 8)
-        head = nn.Sequential(classifier.avgpool, nn.Flatten(), *list(classifier.classifier)[:-2])
-        return ConvNet(classifier.features, head, network.image_size)
-    if name.startswith("squeezenet"):
-        return ConvNet(classifier.features, PlaceMean(), network.image_size)
-    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    features = nn.Sequential()
-    for part in parts:
-        features.add_module(part, getattr(classifier, part))
-    return ConvNet(features, PlaceMean(), network.image_size)
+    name = _family_of(network.backbone)
+    assert name is not None
+    family = FAMILIES[name]
+    if name == "vit":
+        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size)
+    parts = [getattr(classifier, part) for part in family.parts]
+    features = parts[0] if len(parts) == 1 else nn.Sequential(OrderedDict(zip(family.parts, parts, strict=True)))
+    return ConvNet(features, family.head(classifier), network.image_size)

@@ -59,7 +59,7 @@ class NetworkParams(Params):
     """The network of Fig. 8 and the images that go into it."""
 
     backbone: str = Field(
-        description="plain (a small ConvNet of ours), or torchvision's name: vgg.., squeezenet.., resnet.."
+        description="plain (a small ConvNet of ours), or a torchvision classifier's name, as vgg19; model/backbones.py"
     )
     weights: str = Field(
         description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"
