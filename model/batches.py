@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from model.config import Domain
+from model.config import DOMAINS, Domain
 from model.examples import Examples
 from model.seeding import derive_seed
 
@@ -67,13 +67,22 @@ class ImageDataset(Dataset):
         image_size: side of the crops, pixels.
         seed: of the crops.
         with_clicks: whether source batches carry click features.
+        mirrored: domains whose training images are mirrored half of the time.
     """
 
-    def __init__(self, examples: Examples, image_size: int, seed: int, with_clicks: bool) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        image_size: int,
+        seed: int,
+        with_clicks: bool,
+        mirrored: Sequence[Domain] = DOMAINS,
+    ) -> None:
         self.examples = examples
         self.image_size = image_size
         self.seed = seed
         self.with_clicks = with_clicks
+        self.mirrored = mirrored
         self._labels = examples.labels()
         self._image_ids = examples.rows["image_id"].to_list()
 
@@ -86,7 +95,8 @@ class ImageDataset(Dataset):
 
     def _load(self, domain: Domain, draws: Sequence[Draw]) -> DomainBatch:
         size, images = self.image_size, self.examples.images
-        pixels = np.stack([images.crop(draw.place, size, self.seed, draw.draw) for draw in draws])
+        mirror = domain in self.mirrored
+        pixels = np.stack([images.crop(draw.place, size, self.seed, draw.draw, mirror) for draw in draws])
         places = np.array([draw.place for draw in draws])
         clicks = None
         if domain == "source" and self.with_clicks:

@@ -21,18 +21,20 @@ class EmbeddingParams(Params):
     """The word embedding, from the ConvNet's last map to the predicted click feature (section III-C, Table III)."""
 
     kind: EmbeddingKind = Field(description="FC is linear (E of eq. 2); CONV is E1, biFC is E2 and E3 of eq. 8")
-    kernel_size: int | None = Field(None, description="E1: side of the kernels, odd, 'same' padding", ge=1, le=15)
+    kernel_size: int | None = Field(None, description="E1: side of the kernels, odd for 'same' padding", ge=1, le=15)
     kernels: int | None = Field(None, description="E1: number of kernels", ge=1)
     hidden: int | None = Field(None, description="rows of E2", ge=1)
     dropout: float | None = Field(None, description="share of E2's outputs dropped in training", ge=0, lt=1)
+    padding: int | None = Field(None, description="E1: zeros around omega; null: 'same'", ge=0, le=7)
+    ceil_pooling: bool | None = Field(None, description="E1: pool incomplete windows too, as Caffe does; null: no")
 
     @model_validator(mode="after")
     def _complete(self) -> "EmbeddingParams":
         missing = [name for name in self.used() if getattr(self, name) is None]
         if missing:
             raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
-        if self.has_convolution and self.kernel_size is not None and self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd ('same' padding), found {self.kernel_size}")
+        if self.has_convolution and self.padding is None and self.kernel_size is not None and self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd ('same' padding), found {self.kernel_size}; or set padding")
         return self
 
     @property
@@ -46,12 +48,13 @@ class EmbeddingParams(Params):
         return self.kind.endswith("biFC")
 
     def used(self) -> list[str]:
-        """Return the names of the parameters that this kind uses, besides the kind."""
+        """Return the names of the parameters that this kind needs, besides the kind."""
         return ["kernel_size", "kernels"] * self.has_convolution + ["hidden", "dropout"] * self.has_hidden
 
     def only_used(self, kind: EmbeddingKind) -> "EmbeddingParams":
         """Return an embedding of a kind with these values, without those that the kind does not use."""
         used = self.model_copy(update={"kind": kind}).used()
+        used += ["padding", "ceil_pooling"] * kind.startswith("CONV")
         return EmbeddingParams(kind=kind, **{name: getattr(self, name) for name in used})
 
 
@@ -68,6 +71,10 @@ class NetworkParams(Params):
     resize: int = Field(description="shorter side of the whole image before cropping, pixels", ge=16, le=2048)
     dropout: float = Field(description="share of [N(phi), N(v^)] dropped before the recogniser in training", ge=0, lt=1)
     embedding: EmbeddingParams | None = Field(None, description="null in the recipe of a method without click branch")
+    shared_normalisation: bool = Field(
+        False, description="N of eq. 7: with the statistics of both domains together, instead of each domain's own"
+    )
+    affine_normalisation: bool = Field(False, description="N of eq. 7: with a learned scale and shift of each value")
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "NetworkParams":
@@ -81,6 +88,12 @@ class PositionParams(Params):
 
     bandwidth: float = Field(description="B: x = B maps to 1 - T", gt=0)
     threshold: float = Field(description="T: x = 0 maps to T", gt=0, lt=0.5)
+    position_input: Literal["batch-normalised", "raw"] = Field(
+        "batch-normalised", description="what the sigmoid sees of v and v^; raw: as in the released definition"
+    )
+    position_scale: Literal["l2", "1/sqrt(K)"] = Field(
+        "l2", description="of the sigmoid's output: N' (eq. 11), or the released definition's constant"
+    )
 
 
 class ObjectiveParams(PositionParams):
@@ -92,6 +105,10 @@ class ObjectiveParams(PositionParams):
     tau: float = Field(description="eq. 12: weight of the position loss against the count loss", ge=0, le=1)
     mu_separate_heads: float = Field(description="eq. 15: weight of target recognition, separate heads", ge=0)
     mu_shared_head: float = Field(description="eq. 15: weight of target recognition, shared head", ge=0)
+    halved_click_losses: bool = Field(False, description="half of each squared distance, as Caffe's Euclidean loss")
+    mean_over: Literal["step", "domain"] = Field(
+        "step", description="eq. 6: the mean over all images of a step; domain: the sum of each domain's mean"
+    )
 
 
 class ScheduleParams(Params):
@@ -130,6 +147,10 @@ class TrainParams(Params):
     workers: int = Field(description="processes that load images; 0: the training process does", ge=0)
     threads: int | None = Field(description="CPU threads of a training run; null: as many as the machine has", ge=1)
     cache_images: bool = Field(description="keep the decoded, resized images in memory")
+    recogniser_bias_multiplier: float = Field(
+        1.0, description="times recogniser_multiplier: peak of the recognisers' biases", gt=0
+    )
+    mirrored: list[Domain] = Field(list(DOMAINS), description="whose training images are mirrored half of the time")
 
 
 class LossTerm(Params):
@@ -149,6 +170,10 @@ class Phase(Params):
     frozen: list[Literal["backbone", "embedding"]] = Field(description="parts that keep their start weights")
     features: Features | None = Field(None, description="what the recogniser sees; null: nothing is recognised")
     shared_head: bool = Field(False, description="one recogniser for both domains")
+    unlearned: list[Domain] | None = Field(
+        None,
+        description="domains recognised without a loss (lambda = 1): by the shared head, or by one left as initialised",
+    )
 
     @property
     def domains(self) -> list[Domain]:
@@ -162,10 +187,9 @@ class Phase(Params):
 
     @property
     def recognised(self) -> list[Domain]:
-        """The domains with a recognition loss."""
-        return [
-            domain for domain in DOMAINS if any(t.domain == domain and t.kind == "recognition" for t in self.losses)
-        ]
+        """The domains with a recogniser."""
+        learned = {term.domain for term in self.losses if term.kind == "recognition"}
+        return [domain for domain in DOMAINS if domain in learned.union(self.unlearned or ())]
 
     @property
     def predicts_clicks(self) -> bool:
@@ -183,8 +207,11 @@ class Phase(Params):
             raise ValueError("the target domain has no clicks: a count or position loss on it cannot be")
         if bool(self.recognised) != (self.features is not None):
             raise ValueError("`features` and a recognition loss go together: one of them is missing")
+        learned = [term.domain for term in self.losses if term.kind == "recognition"]
+        if self.unlearned and (not learned or not set(self.unlearned) <= set(self.domains) - set(learned)):
+            raise ValueError(f"unlearned = {self.unlearned}: not domains that have other losses, beside a learned one")
         if self.shared_head and len(self.recognised) < 2:
-            raise ValueError("a shared head needs a recognition loss on both domains")
+            raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
         if len({(term.domain, term.kind) for term in self.losses}) < len(self.losses):
             raise ValueError("a loss is listed twice for the same domain")
         return self

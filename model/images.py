@@ -57,13 +57,14 @@ def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
     return image[top : top + size, left : left + size]
 
 
-def random_crop(image: np.ndarray, size: int, seed: int) -> np.ndarray:
+def random_crop(image: np.ndarray, size: int, seed: int, mirror: bool = True) -> np.ndarray:
     """Return a random square, mirrored half of the time, as used in training.
 
     Args:
         image: decoded and resized.
         size: side of the square, pixels.
         seed: any number >= 0; equal seeds give equal crops.
+        mirror: False never mirrors; the squares are the same.
 
     Shape:
         image: (height, width, 3), both at least ``size``; result: (size, size, 3)
@@ -71,7 +72,7 @@ def random_crop(image: np.ndarray, size: int, seed: int) -> np.ndarray:
     seed, top = divmod(seed, image.shape[0] - size + 1)
     seed, left = divmod(seed, image.shape[1] - size + 1)
     crop = image[top : top + size, left : left + size]
-    return crop[:, ::-1] if seed % 2 else crop
+    return crop[:, ::-1] if mirror and seed % 2 else crop
 
 
 class ImageStore:
@@ -109,7 +110,7 @@ class ImageStore:
         except UserError as error:
             raise UserError(f"{self.names[place][0]} image {self.names[place][1]!r}: {error}") from None
 
-    def crop(self, place: int, size: int, seed: int, draw: int | None) -> np.ndarray:
+    def crop(self, place: int, size: int, seed: int, draw: int | None, mirror: bool = True) -> np.ndarray:
         """Return a crop: the middle one, or in training the one of a draw.
 
         Args:
@@ -117,13 +118,14 @@ class ImageStore:
             size: pixels.
             seed: the run's.
             draw: None for the middle, else how often the image has been drawn before.
+            mirror: whether a draw's crop is mirrored half of the time.
 
         Shape:
             result: uint8 (size, size, 3)
         """
         if draw is None:
             return centre_crop(self[place], size)
-        return random_crop(self[place], size, derive_seed(seed, "crop", draw, *self.names[place]))
+        return random_crop(self[place], size, derive_seed(seed, "crop", draw, *self.names[place]), mirror)
 
 
 def _read_encoded(shards: Path, rows: pl.DataFrame) -> pa.ChunkedArray:

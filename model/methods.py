@@ -5,6 +5,9 @@ Weights follow from what a phase has, with lambda, tau and mu of the `objective`
 - click loss (eq. 12): (1 - tau) count + tau position, or the count loss alone (eq. 2)
 - source domain with both tasks (eq. 13): (1 - lambda) recognition + lambda click loss; with one task: that one
 - target domain beside the source (eq. 15): mu recognition; alone (eq. 4): recognition
+
+The released definition halves the click losses and averages each domain apart. Both are factors of these weights: a
+step has as many images of one domain as of the other, so two means are twice the mean of all.
 """
 
 from dataclasses import dataclass
@@ -149,8 +152,12 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
     A term of weight 0 (tau = 0, say) is left out. So are the terms' parameters then, and the recogniser's input where
     nothing is recognised any more (lambda = 1 in MTTDL's first phase, which is then TDL's).
 
+    Where lambda = 1 leaves a domain beside one that is recognised (MDD-VM and MDD-VM* of Table VII), it keeps its
+    recogniser, unlearned: a separate head stays as initialised, a shared one is the other domain's. Its N follows its
+    own images all the same.
+
     Raises:
-        UserError: the weights leave the phase without what it needs, as lambda = 1 leaves a shared head one domain.
+        UserError: the weights leave the phase without what it needs, as mu = 0 leaves a shared head one domain.
     """
     share = objective.lambda_ if plan.clicks != "none" and "source" in plan.recognise else None
     tau = objective.tau if plan.clicks == "count+position" else 0.0
@@ -163,17 +170,26 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         ("source", "position", clicks * tau),
         ("target", "recognition", mu * ("target" in plan.recognise)),
     ]
+    weights = [term for term in weights if term[2] > 0]
+    num_means = len({domain for domain, _, _ in weights}) if objective.mean_over == "domain" else 1
+    half = 0.5 if objective.halved_click_losses else 1.0
     losses = [
-        LossTerm(domain=domain, kind=kind, weight=round(weight, 12)) for domain, kind, weight in weights if weight > 0
+        LossTerm(
+            domain=domain, kind=kind, weight=round(weight * num_means * (1.0 if kind == "recognition" else half), 12)
+        )
+        for domain, kind, weight in weights
     ]
-    recognises = any(term.kind == "recognition" for term in losses)
+    learned = [domain for domain, kind, _ in weights if kind == "recognition"]
+    there = {domain for domain, _, _ in weights}
+    unlearned = [domain for domain in plan.recognise if learned and domain in there and domain not in learned]
     content = {
         "name": plan.name,
         "losses": losses,
         "start": plan.start,
         "frozen": list(plan.frozen),
-        "features": plan.features if recognises else None,
+        "features": plan.features if learned else None,
         "shared_head": plan.shared_head,
+        "unlearned": unlearned or None,
     }
     where = f"objective with lambda = {objective.lambda_}, tau = {objective.tau}, mu = {mu}"
     return validate_section(Phase, f"phase {plan.name}", content, where)

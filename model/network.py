@@ -1,6 +1,6 @@
 """The network of Fig. 8: ConvNet, word embedding, and one recogniser per domain or one for both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -33,9 +33,12 @@ class Recogniser(nn.Module):
         num_categories: of each domain that is recognised.
         shared: one fully connected layer for both domains.
         dropout: share dropped in training.
+        shared_normalisation: one N for both domains, whose images it sees together.
+        affine: N with a learned scale and shift.
+        unlearned: domains without a loss here. What is theirs alone keeps its weights; their N still moves with them.
 
     Shape:
-        input: phi (B, D), v^ (B, K); output: (B, C_d)
+        input: of each domain phi (B_d, D) and v^ (B_d, K); output: of each domain (B_d, C_d)
 
     Reference: eq. 7; section III-D. Separate statistics per domain and no affine part as in the released definition.
     """
@@ -47,26 +50,53 @@ class Recogniser(nn.Module):
         num_categories: Mapping[Domain, int],
         shared: bool,
         dropout: float,
+        *,
+        shared_normalisation: bool = False,
+        affine: bool = False,
+        unlearned: Sequence[Domain] = (),
     ) -> None:
         super().__init__()
         visual, click = ("visual" in features) * sizes[0], ("click" in features) * sizes[1]
         domains = list(num_categories)
         self.shared = shared
-        self.visual_norms = nn.ModuleDict({d: nn.BatchNorm1d(visual, affine=False) for d in domains if visual})
-        self.click_norms = nn.ModuleDict({d: nn.BatchNorm1d(click, affine=False) for d in domains if click})
+        self.shared_normalisation = shared_normalisation
+        norms = [SHARED] if shared_normalisation else domains
+        self.visual_norms = nn.ModuleDict({name: nn.BatchNorm1d(visual, affine=affine) for name in norms if visual})
+        self.click_norms = nn.ModuleDict({name: nn.BatchNorm1d(click, affine=affine) for name in norms if click})
         self.dropout = nn.Dropout(dropout)
         heads = {SHARED: num_categories[domains[0]]} if shared else dict(num_categories)
         self.heads = nn.ModuleDict({name: nn.Linear(visual + click, number) for name, number in heads.items()})
+        for domain in unlearned:
+            for modules in (self.visual_norms, self.click_norms, self.heads):
+                if domain in modules:
+                    modules[domain].requires_grad_(False)
 
-    def forward(self, domain: Domain, phi: Tensor, clicks: Tensor | None) -> Tensor:
-        """Return the logits of a domain's images."""
+    def forward(self, inputs: Mapping[Domain, tuple[Tensor, Tensor | None]]) -> dict[Domain, Tensor]:
+        """Return the logits of each domain's images."""
+        if self.shared_normalisation:
+            phi, clicks = (_joined(parts) for parts in zip(*inputs.values(), strict=True))
+            assert phi is not None
+            sizes = [len(of_domain) for of_domain, _ in inputs.values()]
+            representations = list(self._normalise(SHARED, phi, clicks).split(sizes))
+        else:
+            representations = [self._normalise(domain, *of_domain) for domain, of_domain in inputs.items()]
+        return {
+            domain: self.heads[SHARED if self.shared else domain](self.dropout(representation))
+            for domain, representation in zip(inputs, representations, strict=True)
+        }
+
+    def _normalise(self, name: str, phi: Tensor, clicks: Tensor | None) -> Tensor:
         parts = []
         if self.visual_norms:
-            parts.append(self.visual_norms[domain](phi))
+            parts.append(self.visual_norms[name](phi))
         if self.click_norms:
-            parts.append(self.click_norms[domain](clicks))
-        head = self.heads[SHARED if self.shared else domain]
-        return head(self.dropout(torch.cat(parts, dim=1)))
+            parts.append(self.click_norms[name](clicks))
+        return torch.cat(parts, dim=1)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
 
 
 class MultidomainNetwork(nn.Module):
@@ -116,13 +146,12 @@ class MultidomainNetwork(nn.Module):
         clicks = None if self.embedding is None else self.embedding(visual.omega)
         phi_by_domain = visual.phi.split(sizes)
         clicks_by_domain = [None] * len(sizes) if clicks is None else clicks.split(sizes)
-        predictions: dict[Domain, Prediction] = {}
-        for domain, phi, predicted in zip(images, phi_by_domain, clicks_by_domain, strict=True):
-            logits = None
-            if self.recogniser is not None and domain in self.recognised:
-                logits = self.recogniser(domain, phi, predicted)
-            predictions[domain] = Prediction(logits, predicted)
-        return predictions
+        inputs = dict(zip(images, zip(phi_by_domain, clicks_by_domain, strict=True), strict=True))
+        logits: dict[Domain, Tensor] = {}
+        if self.recogniser is not None:
+            recognised = {domain: of_domain for domain, of_domain in inputs.items() if domain in self.recognised}
+            logits = self.recogniser(recognised) if recognised else {}
+        return {domain: Prediction(logits.get(domain), predicted) for domain, (_, predicted) in inputs.items()}
 
 
 def build_network(
@@ -155,7 +184,16 @@ def build_network(
             check_same_categories(categories)
         numbers = {domain: len(categories[domain]) for domain in phase.recognised}
         sizes = (backbone.num_features, num_words)
-        recogniser = Recogniser(phase.features, sizes, numbers, phase.shared_head, network.dropout)
+        recogniser = Recogniser(
+            phase.features,
+            sizes,
+            numbers,
+            phase.shared_head,
+            network.dropout,
+            shared_normalisation=network.shared_normalisation,
+            affine=network.affine_normalisation,
+            unlearned=phase.unlearned or (),
+        )
     return MultidomainNetwork(backbone, embedding, recogniser, phase.recognised, list(phase.frozen))
 
 

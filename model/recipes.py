@@ -75,12 +75,15 @@ def build_recipe(
         if network.embedding is None:
             raise UserError(f"network.embedding is missing; {method} predicts clicks")
         embedding = network.embedding.only_used("FC" if plan.linear_embedding else network.embedding.kind)
+    shares = network.shared_normalisation and any(len(phase.recognised) > 1 for phase in phases)
     has_position = any(term.kind == "position" for phase in phases for term in phase.losses)
     return Recipe(
         method=method,
-        network=network.model_copy(update={"embedding": embedding}),
+        network=network.model_copy(update={"embedding": embedding, "shared_normalisation": shares}),
         train=train,
-        position=PositionParams(bandwidth=objective.bandwidth, threshold=objective.threshold) if has_position else None,
+        position=PositionParams(**{name: getattr(objective, name) for name in PositionParams.model_fields})
+        if has_position
+        else None,
         phases=phases,
         source_categories=source_categories,
         fewer=fewer,

@@ -204,7 +204,9 @@ class PhaseTraining:
         self.checkpoints = checkpoints
         self.accelerator = start_accelerator(self.params)
         self.name, self.later_phases = f"{run}, phase {phase.name}", later_phases
-        self.dataset = ImageDataset(examples, recipe.network.image_size, seed, phase.predicts_clicks)
+        self.dataset = ImageDataset(
+            examples, recipe.network.image_size, seed, phase.predicts_clicks, self.params.mirrored
+        )
         self.places = {domain: examples.places(domain, "train") for domain in phase.domains}
         self.steps_per_epoch = math.ceil(examples.epoch_images[phase.main_domain] / self.params.batch_size)
         self.num_steps = self.steps_per_epoch * self.params.epochs
@@ -317,9 +319,10 @@ class PhaseTraining:
         values: dict[str, float] = {str(kind): mean for kind, mean in means.items()}
         if "count" in means:
             values["rmse"] = rmse(outcome)
-        if domain not in self.phase.recognised:
+        if domain in self.phase.recognised:
+            values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
+        if "recognition" not in means:
             return values, [-sum(term.weight * means[term.kind] for term in terms)]
-        values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
         return values, [values["accuracy"], -means["recognition"]]
 
     def _finish(self) -> None:
@@ -352,9 +355,15 @@ def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[d
     ]
     groups = []
     for part, multiplier in parts:
-        weights = [] if part is None else [weight for weight in part.parameters() if weight.requires_grad]
-        if weights:
-            groups.append({"params": weights, "peak": params.learning_rate * multiplier})
+        if part is None:
+            continue
+        of_biases = params.recogniser_bias_multiplier if part is network.recogniser else 1.0
+        named = [(name, weight) for name, weight in part.named_parameters() if weight.requires_grad]
+        apart = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
+        together = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
+        for weights, factor in ((together, multiplier), (apart, multiplier * of_biases)):
+            if weights:
+                groups.append({"params": weights, "peak": params.learning_rate * factor})
     return groups
 
 

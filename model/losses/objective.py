@@ -62,4 +62,11 @@ def term_losses(
     if term.kind == "count":
         return count_loss(clicks, prediction.clicks.float())
     assert position is not None
-    return position_loss(clicks, prediction.clicks.float(), position.bandwidth, position.threshold)
+    return position_loss(
+        clicks,
+        prediction.clicks.float(),
+        position.bandwidth,
+        position.threshold,
+        batch_normalised=position.position_input == "batch-normalised",
+        scale=position.position_scale,
+    )

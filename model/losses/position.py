@@ -1,6 +1,7 @@
 """The click position loss: which words are clicked, whatever their counts."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ def slope(bandwidth: float, threshold: float) -> float:
     return 2 / bandwidth * math.log((1 - threshold) / threshold)
 
 
-def position_function(features: Tensor, bandwidth: float, threshold: float) -> Tensor:
+def position_function(
+    features: Tensor, bandwidth: float, threshold: float, scale: Literal["l2", "1/sqrt(K)"] = "l2"
+) -> Tensor:
     r"""Return S(x) = N'(sigmoid(a (x - B/2))), the smooth form of "is x > 0".
 
     Before N', 0 maps to T and B to 1 - T.
@@ -24,13 +27,15 @@ def position_function(features: Tensor, bandwidth: float, threshold: float) -> T
         features: x, click features.
         bandwidth: B > 0.
         threshold: T in (0, 0.5).
+        scale: l2 for N'; 1/sqrt(K): that factor instead, as in the released definition.
 
     Shape:
         input and output: (B, K)
 
     Reference: eq. 11.
     """
-    return l2_normalise(torch.sigmoid(slope(bandwidth, threshold) * (features - bandwidth / 2)))
+    indicator = torch.sigmoid(slope(bandwidth, threshold) * (features - bandwidth / 2))
+    return l2_normalise(indicator) if scale == "l2" else indicator / math.sqrt(features.shape[1])
 
 
 def standardise(features: Tensor) -> Tensor:
@@ -45,8 +50,16 @@ def standardise(features: Tensor) -> Tensor:
     return centred * torch.rsqrt(centred.square().mean(dim=0) + EPSILON)
 
 
-def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: float) -> Tensor:
-    r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2].
+def position_loss(
+    true: Tensor,
+    predicted: Tensor,
+    bandwidth: float,
+    threshold: float,
+    *,
+    batch_normalised: bool = True,
+    scale: Literal["l2", "1/sqrt(K)"] = "l2",
+) -> Tensor:
+    r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2]; with 1/sqrt(K), in [0, 1].
 
     Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
     III-C, 1). So a word counts as clicked where it is clearly above its mean over the images: for rare words that is
@@ -55,8 +68,10 @@ def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: 
     Args:
         true: v.
         predicted: v^.
-        bandwidth: B, in standard deviations.
+        bandwidth: B, in standard deviations; of raw features in their own unit.
         threshold: T.
+        batch_normalised: False takes v and v^ as they are.
+        scale: of S, see :func:`position_function`.
 
     Shape:
         inputs: (B, K); output: (B,)
@@ -64,6 +79,8 @@ def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: 
     Reference: eq. 10 and 11, second term of eq. 12. The released code leaves out the standardisation and has
     1 / sqrt(K) in place of N'.
     """
-    of_true = position_function(standardise(true), bandwidth, threshold)
-    of_predicted = position_function(standardise(predicted), bandwidth, threshold)
+    if batch_normalised:
+        true, predicted = standardise(true), standardise(predicted)
+    of_true = position_function(true, bandwidth, threshold, scale)
+    of_predicted = position_function(predicted, bandwidth, threshold, scale)
     return (of_true - of_predicted).square().sum(dim=1)

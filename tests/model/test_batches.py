@@ -49,6 +49,21 @@ def assert_equal(one, other) -> None:
             assert mine is None or torch.equal(mine, yours)
 
 
+def test_only_the_domains_named_are_mirrored(examples):
+    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    both, target_only = (
+        list(training_batches(ImageDataset(examples, 16, 3, True, mirrored), places, 4, range(4), "joint", 0))
+        for mirrored in (("source", "target"), ("target",))
+    )
+    differing = 0
+    for one, other in zip(both, target_only, strict=True):
+        assert torch.equal(one["target"].images, other["target"].images)
+        for image, unmirrored in zip(one["source"].images, other["source"].images, strict=True):
+            assert torch.equal(image, unmirrored) or torch.equal(image.flip(-1), unmirrored)
+            differing += not torch.equal(image, unmirrored)
+    assert 0 < differing < 16
+
+
 def test_either_domain_runs_out_on_its_own(examples):
     batches = load(examples, range(16), workers=0)  # 64 images of each: 21 source and 15 target images
     counts = {

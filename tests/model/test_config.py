@@ -18,7 +18,16 @@ def phase(**values) -> Phase:
         ({"losses": [LossTerm(domain="target", kind="count", weight=1)]}, "the target domain has no clicks"),
         ({"losses": [COUNT]}, "`features` and a recognition loss go together"),
         ({"losses": [SOURCE], "features": None}, "`features` and a recognition loss go together"),
-        ({"losses": [TARGET], "shared_head": True}, "a shared head needs a recognition loss on both domains"),
+        ({"losses": [TARGET], "shared_head": True}, "a shared head needs both domains, and a recognition loss on one"),
+        (
+            {"losses": [TARGET], "unlearned": ["source"]},
+            r"unlearned = \['source'\]: not domains that have other losses",
+        ),
+        ({"losses": [TARGET, COUNT], "unlearned": ["target"]}, r"unlearned = \['target'\]: not domains"),
+        (
+            {"losses": [COUNT], "unlearned": ["source"]},
+            r"unlearned = \['source'\]: not domains .* beside a learned one",
+        ),
         ({"losses": [SOURCE, SOURCE]}, "a loss is listed twice"),
         ({"losses": [SOURCE], "name": "../p"}, "String should match pattern"),
     ],
@@ -74,6 +83,24 @@ def test_embeddings_need_their_sizes():
         EmbeddingParams(kind="CONV+biFC", kernel_size=3, dropout=0.1)
     with pytest.raises(ValidationError, match="kernel_size must be odd"):
         EmbeddingParams(kind="CONV+FC", kernel_size=4, kernels=3)
+
+
+def test_even_kernels_need_a_padding():
+    assert EmbeddingParams(kind="CONV+FC", kernel_size=4, kernels=3, padding=1).padding == 1
+
+
+def test_only_used_borders():
+    whole = EmbeddingParams(
+        kind="CONV+biFC", kernel_size=5, kernels=3, hidden=4, dropout=0.5, padding=1, ceil_pooling=True
+    )
+    assert whole.only_used("CONV+FC").model_dump(exclude_none=True) == {
+        "kind": "CONV+FC",
+        "kernel_size": 5,
+        "kernels": 3,
+        "padding": 1,
+        "ceil_pooling": True,
+    }
+    assert whole.only_used("biFC").model_dump(exclude_none=True) == {"kind": "biFC", "hidden": 4, "dropout": 0.5}
 
 
 def test_only_used(network_params):

@@ -3,6 +3,7 @@ import torch
 
 from model.config import EmbeddingParams
 from model.embedding import WordEmbedding
+from pipelines.console import UserError
 
 PARAMS = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=4, hidden=6, dropout=0.5)
 
@@ -21,6 +22,30 @@ def test_layers(kind, map_shape, weights):
     embedding = WordEmbedding(PARAMS.only_used(kind), map_shape, num_words=9)
     assert [tuple(p.shape) for name, p in embedding.named_parameters() if name.endswith("weight")] == weights
     assert embedding(torch.randn(3, *map_shape)).shape == (3, 9)
+
+
+@pytest.mark.parametrize(
+    ("side", "padding", "ceil_pooling", "places"),
+    [
+        # the released definition: pool5 of 7 x 7, 5 x 5 kernels, padding 1: 5 x 5; Caffe pools it to 2 x 2
+        (7, 1, True, 2 * 2),
+        (7, 1, None, 1 * 1),
+        (7, None, None, 2 * 2),  # 'same': 7 x 7, whose last row and column are left out
+        (7, None, True, 3 * 3),
+        (3, 1, True, 1),  # one place after the convolution
+    ],
+)
+def test_borders(side, padding, ceil_pooling, places):
+    params = EmbeddingParams(kind="CONV+FC", kernel_size=5, kernels=4, padding=padding, ceil_pooling=ceil_pooling)
+    embedding = WordEmbedding(params, (2, side, side), num_words=9)
+    assert embedding.layers[-1].in_features == 4 * places
+    assert embedding(torch.randn(3, 2, side, side)).shape == (3, 9)
+
+
+def test_kernels_that_do_not_fit_are_named():
+    params = EmbeddingParams(kind="CONV+FC", kernel_size=5, kernels=4, padding=0)
+    with pytest.raises(UserError, match=r"kernel_size = 5 with padding = 0 does not fit omega, which is 4 x 6"):
+        WordEmbedding(params, (2, 4, 6), num_words=9)
 
 
 def test_fc_is_linear_and_the_others_are_not():

@@ -74,6 +74,13 @@ def test_random_crop_is_a_window_or_its_mirror(seed):
     assert columns.max() < 19
 
 
+@given(st.integers(0, 2**63 - 1))
+def test_without_mirroring_it_is_the_same_window(seed):
+    mirrored, crop = (random_crop(ramp(14, 19), 9, seed, mirror) for mirror in (True, False))
+    assert set(np.diff(crop[0, :, 1].astype(int))) == {1}
+    assert np.array_equal(np.sort(mirrored, axis=1), np.sort(crop, axis=1))
+
+
 def test_every_crop_and_its_mirror_occur_equally_often():
     found: dict[tuple, int] = {}
     for seed in range(2 * 3 * 4 * 50):  # 3 rows x 4 columns x mirrored or not, 50 times

@@ -77,6 +77,11 @@ def test_recipes_hold_only_what_they_use(tmp_path):
         ("objective", "lambda", 0.3, {"MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("objective", "mu_shared_head", 0.5, {"MTMDD-VM-star"}),
         ("objective", "mu_separate_heads", 0.5, {"MTMDD-VM"}),
+        ("objective", "position_input", "raw", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "position_scale", "1/sqrt(K)", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "halved_click_losses", True, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "mean_over", "domain", {"MTMDD-VM", "MTMDD-VM-star"}),
+        ("network", "shared_normalisation", True, {"MTMDD-VM", "MTMDD-VM-star"}),
         ("train", "momentum", 0.8, {"VGGimg", "VGGsrc", "TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
     ],
 )
@@ -89,13 +94,23 @@ def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, val
     assert {name for name in names if before[f"methods/{name}"] != after[f"methods/{name}"]} == changed
 
 
+def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    before = write(tmp_path / "a")
+    after = write(tmp_path / "b", lambda params: params["network"]["embedding"].update(padding=1, ceil_pooling=True))
+    changed = {path for path in before if before[path] != after[path] and path.startswith("methods/")}
+    assert changed == {f"methods/{name}" for name in ("TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star")}
+    assert after["methods/TDL7"]["network"]["embedding"] == {"kind": "FC"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda p: p["objective"].update(tau=1.5), "objective.tau = 1.5: Input should be less than or equal to 1"),
         (
             lambda p: p["objective"].update(labmda=0.5),
-            "unknown parameter objective.labmda (value 0.5); known: bandwidth, threshold, lambda, tau",
+            "unknown parameter objective.labmda (value 0.5); known: bandwidth, threshold, position_input",
         ),
         (lambda p: p["train"].pop("epochs"), "parameter train.epochs is missing"),
         (lambda p: p["methods"].update(names=["VGG"]), "unknown methods ['VGG']"),

@@ -203,6 +203,25 @@ def test_each_part_learns_at_its_own_rate(recipe):
     assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.04]
 
 
+def test_biases_of_the_recognisers_learn_at_a_rate_of_their_own(recipe):
+    whole = recipe("MTMDD-VM", recogniser_bias_multiplier=2.0)
+    network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
+    groups = parameter_groups(network, whole.train)
+    # the released definition's x10 and x20, here x2 and x4
+    assert [group["peak"] for group in groups] == [0.02, 0.06, 0.04, 0.08]
+    shapes = [sorted(tuple(weight.shape) for weight in group["params"]) for group in groups[2:]]
+    inputs = network.recogniser.heads["target"].in_features
+    assert shapes == [[(1, inputs), (2, inputs)], [(1,), (2,)]]
+
+
+def test_a_head_that_nothing_trains_is_not_in_the_optimiser(recipe, network_params, objective_params, train_params):
+    alone = objective_params.model_copy(update={"lambda_": 1.0})
+    whole = build_recipe("MTMDD-VM", network_params, alone, train_params)
+    network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
+    of_recogniser = parameter_groups(network, whole.train)[-1]["params"]
+    assert [len(weight) for weight in of_recogniser] == [2, 2]
+
+
 def test_what_does_not_fit_is_said(recipe, examples, tiny_data, tiny_rows, network_params, tmp_path):
     source_only = tiny_rows.filter(tiny_rows["domain"] == "source")
     lacking = Examples.read(tiny_data.images, source_only, tiny_data.features, network_params, cache=False)

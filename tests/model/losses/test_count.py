@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from click_logs import sparse_clicks
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from model.losses.count import SMALLEST_NORM, count_loss, l2_normalise
 
@@ -40,6 +42,26 @@ def test_zero_rows_leave_the_others_alone():
     unit[:, 0].sum().backward()
     # derivative of x / sqrt(x^2 + y^2): (y^2, -x y) / norm^3
     torch.testing.assert_close(vectors.grad, torch.tensor([[0.0, 0.0], [16 / 125, 12 / 125]]))
+
+
+def test_against_torchs_own_functions():
+    true, predicted = (torch.from_numpy(sparse_clicks(12, 1000, seed)) for seed in (1, 2))
+    predicted += torch.randn(12, 1000, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    distances = functional.mse_loss(functional.normalize(true), functional.normalize(predicted), reduction="none")
+    torch.testing.assert_close(count_loss(true, predicted), distances.sum(dim=1), rtol=1e-12, atol=0)
+    # || a - b ||^2 of unit vectors is 2 - 2 cos
+    cosine = functional.cosine_similarity(true[1:], predicted[1:])
+    torch.testing.assert_close(count_loss(true, predicted)[1:], 2 - 2 * cosine, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("length", [1e-5, 1.0, 1e18])
+def test_any_length_keeps_value_and_direction_of_the_gradient(length):
+    # v = (3, 4) / 5 and v^ = length * (1, 0): the gradient is -2 (0.8 / length) along the second word
+    predicted = torch.tensor([[length, 0.0]], requires_grad=True)
+    loss = count_loss(torch.tensor([[3.0, 4.0]]), predicted)
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(2 - 2 * 0.6, rel=1e-6)
+    assert (predicted.grad * length).tolist()[0] == pytest.approx([0.0, -1.6], rel=1e-6, abs=1e-6)
 
 
 def test_gradient_is_the_numerical_one():
