@@ -7,14 +7,18 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
+from conftest import write_tiny_data
 
 from model.evaluate import main
 from model.examples import Examples, read_rows
 from model.images import centre_crop
+from model.network import build_network
 from model.predict import Model, load_recogniser
 from model.recipes import build_recipe
+from model.seeding import derive_seed
 from model.trainer import train
 from pipelines import schemas
+from pipelines.console import UserError
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,85 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows):
     assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
     assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
     assert set(metrics["click_loss"]) == {"count", "position"}
+
+
+@pytest.fixture
+def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, train_params):
+    """Train a method on a data set and evaluate it as the stages do; return metrics, predictions and the model."""
+    monkeypatch.chdir(tmp_path)
+
+    def train_and_evaluate(method: str, data, epochs: int = 1, **objective_values):
+        objective = objective_params.model_copy(update=objective_values)
+        params = train_params.model_copy(update={"epochs": epochs})
+        recipe = build_recipe(method, network_params, objective, params)
+        rows = read_rows(data.split, recipe, 0)
+        examples = Examples.read(data.images, rows, data.features, network_params, cache=True)
+        train(recipe, examples, 0, tmp_path / "model", "run")
+        (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 9}\n")
+        main(
+            [
+                "--model=model",
+                f"--images={data.images}",
+                f"--split={data.split}",
+                f"--features={data.features}",
+                "--output=evaluation",
+            ]
+        )
+        metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+        predictions = pl.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
+        return metrics, predictions, Model.read(tmp_path / "model")
+
+    return train_and_evaluate
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
+def test_prediction_alone_still_tells_the_accuracy_of_the_source(train_and_evaluate, tiny_data, method):
+    """MDD-VM and MDD-VM* of Table VII."""
+    metrics, predictions, model = train_and_evaluate(method, tiny_data, lambda_=1.0)
+    assert metrics["null"] == {}
+    assert set(metrics["click_loss"]) == {"count", "position"}
+    assert metrics["rmse_source"] > 0
+    assert set(predictions["domain"]) == {"source", "target"}
+    assert metrics["chosen"]["joint"]["chosen_on"] == "target validation accuracy"
+    (phase,) = model.recipe.phases
+    trained = model.network(phase).recogniser
+    torch.manual_seed(derive_seed(0, "initialise"))
+    started = build_network(model.recipe.network, phase, model.categories, model.num_words, load_weights=True)
+    for name, head in trained.heads.items():
+        assert torch.equal(head.weight, started.recogniser.heads[name].weight) == (name == "source")
+    assert int(trained.visual_norms["source"].num_batches_tracked) > 0
+    assert not torch.equal(trained.visual_norms["source"].running_mean, trained.visual_norms["target"].running_mean)
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
+def test_recognition_alone_still_tells_how_far_its_click_features_are_off(train_and_evaluate, tiny_data, method):
+    metrics, _, model = train_and_evaluate(method, tiny_data, lambda_=0.0)
+    assert metrics["null"] == {}
+    assert metrics["click_loss"] == {}
+    assert metrics["rmse_source"] > 0.5  # nothing has drawn v^ to v
+    assert model.recipe.position is None
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(("ant", "bee"), ("cat", "dog")), (("ant", "bee", "dog"), ("ant", "cat")), (("bee",), ("ant", "bee", "dog"))],
+    ids=["disjoint", "overlapping", "subset"],
+)
+def test_unseen_categories(train_and_evaluate, tmp_path, source, target):
+    """Eq. 16: each domain's softmax runs over its own categories; a shared head cannot."""
+    data = write_tiny_data(tmp_path / "data", source, target)
+    metrics, predictions, model = train_and_evaluate("MTMDD-VM", data, epochs=2)
+    assert model.categories == {"source": list(source), "target": list(target)}
+    for domain, names in (("source", source), ("target", target)):
+        of_domain = predictions.filter(pl.col("domain") == domain)
+        assert set(of_domain["category"]) == set(names)
+        assert set(of_domain["predicted"]) <= set(names)
+        assert (of_domain["probability"] >= 1 / len(names)).all()
+        correct = (of_domain["category"] == of_domain["predicted"]).sum()
+        assert metrics["correct"][domain] == correct
+    assert metrics["rmse_source"] is not None
+    with pytest.raises(UserError, match=r"a shared head needs the same categories in both domains \(only in the"):
+        train_and_evaluate("MTMDD-VM-star", data)
 
 
 def test_what_a_method_lacks_is_null_with_the_reason(evaluate):
