@@ -1,7 +1,18 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
-from model.config import EmbeddingParams, LossTerm, NetworkParams, Phase, Recipe
+from model.config import (
+    EmbeddingParams,
+    LossTerm,
+    NetworkParams,
+    ObjectiveParams,
+    Phase,
+    Recipe,
+    TrainParams,
+)
 
 SOURCE = LossTerm(domain="source", kind="recognition", weight=1)
 TARGET = LossTerm(domain="target", kind="recognition", weight=1)
@@ -111,3 +122,17 @@ def test_only_used(network_params):
 def test_crops_fit():
     with pytest.raises(ValidationError, match=r"resize \(40\) must be at least image_size \(48\)"):
         NetworkParams(backbone="plain", weights="none", image_size=48, resize=40, dropout=0.1)
+
+
+def test_the_released_definition_as_the_docs_give_it():
+    yaml = YAML(typ="safe")
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "paper.md").read_text(encoding="utf-8")
+    released = yaml.load(text.split("```yaml\n")[1].split("```")[0])
+    params = yaml.load(root / "presets" / "clickture_dog.yaml")
+    models = {"network": NetworkParams, "objective": ObjectiveParams, "train": TrainParams}
+    assert set(released) == set(models)
+    for section, values in released.items():
+        before = models[section].model_validate(params[section])
+        after = models[section].model_validate({**params[section], **values})
+        assert all(getattr(before, name) != getattr(after, name) for name in values)
