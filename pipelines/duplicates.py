@@ -4,7 +4,8 @@
 bits, as after scaling, other compression, small changes of brightness. The hash is the DCT one of Zauner
 ("Implementation and Benchmarking of Perceptual Image Hash Functions", 2010), as in Python's ImageHash ("phash"): the
 picture in 32 x 32 grey levels, of its two-dimensional DCT-II the lowest frequencies, a bit for each that is above their
-median. (ImageHash 4.3 gives the same bits for the same 32 x 32 levels: 800 photographs of birds50.) It doesn't see colour, and mirrored or strongly cropped pictures get another hash.
+median. (ImageHash 4.3 gives the same bits for the same 32 x 32 levels: 800 photographs of birds50.) It doesn't see
+colour, and mirrored or strongly cropped pictures get another hash.
 
 Two lengths of it are in use. The coarse one (8 x 8 frequencies) proposes pairs that differ in at most COARSE_DISTANCE
 of 64 bits; alone it confuses pictures of one dark blob on a plain ground. The fine one (16 x 16) confirms them. Of 600
