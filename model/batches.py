@@ -37,11 +37,16 @@ class Draw(NamedTuple):
     draw: int | None
 
 
-def drawn(places: np.ndarray, batch_size: int, step: int, seed: int, purpose: str) -> Iterator[tuple[int, int]]:
+def drawn(
+    places: np.ndarray, batch_size: int, step: int, seed: int, purpose: str, start: int = 0
+) -> Iterator[tuple[int, int]]:
     """Yield what a domain gives to a step, as (row, pass).
 
     The domain's images are gone through in a new random order in every pass; a batch may end one pass and begin the
     next, so all batches are full and every image is seen equally often.
+
+    Passes over rows that were chosen at a later step are counted from the number of images drawn until then: no two
+    passes of a phase have the same number, so none has the order and the crops of another.
 
     Args:
         places: the domain's training rows.
@@ -49,10 +54,12 @@ def drawn(places: np.ndarray, batch_size: int, step: int, seed: int, purpose: st
         step: from 0.
         seed: the run's.
         purpose: tells streams apart, as in ``joint/source``.
+        start: the step at which these rows were chosen.
     """
     order, current = None, -1
-    for position in range(step * batch_size, (step + 1) * batch_size):
+    for position in range((step - start) * batch_size, (step - start + 1) * batch_size):
         number, place = divmod(position, len(places))
+        number += start * batch_size
         if order is None or number != current:
             order = np.random.default_rng(derive_seed(seed, "order", purpose, number)).permutation(places)
             current = number
@@ -117,8 +124,13 @@ def training_batches(
     steps: range,
     purpose: str,
     workers: int,
+    start: int = 0,
+    parts: range = range(1),
+    of: int = 1,
 ) -> DataLoader:
-    """Return a loader of one batch per step.
+    """Return a loader of one batch per step, or of some parts of each step's batch, one after another.
+
+    What a step holds does not depend on the number of parts: part i of n has each domain's draws from i/n to (i+1)/n.
 
     Args:
         dataset: loads the images.
@@ -127,8 +139,11 @@ def training_batches(
         steps: which; a continued run begins later.
         purpose: the phase's name.
         workers: loader processes; 0 loads in this one.
+        start: the step at which these rows were chosen.
+        parts: of each step, which are loaded here.
+        of: the number of parts that a step has.
     """
-    plan = _TrainingPlan(places, batch_size, steps, dataset.seed, purpose)
+    plan = _TrainingPlan(places, batch_size, steps, dataset.seed, purpose, start, parts, of)
     return _loader(dataset, plan, workers)
 
 
@@ -141,32 +156,53 @@ def evaluation_batches(
 
 
 class _TrainingPlan(Sampler[list[Draw]]):
-    """The draws of each step; made as the loader asks for them."""
+    """The draws of each part of each step; made as the loader asks for them."""
 
     def __init__(
-        self, places: Mapping[Domain, np.ndarray], batch_size: int, steps: range, seed: int, purpose: str
+        self,
+        places: Mapping[Domain, np.ndarray],
+        batch_size: int,
+        steps: range,
+        seed: int,
+        purpose: str,
+        start: int,
+        parts: range,
+        of: int,
     ) -> None:
         self.places = places
         self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
         self.purpose = purpose
+        self.start = start
+        self.parts = parts
+        self.of = of
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return len(self.steps) * len(self.parts)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         for step in self.steps:
-            yield [
-                Draw(domain, place, number)
-                for domain, places in self.places.items()
-                for place, number in drawn(places, self.batch_size, step, self.seed, f"{self.purpose}/{domain}")
-            ]
+            draws = {domain: self._draws(domain, step) for domain in self.places}
+            for part in self.parts:
+                inside = share_of(self.batch_size, part, self.of)
+                yield [draw for of_domain in draws.values() for draw in of_domain[inside]]
+
+    def _draws(self, domain: Domain, step: int) -> list[Draw]:
+        places, purpose = self.places[domain], f"{self.purpose}/{domain}"
+        found = drawn(places, self.batch_size, step, self.seed, purpose, self.start)
+        return [Draw(domain, place, number) for place, number in found]
+
+
+def share_of(number: int, part: int, of: int) -> slice:
+    """Return the places that a part has of so many things: equal shares, or differing by one, in order."""
+    return slice(number * part // of, number * (part + 1) // of)
 
 
 def _loader(dataset: ImageDataset, plan: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> DataLoader:
     return DataLoader(
-        dataset, batch_sampler=plan, collate_fn=_as_it_is, num_workers=workers, pin_memory=torch.cuda.is_available()
+        dataset, batch_sampler=plan, collate_fn=_as_it_is, num_workers=workers, pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # a loader draws a seed when it begins; dropout must not depend on when that is
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.config import Recipe
+from model.config import NetworkParams, Recipe
 from pipelines.artifacts import whole_directory, whole_file, write_json
 from pipelines.console import STATE
 
@@ -34,6 +34,18 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
+def weights_digest(network: NetworkParams) -> str | None:
+    """Return a digest of the file with the start weights; None where no file is named, or there is none.
+
+    A path may hold other weights tomorrow. The name ``download`` stands for weights that torchvision has fixed.
+    """
+    path = Path(network.weights)
+    if network.weights in ("none", "download") or not path.is_file():  # a missing one is told when it is needed
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
 class Checkpoints:
     """The resume state of one run.
 
@@ -42,10 +54,12 @@ class Checkpoints:
         recipe: what is trained.
         seed: the run's.
         data_fingerprint: of the examples.
+        num_processes: that train together; another number is another run, because its sums are rounded otherwise.
     """
 
-    def __init__(self, run: str, recipe: Recipe, seed: int, data_fingerprint: str) -> None:
-        what = f"{recipe.model_dump_json()} {seed} {data_fingerprint} {code_digest()} {torch.__version__}"
+    def __init__(self, run: str, recipe: Recipe, seed: int, data_fingerprint: str, num_processes: int = 1) -> None:
+        parts = [recipe.model_dump_json(), seed, data_fingerprint, weights_digest(recipe.network)]
+        what = " ".join(map(str, [*parts, num_processes, code_digest(), torch.__version__]))
         fingerprint = hashlib.blake2b(what.encode(), digest_size=8).hexdigest()
         self.folder = STATE / "checkpoints" / f"{run.replace('/', '-')}-{fingerprint}"
 

@@ -115,20 +115,19 @@ class ScheduleParams(Params):
     """How the learning rates move over a phase; see model/schedules.py for the formulas."""
 
     kind: Literal["constant", "one-cycle", "cosine", "step"]
-    warm_up: float | None = Field(None, description="one-cycle, cosine: share of the steps spent rising", ge=0, lt=1)
+    warm_up: float = Field(description="share of the steps spent rising; 0: none", ge=0, lt=1)
     drop_every: float | None = Field(None, description="step: drop after each such share of the steps", gt=0, le=1)
     drop_factor: float | None = Field(None, description="step: what the rate is multiplied by", gt=0, lt=1)
 
     @model_validator(mode="after")
     def _complete(self) -> "ScheduleParams":
-        used = {"one-cycle": ["warm_up"], "cosine": ["warm_up"], "step": ["drop_every", "drop_factor"]}.get(
-            self.kind, []
-        )
-        missing = [name for name in used if getattr(self, name) is None]
-        surplus = [name for name in ("warm_up", "drop_every", "drop_factor") if getattr(self, name) is not None]
-        surplus = [name for name in surplus if name not in used]
-        if missing or surplus:
-            raise ValueError(f"kind {self.kind} takes {used or 'no more keys'}; missing {missing}, not used {surplus}")
+        drops = ["drop_every", "drop_factor"]
+        given = [name for name in drops if getattr(self, name) is not None]
+        used = drops if self.kind == "step" else []
+        if given != used:
+            missing = [name for name in used if name not in given]
+            surplus = [name for name in given if name not in used]
+            raise ValueError(f"kind {self.kind} takes {['warm_up', *used]}; missing {missing}, not used {surplus}")
         return self
 
 
@@ -136,21 +135,42 @@ class TrainParams(Params):
     """How every phase is trained (eq. 6 by stochastic gradient descent)."""
 
     epochs: int = Field(description="per phase; one epoch passes once through the phase's main domain", ge=1)
-    batch_size: int = Field(description="images of each domain in a step", ge=2)
+    batch_size: int = Field(description="images of each domain in a step, over all processes", ge=2)
+    accumulation: int = Field(description="parts a step's images are run in, one after another, to save memory", ge=1)
     learning_rate: float = Field(description="peak, of the ConvNet", gt=0)
     embedding_multiplier: float = Field(description="times learning_rate: peak of the word embedding", gt=0)
     recogniser_multiplier: float = Field(description="times learning_rate: peak of the recognisers", gt=0)
     momentum: float = Field(ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(ge=0, description="alpha of eq. 6")
     schedule: ScheduleParams
+    ema: float | None = Field(
+        None, description="decay of the moving average of the weights that is then validated and saved; null: none",
+        gt=0, lt=1,
+    )  # fmt: skip
+    early_stopping: int | None = Field(
+        None, description="a phase ends after so many epochs without a better validation; null: it has all", ge=1
+    )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
+    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; drops other units")
+    channels_last: bool = Field(description="maps with the channels innermost: faster on a GPU in mixed precision")
     workers: int = Field(description="processes that load images; 0: the training process does", ge=0)
-    threads: int | None = Field(description="CPU threads of a training run; null: as many as the machine has", ge=1)
+    threads: int | None = Field(
+        None, description="CPU threads of a training process; null: as many as the machine has", ge=1
+    )
     cache_images: bool = Field(description="keep the decoded, resized images in memory")
     recogniser_bias_multiplier: float = Field(
         1.0, description="times recogniser_multiplier: peak of the recognisers' biases", gt=0
     )
     mirrored: list[Domain] = Field(list(DOMAINS), description="whose training images are mirrored half of the time")
+
+    @model_validator(mode="after")
+    def _parts_have_statistics(self) -> "TrainParams":
+        if self.batch_size < 2 * self.accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} in accumulation = {self.accumulation} parts leaves parts of fewer than "
+                "2 images of a domain: too few for batch normalisation"
+            )
+        return self
 
 
 class LossTerm(Params):
@@ -174,6 +194,8 @@ class Phase(Params):
         None,
         description="domains recognised without a loss (lambda = 1): by the shared head, or by one left as initialised",
     )
+    procedure: str = Field("weighted-sum", description="how it learns: a name in model.procedures.PROCEDURES")
+    options: dict[str, bool | int | float | str] | None = Field(None, description="of the procedure")
 
     @property
     def domains(self) -> list[Domain]:

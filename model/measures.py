@@ -51,6 +51,18 @@ def predict(network: nn.Module, batches: Iterable[Batch], domain: Domain, device
     )
 
 
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return several outcomes of a domain, of different images, as one."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    predictions = (outcome.prediction for outcome in outcomes)
+    return Outcome(
+        prediction=Prediction(*(_together(parts) for parts in zip(*predictions, strict=True))),
+        labels=torch.cat([outcome.labels for outcome in outcomes]),
+        clicks=_together([outcome.clicks for outcome in outcomes]),
+    )
+
+
 def _together(parts: Sequence[Tensor | None]) -> Tensor | None:
     present = [part.float().cpu() for part in parts if part is not None]
     return torch.cat(present) if present else None

@@ -4,7 +4,11 @@
         --split data/splits/seed-0.parquet --features data/features --output data/models/methods/TDL/seed-0
 
 In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary
-and click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues.
+and click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues. While it runs,
+its curves grow in .state/curves, with images per second and the share of time waiting for data.
+
+On several GPUs or processes of one machine: accelerate launch --num_processes N -m model.train ..; the batch size stays
+that of all together.
 """
 
 import argparse
@@ -14,6 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from model.config import Recipe
+from model.curves import live_folder
 from model.examples import Examples, read_rows
 from pipelines.console import UserError, stage
 
@@ -68,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             closing.counts[f"{split} images"] = sum(len(examples.places(d, split)) for d in ("source", "target"))
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)
         closing.wrote[str(arguments.output)] = phases
+        watched = live_folder(run, "")
+        if watched is not None:
+            closing.wrote[str(watched)] = "curves with images per second and share of time waiting for data"
         closing.next_command = f"python -m model.evaluate --model {arguments.output} ..."
 
 

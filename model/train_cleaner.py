@@ -173,6 +173,7 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
         output: the folder.
     """
     from model.checkpoints import Checkpoints  # torch takes seconds to import: bad parameters are found first
+    from model.processes import writes_alone
     from model.trainer import train
 
     numbers = sorted(folds["fold"].unique())
@@ -183,11 +184,13 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
             continue
         run = f"cleaner/fold-{fold}"
         train(recipe, examples_of_fold(examples, folds, fold), seed, finished.folder / f"fold-{fold}", run)
-    with whole_directory(output) as folder:
-        for fold in numbers:
-            shutil.copytree(finished.folder / f"fold-{fold}", folder / f"fold-{fold}")
-        write_table(folds.to_arrow().cast(schemas.FOLDS), folder / "folds.parquet")
-    finished.remove()
+    with writes_alone() as this_process:
+        if this_process:
+            with whole_directory(output) as folder:
+                for fold in numbers:
+                    shutil.copytree(finished.folder / f"fold-{fold}", folder / f"fold-{fold}")
+                write_table(folds.to_arrow().cast(schemas.FOLDS), folder / "folds.parquet")
+            finished.remove()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

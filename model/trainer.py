@@ -1,37 +1,37 @@
-"""Runs the phases of a recipe. It knows no method by name."""
+"""Runs the phases of a recipe. It knows no method by name, and no procedure by which one learns."""
 
 import logging
-import math
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import send_to_device
-from torch import Tensor, nn
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
 
-from model.batches import Batch, ImageDataset, evaluation_batches, training_batches
-from model.checkpoints import Checkpoints, code_digest
-from model.config import Domain, Phase, Recipe, TrainParams
+from model.averaging import MovingAverage
+from model.batches import Batch, ImageDataset, training_batches
+from model.checkpoints import Checkpoints, code_digest, weights_digest
+from model.clock import Clock
+from model.config import Domain, Recipe, TrainParams
+from model.curves import LiveCurves, live_folder, write_curves
 from model.examples import Examples
-from model.losses.objective import objective
-from model.measures import mean_loss, num_correct, percent, predict, rmse
+from model.learner import Learner, Task, check_parts, num_steps_per_epoch
+from model.measures import mean_loss, num_correct, percent, rmse
 from model.network import MultidomainNetwork, build_network, copy_parts
-from model.schedules import rate_factor
+from model.procedures import add, start_procedure
+from model.processes import processes, writes_alone
 from model.seeding import derive_seed
 from pipelines.artifacts import whole_directory, write_json
 from pipelines.console import UserError
 
 log = logging.getLogger("clicksight")
 
-REPORT_EVERY_S = 10.0
-EVALUATION_BATCH = 128
 LIBRARIES = ("torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
 
 
@@ -41,7 +41,7 @@ class ChosenEpoch:
 
     phase: str
     epoch: int  # from 1
-    of: int
+    of: int  # epochs that were trained
     chosen_on: str  # as in "target validation accuracy"
     value: float | None  # percent, or the loss; None without validation images
 
@@ -53,11 +53,13 @@ class Progress:
     Attributes:
         epoch: epochs done.
         history: one mapping of curve values per epoch.
+        rates: the same of what is measured in seconds, and goes into no artifact.
         best: the chosen epoch so far (from 1), what it was chosen by, and its weights.
     """
 
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    rates: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_rank: list[float] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -80,10 +82,14 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
 
     A phase's epoch is chosen on the validation images of its main domain: highest accuracy (ties: lowest
     cross-entropy), or lowest weighted click loss where nothing is recognised. Without validation images the last epoch
-    is taken.
+    is taken. With `train.ema` it is the moving average of the weights that is validated and saved.
 
     The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (recipe, seed, categories per domain, K, chosen
-    epochs and what chose them, library versions) and ``curves/`` (DVCLive). `model.predict.load_recogniser` reads it.
+    epochs and what chose them, digest of the start weights' file, library versions) and ``curves/`` (DVCLive).
+    `model.predict.load_recogniser` reads it. Curves with rates beside them grow in ``.state/curves/<run>/<phase>``.
+
+    In several processes (``accelerate launch -m model.train ..``) all make the same call. They share every step
+    (`model.learner`) and every validation; the first one writes. They need one file system.
 
     Args:
         recipe: what to train.
@@ -99,25 +105,45 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
         UserError: recipe and examples don't fit each other (named), or a loss became NaN or infinite (phase, epoch,
             step, image ids and the last good checkpoint named).
     """
-    checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint)
+    together = processes()
+    checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint, together.num_processes)
     check_examples(recipe, examples)
+    check_parts(recipe.train, together.num_processes)
     make_deterministic(recipe.train.threads)
+    if together.num_processes > 1:
+        log.info("%s: %d processes share each step", run, together.num_processes)
     chosen, curves = [], {}
     for number, phase in enumerate(recipe.phases):
         if checkpoints.finished(phase.name) is None:
             later = len(recipe.phases) - number - 1
-            PhaseTraining(recipe, phase, examples, seed, checkpoints, run, later).train()
+            task = Task(f"{run}, phase {phase.name}", phase, recipe.train, recipe.position, examples, seed)
+            PhaseTraining(recipe, task, checkpoints, live_folder(run, phase.name), later).train()
         result = checkpoints.finished(phase.name)
         assert result is not None
         chosen.append(ChosenEpoch(**result["chosen"]))
         curves[phase.name] = result["history"]
-    with whole_directory(Path(output)) as folder:
+    with writes_alone() as this_process:
+        if this_process:
+            write_model(recipe, examples, seed, chosen, curves, checkpoints, Path(output))
+            checkpoints.remove()
+    return chosen
+
+
+def write_model(
+    recipe: Recipe,
+    examples: Examples,
+    seed: int,
+    chosen: list[ChosenEpoch],
+    curves: Mapping[str, list[dict[str, float]]],
+    checkpoints: Checkpoints,
+    output: Path,
+) -> None:
+    """Write the model folder, whole or not at all."""
+    with whole_directory(output) as folder:
         for phase in recipe.phases:
             shutil.copyfile(checkpoints.weights(phase.name), folder / f"{phase.name}.safetensors")
         write_json(describe_run(recipe, examples, seed, chosen), folder / "run.json")
         write_curves(curves, folder / "curves")
-    checkpoints.remove()
-    return chosen
 
 
 def describe_run(recipe: Recipe, examples: Examples, seed: int, chosen: list[ChosenEpoch]) -> dict[str, Any]:
@@ -134,21 +160,10 @@ def describe_run(recipe: Recipe, examples: Examples, seed: int, chosen: list[Cho
         "num_words": 0 if examples.clicks is None else examples.clicks.num_words,
         "categories": {domain: examples.categories[domain] for domain in domains},
         "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "start_weights": weights_digest(recipe.network),
         "code": code_digest(),
         "versions": {name: version(name) for name in LIBRARIES},
     }
-
-
-def write_curves(curves: Mapping[str, list[dict[str, float]]], folder: Path) -> None:
-    """Write every phase's history as DVCLive curves, one point per epoch."""
-    from dvclive import Live  # here, not above: it takes seconds that nothing but the end of a training need wait for
-
-    for phase, history in curves.items():
-        with Live(str(folder / phase), report=None, save_dvc_exp=False, dvcyaml=None) as live:
-            for values in history:
-                for name, value in values.items():
-                    live.log_metric(name, value)
-                live.next_step()
 
 
 def check_examples(recipe: Recipe, examples: Examples) -> None:
@@ -175,52 +190,59 @@ def make_deterministic(threads: int | None) -> None:
 
 
 def start_accelerator(params: TrainParams) -> Accelerator:
-    """Return a fresh accelerator: device and precision.
+    """Return a fresh accelerator: device, precision and processes.
 
     Raises:
-        UserError: it was launched as several processes.
+        UserError: the device at hand doesn't have the precision.
     """
-    accelerator = Accelerator(mixed_precision=params.mixed_precision)
-    if accelerator.num_processes > 1:
-        raise UserError(f"training runs in one process, found {accelerator.num_processes}; start it without a launcher")
-    return accelerator
+    # Not every phase uses all weights: one that recognises nothing has no use for what makes phi of omega.
+    # Running statistics are not taken from the first process but averaged, see Learner.average_statistics.
+    parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    try:
+        return Accelerator(mixed_precision=params.mixed_precision, kwargs_handlers=[parallel])
+    except ValueError as error:
+        raise UserError(f"train.mixed_precision = {params.mixed_precision}: {error}; use no or bf16") from None
 
 
 class PhaseTraining:
-    """One phase of a run: network, optimiser, batches, and the loop over its epochs."""
+    """One phase of a run: network, procedure, batches, and the loop over its epochs.
+
+    Args:
+        recipe: of the run.
+        task: the phase's.
+        checkpoints: of the run.
+        curves: where the phase's curves can be watched; None: nowhere.
+        later_phases: their number.
+    """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        phase: Phase,
-        examples: Examples,
-        seed: int,
-        checkpoints: Checkpoints,
-        run: str,
-        later_phases: int,
+        self, recipe: Recipe, task: Task, checkpoints: Checkpoints, curves: Path | None, later_phases: int
     ) -> None:
-        self.phase, self.params, self.position = phase, recipe.train, recipe.position
-        self.examples, self.seed = examples, seed
-        self.checkpoints = checkpoints
+        self.task, self.phase, self.params = task, task.phase, recipe.train
+        self.examples, self.checkpoints, self.later_phases = task.examples, checkpoints, later_phases
         self.accelerator = start_accelerator(self.params)
-        self.name, self.later_phases = f"{run}, phase {phase.name}", later_phases
         self.dataset = ImageDataset(
-            examples, recipe.network.image_size, seed, phase.predicts_clicks, self.params.mirrored
+            self.examples, recipe.network.image_size, task.seed, self.phase.predicts_clicks, self.params.mirrored
         )
-        self.places = {domain: examples.places(domain, "train") for domain in phase.domains}
-        self.steps_per_epoch = math.ceil(examples.epoch_images[phase.main_domain] / self.params.batch_size)
+        self.places = {domain: self.examples.places(domain, "train") for domain in self.phase.domains}
+        self.steps_per_epoch = num_steps_per_epoch(task)
         self.num_steps = self.steps_per_epoch * self.params.epochs
         self.network = self._start_network(recipe)
-        self.parameter_groups = parameter_groups(self.network, self.params)
-        self.optimizer = torch.optim.SGD(
-            self.parameter_groups, lr=0.0, momentum=self.params.momentum, weight_decay=self.params.weight_decay
-        )
+        self.procedure = start_procedure(task)
+        module = self.procedure.module(self.network)
+        optimizers = self.procedure.optimizers(module)
+        self.learner = Learner(
+            task, self.network, module, optimizers, self.dataset, self.accelerator, self.num_steps
+        )  # fmt: skip
+        self.average = None if self.params.ema is None else MovingAverage(self.network, self.params.ema)
         self.progress = Progress()
-        self.prepared, self.prepared_optimizer = self.accelerator.prepare(self.network, self.optimizer)
-        self.accelerator.register_for_checkpointing(self.progress)
+        self.curves = LiveCurves(curves if self.accelerator.is_main_process else None)
+        for part in (self.progress, self.procedure, self.average):
+            if part is not None:
+                self.accelerator.register_for_checkpointing(part)
 
     def _start_network(self, recipe: Recipe) -> MultidomainNetwork:
-        torch.manual_seed(derive_seed(self.seed, "initialise"))
+        torch.manual_seed(derive_seed(self.task.seed, "initialise"))
         categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
         num_words = 0 if self.examples.clicks is None else self.examples.clicks.num_words
         from_backbone = self.phase.start == "backbone"
@@ -234,65 +256,99 @@ class PhaseTraining:
         self.checkpoints.load_epoch(self.phase.name, self.accelerator)
         done = self.progress.epoch
         if done:
-            log.info("%s: continues after epoch %d of %d", self.name, done, self.params.epochs)
-        batches = iter(
-            training_batches(
-                self.dataset,
-                self.places,
-                self.params.batch_size,
-                range(done * self.steps_per_epoch, self.num_steps),
-                self.phase.name,
-                self.params.workers,
-            )
+            log.info("%s: continues after epoch %d of %d", self.task.name, done, self.params.epochs)
+        for values, rates in zip(self.progress.history, self.progress.rates, strict=True):
+            self.curves.add({**values, **rates})
+        all_images = iter(self._batches(self.places, range(done * self.steps_per_epoch, self.num_steps), start=0))
+        clock = Clock(
+            self.task.name, self.params.epochs, self.num_steps - done * self.steps_per_epoch, self.later_phases
         )
-        clock = Clock(self.name, self.num_steps - done * self.steps_per_epoch, self.later_phases)
-        for epoch in range(done, self.params.epochs):
-            # dropout of an epoch begins anew, so that a continued run drops the same
-            torch.manual_seed(derive_seed(self.seed, "dropout", self.phase.name, epoch))
-            values = self._train_epoch(epoch, batches, clock)
-            values.update(self._validate(epoch + 1))
+        while self.progress.epoch < self.params.epochs and not self._has_stopped_early():
+            epoch = self.progress.epoch
+            self.learner.last_checkpoint = self.checkpoints.last(self.phase.name)
+            batches, num_chosen = self._choose_batches(epoch, all_images)
+            self._seed_dropout(epoch)
+            values = {**self._train_epoch(epoch, batches, clock), **num_chosen}
+            rates = clock.rates()
+            values.update(self._validate_average(epoch + 1))
             self.progress.history.append(values)
+            self.progress.rates.append(rates)
             self.progress.epoch = epoch + 1
-            self.checkpoints.save_epoch(self.phase.name, epoch + 1, self.accelerator)
+            with writes_alone() as this_process:
+                if this_process:
+                    self.checkpoints.save_epoch(self.phase.name, epoch + 1, self.accelerator)
+            self.curves.add({**values, **rates})
         self._finish()
 
-    def _train_epoch(self, epoch: int, batches: Iterator[Batch], clock: "Clock") -> dict[str, float]:
-        self.prepared.train()
+    def _has_stopped_early(self) -> bool:
+        patience = self.params.early_stopping
+        return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
+
+    def _seed_dropout(self, epoch: int) -> None:
+        """Begin dropout anew, so that a continued run drops the same; every process drops its own."""
+        process = self.accelerator.process_index
+        of_process = (process,) if process else ()
+        torch.manual_seed(derive_seed(self.task.seed, "dropout", self.phase.name, epoch, *of_process))
+
+    def _batches(self, places: Mapping[Domain, np.ndarray], steps: range, start: int) -> Iterator[Batch]:
+        """Yield the parts of each step that this process runs; loading begins with the first."""
+        parts, process = self.params.accumulation, self.accelerator.process_index
+        yield from training_batches(
+            self.dataset,
+            places,
+            self.params.batch_size,
+            steps,
+            self.phase.name,
+            self.params.workers,
+            start,
+            range(process * parts, (process + 1) * parts),
+            self.accelerator.num_processes * parts,
+        )
+
+    def _choose_batches(self, epoch: int, all_images: Iterator[Batch]) -> tuple[Iterator[Batch], dict[str, float]]:
+        """Return the batches of an epoch, and of how many images, where that is the procedure's choice."""
+        places = self.procedure.choose_images(self.learner, epoch)
+        if places is None:
+            return all_images, {}
+        for domain in self.phase.domains:
+            if not len(places[domain]):
+                procedure = self.phase.procedure
+                raise UserError(f"{self.task.name}: {procedure!r} chose no {domain} image for epoch {epoch + 1}")
+        first = epoch * self.steps_per_epoch
+        batches = self._batches(places, range(first, first + self.steps_per_epoch), start=first)
+        return batches, {f"train/{domain} images": float(len(of_domain)) for domain, of_domain in places.items()}
+
+    def _train_epoch(self, epoch: int, batches: Iterator[Batch], clock: Clock) -> dict[str, float]:
+        self.learner.module.train()
+        self.learner.num_skipped = 0
         sums: dict[str, Tensor] = {}
         first = epoch * self.steps_per_epoch
-        for step in range(first, first + self.steps_per_epoch):
-            batch = send_to_device(next(batches), self.accelerator.device, non_blocking=True)
-            means = self._step(step, batch)
-            for name, value in means.items():
-                sums[name] = sums[name] + value if name in sums else value
-            clock.step(sum(len(part.labels) for part in batch.values()), epoch, self.params.epochs, means["objective"])
-        values = {f"train/{name}": total.item() / self.steps_per_epoch for name, total in sums.items()}
-        values["train/learning rate"] = self.optimizer.param_groups[0]["lr"]
+        num_images = self.params.batch_size * len(self.phase.domains)
+        clock.begin_epoch()
+        for step in clock.bar(range(first, first + self.steps_per_epoch), epoch, self.steps_per_epoch):
+            self.learner.begin_step(step, [clock.waiting(batches) for _ in range(self.params.accumulation)])
+            means = self.procedure.step(self.learner)
+            if self.average is not None:
+                self.average.update(step)
+            add(sums, means)
+            clock.step(num_images, epoch, means["objective"])
+        self.learner.check_epoch()
+        totals = self.learner.total(sums)
+        values = {f"train/{name}": total / self.steps_per_epoch for name, total in totals.items()}
+        for optimizer in self.learner.optimizers:
+            for group in optimizer.param_groups:
+                values[f"train/learning rate {group['part']}"] = group["lr"]
+        if self.accelerator.scaler is not None:
+            values["train/skipped steps"] = float(self.learner.num_skipped)
         return values
 
-    def _step(self, step: int, batch: Batch) -> dict[str, Tensor]:
-        factor = rate_factor(self.params.schedule, step, self.num_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-        predictions = self.prepared({domain: of_domain.images for domain, of_domain in batch.items()})
-        loss, means = objective(self.phase.losses, predictions, batch, self.position)
-        if not torch.isfinite(loss):
-            raise UserError(self._diverged(step, batch, loss.item(), means))
-        self.prepared_optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        self.prepared_optimizer.step()
-        return {"objective": loss.detach(), **means}
-
-    def _diverged(self, step: int, batch: Batch, loss: float, means: Mapping[str, Tensor]) -> str:
-        ids = self.examples.rows["image_id"]
-        images = {domain: [ids[place] for place in part.places.tolist()] for domain, part in batch.items()}
-        parts = ", ".join(f"{name} {value.item():.4g}" for name, value in means.items())
-        return (
-            f"{self.name}: the loss is {loss} at step {step} (epoch {step // self.steps_per_epoch + 1}): {parts}.\n"
-            f"Its images: {images}\n"
-            f"Last good checkpoint: {self.checkpoints.last(self.phase.name)}\n"
-            "Lower train.learning_rate or lengthen train.schedule.warm_up."
-        )
+    def _validate_average(self, epoch: int) -> dict[str, float]:
+        self.learner.average_statistics(self.network.state_dict())
+        if self.average is None:
+            return self._validate(epoch)
+        self.learner.average_statistics(self.average.values)
+        with self.average.in_place():
+            return self._validate(epoch)
 
     def _validate(self, epoch: int) -> dict[str, float]:
         """Measure the validation split of every domain, and keep the weights if they are the best so far."""
@@ -307,15 +363,16 @@ class PhaseTraining:
                     rank = domain_rank
         if not self.progress.best_rank or rank > self.progress.best_rank:
             self.progress.best_rank, self.progress.best_epoch = rank, epoch
-            weights = self.network.state_dict()
-            self.progress.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+            self.progress.best_weights = {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in self.network.state_dict().items()
+            }
         return values
 
-    def _validate_domain(self, domain: Domain, places: Any) -> tuple[dict[str, float], list[float]]:
-        batches = evaluation_batches(self.dataset, domain, places, EVALUATION_BATCH, self.params.workers)
-        outcome = predict(self.prepared, batches, domain, self.accelerator.device)
+    def _validate_domain(self, domain: Domain, places: np.ndarray) -> tuple[dict[str, float], list[float]]:
+        outcome = self.learner.predict(domain, places)
         terms = [term for term in self.phase.losses if term.domain == domain]
-        means = {term.kind: mean_loss(outcome, term, self.position) for term in terms}
+        means = {term.kind: mean_loss(outcome, term, self.task.position) for term in terms}
         values: dict[str, float] = {str(kind): mean for kind, mean in means.items()}
         if "count" in means:
             values["rmse"] = rmse(outcome)
@@ -333,68 +390,14 @@ class PhaseTraining:
             chosen_on, value = f"{domain} validation accuracy", self.progress.best_rank[0]
         else:
             chosen_on, value = f"{domain} validation click loss", -self.progress.best_rank[0]
-        chosen = ChosenEpoch(self.phase.name, best, self.params.epochs, chosen_on, value)
-        self.checkpoints.finish(
-            self.phase.name,
-            self.progress.best_weights,
-            {"chosen": vars(chosen), "history": self.progress.history},
-        )
+        chosen = ChosenEpoch(self.phase.name, best, self.progress.epoch, chosen_on, value)
+        with writes_alone() as this_process:
+            if this_process:
+                self.checkpoints.finish(
+                    self.phase.name,
+                    self.progress.best_weights,
+                    {"chosen": vars(chosen), "history": self.progress.history},
+                )
+        self.curves.end()
         shown = "" if value is None else f", {chosen_on} {value:.4g}"
-        log.info("%s: done, epoch %d of %d%s", self.name, best, self.params.epochs, shown)
-
-
-def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[dict[str, Any]]:
-    """Return the optimiser's groups: the ConvNet at the learning rate, the new parts at multiples of it.
-
-    ``peak`` is the group's highest rate. Frozen parameters are left out, empty groups too.
-    """
-    parts: list[tuple[nn.Module | None, float]] = [
-        (network.backbone, 1.0),
-        (network.embedding, params.embedding_multiplier),
-        (network.recogniser, params.recogniser_multiplier),
-    ]
-    groups = []
-    for part, multiplier in parts:
-        if part is None:
-            continue
-        of_biases = params.recogniser_bias_multiplier if part is network.recogniser else 1.0
-        named = [(name, weight) for name, weight in part.named_parameters() if weight.requires_grad]
-        apart = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
-        together = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
-        for weights, factor in ((together, multiplier), (apart, multiplier * of_biases)):
-            if weights:
-                groups.append({"params": weights, "peak": params.learning_rate * factor})
-    return groups
-
-
-class Clock:
-    """Says now and then how fast it goes and how long it will take."""
-
-    def __init__(self, name: str, num_steps: int, later_phases: int) -> None:
-        self.name, self.steps_left, self.later_phases = name, num_steps, later_phases
-        self.started = self.reported = time.perf_counter()
-        self.images = self.steps = 0
-
-    def step(self, num_images: int, epoch: int, epochs: int, loss: Tensor) -> None:
-        """Count a step; every ten seconds, log a line."""
-        self.images, self.steps, self.steps_left = self.images + num_images, self.steps + 1, self.steps_left - 1
-        now = time.perf_counter()
-        if now - self.reported < REPORT_EVERY_S:
-            return
-        self.reported = now
-        seconds = now - self.started
-        log.info(
-            "%s: epoch %d of %d, loss %.4f, %.0f images/s, %s left in this phase%s",
-            self.name,
-            epoch + 1,
-            epochs,
-            loss.item(),
-            self.images / seconds,
-            _duration(self.steps_left * seconds / self.steps),
-            f", {self.later_phases} more to come" if self.later_phases else "",
-        )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        log.info("%s: done, epoch %d of %d%s", self.task.name, best, self.progress.epoch, shown)

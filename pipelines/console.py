@@ -77,7 +77,12 @@ def _configure_logging() -> None:
     for handler in logging.getLogger().handlers:
         if type(handler) is logging.StreamHandler:
             handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process of its command, or of several that a launcher started the first: it speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def fail(name: str, error: Exception) -> NoReturn:
@@ -93,6 +98,7 @@ def progress(items: Iterable[Item], label: str, unit: str, total: int | None = N
     return tqdm(
         items, desc=label, unit=f" {unit}", total=total, leave=False, file=sys.stderr,
         mininterval=0.5 if terminal else 10.0, ascii=not terminal, dynamic_ncols=terminal, delay=0 if terminal else 5,
+        disable=not is_first_process(),
     )  # fmt: skip
 
 
@@ -101,7 +107,7 @@ def _remember_seconds(name: str, seconds: float) -> None:
 
     With CLICKSIGHT_NO_STATE in the environment nothing is kept, as where the current folder is not one's own.
     """
-    if os.environ.get("CLICKSIGHT_NO_STATE"):
+    if os.environ.get("CLICKSIGHT_NO_STATE") or not is_first_process():
         return
     STATE.mkdir(exist_ok=True)
     with (STATE / "timings.jsonl").open("a", encoding="utf-8") as lines:

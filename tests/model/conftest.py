@@ -112,6 +112,7 @@ def train_params() -> TrainParams:
     return TrainParams(
         epochs=3,
         batch_size=4,
+        accumulation=1,
         learning_rate=0.02,
         embedding_multiplier=3.0,
         recogniser_multiplier=2.0,
@@ -119,6 +120,8 @@ def train_params() -> TrainParams:
         weight_decay=5e-4,
         schedule=ScheduleParams(kind="one-cycle", warm_up=0.3),
         mixed_precision="no",
+        compile=False,
+        channels_last=False,
         workers=0,
         threads=1,
         cache_images=True,

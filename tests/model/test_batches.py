@@ -101,6 +101,42 @@ def test_loader_processes_change_nothing(examples):
         assert_equal(one, other)
 
 
+@pytest.mark.parametrize("of", [2, 3])
+def test_parts_of_a_step_are_the_step(examples, of):
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
+    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    whole = load(examples, range(2, 5), workers=0)
+    parts = [
+        list(training_batches(dataset, places, 4, range(2, 5), "joint", 0, parts=part, of=of))
+        for part in (range(1), range(1, of))  # the first, and all others one after another
+    ]
+    for number, batch in enumerate(whole):
+        found = [parts[0][number], *parts[1][number * (of - 1) : (number + 1) * (of - 1)]]
+        sizes = [len(part["target"].labels) for part in found]
+        assert sizes == {2: [2, 2], 3: [1, 1, 2]}[of]
+        for domain in batch:
+            for name in ("images", "labels", "places"):
+                together = torch.cat([getattr(part[domain], name) for part in found])
+                assert torch.equal(together, getattr(batch[domain], name))
+
+
+def test_rows_chosen_later_begin_new_passes():
+    # chosen at step 3 of batches of 4: passes are counted from 12, and none cuts the one before short
+    chosen = np.array([7, 8, 9])
+    stream = [pair for step in (3, 4, 5) for pair in drawn(chosen, 4, step, 0, "x", start=3)]
+    assert Counter(stream) == {(place, number): 1 for place in (7, 8, 9) for number in (12, 13, 14, 15)}
+    assert [number for _, number in stream] == sorted(number for _, number in stream)
+    assert list(drawn(chosen, 4, 3, 0, "x", start=0)) != stream[:4]
+
+
+def test_loading_leaves_the_random_numbers_alone(examples):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    load(examples, range(2), workers=0)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_evaluation_sees_each_row_once_in_order(examples):
     dataset = ImageDataset(examples, 16, seed=3, with_clicks=False)
     places = examples.places("source", "validation")

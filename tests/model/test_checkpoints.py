@@ -1,14 +1,24 @@
+import hashlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 import torch
 
-from model.checkpoints import Checkpoints, code_digest
+from model.checkpoints import Checkpoints, code_digest, weights_digest
+from model.config import Recipe
 from model.recipes import build_recipe
 
 
 @pytest.fixture
-def checkpoints(tmp_path, monkeypatch, network_params, objective_params, train_params) -> Checkpoints:
+def recipe(network_params, objective_params, train_params) -> Recipe:
+    return build_recipe("VGGsrc", network_params, objective_params, train_params)
+
+
+@pytest.fixture
+def checkpoints(tmp_path, monkeypatch, recipe) -> Checkpoints:
     monkeypatch.chdir(tmp_path)
-    recipe = build_recipe("VGGsrc", network_params, objective_params, train_params)
     return Checkpoints("methods/VGGsrc/seed-0", recipe, 0, "data")
 
 
@@ -62,5 +72,48 @@ def test_the_folder_is_named_by_the_run(checkpoints):
     assert checkpoints.folder.as_posix().startswith(".state/checkpoints/methods-VGGsrc-seed-0-")
 
 
-def test_the_code_digest_is_stable():
-    assert code_digest() == code_digest()
+@pytest.fixture
+def module(tmp_path, monkeypatch) -> Path:
+    """A loaded module of this project that nobody needs."""
+    path = tmp_path / "zebra.py"
+    path.write_text("a = 1")
+    found = ModuleType("model.zebra")
+    found.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, "model.zebra", found)
+    return path
+
+
+def test_the_code_digest_changes_with_the_code(module, monkeypatch):
+    before = code_digest()
+    assert code_digest() == before
+    module.write_text("a = 2")
+    changed = code_digest()
+    assert changed != before
+    monkeypatch.setitem(sys.modules, "pipelines.zebra", sys.modules.pop("model.zebra"))
+    assert code_digest() not in (before, changed)  # the same code by another name
+    monkeypatch.setitem(sys.modules, "elsewhere.zebra", sys.modules.pop("pipelines.zebra"))
+    not_ours = code_digest()
+    module.write_text("a = 3")
+    assert code_digest() == not_ours
+
+
+def test_other_code_and_other_processes_do_not_continue_a_run(checkpoints, recipe, module):
+    assert Checkpoints("methods/VGGsrc/seed-0", recipe, 0, "data", 2).folder != checkpoints.folder
+    before = Checkpoints("run", recipe, 0, "data").folder
+    module.write_text("a = 2")
+    assert Checkpoints("run", recipe, 0, "data").folder != before
+
+
+def test_other_start_weights_at_the_same_place_do_not_continue_a_run(recipe, tmp_path):
+    path = tmp_path / "start.safetensors"
+    network = recipe.network.model_copy(update={"weights": str(path)})
+    named = recipe.model_copy(update={"network": network})
+    assert weights_digest(network) is None  # missing: told when it is loaded
+    folders = set()
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        assert weights_digest(network) == hashlib.blake2b(content, digest_size=8).hexdigest()
+        folders.add(Checkpoints("run", named, 0, "data").folder)
+    assert len(folders) == 2
+    for name in ("none", "download"):
+        assert weights_digest(network.model_copy(update={"weights": name})) is None

@@ -22,9 +22,17 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
 @pytest.mark.parametrize(
     ("schedule", "num_steps", "expected"),
     [
-        (ScheduleParams(kind="constant"), 3, [1, 1, 1]),
+        (ScheduleParams(kind="constant", warm_up=0.0), 3, [1, 1, 1]),
+        # three of five steps rise: 0.5 * 5 is rounded up
+        (ScheduleParams(kind="constant", warm_up=0.5), 5, [1 / 3, 2 / 3, 1, 1, 1]),
         # the paper's: dropped twice in a run
-        (ScheduleParams(kind="step", drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (ScheduleParams(kind="step", warm_up=0.0, drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        # still rising when it is dropped first: the drops stay where they are, and take their share of the rise
+        (
+            ScheduleParams(kind="step", warm_up=0.5, drop_every=0.25, drop_factor=0.1),
+            8,
+            [0.25, 0.5, 0.075, 0.1, 0.01, 0.01, 0.001, 0.001],
+        ),
         # two steps of warm-up, then 1, cos(pi/4) etc. halves
         (ScheduleParams(kind="cosine", warm_up=0.5), 4, [0.5, 1.0, 1.0, 0.5]),
         # no warm-up: starts at the peak, ends above 0
@@ -39,5 +47,9 @@ def test_table(schedule, num_steps, expected):
 
 
 def test_missing_and_surplus_keys_are_named():
-    with pytest.raises(ValidationError, match=r"missing \['warm_up'\], not used \['drop_every'\]"):
-        ScheduleParams(kind="cosine", drop_every=0.5)
+    with pytest.raises(ValidationError, match=r"takes \['warm_up'\]; missing \[\], not used \['drop_every'\]"):
+        ScheduleParams(kind="cosine", warm_up=0.1, drop_every=0.5)
+    with pytest.raises(ValidationError, match=r"missing \['drop_every'\], not used \[\]"):
+        ScheduleParams(kind="step", warm_up=0.1, drop_factor=0.5)
+    with pytest.raises(ValidationError, match=r"warm_up\n  Field required"):
+        ScheduleParams.model_validate({"kind": "constant"})

@@ -47,6 +47,7 @@ def test_the_stage_writes_a_model_folder(run, caplog):
     }
     assert "train methods/TDL/seed-0: train images 36" in caplog.text
     assert "predict: epoch 1 of 1, source: epoch 1 of 1, target: epoch 1 of 1" in caplog.text
+    assert "wrote .state/curves/methods/TDL/seed-0 (curves with images per second" in caplog.text
     assert "next: python -m model.evaluate" in caplog.text
 
 

@@ -29,8 +29,8 @@ NETWORK = NetworkParams.model_validate(
 )  # fmt: skip
 TRAIN = TrainParams(
     epochs=2, batch_size=4, learning_rate=0.1, embedding_multiplier=2.0, recogniser_multiplier=2.0,
-    momentum=0.9, weight_decay=0.0, schedule=ScheduleParams(kind="constant"), mixed_precision="no",
-    workers=0, threads=1, cache_images=True,
+    momentum=0.9, weight_decay=0.0, schedule=ScheduleParams(kind="constant", warm_up=0.0), mixed_precision="no",
+    accumulation=1, compile=False, channels_last=False, workers=0, threads=1, cache_images=True,
 )  # fmt: skip
 
 

@@ -1,18 +1,24 @@
+import hashlib
 import json
 import logging
+from copy import deepcopy
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
+from torch import nn
+from training_runs import Killed, contents, read_curve
+from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
 
-from model import trainer
+from model import learner, procedures, trainer
+from model.backbones import build_backbone
 from model.checkpoints import Checkpoints
-from model.config import EmbeddingParams, LossTerm, Phase, Recipe
+from model.config import EmbeddingParams, LossTerm, Phase, Recipe, TrainParams
 from model.examples import Examples
 from model.methods import METHODS
-from model.network import build_network
 from model.recipes import build_recipe
-from model.trainer import Clock, parameter_groups, train
+from model.trainer import PhaseTraining, train
 from pipelines.console import UserError
 
 
@@ -33,12 +39,6 @@ def recipe(network_params, objective_params, train_params):
         return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
 
     return recipe
-
-
-def contents(folder) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
-    }
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -66,23 +66,24 @@ def test_seeds_differ(recipe, examples, tmp_path):
     assert not torch.equal(one["recogniser.heads.target.weight"], other["recogniser.heads.target.weight"])
 
 
-class Killed(BaseException):
-    """Stands for a killed process: nothing may be tidied up on its account."""
+OPTIONS = {"accumulation": 2, "ema": 0.8, "early_stopping": 3, "channels_last": True}
 
 
+@pytest.mark.parametrize("options", [{}, OPTIONS], ids=["plain", "options"])
 @pytest.mark.parametrize("stop_at", [3, 10, 17, 25])  # steps: 6 per epoch of the source, 3 epochs; then 4 per epoch
-def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch, caplog, stop_at):
-    whole = recipe("MTTDL")
+def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch, caplog, stop_at, options):
+    whole = recipe("MTTDL", **options)
+    parts = options.get("accumulation", 1)
     train(whole, examples, 0, tmp_path / "whole", "whole")
-    real, steps = trainer.objective, []
+    real, steps = procedures.objective, []
 
     def objective(*arguments):
         steps.append(arguments)
-        if len(steps) == stop_at:
+        if len(steps) == stop_at * parts:
             raise Killed
         return real(*arguments)
 
-    monkeypatch.setattr(trainer, "objective", objective)
+    monkeypatch.setattr(procedures, "objective", objective)
     with pytest.raises(Killed):
         train(whole, examples, 0, tmp_path / "model", "run")
     assert not (tmp_path / "model").exists()
@@ -91,7 +92,7 @@ def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path,
     assert contents(tmp_path / "whole") == contents(tmp_path / "model")
     total = 3 * 6 + 3 * 4
     again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last epoch that was whole; then one for the kill
-    assert len(steps) == total + again + 1
+    assert len(steps) == (total + again + 1) * parts
     assert ("continues after epoch" in caplog.text) == (stop_at in (10, 17, 25))
 
 
@@ -105,14 +106,14 @@ def test_other_parameters_do_not_continue_a_run(recipe, examples):
 
 
 def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_path, monkeypatch):
-    real, steps = trainer.objective, []
+    real, steps = procedures.objective, []
 
     def objective(*arguments):
         total, means = real(*arguments)
         steps.append([arguments[2][domain].places.tolist() for domain in ("source", "target")])
         return (total * float("nan") if len(steps) == 6 else total), means
 
-    monkeypatch.setattr(trainer, "objective", objective)
+    monkeypatch.setattr(procedures, "objective", objective)
     with pytest.raises(UserError) as error:
         train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "some/run")
     lines = str(error.value).splitlines()
@@ -132,8 +133,7 @@ def test_the_chosen_epoch_is_the_best_on_validation(recipe, examples, tmp_path):
     chosen = {epoch["phase"]: epoch for epoch in run["chosen"]}
 
     def curve(phase: str, name: str) -> list[float]:
-        path = tmp_path / "model" / "curves" / phase / "plots" / "metrics" / "validation" / f"{name}.tsv"
-        return [float(line.split("\t")[1]) for line in path.read_text().splitlines()[1:]]
+        return read_curve(tmp_path / "model" / "curves" / phase, f"validation/{name}")
 
     accuracy = curve("target", "target accuracy")
     assert chosen["target"]["chosen_on"] == "target validation accuracy"
@@ -189,39 +189,6 @@ def test_it_learns(recipe, examples, tmp_path):
     assert found["source rmse"] < 0.25
 
 
-def test_each_part_learns_at_its_own_rate(recipe):
-    tdl = recipe("TDL")
-    categories = {"source": ["ant", "bee"], "target": ["ant", "bee"]}
-    network = build_network(tdl.network, tdl.phases[0], categories, 5, load_weights=True)
-    assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.02, 0.06]  # ConvNet, embedding
-    network = build_network(tdl.network, tdl.phases[2], categories, 5, load_weights=True)
-    groups = parameter_groups(network, tdl.train)
-    assert [group["peak"] for group in groups] == [0.02, 0.04]
-    assert len(groups[1]["params"]) == 2  # the recogniser's; the embedding is frozen
-    frozen = tdl.phases[2].model_copy(update={"frozen": ["backbone", "embedding"]})
-    network = build_network(tdl.network, frozen, categories, 5, load_weights=True)
-    assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.04]
-
-
-def test_biases_of_the_recognisers_learn_at_a_rate_of_their_own(recipe):
-    whole = recipe("MTMDD-VM", recogniser_bias_multiplier=2.0)
-    network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
-    groups = parameter_groups(network, whole.train)
-    # the released definition's x10 and x20, here x2 and x4
-    assert [group["peak"] for group in groups] == [0.02, 0.06, 0.04, 0.08]
-    shapes = [sorted(tuple(weight.shape) for weight in group["params"]) for group in groups[2:]]
-    inputs = network.recogniser.heads["target"].in_features
-    assert shapes == [[(1, inputs), (2, inputs)], [(1,), (2,)]]
-
-
-def test_a_head_that_nothing_trains_is_not_in_the_optimiser(recipe, network_params, objective_params, train_params):
-    alone = objective_params.model_copy(update={"lambda_": 1.0})
-    whole = build_recipe("MTMDD-VM", network_params, alone, train_params)
-    network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
-    of_recogniser = parameter_groups(network, whole.train)[-1]["params"]
-    assert [len(weight) for weight in of_recogniser] == [2, 2]
-
-
 def test_what_does_not_fit_is_said(recipe, examples, tiny_data, tiny_rows, network_params, tmp_path):
     source_only = tiny_rows.filter(tiny_rows["domain"] == "source")
     lacking = Examples.read(tiny_data.images, source_only, tiny_data.features, network_params, cache=False)
@@ -240,15 +207,222 @@ def test_clicks_are_learned_alone_without_target(network_params, train_params, e
     assert train(only, examples, 0, tmp_path / "model", "run")[0].chosen_on == "source validation click loss"
 
 
-def test_the_clock_tells_rate_and_time_left(monkeypatch, caplog):
-    now = [100.0]
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: now[0])
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(8, 2), (7, 3)])
+def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
+    examples, train_params, tmp_path, monkeypatch, batch_size, accumulation
+):
+    monkeypatch.setattr(trainer, "build_network", build_network_without_norms)
+    found = {}
+    for parts in (1, accumulation):
+        recipe = unnormalised_recipe(train_params, batch_size=batch_size, accumulation=parts)
+        train(recipe, examples, 0, tmp_path / str(parts), "run")
+        found[parts] = load_file(tmp_path / str(parts) / "joint.safetensors")
+        found[f"curves of {parts}"] = read_curve(tmp_path / str(parts) / "curves" / "joint", "train/objective")
+    # sums in another order, single precision; forgetting one part would change a share of 0.1 and more
+    assert largest_difference(found[1], found[accumulation]) < 1e-4
+    assert found[f"curves of {accumulation}"] == pytest.approx(found["curves of 1"], rel=1e-5)
+
+
+def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
+    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 images"):
+        TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
+
+
+def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypatch):
+    real, compiled = nn.Module.compile, []
+
+    def compile_without_a_compiler(module: nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        real(module, backend="eager")  # traced as it would be, then run as it is
+
+    monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
+    for name, value in (("plain", False), ("compiled", True)):
+        train(recipe("MTMDD-VM", compile=value, epochs=2), examples, 0, tmp_path / name, "run")
+    assert compiled == ["MultidomainNetwork"]
+    plain, other = (contents(tmp_path / name) for name in ("plain", "compiled"))
+    assert plain.pop("run.json") != other.pop("run.json")
+    assert plain == other
+
+
+def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeypatch):
+    strides = []
+    real = procedures.objective
+
+    def objective(terms, predictions, *others):
+        strides.append(networks[-1].backbone.features[3].weight.stride()[1])
+        return real(terms, predictions, *others)
+
+    networks = []
+    built = trainer.build_network
+    monkeypatch.setattr(procedures, "objective", objective)
+    monkeypatch.setattr(trainer, "build_network", lambda *a, **b: networks.append(built(*a, **b)) or networks[-1])
+    for value in (False, True):
+        train(recipe("MTMDD-VM", channels_last=value, epochs=1), examples, 0, tmp_path / str(value), "run")
+    assert strides == [9] * 4 + [1] * 4  # between channels of a 3 x 3 kernel
+    one, other = (load_file(tmp_path / str(value) / "joint.safetensors") for value in (False, True))
+    assert largest_difference(one, other) < 1e-3
+
+
+def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, monkeypatch):
+    seen, validated = [], []
+    step, predict = procedures.Procedure.step, learner.Learner.predict
+
+    def recorded_step(self, of_learner):
+        if not seen:
+            seen.append({name: value.double().clone() for name, value in of_learner.network.state_dict().items()})
+        means = step(self, of_learner)
+        seen.append({name: value.double().clone() for name, value in of_learner.network.state_dict().items()})
+        return means
+
+    def recorded_predict(self, domain, places):
+        validated.append(self.network.recogniser.heads["target"].weight.detach().clone())
+        return predict(self, domain, places)
+
+    monkeypatch.setattr(procedures.Procedure, "step", recorded_step)
+    monkeypatch.setattr(learner.Learner, "predict", recorded_predict)
+    train(recipe("MTMDD-VM", epochs=1, ema=0.5), examples, 0, tmp_path / "model", "run")
+    saved = load_file(tmp_path / "model" / "joint.safetensors")
+    decays = [0.1, 2 / 11, 0.25, 4 / 13]  # (1 + t) / (10 + t), all below 0.5
+    assert len(seen) == 5
+    for name, start in seen[0].items():
+        expected = start
+        for decay, after in zip(decays, seen[1:], strict=True):
+            expected = decay * expected + (1 - decay) * after[name]
+        if "num_batches" not in name:
+            assert torch.allclose(saved[name].double(), expected, rtol=1e-4, atol=1e-7), name
+            assert name.endswith("running_mean") or not torch.equal(saved[name].double(), seen[-1][name]), name
+    assert all(torch.equal(weight, saved["recogniser.heads.target.weight"]) for weight in validated)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkeypatch, caplog, killed):
+    scripted = {1: 30.0, 2: 50.0, 3: 40.0, 4: 50.0, 5: 20.0, 6: 90.0}  # the fourth is no better, only as good
+    stop = {"at": 4 if killed else None}
+
+    def validate_domain(self, domain, places):
+        epoch = self.progress.epoch + 1
+        if epoch == stop["at"]:
+            stop["at"] = None
+            raise Killed
+        return {"accuracy": scripted[epoch]}, [scripted[epoch], 0.0]
+
+    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
     caplog.set_level(logging.INFO, logger="clicksight")
-    clock = Clock("run, phase joint", 100, 2)
-    for _ in range(5):
-        now[0] += 3
-        clock.step(64, 0, 10, torch.tensor(1.25))
-    expected = (
-        "run, phase joint: epoch 1 of 10, loss 1.2500, 21 images/s, 4 min 48 s left in this phase, 2 more to come"
-    )
-    assert [record.message for record in caplog.records] == [expected]
+    patient = recipe("MTMDD-VM", epochs=6, early_stopping=3)
+    if killed:
+        with pytest.raises(Killed):
+            train(patient, examples, 0, tmp_path / "model", "run")
+    chosen = train(patient, examples, 0, tmp_path / "model", "run")
+    assert [(epoch.epoch, epoch.of, epoch.value) for epoch in chosen] == [(2, 5, 50.0)]
+    curve = read_curve(tmp_path / "model" / "curves" / "joint", "validation/target accuracy")
+    assert curve == [30, 50, 40, 50, 20]
+    assert ("continues after epoch 3 of 6" in caplog.text) == killed
+    rates = read_curve(tmp_path / "model" / "curves" / "joint", "train/learning rate backbone")
+    assert rates[-1] > 4e-6 * 0.02  # the schedule is that of six epochs
+
+
+def test_curves_of_every_component_and_rate(recipe, examples, tmp_path):
+    train(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / "model", "some/run")
+    found = json.loads((tmp_path / "model" / "curves" / "joint" / "metrics.json").read_text())
+    assert set(found["train"]) == {
+        "objective", "source recognition", "source count", "source position", "target recognition",
+        "learning rate backbone", "learning rate embedding", "learning rate recogniser",
+    }  # fmt: skip
+    assert found["train"]["learning rate embedding"] == pytest.approx(3 * found["train"]["learning rate backbone"])
+    assert "speed" not in found
+    live = tmp_path / ".state" / "curves" / "some" / "run" / "joint"
+    watched = json.loads((live / "metrics.json").read_text())
+    speed = watched.pop("speed")
+    assert watched == found
+    assert set(speed) == {"images per second", "share of time waiting for data"}
+    assert speed["images per second"] > 0
+    assert all(0 < share < 1 for share in read_curve(live, "speed/share of time waiting for data"))
+
+
+def test_curves_of_a_continued_run_are_whole(recipe, examples, tmp_path, monkeypatch):
+    real, calls = trainer.PhaseTraining._validate, []
+
+    def validate(self, epoch):
+        calls.append(epoch)
+        if len(calls) == 3:
+            raise Killed
+        return real(self, epoch)
+
+    monkeypatch.setattr(PhaseTraining, "_validate", validate)
+    with pytest.raises(Killed):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    assert calls == [1, 2, 3, 3]
+    live = tmp_path / ".state" / "curves" / "run" / "joint"
+    for name in ("train/objective", "speed/images per second"):
+        assert len(read_curve(live, name)) == 3
+
+
+def test_without_state_no_curve_can_be_watched(recipe, examples, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    assert not (tmp_path / ".state" / "curves").exists()
+
+
+def test_the_start_weights_are_named_by_their_content(recipe, examples, tmp_path, monkeypatch):
+    start = build_backbone(recipe("VGGsrc").network)
+    monkeypatch.setattr("model.network.build_backbone", lambda network, load_weights: deepcopy(start))
+    path = tmp_path / "start.safetensors"
+    one = recipe("VGGsrc", epochs=1)
+    named = one.model_copy(update={"network": one.network.model_copy(update={"weights": str(path)})})
+    digests = []
+    for content in (b"some weights", b"other weights"):
+        path.write_bytes(content)
+        train(named, examples, 0, tmp_path / "model", "run")
+        digests.append(json.loads((tmp_path / "model" / "run.json").read_text())["start_weights"])
+    assert digests == [hashlib.blake2b(b, digest_size=8).hexdigest() for b in (b"some weights", b"other weights")]
+
+
+class Overflowing(trainer.Accelerator):
+    """Scales the loss as in fp16, by so much that single precision overflows until the scale has been halved."""
+
+    scale = 2.0**127
+
+    def __init__(self, **values) -> None:
+        super().__init__(**values)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=self.scale, growth_interval=1000)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_overflowing_gradients_are_left_out_and_counted(recipe, examples, tmp_path, monkeypatch, killed):
+    monkeypatch.setattr(trainer, "Accelerator", Overflowing)
+    if killed:
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+        real, calls = procedures.Procedure.step, []
+
+        def step(self, of_learner):
+            calls.append(of_learner.step)
+            if len(calls) == 10:
+                raise Killed
+            return real(self, of_learner)
+
+        monkeypatch.setattr(procedures.Procedure, "step", step)
+        with pytest.raises(Killed):
+            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    skipped = read_curve(tmp_path / "model" / "curves" / "joint", "train/skipped steps")
+    assert 0 < skipped[0] < 4
+    assert skipped[1:] == [0, 0]
+    if killed:
+        assert contents(tmp_path / "whole") == contents(tmp_path / "model")
+
+
+def test_an_epoch_without_a_step_is_an_error(recipe, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "Accelerator", Overflowing)
+    monkeypatch.setattr(Overflowing, "scale", float("inf"))
+    with pytest.raises(
+        UserError, match=r"every gradient of epoch 1 overflowed in fp16(.|\n)*Last good checkpoint: none"
+    ):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+
+
+def test_a_precision_that_is_not_there_is_said(recipe, examples, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU has fp16")
+    with pytest.raises(UserError, match=r"train.mixed_precision = fp16: .*; use no or bf16"):
+        train(recipe("MTMDD-VM", mixed_precision="fp16"), examples, 0, tmp_path / "model", "run")

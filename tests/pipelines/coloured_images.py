@@ -26,8 +26,11 @@ cleaner:
     recogniser_multiplier: 1.0
     momentum: 0.9
     weight_decay: 0.0
-    schedule: {kind: constant}
+    schedule: {kind: constant, warm_up: 0.0}
     mixed_precision: 'no'
+    accumulation: 1
+    compile: false
+    channels_last: false
     workers: 0
     threads: 1
     cache_images: true

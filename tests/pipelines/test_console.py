@@ -81,3 +81,16 @@ def test_labelled_counts_come_back_by_reason() -> None:
     labelled = {"rows read": 9} | as_counts("quarantined", {"b: odd": 2, "a": 1})
     labelled |= as_counts("labels: quarantined", {"a": 5})
     assert list(by_reason("quarantined", labelled).items()) == [("a", 1), ("b: odd", 2)]
+
+
+def test_of_several_processes_the_first_speaks_and_all_complain(monkeypatch, tmp_path, caplog, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RANK", "1")
+    with stage("train x"):
+        assert list(progress(range(3), "read", "rows")) == [0, 1, 2]
+    assert not caplog.records
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SystemExit), stage("train x"):
+        raise UserError("no such thing")
+    assert [record.message for record in caplog.records] == ["train x: error: no such thing"]
+    assert not (tmp_path / ".state").exists()

@@ -1,0 +1,65 @@
+"""Trains, and kills itself; what `test_killed_training.py` starts.
+
+    python tests/model/killed_training.py DATA OUTPUT KILLS [KILLS ..]
+
+KILLS is a list of moments, as in ``7,12s,31``: the run kills itself with SIGKILL before the seventh step that it takes,
+is started again, kills itself while it saves what it has after its twelfth, and so on; then it is left alone; ``-``: it
+is left alone at once. Every run is a process of its own, forked from this one, which has only imported what they need.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import dvclive  # noqa: F401 - so that no run need import it
+import polars as pl
+import torch
+
+from model import procedures, trainer
+from model.config import Recipe
+from model.examples import Examples
+
+
+def train(data: Path, output: Path, run: str, moment: str) -> None:
+    recipe = Recipe.model_validate_json((data / "recipe.json").read_text())
+    rows = pl.read_parquet(data / "seed-0.parquet").select("image_id", "domain", "category", "split")
+    examples = Examples.read(
+        data / "images", rows.sort("domain", "image_id"), data / "features", recipe.network, cache=True
+    )
+    step, save_state, taken = procedures.Procedure.step, trainer.Accelerator.save_state, []
+    number, while_saving = int(moment.strip("s") or -1), moment.endswith("s")
+
+    def stepped(self, learner):
+        taken.append(learner.step)
+        if len(taken) == number and not while_saving:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, learner)
+
+    def saved(self, folder, **options):
+        save_state(self, folder, **options)
+        if while_saving and len(taken) >= number:
+            (Path(folder) / "model.safetensors").write_bytes(b"half a file")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    procedures.Procedure.step, trainer.Accelerator.save_state = stepped, saved
+    trainer.train(recipe, examples, 0, output, run)
+
+
+def main() -> None:
+    data, output = Path(sys.argv[1]), Path(sys.argv[2])
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])  # the first of a process imports the compiler
+    for number, kills in enumerate(sys.argv[3:]):
+        moments = [] if kills == "-" else kills.split(",")
+        for moment in [*moments, ""]:
+            child = os.fork()
+            if not child:
+                train(data, output / str(number), str(number), moment)
+                os._exit(0)
+            status = os.waitpid(child, 0)[1]
+            expected = signal.SIGKILL if moment else 0
+            assert status == expected, f"run {number}, {moment!r}: status {status}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What each of several processes does in `test_several_processes.py`: train, and write down what it found.
+
+accelerate launch --multi_gpu --num_processes 2 tests/model/several_processes.py DATA OUTPUT
+"""
+
+import hashlib
+import json
+import logging
+import sys
+from pathlib import Path
+
+import polars as pl
+from accelerate.utils import gather_object
+from test_procedures import Adversarial
+from training_runs import Killed, contents
+from unnormalised import build_network_without_norms, unnormalised_recipe
+
+from model import procedures, trainer
+from model.config import Recipe, TrainParams
+from model.examples import Examples
+from model.processes import processes
+from pipelines.console import UserError
+
+DATA, OUTPUT = Path(sys.argv[1]), Path(sys.argv[2])
+PARAMS = Recipe.model_validate_json((DATA / "recipe.json").read_text())
+FOUND: dict = {"states": []}
+
+
+def read_examples() -> Examples:
+    rows = pl.read_parquet(DATA / "seed-0.parquet").select("image_id", "domain", "category", "split")
+    return Examples.read(
+        DATA / "images", rows.sort("domain", "image_id"), DATA / "features", PARAMS.network, cache=True
+    )
+
+
+def watch_states() -> None:
+    """After each epoch, keep a digest of the network that each process has."""
+    validate = trainer.PhaseTraining._validate
+
+    def watched(self, epoch):
+        assert self.accelerator.num_processes == 2
+        digest = hashlib.sha256()
+        for value in self.network.state_dict().values():
+            digest.update(value.numpy().tobytes())
+        FOUND["states"].append(gather_object([digest.hexdigest()]))
+        return validate(self, epoch)
+
+    trainer.PhaseTraining._validate = watched
+
+
+def at_step(number: int, act) -> None:
+    """Do something before the step of that number, once; in every process."""
+    step, left = procedures.Procedure.step, [number]
+
+    def stepped(self, learner):
+        if left and learner.step == left[0]:
+            left.clear()
+            act(learner)
+        return step(self, learner)
+
+    procedures.Procedure.step = stepped
+
+
+def kill(learner) -> None:
+    raise Killed
+
+
+def spoil(learner) -> None:
+    """Make the loss of the second process NaN."""
+    if processes().process_index == 1:
+        FOUND["images"] = learner._batches[0]["target"].places.tolist()
+        learner.network.recogniser.heads["target"].bias.data[0] = float("nan")
+
+
+def main() -> None:
+    process = processes().process_index
+    examples = read_examples()
+    watch_states()
+    plain: TrainParams = PARAMS.train.model_copy(update={"epochs": 2})
+    # nothing per batch: what one process finds
+    built, trainer.build_network = trainer.build_network, build_network_without_norms
+    for accumulation in (1, 2):
+        recipe = unnormalised_recipe(plain, batch_size=8, accumulation=accumulation)
+        trainer.train(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
+    trainer.build_network = built
+    # killed and continued, with all that a checkpoint holds
+    options = plain.model_copy(update={"ema": 0.8, "accumulation": 2, "batch_size": 8})
+    recipe = PARAMS.model_copy(update={"train": options})
+    trainer.train(recipe, examples, 0, OUTPUT / "whole", "whole")
+    at_step(3, kill)  # two steps per epoch
+    try:
+        trainer.train(recipe, examples, 0, OUTPUT / "continued", "continued")
+    except Killed:
+        FOUND["killed"] = True
+    trainer.train(recipe, examples, 0, OUTPUT / "continued", "continued")
+    FOUND["same"] = contents(OUTPUT / "whole") == contents(OUTPUT / "continued")
+    # two optimisers, a module around the network
+    procedures.PROCEDURES["adversarial"] = Adversarial
+    phase = PARAMS.phases[0].model_copy(update={"procedure": "adversarial", "options": {"deceive": 0.3}})
+    recipe = PARAMS.model_copy(update={"phases": [phase], "train": plain})
+    trainer.train(recipe, examples, 0, OUTPUT / "adversarial", "adversarial")
+    # a loss that is NaN in one process
+    at_step(1, spoil)
+    try:
+        trainer.train(PARAMS, examples, 0, OUTPUT / "spoilt", "spoilt")
+    except UserError as error:
+        FOUND["error"] = str(error)
+    (OUTPUT / f"process-{process}.json").write_text(json.dumps(FOUND))
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    main()
