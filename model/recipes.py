@@ -17,8 +17,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from model.config import Domain, Fewer, NetworkParams, ObjectiveParams, PositionParams, Recipe, TrainParams
-from model.methods import MethodsParams, check_names, weigh
-from model.studies import STUDIES, ComponentsParams, Setup, candidates, point_setup
+from model.methods import METHODS, Method, MethodsParams, check_names, weigh
+from model.studies import STUDIES, ComponentsParams, candidates, point_setup
 from pipelines.artifacts import whole_directory, write_json
 from pipelines.console import UserError, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section
@@ -58,17 +58,27 @@ class OneShotParams(Params):
 
 
 def build_recipe(
-    setup: Setup,
+    method: str,
+    network: NetworkParams,
+    objective: ObjectiveParams,
     train: TrainParams,
     source_categories: int | None = None,
     fewer: Fewer | None = None,
+    plan: Method | None = None,
 ) -> Recipe:
-    """Return a recipe without the parameters that none of its phases use.
+    """Return a method's recipe, without the parameters that none of its phases use.
+
+    Args:
+        method: its name.
+        network, objective, train: sections of the parameter file.
+        source_categories: out-of-class study: how many the source keeps.
+        fewer: one-shot study: what is cut.
+        plan: component studies: the method's phases as they are there; else those of `METHODS`.
 
     Raises:
         UserError: the method has a click branch, and network.embedding is missing.
     """
-    method, plan, network, objective = setup.name, setup.method, setup.network, setup.objective
+    plan = plan or METHODS[method]
     phases = [weigh(phase, objective) for phase in plan.phases]
     embedding = None
     if any(phase.has_embedding for phase in phases):
@@ -90,6 +100,16 @@ def build_recipe(
     )
 
 
+def build_point(point: str, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
+    """Return the recipe of a component study's point, as in ``tau=0.4``.
+
+    Raises:
+        UserError: a value is out of its range, or network.embedding lacks what the value needs.
+    """
+    setup = point_setup(point, network, objective)
+    return build_recipe(setup.name, setup.network, setup.objective, train, plan=setup.method)
+
+
 def all_recipes(
     network: NetworkParams,
     objective: ObjectiveParams,
@@ -105,13 +125,10 @@ def all_recipes(
         UserError: a parameter that a recipe needs is missing or out of its range; or a component study lists a point
             that is trained already, under another name.
     """
-    setups = {
-        name: Setup.of(name, network, objective) for name in (*methods.names, *out_of_class.methods, *one_shot.methods)
-    }
-    recipes = {f"methods/{name}": build_recipe(setups[name], train) for name in methods.names}
+    recipes = {f"methods/{name}": build_recipe(name, network, objective, train) for name in methods.names}
     names = {content_of(recipe): path for path, recipe in recipes.items()}
     for point in components.points:
-        recipe = build_recipe(point_setup(point, network, objective), train)
+        recipe = build_point(point, network, objective, train)
         twin = names.setdefault(content_of(recipe), f"components/{point}")
         if twin != f"components/{point}" or twin in recipes:
             raise UserError(
@@ -120,12 +137,12 @@ def all_recipes(
         recipes[twin] = recipe
     for name in out_of_class.methods:
         for number in out_of_class.categories:
-            recipe = build_recipe(setups[name], train, source_categories=number)
+            recipe = build_recipe(name, network, objective, train, source_categories=number)
             recipes[f"out_of_class/{name}/{number}"] = recipe
     for name in one_shot.methods:
         for domain in one_shot.domains:
             for share in one_shot.shares:
-                recipe = build_recipe(setups[name], train, fewer=Fewer(domain=domain, share=share))
+                recipe = build_recipe(name, network, objective, train, fewer=Fewer(domain=domain, share=share))
                 recipes[f"one_shot/{name}/{domain}-{share}"] = recipe
     return recipes
 
@@ -153,7 +170,7 @@ def study_runs(
         studies[name] = {}
         for point in candidates(name, components.points, network, objective):
             try:
-                content = content_of(build_recipe(point_setup(point, network, objective), train))
+                content = content_of(build_point(point, network, objective, train))
             except UserError:
                 continue  # one of the paper's points that these parameters do not allow: so there is no recipe either
             if content in paths:

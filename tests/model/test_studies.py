@@ -4,19 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from model.config import ObjectiveParams, Recipe
-from model.recipes import build_recipe, content_of, main
-from model.studies import STUDIES, ComponentsParams, candidates, check_point, point_setup, split_value
+from model.recipes import build_point, content_of, main
+from model.studies import STUDIES, ComponentsParams, candidates, check_point, split_value
 from pipelines.console import UserError
 
 ROOT = Path(__file__).parents[2]
-
-
-def recipe_of(point: str, network_params, objective_params, train_params) -> Recipe:
-    return build_recipe(point_setup(point, network_params, objective_params), train_params)
 
 
 def losses(recipe: Recipe) -> list[dict[str, float]]:
@@ -25,7 +23,7 @@ def losses(recipe: Recipe) -> list[dict[str, float]]:
 
 @pytest.fixture
 def made(network_params, objective_params, train_params):
-    return lambda point: recipe_of(point, network_params, objective_params, train_params)
+    return lambda point: build_point(point, network_params, objective_params, train_params)
 
 
 COUNT = {"source count": 1.0}
@@ -130,6 +128,15 @@ def test_points_that_are_none(point, message):
     assert message in str(error.value)
 
 
+@given(number=st.floats(min_value=1e-6, max_value=9e4))
+def test_a_number_is_a_value_in_its_shortest_form_alone(number):
+    shortest = f"{number:g}"
+    check_point(f"bandwidth={shortest}")
+    assert split_value(f"shared-{shortest}") == ("shared", shortest)
+    with pytest.raises(ValueError, match="write bandwidth="):
+        check_point(f"bandwidth=0{shortest}")
+
+
 @pytest.mark.parametrize(
     ("point", "message"),
     [
@@ -145,10 +152,10 @@ def test_values_out_of_range_name_the_point(made, point, message):
 def test_a_kind_needs_its_sizes_in_the_parameter_file(network_params, objective_params, train_params):
     linear = network_params.model_copy(update={"embedding": network_params.embedding.only_used("FC")})
     with pytest.raises(UserError, match=r"components.points: embedding=CONV\+FC: .*needs kernel_size, kernels"):
-        recipe_of("embedding=CONV+FC", linear, objective_params, train_params)
+        build_point("embedding=CONV+FC", linear, objective_params, train_params)
     without = network_params.model_copy(update={"embedding": None})
     with pytest.raises(UserError, match=r"embedding=biFC: network.embedding is missing"):
-        recipe_of("embedding=biFC", without, objective_params, train_params)
+        build_point("embedding=biFC", without, objective_params, train_params)
 
 
 def test_every_example_and_paper_value_is_a_point():
