@@ -127,21 +127,39 @@ def read_test_examples(model: Model, images: Path, split: Path, features: Path) 
     examples = Examples.read(
         images, rows, features if predicts else None, model.recipe.network, cache=False, splits=("test",)
     )
-    for domain, _ in _needed(model):
+    domains = [domain for domain, _ in _needed(model)]
+    check_same_data(model, examples, domains, split, features)
+    for domain in domains:
+        if not len(examples.places(domain, "test")):
+            raise UserError(f"{split}: the {domain} domain has no test images")
+    return examples
+
+
+def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain], split: Path, features: Path) -> None:
+    """Check that a model was trained for the categories and the words of some examples.
+
+    Args:
+        model: the trained model.
+        examples: what it is to be used on.
+        domains: whose categories have to be the model's.
+        split: where the examples' rows come from, for the message.
+        features: where their click features come from, for the message.
+
+    Raises:
+        UserError: it was trained for others.
+    """
+    for domain in domains:
         if examples.categories[domain] != model.categories[domain]:
             raise UserError(
                 f"{split}: its {len(examples.categories[domain])} {domain} categories are not the"
                 f" {len(model.categories[domain])} that {model.folder} was trained for;"
                 " give the split file of its training"
             )
-        if not len(examples.places(domain, "test")):
-            raise UserError(f"{split}: the {domain} domain has no test images")
     if examples.clicks is not None and examples.clicks.num_words != model.num_words:
         raise UserError(
             f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for"
             f" {model.num_words}; train it again"
         )
-    return examples
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ processes after each epoch.
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from accelerate.utils import broadcast, gather_object, send_to_device
 from torch import Tensor, nn
 
 from model.batches import Batch, ImageDataset, evaluation_batches, share_of
-from model.config import Domain, Phase, PositionParams, TrainParams
+from model.config import Domain, LossTerm, Phase, PositionParams, TrainParams
 from model.examples import Examples
 from model.measures import Outcome, joined, predict
 from model.network import MultidomainNetwork
@@ -27,6 +27,11 @@ from model.schedules import rate_factor
 from pipelines.console import UserError
 
 EVALUATION_BATCH = 128
+
+
+# Told of every step before its gradients are computed: (step from 0, steps of the phase, network, the weighted loss of
+# some of the phase's terms on the step's batch, differentiable). It must change nothing and draw no random number.
+Observer = Callable[[int, int, MultidomainNetwork, Callable[[Sequence[LossTerm]], Tensor]], None]
 
 
 class Task(NamedTuple):
@@ -38,6 +43,7 @@ class Task(NamedTuple):
     position: PositionParams | None
     examples: Examples
     seed: int
+    observer: Observer | None = None  # of the weighted-sum procedure's steps; of parts of them where they have several
 
 
 class Learner:

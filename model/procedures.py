@@ -5,17 +5,19 @@ alternating steps, several optimisers, or a choice of images in each epoch are f
 with a module of its own that is imported here. So the code of a training is known from its imports.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.config import Domain, TrainParams
+from model.batches import Batch
+from model.config import Domain, LossTerm, TrainParams
 from model.learner import Learner, Task
 from model.losses.objective import objective
-from model.network import MultidomainNetwork
+from model.network import MultidomainNetwork, Prediction
 from pipelines.console import UserError
 
 
@@ -71,9 +73,15 @@ class Procedure:
         for part in learner.parts():
             predictions = learner.module({domain: of_domain.images for domain, of_domain in part.items()})
             loss, components = objective(self.task.phase.losses, predictions, part, self.task.position)
+            if self.task.observer is not None:
+                loss_of = partial(self._loss_of, predictions=predictions, part=part)
+                self.task.observer(learner.step, learner.num_steps, learner.network, loss_of)
             add(means, learner.backward(loss, part, components))
         learner.update()
         return means
+
+    def _loss_of(self, terms: Sequence[LossTerm], predictions: Mapping[Domain, Prediction], part: Batch) -> Tensor:
+        return objective(terms, predictions, part, self.task.position)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has to be saved of it, as numbers, strings, tensors, lists and mappings of them."""

@@ -21,7 +21,7 @@ from model.clock import Clock
 from model.config import Domain, Recipe, TrainParams
 from model.curves import LiveCurves, live_folder, write_curves
 from model.examples import Examples
-from model.learner import Learner, Task, check_parts, num_steps_per_epoch
+from model.learner import Learner, Observer, Task, check_parts, num_steps_per_epoch
 from model.measures import mean_loss, num_correct, percent, rmse
 from model.network import MultidomainNetwork, build_network, copy_parts
 from model.procedures import add, start_procedure
@@ -73,7 +73,14 @@ class Progress:
         vars(self).update(state)
 
 
-def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str) -> list[ChosenEpoch]:
+def train(
+    recipe: Recipe,
+    examples: Examples,
+    seed: int,
+    output: Path,
+    run: str,
+    observers: Mapping[str, Observer] | None = None,
+) -> list[ChosenEpoch]:
     """Train all phases of a recipe and write the model folder, whole or not at all.
 
     An interrupted call continues where it stopped when it is made again with the same recipe, examples and seed: after
@@ -97,6 +104,7 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
         seed: of initialisation, batches, crops and dropout.
         output: the model folder.
         run: a name for logs and the checkpoint folder, as in ``methods/TDL/seed-0``.
+        observers: by phase; a continued run does not tell them of the steps that are done already.
 
     Returns:
         One entry per phase.
@@ -116,7 +124,15 @@ def train(recipe: Recipe, examples: Examples, seed: int, output: Path, run: str)
     for number, phase in enumerate(recipe.phases):
         if checkpoints.finished(phase.name) is None:
             later = len(recipe.phases) - number - 1
-            task = Task(f"{run}, phase {phase.name}", phase, recipe.train, recipe.position, examples, seed)
+            task = Task(
+                f"{run}, phase {phase.name}",
+                phase,
+                recipe.train,
+                recipe.position,
+                examples,
+                seed,
+                (observers or {}).get(phase.name),
+            )
             PhaseTraining(recipe, task, checkpoints, live_folder(run, phase.name), later).train()
         result = checkpoints.finished(phase.name)
         assert result is not None

@@ -38,6 +38,7 @@ SECTIONS = {
     "out_of_class": "model.recipes",
     "one_shot": "model.recipes",
     "evaluate": "model.evaluate",
+    "diagnose": "model.diagnose",
     "report": "pipelines.report",
 }
 

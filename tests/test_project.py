@@ -31,6 +31,7 @@ MODELS = {
     "out_of_class": "OutOfClassParams",
     "one_shot": "OneShotParams",
     "evaluate": "EvaluateParams",
+    "diagnose": "DiagnoseParams",
     "report": "ReportParams",
 }
 PLAIN = {"raw", "toys", "seeds"}
