@@ -58,7 +58,7 @@ def sigmoid_inputs(true: Tensor, predicted: Mapping[str, Tensor], bandwidths: Se
 def reference_rmse(outcome: Outcome, train_clicks: Tensor, train_labels: Tensor) -> dict[str, float]:
     r"""Return the RMSE-S of predictors that look at no pixel, on the images of an outcome.
 
-    - zero: v^ = 0; always 1
+    - zero: v^ = 0; 1 if every image has clicks (one without is predicted exactly)
     - constant: v^ = mean of N'(v) over the training images, the best constant for RMSE-S there
     - category_means: v^ = the same mean over the training images of the image's own category; zero for a category
       without any. It is told the category: a predictor that recognises perfectly and knows no more.

@@ -69,8 +69,10 @@ def gradients_plot(table: pl.DataFrame, layers: Sequence[str]) -> bytes:
         for panel in panels[max(0, len(layers) - columns) : len(layers)]:
             panel.set_xlabel("step")
         figure.supylabel("gradient norm of the weighted loss", fontsize=10)
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=len(handles))
+        # one panel may lack a loss that another has
+        drawn = {line.get_label(): line for panel in panels for line in panel.lines}
+        handles = [drawn[label] for label, _, _ in LOSSES.values() if label in drawn]
+        figure.legend(handles=handles, loc="outside upper left", ncols=len(LOSSES))
 
     return picture(draw, 2.9 * columns + 0.4, 1.9 * rows + 0.7)
 

@@ -1,0 +1,251 @@
+"""One MTMDD-VM training step against the bare ConvNet trained with plain cross-entropy.
+
+    python -m benchmarks.training_step
+    python -m benchmarks.training_step --cases vgg19:224:4 --repeats 5 --operators
+
+Both steps run in this process on as many images, of the same size, in the same precision, with the same optimiser and
+hyperparameters, by turns: the ratio is that of the medians, and the pairs' own ratios say how far to trust it.
+
+- ours: `PhaseTraining`'s own step on a batch that lies on the device: learning rates, uint8 images to normalised ones,
+  ConvNet, word embedding, recognisers, all losses, the check for NaN, backward, SGD
+- bare: torchvision's classifier of that name (`plain`: our small ConvNet with a linear layer), its images normalised
+  beforehand; cross-entropy, backward, SGD
+
+A case is BACKBONE:PIXELS:IMAGES, images of each domain. The goal is at most 1.10 on a CPU and 1.05 on a GPU.
+"""
+
+import argparse
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+from model.backbones import IMAGENET_MEAN, IMAGENET_STD, PlaceMean, plain_features
+from model.batches import Batch, DomainBatch
+from model.checkpoints import Checkpoints
+from model.config import DOMAINS, Domain, EmbeddingParams, NetworkParams, ObjectiveParams, ScheduleParams, TrainParams
+from model.examples import ClickFeatures, Examples
+from model.images import ImageStore
+from model.recipes import build_recipe
+from model.trainer import PhaseTraining
+
+CASES = ("vgg19:224:4", "squeezenet1_1:128:16", "plain:48:16")
+WORDS_PER_IMAGE = 8
+Step = Callable[[], object]
+
+
+class Case(NamedTuple):
+    """What is trained: a ConvNet by name, side of the images in pixels, images of each domain in a step."""
+
+    backbone: str
+    size: int
+    images: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Case":
+        """Read BACKBONE:PIXELS:IMAGES."""
+        backbone, size, images = text.split(":")
+        return cls(backbone, int(size), int(images))
+
+
+def our_params(case: Case, precision: str) -> tuple[NetworkParams, TrainParams, ObjectiveParams]:
+    """The paper's sizes; of the plain ConvNet the toy's."""
+    paper = case.backbone != "plain"
+    embedding = EmbeddingParams(
+        kind="CONV+biFC", kernel_size=3, kernels=1024 if paper else 128, hidden=4096 if paper else 256, dropout=0.5
+    )
+    if case.backbone.startswith("squeezenet"):  # as in presets/birds50.yaml
+        embedding = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=256, hidden=512, dropout=0.1)
+    network = NetworkParams(
+        backbone=case.backbone, weights="none", image_size=case.size, resize=case.size, dropout=0.5, embedding=embedding
+    )
+    train = TrainParams(
+        epochs=10_000, batch_size=case.images, learning_rate=1e-4, embedding_multiplier=1.0, recogniser_multiplier=1.0,
+        momentum=0.9, weight_decay=5e-4, schedule=ScheduleParams(kind="constant"), mixed_precision=precision, workers=0,
+        threads=None, cache_images=False,
+    )  # fmt: skip
+    objective = ObjectiveParams.model_validate(
+        {
+            "lambda": 0.4,
+            "tau": 0.1,
+            "bandwidth": 0.01,
+            "threshold": 0.16,
+            "mu_separate_heads": 0.1,
+            "mu_shared_head": 0.9,
+        }
+    )
+    return network, train, objective
+
+
+def make_training(case: Case, num_categories: int, num_words: int, precision: str, folder: Path) -> PhaseTraining:
+    """An MTMDD-VM training whose images are never read: the benchmark hands it its batches."""
+    network, train, objective = our_params(case, precision)
+    recipe = build_recipe("MTMDD-VM", network, objective, train)
+    names = [f"category {number:03d}" for number in range(num_categories)]
+    categories: dict[Domain, list[str]] = dict.fromkeys(DOMAINS, names)
+    rows = pl.DataFrame(
+        [(f"{domain}-{name}", domain, name, "train") for domain in DOMAINS for name in names],
+        schema=["image_id", "domain", "category", "split"], orient="row",
+    )  # fmt: skip
+    clicks = ClickFeatures([], [], [], num_words)
+    images = cast("ImageStore", None)
+    examples = Examples(rows, categories, images, clicks, dict.fromkeys(DOMAINS, num_categories), "benchmark")
+    checkpoints = Checkpoints(str(folder), recipe, 0, examples.fingerprint)
+    training = PhaseTraining(recipe, recipe.phases[0], examples, 0, checkpoints, "benchmark", 0)
+    training.prepared.train()
+    return training
+
+
+def make_batch(case: Case, num_categories: int, num_words: int, device: torch.device) -> Batch:
+    """Random images of both domains; click features as sparse as real ones."""
+    draw = np.random.default_rng(0)
+    batch: dict[Domain, DomainBatch] = {}
+    for domain in DOMAINS:
+        images = draw.integers(0, 256, (case.images, 3, case.size, case.size), np.uint8)
+        clicks = np.zeros((case.images, num_words), np.float32)
+        for row in clicks:
+            row[draw.choice(num_words, min(WORDS_PER_IMAGE, num_words), replace=False)] = draw.random(WORDS_PER_IMAGE)
+        batch[domain] = DomainBatch(
+            torch.from_numpy(images).to(device),
+            torch.from_numpy(draw.integers(0, num_categories, case.images)).to(device),
+            torch.from_numpy(clicks).to(device) if domain == "source" else None,
+            torch.arange(case.images),
+        )
+    return batch
+
+
+def make_bare_step(case: Case, num_categories: int, precision: str, batch: Batch, device: torch.device) -> Step:
+    """The classifier alone, as one trains it without any of ours."""
+    if case.backbone == "plain":
+        channels = 128
+        network: nn.Module = nn.Sequential(plain_features(), PlaceMean(), nn.Linear(channels, num_categories))
+    else:
+        import torchvision
+
+        network = torchvision.models.get_model(case.backbone, weights=None, num_classes=num_categories)
+    network.to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1).to(device) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    images = torch.cat([part.images for part in batch.values()]).float().div(255).sub(mean).div(std)
+    labels = torch.cat([part.labels for part in batch.values()])
+    autocast = contextlib.nullcontext() if precision == "no" else torch.autocast(device.type, dtype=torch.bfloat16)
+
+    def step() -> Tensor:
+        with autocast:
+            logits = network(images)
+        loss = functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def seconds_of(step: Step, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def by_turns(ours: Step, bare: Step, repeats: int, device: torch.device) -> tuple[list[float], list[float]]:
+    """Time both, the one that goes first changing each time, after two steps that are not counted."""
+    times: dict[str, list[float]] = {"ours": [], "bare": []}
+    for repeat in range(-2, repeats):
+        order = [("ours", ours), ("bare", bare)]
+        for name, step in order if repeat % 2 else reversed(order):
+            seconds = seconds_of(step, device)
+            if repeat >= 0:
+                times[name].append(seconds)
+    return times["ours"], times["bare"]
+
+
+def operators(ours: Step, bare: Step, repeats: int) -> str:
+    """The operators in which ours spends most above the bare step, milliseconds a step."""
+    spent = []
+    for step in (ours, bare):
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            for _ in range(repeats):
+                step()
+        spent.append({event.key: event.self_cpu_time_total / 1e3 / repeats for event in profiler.key_averages()})
+    more = {name: spent[0].get(name, 0.0) - spent[1].get(name, 0.0) for name in {*spent[0], *spent[1]}}
+    names = sorted(more, key=lambda name: -abs(more[name]))[:16]
+    lines = [f"{'operator':48} {'ours':>9} {'bare':>9} {'more':>9}"]
+    lines += [
+        f"{name[:48]:48} {spent[0].get(name, 0):9.2f} {spent[1].get(name, 0):9.2f} {more[name]:9.2f}" for name in names
+    ]
+    return "\n".join(lines)
+
+
+def tera_operations(step: Step) -> float:
+    """Floating-point operations of one step, forward and backward, in 10^12."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / 1e12
+
+
+def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> str:
+    """One row of the table."""
+    training = make_training(case, arguments.categories, arguments.words, arguments.precision, folder)
+    device = training.accelerator.device
+    batch = make_batch(case, arguments.categories, arguments.words, device)
+    bare = make_bare_step(case, arguments.categories, arguments.precision, batch, device)
+
+    def ours() -> object:
+        return training._step(0, batch)
+
+    ours_s, bare_s = by_turns(ours, bare, arguments.repeats, device)
+    ratios = sorted(one / other for one, other in zip(ours_s, bare_s, strict=True))
+    ours_median, bare_median = statistics.median(ours_s), statistics.median(bare_s)
+    per_s = 2 * case.images / ours_median
+    tera = tera_operations(ours) / ours_median
+    share = f"{100 * tera / arguments.peak:.1f} %" if arguments.peak else ""
+    if arguments.operators:
+        print(operators(ours, bare, min(arguments.repeats, 5)))
+    low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+    return (
+        f"| {case.backbone} | {case.size} | {2 * case.images} | {1e3 * ours_median:,.1f} | {1e3 * bare_median:,.1f} "
+        f"| **{ours_median / bare_median:.3f}** | {low:.3f} to {high:.3f} | {per_s:,.1f} | {tera:.3g} | {share} |"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", default=CASES, help="BACKBONE:PIXELS:IMAGES (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=15, help="timed steps of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="mixed precision")
+    parser.add_argument("--categories", type=int, default=129, help="of each domain (default: %(default)s)")
+    parser.add_argument("--words", type=int, default=1000, help="K (default: %(default)s)")
+    parser.add_argument("--peak", type=float, help="the chip's peak in TFLOP/s, for the share of it that is used")
+    parser.add_argument("--operators", action="store_true", help="also where ours spends more, by operator")
+    arguments = parser.parse_args(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    print(
+        "| ConvNet | pixels | images | ours, ms | bare, ms | ours / bare | middle half of pairs"
+        " | images/s | TFLOP/s | of peak |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for text in arguments.cases:
+            print(measure(Case.parse(text), arguments, Path(folder)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
