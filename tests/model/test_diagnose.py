@@ -43,7 +43,8 @@ def diagnose(model, data, output, split=None):
     """Run the stage in the working folder; return what it wrote."""
     Path("params.yaml").write_text(SECTION)
     arguments = {
-        "model": model, "images": data.images, "split": split or data.split, "features": data.features, "output": output,
+        "model": model, "images": data.images, "split": split or data.split, "features": data.features,
+        "output": output,
     }  # fmt: skip
     main([f"--{name}={value}" for name, value in arguments.items()])
     return output
