@@ -22,6 +22,7 @@ TINY: dict[str, dict[str, Any]] = {
     "components": {"points": ["features=C7"]},
     "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
     "one_shot": {"methods": [], "shares": [], "domains": []},
+    "diagnose": {"methods": ["TDL7"]},
     "train": {"epochs": 1},
 }
 
@@ -76,6 +77,7 @@ def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
         ("C7", "components/features=C7"),
         ("V+C7", "methods/TDL7"),
     ]
+    assert json.loads((data / "diagnostics/TDL7/diagnostics.json").read_text())["method"] == "TDL7"
     assert "<table" in (data / "report/index.html").read_text(encoding="utf-8")
     for table in json.loads((data / "ingested/summary.json").read_text())["tables"].values():
         assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
@@ -133,7 +135,7 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
         ("pipelines/segmentation.py", {"segment"}),
         (
             "model/measures.py",
-            {"train_cleaner", "score"}
+            {"train_cleaner", "score", "diagnose"}
             | {f"{step}{study}" for step in ("train", "evaluate") for study in ("", "_component", "_out_of_class")},
         ),
     ],
