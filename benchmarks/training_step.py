@@ -39,6 +39,7 @@ from model.checkpoints import Checkpoints
 from model.config import DOMAINS, Domain, EmbeddingParams, NetworkParams, ObjectiveParams, ScheduleParams, TrainParams
 from model.examples import ClickFeatures, Examples
 from model.images import ImageStore
+from model.learner import Task
 from model.recipes import build_recipe
 from model.trainer import PhaseTraining
 
@@ -74,8 +75,9 @@ def our_params(case: Case, precision: str) -> tuple[NetworkParams, TrainParams, 
     )
     train = TrainParams(
         epochs=10_000, batch_size=case.images, learning_rate=1e-4, embedding_multiplier=1.0, recogniser_multiplier=1.0,
-        momentum=0.9, weight_decay=5e-4, schedule=ScheduleParams(kind="constant"), mixed_precision=precision, workers=0,
-        threads=None, cache_images=False,
+        momentum=0.9, weight_decay=5e-4, schedule=ScheduleParams(kind="constant", warm_up=0.0),
+        mixed_precision=precision, workers=0, threads=None, cache_images=False, accumulation=1, ema=None,
+        early_stopping=None, compile=False, channels_last=False,
     )  # fmt: skip
     objective = ObjectiveParams.model_validate(
         {
@@ -104,8 +106,9 @@ def make_training(case: Case, num_categories: int, num_words: int, precision: st
     images = cast("ImageStore", None)
     examples = Examples(rows, categories, images, clicks, dict.fromkeys(DOMAINS, num_categories), "benchmark")
     checkpoints = Checkpoints(str(folder), recipe, 0, examples.fingerprint)
-    training = PhaseTraining(recipe, recipe.phases[0], examples, 0, checkpoints, "benchmark", 0)
-    training.prepared.train()
+    task = Task("benchmark", recipe.phases[0], train, recipe.position, examples, 0)
+    training = PhaseTraining(recipe, task, checkpoints, None, 0)
+    training.learner.module.train()
     return training
 
 
@@ -222,7 +225,8 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> str:
     bare = make_bare_step(case, arguments.categories, arguments.precision, batch, device)
 
     def ours() -> object:
-        return training._step(0, batch)
+        training.learner.begin_step(0, [batch])
+        return training.procedure.step(training.learner)
 
     ours_s, bare_s = by_turns(ours, bare, arguments.repeats, device)
     pairs = list(zip(ours_s, bare_s, strict=True))

@@ -122,6 +122,8 @@ def observe(
 
     An observed training that was interrupted begins anew: it would lack the readings from before.
     """
+    # the recorder differentiates a step's graph several times, which compiled code doesn't allow
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": False})})
     # here, not above: --help and a wrong model need not wait for torch's optimiser
     from model.trainer import train
 

@@ -100,6 +100,8 @@ class GradientRecorder:
     ) -> None:
         """Read the gradients of this step, if it is one to read; see `model.trainer.Observer`."""
         self.marked = {share: min(round(share * num_steps), num_steps - 1) for share in self.shares}
+        if self.readings and self.readings[-1].step == step:
+            return  # of a step that is run in parts, the first is read
         if step % self.every == 0 or step in self.marked.values():
             self.readings.append(self._read(step, network, loss_of))
 

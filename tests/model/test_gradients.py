@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from model.config import LossTerm, Phase
 from model.examples import Examples
@@ -147,20 +148,24 @@ def test_an_observed_training_keeps_its_bytes(
 def test_the_objectives_norms_are_those_of_the_step(
     examples, network_params, objective_params, train_params, tmp_path, monkeypatch
 ):
-    # when a step is observed, .grad still has the step's before
     monkeypatch.chdir(tmp_path)
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, train_params.model_copy(update={"epochs": 1}))
     recorder = GradientRecorder(recipe.phases[0], every=1, shares=[])
-    stepped = []
+    networks, stepped = [], []
 
     def observer(step, num_steps, network, loss_of):
-        if step:
-            stepped.append({name: [w.grad.clone() for w in of_layer] for name, of_layer in layers(network).items()})
+        networks.append(network)
         recorder(step, num_steps, network, loss_of)
 
+    def before_step(optimizer, *arguments):
+        by_layer = layers(networks[-1])
+        stepped.append({name: [weight.grad.clone() for weight in of_layer] for name, of_layer in by_layer.items()})
+
+    hook = register_optimizer_step_pre_hook(before_step)
     train(recipe, examples, 0, tmp_path / "model", "run", {"joint": observer})
+    hook.remove()
     assert len(stepped) > 2
-    for reading, gradients in zip(recorder.readings, stepped, strict=False):
+    for reading, gradients in zip(recorder.readings, stepped, strict=True):
         assert set(reading.norms["objective"]) == {*gradients, ALL}
         for layer, of_layer in gradients.items():
             norm = torch.cat([gradient.flatten() for gradient in of_layer]).double().norm().item()
