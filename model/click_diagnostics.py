@@ -17,7 +17,7 @@ from model.seeding import derive_seed
 TABLE_IV = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)  # the bandwidths B that the paper compares
 
 
-def percent_within(features: Tensor, bandwidth: float) -> float:
+def percent_within(features: Tensor, bandwidth: float, batch_normalised: bool = True) -> float:
     """Return how many of the sigmoid's inputs lie in [0, B], percent: Table IV's "Ratio".
 
     The inputs are the click features standardised per word over the images given. A word that none of them varies in
@@ -25,22 +25,26 @@ def percent_within(features: Tensor, bandwidth: float) -> float:
 
     Args:
         features: v or v^.
-        bandwidth: B, in standard deviations.
+        bandwidth: B, in standard deviations; of raw features in their own unit.
+        batch_normalised: False takes the features as they are, as a loss with ``position_input: raw`` does.
 
     Shape:
         features: (N, K)
     """
-    inputs = standardise(features)
+    inputs = standardise(features) if batch_normalised else features
     return percent(int(((inputs >= 0) & (inputs <= bandwidth)).sum()), inputs.numel())
 
 
-def sigmoid_inputs(true: Tensor, predicted: Mapping[str, Tensor], bandwidths: Sequence[float]) -> pl.DataFrame:
+def sigmoid_inputs(
+    true: Tensor, predicted: Mapping[str, Tensor], bandwidths: Sequence[float], batch_normalised: bool = True
+) -> pl.DataFrame:
     """Return the shares of sigmoid inputs in [0, B], a row per bandwidth, the widest first.
 
     Args:
         true: v of some images.
         predicted: v^ of the same images, by the name of its column.
         bandwidths: B, besides those of Table IV.
+        batch_normalised: as in :func:`percent_within`.
 
     Returns:
         Columns bandwidth, true_percent, ``<name>_percent`` for each prediction, and normal_percent: the share of a
@@ -49,7 +53,8 @@ def sigmoid_inputs(true: Tensor, predicted: Mapping[str, Tensor], bandwidths: Se
     widths = sorted({*TABLE_IV, *bandwidths}, reverse=True)
     columns = {"true": true, **predicted}
     shares = {
-        f"{name}_percent": [percent_within(features, width) for width in widths] for name, features in columns.items()
+        f"{name}_percent": [percent_within(features, width, batch_normalised) for width in widths]
+        for name, features in columns.items()
     }
     normal = torch.special.ndtr(torch.tensor(widths, dtype=torch.float64)) - 0.5
     return pl.DataFrame({"bandwidth": widths, **shares, "normal_percent": (100 * normal).round(decimals=4).tolist()})

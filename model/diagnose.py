@@ -210,8 +210,10 @@ def diagnose(
     (output / "gradients.png").write_bytes(gradients_plot(gradients, layers))
     ratios = ratios_table(recorder.readings)
     ratios.write_csv(output / "gradient_ratios.csv")
-    bandwidths = [] if model.recipe.position is None else [model.recipe.position.bandwidth]
-    sigmoid_inputs(true, predicted, bandwidths).write_csv(output / "sigmoid_inputs.csv")
+    position = model.recipe.position
+    bandwidths = [] if position is None else [position.bandwidth]
+    batch_normalised = position is None or position.position_input == "batch-normalised"
+    sigmoid_inputs(true, predicted, bandwidths, batch_normalised).write_csv(output / "sigmoid_inputs.csv")
 
     places = examples.places("source", "validation")
     rows = examples.rows[places]

@@ -48,6 +48,7 @@ def test_a_word_that_never_varies_lies_inside():
 
 def test_the_table_has_a_row_per_bandwidth():
     features = torch.rand(9, 4, generator=torch.Generator().manual_seed(1))
+    assert percent_within(torch.tensor([[-0.2, 0.0, 0.3, 1.1]]), 0.3, batch_normalised=False) == 50.0
     table = sigmoid_inputs(features, {"predicted": features * 2, "other": features.square()}, [0.05, 0.1])
     assert table["bandwidth"].to_list() == sorted({*TABLE_IV, 0.05}, reverse=True)
     assert table.columns == ["bandwidth", "true_percent", "predicted_percent", "other_percent", "normal_percent"]
