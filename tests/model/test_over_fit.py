@@ -12,9 +12,9 @@ from model.images import centre_crop, decode
 from model.losses.count import count_loss
 from model.losses.objective import objective
 from model.network import build_network
+from model.procedures import parameter_groups
 from model.recipes import build_recipe
 from model.schedules import rate_factor
-from model.trainer import parameter_groups
 from pipelines.synthesize import Picture, draw, random_stream
 from pipelines.toy_breeds import BREEDS
 from pipelines.toy_queries import clicks_of
