@@ -1,0 +1,183 @@
+"""What keeps the click branch from predicting: `python -m benchmarks.click_branch --data DATA [--set KEY=VALUE ...]`.
+
+Trains one method with some parameters changed, and measures it on training and validation images (no test image is
+read). DATA is what `dvc repro select click_features` makes. Prints one JSON line per seed: accuracies in percent,
+RMSE-S, the mean length of v^, and lines of reference for RMSE-S on the validation images, all from the training images'
+click features: their mean, their means by true category, and those weighed by the network's own probabilities.
+
+`--recognition-gradient S` multiplies by S what flows back from the recogniser into v^ (0: nothing). That is not the
+paper's model: it tells how much of RMSE-S is the recognition's doing. `--gradients N` prints, at every Nth step, the
+gradient norms of the weighted terms at the word embedding.
+"""
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ruamel.yaml import YAML
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs as a file, too
+
+from model import trainer
+from model.batches import ImageDataset, evaluation_batches
+from model.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
+from model.examples import Examples, read_rows
+from model.losses.count import count_loss, l2_normalise
+from model.losses.objective import term_losses
+from model.measures import Outcome, num_correct, percent, predict, rmse
+from model.methods import METHODS
+from model.network import Recogniser
+from model.predict import Model, device_at_hand
+from model.recipes import build_recipe
+from pipelines.params import DEFAULT_PATH, read_params, validate_section
+
+
+def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
+    """Return a method's recipe with some parameters changed, each as in ``train.epochs=30``."""
+    content = read_params(params)
+    for change in changes:
+        key, value = change.split("=", 1)
+        *sections, last = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[last] = YAML(typ="safe", pure=True).load(value)
+    where = str(params)
+    network = validate_section(NetworkParams, "network", content["network"], where)
+    objective = validate_section(ObjectiveParams, "objective", content["objective"], where)
+    train = validate_section(TrainParams, "train", content["train"], where)
+    return build_recipe(method, network, objective, train)
+
+
+def scale_recognition_gradient(scale: float) -> None:
+    """Let only a share of the recogniser's gradient into v^, from now on in this process."""
+    forward = Recogniser.forward
+
+    def scaled(self: Recogniser, domain: Any, phi: Tensor, clicks: Tensor | None) -> Tensor:
+        if clicks is not None:
+            clicks = clicks * scale + clicks.detach() * (1 - scale)
+        return forward(self, domain, phi, clicks)
+
+    Recogniser.forward = scaled  # type: ignore[method-assign]
+
+
+class Watched(trainer.PhaseTraining):
+    """A training that prints gradient norms before every so many steps and is otherwise unchanged.
+
+    The forward pass for it is one more; random state and running statistics are put back afterwards.
+    """
+
+    every = 0
+
+    def _step(self, step: int, batch: Any) -> dict[str, Tensor]:
+        if self.phase.predicts_clicks and step % self.every == 0:
+            self._print_norms(step, batch)
+        return super()._step(step, batch)
+
+    def _print_norms(self, step: int, batch: Any) -> None:
+        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        with torch.random.fork_rng():
+            predictions = self.network({domain: part.images for domain, part in batch.items()})
+        assert self.network.embedding is not None
+        weights = list(self.network.embedding.parameters())
+        num_images = sum(len(part.labels) for part in batch.values())
+        norms = {}
+        for term in self.phase.losses:
+            part = batch[term.domain]
+            losses = term_losses(term, predictions[term.domain], part.labels, part.clicks, self.position)
+            gradients = torch.autograd.grad(term.weight * losses.sum() / num_images, weights, retain_graph=True)
+            norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+            norms[f"{term.domain} {term.kind}"] = float(f"{norm:.3g}")
+        for name, buffer in self.network.named_buffers():
+            buffer.copy_(kept[name])
+        clicks = predictions["source"].clicks
+        assert clicks is not None
+        length = clicks.norm(dim=1).mean().item()
+        print(json.dumps({"phase": self.phase.name, "step": step, "length": float(f"{length:.3g}"), **norms}))
+
+
+def look(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
+    """Return what a phase's network says of the images of a domain's split."""
+    dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
+    batches = evaluation_batches(dataset, domain, examples.places(domain, split), 128, workers=0)
+    return predict(model.network(phase), batches, domain, device_at_hand())
+
+
+def measure(model: Model, examples: Examples) -> dict[str, float]:
+    """Return accuracies, RMSE-S and the mean length of v^ on training and validation images."""
+    results: dict[str, float] = {}
+    predictor = model.phase_that_predicts_clicks()
+    for split in ("train", "validation"):
+        for domain in DOMAINS:
+            recogniser = model.phase_that_recognises(domain)
+            if recogniser is not None:
+                outcome = look(model, recogniser, examples, domain, split)
+                results[f"accuracy {domain} {split}"] = percent(num_correct(outcome), outcome.num_images)
+        if predictor is not None:
+            outcome = look(model, predictor, examples, "source", split)
+            assert outcome.prediction.clicks is not None
+            results[f"rmse {split}"] = round(rmse(outcome), 4)
+            results[f"length {split}"] = round(outcome.prediction.clicks.norm(dim=1).mean().item(), 4)
+    return results
+
+
+def reference_lines(model: Model, examples: Examples) -> dict[str, float]:
+    """Return RMSE-S on the validation images of three guesses that need no word embedding."""
+    recogniser = model.phase_that_recognises("source")
+    if recogniser is None:
+        return {}
+    known, asked = (look(model, recogniser, examples, "source", split) for split in ("train", "validation"))
+    assert known.clicks is not None
+    assert asked.clicks is not None
+    assert asked.prediction.logits is not None
+    unit = l2_normalise(known.clicks)
+    members = one_hot(known.labels, len(model.categories["source"])).float()
+    means = members.T @ unit / members.sum(dim=0).clamp(min=1)[:, None]
+    guesses = {
+        "mean": unit.mean(dim=0).expand_as(asked.clicks),
+        "true category's mean": means[asked.labels],
+        "probable categories' means": asked.prediction.logits.softmax(dim=1) @ means,
+    }
+    losses = {name: count_loss(asked.clicks, guess).mean().item() for name, guess in guesses.items()}
+    return {f"rmse of the {name}": round(math.sqrt(loss), 4) for name, loss in losses.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="default: %(default)s")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, default="MTMDD-VM-star", help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="as in train.epochs=30")
+    parser.add_argument("--recognition-gradient", type=float, default=1.0, metavar="S")
+    parser.add_argument("--gradients", type=int, default=0, metavar="N", help="0: none")
+    arguments = parser.parse_args()
+    recipe = changed_recipe(arguments.method, arguments.params, arguments.set)
+    if arguments.recognition_gradient != 1:
+        scale_recognition_gradient(arguments.recognition_gradient)
+    if arguments.gradients:
+        Watched.every = arguments.gradients
+        trainer.PhaseTraining = Watched  # type: ignore[misc]
+    for seed in arguments.seeds:
+        data = arguments.data
+        rows = read_rows(data / f"splits/seed-{seed}.parquet", recipe, seed)
+        examples = Examples.read(data / "ingested/images", rows, data / "features", recipe.network, cache=True)
+        with tempfile.TemporaryDirectory() as folder:
+            # its own name: a checkpoint of an unscaled run must not be continued
+            run = f"click-branch-{arguments.recognition_gradient}"
+            trainer.train(recipe, examples, seed, Path(folder) / "model", run)
+            model = Model.read(Path(folder) / "model")
+            results = {**measure(model, examples), **reference_lines(model, examples)}
+        print(json.dumps({"method": arguments.method, "seed": seed, "set": arguments.set, **results}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
