@@ -6,8 +6,8 @@ RMSE-S, the mean length of v^, and lines of reference for RMSE-S on the validati
 click features: their mean, their means by true category, and those weighed by the network's own probabilities.
 
 `--recognition-gradient S` multiplies by S what flows back from the recogniser into v^ (0: nothing). That is not the
-paper's model: it tells how much of RMSE-S is the recognition's doing. `--gradients N` prints, at every Nth step, the
-gradient norms of the weighted terms at the word embedding.
+paper's model: it tells how much of RMSE-S is the recognition's doing. Gradients by loss and layer: `python -m
+model.diagnose`.
 """
 
 import argparse
@@ -15,28 +15,25 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from ruamel.yaml import YAML
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs as a file, too
 
-from model import trainer
 from model.batches import ImageDataset, evaluation_batches
 from model.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
 from model.examples import Examples, read_rows
 from model.losses.count import count_loss, l2_normalise
-from model.losses.objective import term_losses
 from model.measures import Outcome, num_correct, percent, predict, rmse
 from model.methods import METHODS
 from model.network import Recogniser
 from model.predict import Model, device_at_hand
 from model.recipes import build_recipe
+from model.trainer import train
 from pipelines.params import DEFAULT_PATH, read_params, validate_section
 
 
@@ -61,47 +58,14 @@ def scale_recognition_gradient(scale: float) -> None:
     """Let only a share of the recogniser's gradient into v^, from now on in this process."""
     forward = Recogniser.forward
 
-    def scaled(self: Recogniser, domain: Any, phi: Tensor, clicks: Tensor | None) -> Tensor:
-        if clicks is not None:
-            clicks = clicks * scale + clicks.detach() * (1 - scale)
-        return forward(self, domain, phi, clicks)
+    def scaled(self: Recogniser, inputs: Mapping[Domain, tuple[Tensor, Tensor | None]]) -> dict[Domain, Tensor]:
+        damped: dict[Domain, tuple[Tensor, Tensor | None]] = {
+            domain: (phi, None if clicks is None else clicks * scale + clicks.detach() * (1 - scale))
+            for domain, (phi, clicks) in inputs.items()
+        }
+        return forward(self, damped)
 
     Recogniser.forward = scaled  # type: ignore[method-assign]
-
-
-class Watched(trainer.PhaseTraining):
-    """A training that prints gradient norms before every so many steps and is otherwise unchanged.
-
-    The forward pass for it is one more; random state and running statistics are put back afterwards.
-    """
-
-    every = 0
-
-    def _step(self, step: int, batch: Any) -> dict[str, Tensor]:
-        if self.phase.predicts_clicks and step % self.every == 0:
-            self._print_norms(step, batch)
-        return super()._step(step, batch)
-
-    def _print_norms(self, step: int, batch: Any) -> None:
-        kept = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        with torch.random.fork_rng():
-            predictions = self.network({domain: part.images for domain, part in batch.items()})
-        assert self.network.embedding is not None
-        weights = list(self.network.embedding.parameters())
-        num_images = sum(len(part.labels) for part in batch.values())
-        norms = {}
-        for term in self.phase.losses:
-            part = batch[term.domain]
-            losses = term_losses(term, predictions[term.domain], part.labels, part.clicks, self.position)
-            gradients = torch.autograd.grad(term.weight * losses.sum() / num_images, weights, retain_graph=True)
-            norm = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
-            norms[f"{term.domain} {term.kind}"] = float(f"{norm:.3g}")
-        for name, buffer in self.network.named_buffers():
-            buffer.copy_(kept[name])
-        clicks = predictions["source"].clicks
-        assert clicks is not None
-        length = clicks.norm(dim=1).mean().item()
-        print(json.dumps({"phase": self.phase.name, "step": step, "length": float(f"{length:.3g}"), **norms}))
 
 
 def look(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
@@ -158,14 +122,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="as in train.epochs=30")
     parser.add_argument("--recognition-gradient", type=float, default=1.0, metavar="S")
-    parser.add_argument("--gradients", type=int, default=0, metavar="N", help="0: none")
     arguments = parser.parse_args()
     recipe = changed_recipe(arguments.method, arguments.params, arguments.set)
     if arguments.recognition_gradient != 1:
         scale_recognition_gradient(arguments.recognition_gradient)
-    if arguments.gradients:
-        Watched.every = arguments.gradients
-        trainer.PhaseTraining = Watched  # type: ignore[misc]
     for seed in arguments.seeds:
         data = arguments.data
         rows = read_rows(data / f"splits/seed-{seed}.parquet", recipe, seed)
@@ -173,7 +133,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             # its own name: a checkpoint of an unscaled run must not be continued
             run = f"click-branch-{arguments.recognition_gradient}"
-            trainer.train(recipe, examples, seed, Path(folder) / "model", run)
+            train(recipe, examples, seed, Path(folder) / "model", run)
             model = Model.read(Path(folder) / "model")
             results = {**measure(model, examples), **reference_lines(model, examples)}
         print(json.dumps({"method": arguments.method, "seed": seed, "set": arguments.set, **results}), flush=True)
