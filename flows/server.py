@@ -1,7 +1,8 @@
 """A Prefect server of our own, for as long as one command runs.
 
 Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C ends that server first,
-and the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last.
+and the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last; it ends too if we
+are killed, and one that dies is started again.
 """
 
 import contextlib
@@ -15,16 +16,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import httpx
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from flows.processes import guarded, let_go
 from pipelines.console import UserError
 
 HOST = "127.0.0.1"  # nothing listens beyond this machine
 START_S = 120  # 5 to 20 s, more beside busy training stages
+LIVES_S = 10  # a server that dies sooner is not started again
 
 
 @contextlib.contextmanager
@@ -46,29 +50,63 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
     home = Path(PREFECT_HOME.value())
     home.mkdir(parents=True, exist_ok=True)
     log_file = home / "server.log"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    with log_file.open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [*command, "--ui" if page else "--no-ui"],
-            env={**os.environ, "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
+    with log_file.open("w", encoding="utf-8") as log, _Server(port, page, log) as process:
         _wait_until_healthy(process, address, log_file)
         with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
             try:
                 yield address
             finally:
                 _deliver()
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
-        process.kill()
-        process.wait()
+
+
+class _Server:
+    """The server's process: started at once, and again should it die, until the block ends.
+
+    Args:
+        port: where it listens.
+        page: whether it serves its page too.
+        log: the file that takes what it says.
+    """
+
+    def __init__(self, port: int, page: bool, log: IO[str]) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+        self._command = guarded([*command, "--ui" if page else "--no-ui"])
+        self._log = log
+        self._ends = threading.Event()
+        self._changes = threading.Lock()
+        self._process = self._start()
+        self._watch = threading.Thread(target=self._keep_up, daemon=True)
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        self._watch.start()
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        with self._changes:
+            let_go(self._process)
+        self._watch.join()
+        self._process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
+            env={**os.environ, "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"},
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _keep_up(self) -> None:
+        """Start the server again when it has died; one that dies young has a reason, and stays dead."""
+        while True:
+            started = time.monotonic()
+            self._process.wait()
+            with self._changes:
+                if self._ends.is_set() or time.monotonic() - started < LIVES_S:
+                    return
+                self._process = self._start()
 
 
 def interrupt_on_hangup() -> None:

@@ -1,37 +1,40 @@
 """The DVC side of the flows: the graph of stages, what is up to date, and running one stage as a process.
 
-DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` in its own process group, so that
-it can be ended with everything it has started. The cheap questions (which stages, is this one stale) are asked through
+DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` under a guard (flows/processes.py),
+so that it ends with everything it has started. The cheap questions (which stages, is this one stale) are asked through
 DVC's Python API in this process: 0.05 s each instead of the 1.3 s of a new ``dvc`` process.
 """
 
 import contextlib
+import fcntl
+import json
 import logging
 import os
 import re
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from pipelines.console import UserError
+from flows.processes import Processes, Stopped
+from pipelines.artifacts import is_alive
+from pipelines.console import STATE, UserError
 
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")
 
-TAIL_LINES = 40
 LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes in all
+LOCK_FILE = STATE / "flow.lock"
+ENDING_S = 15  # in which the stages of a killed flow have ended
 # How DVC words its two lock errors (the repository's, and a path's that another process reads or writes), and a
 # stage's own failure. It is the last error line that counts: the stage may have printed anything before.
 LOCKED = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
@@ -61,10 +64,6 @@ class StageFailed(RuntimeError):
         super().__init__(f"stage {stage} failed with exit code {exit_code}; its last lines:\n" + "\n".join(self.tail))
 
 
-class Stopped(RuntimeError):
-    """The workspace has been stopped: no stage is started any more."""
-
-
 class Workspace:
     """A DVC project on disk, and the stage processes that this process runs in it.
 
@@ -75,9 +74,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self._dvc = threading.Lock()  # DVC's own lock is per process
-        self._running: set[subprocess.Popen[str]] = set()
-        self._processes = threading.Lock()
-        self._stopped = threading.Event()
+        self.processes = Processes(self.root)
 
     def stages(self, targets: Iterable[str] = ()) -> dict[str, Stage]:
         """Return the stages that the targets need, in an order in which they could run.
@@ -122,78 +119,66 @@ class Workspace:
             StageFailed: its command failed; or DVC's locks were held by others for more than two minutes.
             Stopped: the workspace was stopped before or while it ran.
         """
+        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
         for pause in (*LOCK_PAUSES_S, None):
-            lines: deque[str] = deque(maxlen=TAIL_LINES)
-            exit_code = self._run_once(name, environment, say, lines)
+            try:
+                exit_code, lines = self.processes.run(command, environment, say)
+            except Stopped as error:
+                raise Stopped(f"stage {name} {error}") from None
             if exit_code == 0:
                 return
-            if self._stopped.is_set():
-                raise Stopped(f"stage {name} was stopped")
             verdict = next((line for line in reversed(lines) if line.startswith("ERROR: ")), "")  # DVC's, it comes last
             exited = EXITED.match(verdict)
             if pause is None or exited or not LOCKED.match(verdict):
                 raise StageFailed(name, int(exited[1]) if exited else exit_code, lines)
             say(f"DVC's lock is taken by another process, trying again in {pause} s")
-            self._stopped.wait(pause)
+            self.processes.pause(pause)
         raise AssertionError("unreachable")
 
-    def stop(self, grace_s: float = 2.5) -> None:
+    def stop(self) -> None:
         """End every running stage with its whole process tree, and start none any more.
 
-        First as Ctrl-C in a terminal would, which lets DVC finish its bookkeeping; what still lives ``grace_s`` later
+        First as Ctrl-C in a terminal would, which lets DVC finish its bookkeeping; what still lives some seconds later
         is asked to terminate, then killed.
         """
-        self._stopped.set()
-        with self._processes:
-            running = list(self._running)
-        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            for process in running:
-                _signal_group(process, how)
-            deadline = time.monotonic() + grace_s
-            while time.monotonic() < deadline and any(_group_lives(process) for process in running):
-                time.sleep(0.05)
-            if not any(_group_lives(process) for process in running):
-                return
+        self.processes.stop()
 
-    def _run_once(
-        self, name: str, environment: Mapping[str, str], say: Callable[[str], None], lines: deque[str]
-    ) -> int:
-        command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        with self._processes:
-            if self._stopped.is_set():
-                raise Stopped(f"stage {name} was not started")
-            process = subprocess.Popen(
-                command,
-                cwd=self.root,
-                env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,  # also ends lines at the carriage returns of progress bars
-                encoding="utf-8",
-                errors="backslashreplace",
-                start_new_session=True,
-            )
-            self._running.add(process)
-        sweeper = threading.Thread(target=_sweep, args=(process,), daemon=True)
-        sweeper.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                line = line.rstrip()
-                if line:
-                    lines.append(line)
-                    say(line)
-        except BaseException:
-            _signal_group(process, signal.SIGKILL)
-            raise
-        finally:
-            sweeper.join()
-            process.wait()
-            with self._processes:
-                self._running.discard(process)
-        return process.returncode
+    @contextlib.contextmanager
+    def hold(self, run: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+        """Have the workspace for oneself, until the last stage that was started has ended.
+
+        Args:
+            run: what is told to others who want it: ``name``, and perhaps more.
+
+        Yields:
+            What the last holder told, if it was killed and could not give the workspace back; else nothing.
+
+        Raises:
+            UserError: another flow run has it; the message says which.
+        """
+        file = self.root / LOCK_FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a+", encoding="utf-8") as lock:
+            deadline = time.monotonic() + ENDING_S
+            while not _is_locked(lock):
+                holder = _holder(lock)
+                if ("pid" in holder and is_alive(int(holder["pid"]))) or time.monotonic() > deadline:
+                    raise UserError(
+                        f"{self.root}: flow run {holder.get('name', '?')!r} (process {holder.get('pid', '?')}, since "
+                        f"{holder.get('since', '?')}) is at work in this workspace; wait until it has ended, or cancel it"
+                    )
+                time.sleep(0.2)  # it was killed and its stages are ending, or it is just coming or going
+            killed = _holder(lock)
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            lock.truncate(0)
+            lock.write(json.dumps({**run, "pid": str(os.getpid()), "since": since}))
+            lock.flush()
+            self.processes.keep_open = (lock.fileno(),)
+            try:
+                yield killed
+            finally:
+                self.processes.keep_open = ()
+                lock.truncate(0)
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
         """Put a question to a freshly opened repository: dvc.lock changes under us.
@@ -213,7 +198,7 @@ class Workspace:
                             "wait until it has ended, or stop it"
                         ) from error
                     log.warning("DVC's lock is taken by another process, trying again in %d s", pause)
-                    self._stopped.wait(pause)
+                    self.processes.pause(pause)
         raise AssertionError("unreachable")
 
 
@@ -234,23 +219,18 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
     }
 
 
-def _sweep(process: subprocess.Popen[str]) -> None:
-    """Wait for a process's end and kill what it has left behind, which may hold its output open.
-
-    The process is not reaped, so its id is still ours.
-    """
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    _signal_group(process, signal.SIGKILL)
-
-
-def _signal_group(process: subprocess.Popen[str], how: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # all of it has ended
-        os.killpg(process.pid, how)
-
-
-def _group_lives(process: subprocess.Popen[str]) -> bool:
+def _is_locked(lock: IO[str]) -> bool:
     try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
     return True
+
+
+def _holder(lock: IO[str]) -> dict[str, str]:
+    """Return what a lock file tells of its holder; nothing if it was given back, or is being written."""
+    lock.seek(0)
+    try:
+        return dict(json.loads(lock.read() or "{}"))
+    except ValueError:
+        return {}

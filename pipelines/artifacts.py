@@ -75,7 +75,7 @@ def sweep_leftovers(path: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{32}}\.partial")
     for leftover in path.parent.iterdir():
         match = pattern.fullmatch(leftover.name)
-        if match is None or _is_alive(int(match[1])):
+        if match is None or is_alive(int(match[1])):
             continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -83,7 +83,8 @@ def sweep_leftovers(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this id, perhaps somebody else's."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

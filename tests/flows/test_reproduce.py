@@ -11,8 +11,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from processes import DVC, is_alive
 
-from flows.reproduce import Slots, find_gpus, main, reproduce
-from flows.stages import Stage
+from flows.reproduce import main, reproduce
 
 # left and right each wait for the other to have begun: they end only if they run at once.
 GRAPH = """\
@@ -121,7 +120,7 @@ def test_ctrl_c_or_hangup_ends_everything_and_the_next_run_goes_on(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--targets", "nothing"], "nothing"), (["--cpu-slots", "0"], "--cpu-slots 0: at least 1")],
+    [(["--targets", "nothing"], "nothing"), (["--cpu-slots", "0"], "argument --cpu-slots: 0: at least 1")],
 )
 def test_mistakes_end_before_a_server_starts(
     project: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
@@ -148,34 +147,3 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
     assert said.startswith("error: the Prefect server on http://127.0.0.1:")
     assert said.endswith(f"did not answer; see {project / 'home/server.log'}\n")
     assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [("0,1,5", ["0", "1", "5"]), ("", []), ("-1", []), ("GPU-8932f937", ["GPU-8932f937"])],
-)
-def test_gpus_are_those_that_the_environment_names(value: str, expected: list[str]) -> None:
-    assert find_gpus({"CUDA_VISIBLE_DEVICES": value}) == expected
-
-
-def test_slots_without_a_gpu_are_shared_by_all_stages() -> None:
-    slots = Slots(2, [])
-    train, plain = Stage("train", frozenset(), True), Stage("plain", frozenset(), False)
-    taken = [slots.take(train), slots.take(plain)]
-    assert None not in taken
-    assert slots.take(plain) is None
-    assert slots.take(train) is None
-    assert "CUDA_VISIBLE_DEVICES" not in slots.environment(str(taken[0]))
-    slots.give_back(str(taken[0]))
-    assert slots.take(train) is not None
-
-
-def test_slots_share_the_cores_and_respect_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("POLARS_MAX_THREADS", "9")
-    slots = Slots(2, ["4"])
-    gpu = slots.take(Stage("train", frozenset(), True))
-    assert gpu == "4"
-    assert slots.environment(gpu) == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "4"}
-    assert slots.environment("") == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": ""}

@@ -246,7 +246,7 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
     assert (project / "o").read_text() == "done\n"
 
 
-def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> None:
+def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "stage.py").write_text(
         "import os, pathlib, signal, time\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -254,6 +254,7 @@ def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> 
         "pathlib.Path('pid').write_text(str(os.getpid()))\n"
         "time.sleep(300)\n"
     )
+    monkeypatch.setattr("flows.processes.GRACE_S", 0.5)
     workspace = write(project, "stages: {a: {cmd: 'sleep 301 & echo $! > sleeper; python stage.py', outs: [o]}}")
     caught: list[BaseException] = []
 
@@ -270,7 +271,7 @@ def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path) -> 
         time.sleep(0.05)
     pids = [int((project / name).read_text()) for name in ("pid", "sleeper")]
     assert all(map(is_alive, pids))
-    workspace.stop(grace_s=0.5)
+    workspace.stop()
     thread.join(timeout=30)
     assert [str(error) for error in caught] == ["stage a was stopped"]
     assert not any(map(is_alive, pids))

@@ -1,0 +1,52 @@
+"""Running a flow from a terminal: here and now, with a server of its own, and with real exit codes."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from flows.server import interrupt_on_hangup, server
+from pipelines.console import UserError
+
+
+def add_cpu_slots(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every flow has."""
+    parser.add_argument(
+        "--cpu-slots", type=_slots, metavar="N", help="stages at once on the CPUs (default: the number of cores)"
+    )
+
+
+def _slots(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return int(text)
+
+
+def run_here(flow: Callable[[], State[Any]], check: Callable[[], object]) -> None:
+    """Run a flow in this process, and leave with exit code 0 if it completed.
+
+    Args:
+        flow: calls the flow and returns its final state.
+        check: is called first and raises UserError for a mistake that needs no server to be seen.
+
+    Raises:
+        SystemExit: 1 a stage failed, 2 nothing could be run, 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    interrupt_on_hangup()
+    try:
+        check()
+        with server():
+            state = flow()
+    except UserError as error:  # a mistake, or the server did not start
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")
+        raise SystemExit(130) from None
+    sys.stderr.write(f"\n{state.name}: {state.message}\n")
+    if not state.is_completed():
+        raise SystemExit(1)

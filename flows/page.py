@@ -1,0 +1,126 @@
+"""What the flows show in Prefect's page: artifacts whose keys stay, so that the page keeps their history over runs.
+
+| key | shows |
+|---|---|
+| `progress` | share of the stages that have ended, while the flow runs |
+| `stages` | every stage and how it ended |
+| `metrics` | every metrics file of the project |
+| `sweep-STUDY`, `sweep-STUDY-plot` | the points of one study; its plot, if the report was asked for |
+| `daily` | what a day's log brought |
+| `report-NAME` | the report's tables (`.md`) and plots (`.png`) |
+| `report` | where the report's page is |
+
+A page that can't be reached costs no work: what could not be shown is logged, and the flow goes on.
+"""
+
+import base64
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+
+REPORT = Path("data/report")
+PROGRESS_PAUSE_S = 2.0  # between two updates
+LARGEST_PICTURE = 1 << 20  # bytes; it is kept in Prefect's database, once for each run
+Shown = TypeVar("Shown")
+
+
+def key_of(*words: str) -> str:
+    """Return an artifact's key: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(words).lower()).strip("-")
+
+
+def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Show rows as a table; nothing if there are none."""
+    if rows:
+        _try(key, lambda: create_table_artifact(table=[dict(row) for row in rows], key=key, description=description))
+
+
+def show_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show the metric files' contents, by path."""
+    rows = [{"file": path, **flat(values)} for path, values in metrics.items()]
+    show_table("metrics", rows, "Metrics of every evaluation")
+
+
+def show_markdown(key: str, markdown: str) -> None:
+    """Show a text."""
+    _try(key, lambda: create_markdown_artifact(markdown=markdown, key=key))
+
+
+def show_picture(key: str, file: Path) -> None:
+    """Show a picture; one of more than 1 MiB stays where it is."""
+    if file.is_file() and file.stat().st_size <= LARGEST_PICTURE:
+        content = base64.b64encode(file.read_bytes()).decode("ascii")
+        _try(key, lambda: create_image_artifact(image_url=f"data:image/png;base64,{content}", key=key))
+
+
+def show_report(root: Path) -> None:
+    """Show the report's tables and plots, and where its page is; what is not there is left out."""
+    folder = root / REPORT
+    for file in sorted(folder.glob("*.md")):
+        show_markdown(key_of("report", file.stem), file.read_text(encoding="utf-8"))
+    for file in sorted(folder.glob("*.png")):
+        show_picture(key_of("report", file.stem, "plot"), file)
+    page = folder / "index.html"
+    if page.is_file():
+        _try("report", lambda: create_link_artifact(link=page.as_uri(), link_text=str(page), key="report"))
+
+
+class Progress:
+    """The share of stages that have ended, as one artifact that moves.
+
+    Args:
+        num_stages: all of them, at least 1.
+    """
+
+    def __init__(self, num_stages: int) -> None:
+        self._num_stages = num_stages
+        self._shown_at = time.monotonic()
+        self._artifact = _try(
+            "progress",
+            lambda: cast(UUID, create_progress_artifact(0.0, key="progress", description=self._text(0))),
+        )
+
+    def show(self, num_ended: int) -> None:
+        """Show how many have ended: the last always, else at most every other second."""
+        is_due = num_ended == self._num_stages or time.monotonic() - self._shown_at >= PROGRESS_PAUSE_S
+        if self._artifact is None or not is_due:
+            return
+        artifact, self._shown_at = self._artifact, time.monotonic()
+        share = 100.0 * num_ended / self._num_stages
+        text = self._text(num_ended)
+        self._artifact = _try(
+            "progress", lambda: cast(UUID, update_progress_artifact(artifact, share, description=text))
+        )
+
+    def _text(self, num_ended: int) -> str:
+        return f"{num_ended} of {self._num_stages} stages have ended"
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested metrics: ``{"target": {"accuracy": 0.7}}`` becomes ``{"target.accuracy": 0.7}``."""
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    parts = (flat(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in values.items())
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def _try(key: str, show: Callable[[], Shown]) -> Shown | None:
+    try:
+        return show()
+    except httpx.HTTPError as error:
+        get_run_logger().warning("artifact %s was not shown: %s", key, str(error) or type(error).__name__)
+        return None

@@ -1,0 +1,219 @@
+"""Walking DVC's graph: one Prefect task per stage, as many at once as there is room, and how it ended.
+
+Every flow does its work in :func:`in_workspace`, which has the workspace for itself, and runs stages with
+:func:`run_graph`. A failed stage holds back only the stages after it.
+"""
+
+import os
+import queue
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import httpx
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Crashed, Failed
+from pydantic import Field
+
+from flows import page
+from flows.server import interrupt_on_hangup
+from flows.stages import Stage, StageFailed, Stopped, Workspace
+from pipelines.console import UserError
+
+CpuSlots = Annotated[int | None, Field(ge=1)]
+CPU = ""  # the slot of a stage that gets no GPU
+HELD_BACK = "Held back"
+
+
+@task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)  # DVC alone knows what is stale
+def run_stage(workspace: Workspace, name: str, environment: Mapping[str, str], is_fresh: bool) -> State[Any]:
+    """Run one DVC stage; the task's state is Cached when there was nothing to do.
+
+    Args:
+        workspace: where.
+        name: the stage.
+        environment: set for its processes.
+        is_fresh: it was up to date when the flow began, and nothing upstream has run since.
+    """
+    logger = get_run_logger()
+    try:
+        if is_fresh or workspace.is_up_to_date(name):
+            return Completed(name="Cached", message=f"stage {name} is up to date")
+        workspace.run(name, environment, logger.info)
+    except (StageFailed, UserError) as error:
+        return Failed(message=str(error))
+    except Stopped as error:
+        return Cancelled(message=str(error))
+    return Completed(message=f"stage {name} ran")
+
+
+class Slots:
+    """Which stages may run at once: one per GPU, and so many on the CPUs.
+
+    Args:
+        cpu_slots: stages at once on the CPUs, at least 1.
+        gpus: ids of the GPUs, as CUDA_VISIBLE_DEVICES takes them; without one, GPU stages share the CPU slots.
+    """
+
+    def __init__(self, cpu_slots: int, gpus: Sequence[str]) -> None:
+        self._has_gpus = bool(gpus)
+        self._free = {True: list(gpus), False: [CPU] * cpu_slots}
+        self._threads = max(1, (os.cpu_count() or 1) // (cpu_slots + len(gpus)))
+
+    def take(self, stage: Stage) -> str | None:
+        """Return a free slot for a stage, None if it has to wait."""
+        free = self._free[stage.on_gpu and self._has_gpus]
+        return free.pop(0) if free else None
+
+    def give_back(self, slot: str) -> None:
+        """Free a slot."""
+        self._free[slot != CPU].append(slot)
+
+    def environment(self, slot: str) -> dict[str, str]:
+        """Return what a stage's processes see: their GPU, and their share of the cores.
+
+        Training, evaluation and scoring set the number of threads that their parameters name, whatever stands here.
+        With ``threads: null`` they take this share, and their last digits may then depend on the machine and its slots.
+        """
+        threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
+        own = {name: count for name, count in threads.items() if name not in os.environ}
+        return own | ({"CUDA_VISIBLE_DEVICES": slot} if self._has_gpus else {})
+
+
+def find_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the ids of the GPUs at hand: those of CUDA_VISIBLE_DEVICES if it is set, or all that the driver lists."""
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip() not in ("", "-1")]
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(
+        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+@dataclass(frozen=True)
+class Walked:
+    """How the stages of a graph ended.
+
+    Attributes:
+        outcome: by stage: Cached, Completed, Failed, Cancelled, or Held back by another's failure.
+        failures: what those that did not complete said.
+    """
+
+    outcome: Mapping[str, str]
+    failures: Sequence[str]
+
+    def state(self) -> State[Any]:
+        """Return the state that a flow ends in."""
+        held_back = [name for name, how in self.outcome.items() if how == HELD_BACK]
+        if self.failures:
+            return Failed(message="\n\n".join([*self.failures, f"held back: {', '.join(held_back) or 'none'}"]))
+        cached = sum(how == "Cached" for how in self.outcome.values())
+        total = len(self.outcome)
+        return Completed(message=f"{total} stages: {total - cached} ran, {cached} were up to date")
+
+
+def in_workspace(job: Callable[[Workspace], State[Any]]) -> State[Any]:
+    """Do a flow's work in the current folder, alone; what the user can mend becomes the flow's failure, in plain words.
+
+    However it ends, no process that it has started is left.
+    """
+    interrupt_on_hangup()  # started from the page, this is a process of its own
+    workspace = Workspace(Path.cwd())
+    try:
+        with workspace.hold({"name": str(flow_run.name), "run": str(flow_run.id)}) as killed:
+            mark_crashed(killed)
+            return job(workspace)
+    except UserError as error:
+        return Failed(message=str(error))
+    except BaseException:  # Ctrl-C, cancelled from the page, a defect
+        workspace.stop()
+        raise
+
+
+def mark_crashed(killed: Mapping[str, str]) -> None:
+    """Tell the server of a flow run that was killed, which would be shown as running for ever."""
+    if "run" not in killed:
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(killed["run"])).state
+            if state is not None and not state.is_final():
+                message = f"its process {killed.get('pid')} was killed; what was finished stays"
+                client.set_flow_run_state(UUID(killed["run"]), Crashed(message=message), force=True)
+    except (httpx.HTTPError, ObjectNotFound):  # a run on another server, or none can be reached
+        return
+
+
+def run_graph(workspace: Workspace, targets: Iterable[str], cpu_slots: int | None) -> Walked:
+    """Bring targets up to date with all that they need, and show how it goes.
+
+    Args:
+        workspace: where.
+        targets: stages (`train` means its whole matrix) or outputs; none means everything.
+        cpu_slots: stages at once on the CPUs; none means as many as there are cores.
+
+    Raises:
+        UserError: there is no such stage or output, or DVC's lock stays taken.
+    """
+    stages = workspace.stages(targets)
+    gpus, num_slots = find_gpus(), cpu_slots or os.cpu_count() or 1
+    get_run_logger().info(
+        "%d stages, %d at once on the CPUs, %s", len(stages), num_slots,
+        f"GPU stages on GPUs {', '.join(gpus)}" if gpus else "no GPU: training runs on the CPUs",
+    )  # fmt: skip
+    ended = _walk(workspace, stages, Slots(num_slots, gpus), page.Progress(max(1, len(stages))))
+    outcome = {name: str(ended[name].name) if name in ended else HELD_BACK for name in stages}
+    page.show_table("stages", [{"stage": name, "outcome": how} for name, how in outcome.items()], "Stages")
+    page.show_metrics(workspace.metrics())
+    return Walked(outcome, [state.message or name for name, state in ended.items() if not state.is_completed()])
+
+
+def _walk(
+    workspace: Workspace, stages: Mapping[str, Stage], slots: Slots, progress: page.Progress
+) -> dict[str, State[Any]]:
+    """Run stages as those upstream complete; return each one's final state, of those that could be started."""
+    stale = workspace.stale()
+    waiting = dict(stages)
+    running: dict[str, tuple[PrefectFuture[Any], str]] = {}
+    completed: dict[str, PrefectFuture[Any]] = {}
+    ended: dict[str, State[Any]] = {}
+    finished: queue.SimpleQueue[str] = queue.SimpleQueue()
+    while True:
+        for name, stage in list(waiting.items()):
+            upstream = stage.upstream & stages.keys()
+            if upstream <= completed.keys() and (slot := slots.take(stage)) is not None:
+                before = [completed[other] for other in sorted(upstream)]  # shown as edges in the page
+                is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
+                future = run_stage.submit(
+                    workspace, name, slots.environment(slot), is_fresh, wait_for=before, return_state=False
+                )
+                future.add_done_callback(partial(_put, finished, name))
+                running[name] = future, slot
+                del waiting[name]
+        if not running:
+            return ended
+        name = finished.get()
+        future, slot = running.pop(name)
+        future.wait()  # takes the final state over; without it `state` would ask the server, which lags behind
+        slots.give_back(slot)
+        ended[name] = future.state
+        progress.show(len(ended))
+        if future.state.is_completed():
+            completed[name] = future
+
+
+def _put(finished: queue.SimpleQueue[str], name: str, future: PrefectFuture[Any]) -> None:
+    finished.put(name)
