@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import networkx as nx
+from dvc.dvcfile import load_file
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
+from dvc.parsing import MatrixDefinition
 from dvc.repo import Repo
 
 from flows.processes import Processes, Stopped
@@ -54,6 +56,19 @@ class Stage:
     name: str
     upstream: frozenset[str]
     on_gpu: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Stages that dvc.yaml declares by a ``matrix``.
+
+    Attributes:
+        points: the value of each key, by stage name, as in ``{"train@TDL-0": {"method": "TDL", "seed": 0}}``.
+        where: what each key's list of values is in dvc.yaml, as in ``{"seed": "${seeds}"}``.
+    """
+
+    points: Mapping[str, Mapping[str, Any]]
+    where: Mapping[str, str]
 
 
 class StageFailed(RuntimeError):
@@ -106,6 +121,39 @@ class Workspace:
         shown = self._ask(lambda repo: repo.metrics.show())
         files = shown.get("", {}).get("data", {})
         return {path: entry["data"] for path, entry in sorted(files.items()) if "data" in entry}
+
+    def metrics_of(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return what the metric files of some stages hold, by stage; stages that have none yet are left out."""
+        wanted = set(names)
+        files = self._ask(
+            lambda repo: {
+                str(out): stage.addressing
+                for stage in repo.index.stages
+                if stage.addressing in wanted
+                for out in stage.outs
+                if out.metric
+            }
+        )
+        return {files[path]: values for path, values in self.metrics().items() if path in files}
+
+    def matrices(self) -> dict[str, Matrix]:
+        """Return the stages that dvc.yaml declares by a matrix, by the name before the ``@``.
+
+        Raises:
+            UserError: as :meth:`stages`.
+        """
+        try:
+            return self._ask(_matrices)
+        except DvcException as error:
+            raise UserError(f"{self.root / 'dvc.yaml'}: {error} (`dvc stage list` shows where)") from error
+
+    def writer_of(self, path: Path) -> str | None:
+        """Return the stage that writes a path or a folder above it, if any does."""
+        place = (self.root / path).resolve()
+        outputs = self._ask(
+            lambda repo: [(Path(out.fs_path), stage.addressing) for stage in repo.index.stages for out in stage.outs]
+        )
+        return next((name for output, name in outputs if output == place or output in place.parents), None)
 
     def run(self, name: str, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
         """Run one stage to its end, unless it is up to date.
@@ -163,9 +211,10 @@ class Workspace:
             while not _is_locked(lock):
                 holder = _holder(lock)
                 if ("pid" in holder and is_alive(int(holder["pid"]))) or time.monotonic() > deadline:
+                    name, pid, since = (holder.get(key, "?") for key in ("name", "pid", "since"))
                     raise UserError(
-                        f"{self.root}: flow run {holder.get('name', '?')!r} (process {holder.get('pid', '?')}, since "
-                        f"{holder.get('since', '?')}) is at work in this workspace; wait until it has ended, or cancel it"
+                        f"{self.root}: flow run {name!r} (process {pid}, since {since}) is at work in this workspace; "
+                        "wait until it has ended, or cancel it"
                     )
                 time.sleep(0.2)  # it was killed and its stages are ending, or it is just coming or going
             killed = _holder(lock)
@@ -216,6 +265,18 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
             (stage.meta or {}).get("device") == "gpu",
         )
         for stage in order
+    }
+
+
+def _matrices(repo: Repo) -> dict[str, Matrix]:
+    definitions = load_file(repo, repo.root_dir + "/dvc.yaml").resolver.definitions
+    return {
+        name: Matrix(
+            {f"{name}@{key}": dict(values) for key, values in definition.normalized_iterable.items()},
+            {key: str(values) for key, values in definition.matrix_data.items()},
+        )
+        for name, definition in definitions.items()
+        if isinstance(definition, MatrixDefinition)
     }
 
 

@@ -41,6 +41,7 @@ from pipelines.history import (
     QUERY,
     History,
     Previous,
+    digests_of,
     fingerprint,
     write_bucket,
 )
@@ -226,13 +227,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         segmenter_of(segment)
         image_ids = source_images(arguments.images) if arguments.images else None
-        history = History(fingerprint(segment, arguments.images))
+        files, columns = find_logs(arguments.clicks), read_columns(arguments.columns)
+        history = History(fingerprint(segment, arguments.images), digests_of(files))
         previous = None if arguments.previous is None else Previous(arguments.previous)
         if previous is not None:
             previous.check(history)
         summary = Build(
-            files=find_logs(arguments.clicks),
-            columns=read_columns(arguments.columns),
+            files=files,
+            columns=columns,
             image_ids=image_ids,
             segment=segment,
             top_words=vocabulary.top_words,

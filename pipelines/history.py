@@ -10,6 +10,7 @@ vocabulary,
   - ``queries-NNNNN.arrow``: query, words (each once); a row for each distinct query of the bucket;
   - ``clicks-NNNNN.arrow``: image_id, query (its row in the file of queries), clicks;
 
+- ``history/log-NNNN/files.json``: name and SHA-256 of each of its files: the same file is not added twice;
 - ``history/options.json``: what the words and images depend on; only a log built alike can be added.
 
 The log is read only for the queries' names (how many are new) and, if a word enters the vocabulary, for its clicks;
@@ -34,6 +35,7 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from pipelines.artifacts import shard_name, whole_file, write_json
+from pipelines.click_log import LogFile
 from pipelines.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
@@ -44,6 +46,8 @@ from pipelines.shards import read_shard, shard_files
 from pipelines.shuffle import IPC_OPTIONS, GroupIntoShards, Packer
 
 HISTORY = "history"
+FILES = "files.json"
+NOTHING = hashlib.sha256().hexdigest()  # of an empty file
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
 
 
@@ -69,9 +73,11 @@ class History:
 
     Attributes:
         options: what :func:`fingerprint` gives.
+        files: what :func:`digests_of` gives for the log.
     """
 
     options: Mapping[str, Any]
+    files: Mapping[str, str]
 
     def start(self, build: Path, previous: "Previous | None") -> None:
         """Make the history's folders in a build's, with the logs of the build that it adds to.
@@ -86,12 +92,37 @@ class History:
                     os.link(file, build / HISTORY / log.name / file.name)
                 except OSError:  # another file system, or one without links
                     shutil.copy2(file, build / HISTORY / log.name / file.name)
-        log_of(build, len(logs_of(build))).mkdir()
+        log = log_of(build, len(logs_of(build)))
+        log.mkdir()
+        write_json(self.files, log / FILES)
         write_json(self.options, build / HISTORY / "options.json")
 
     def folders(self, build: Path) -> tuple[Path, Path]:
         """Return where the log under work and all words go."""
         return logs_of(build)[-1], build / HISTORY / "words"
+
+
+def digests_of(files: Sequence[LogFile]) -> dict[str, str]:
+    """Return the SHA-256 of each file of a log, by its name."""
+    digests = {}
+    for file in files:
+        with Path(file.path).open("rb") as content:
+            digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+    return digests
+
+
+def known_files(build: Path) -> dict[str, str]:
+    """Return what a build counts already: by SHA-256 of a file, its name.
+
+    Empty files are left out, they count nothing; so are those of builds that kept no history.
+    """
+    return {
+        digest: name
+        for log in logs_of(build)
+        if (log / FILES).is_file()
+        for name, digest in json.loads((log / FILES).read_text(encoding="utf-8")).items()
+        if digest != NOTHING
+    }
 
 
 def logs_of(build: Path) -> list[Path]:
@@ -115,7 +146,7 @@ class Previous:
     build: Path
 
     def check(self, history: History) -> None:
-        """Check that there is a build, with a history, made with the same options.
+        """Check that there is a build, with a history, made with the same options, that lacks the log's files.
 
         Raises:
             UserError: it is not so.
@@ -137,6 +168,13 @@ class Previous:
                 raise UserError(
                     f"{self.build}: was built with another {name.replace('_', ' ')} ({built.get(name)}, now {value}); "
                     "choose words and images as it did, or build anew from all logs"
+                )
+        known = known_files(self.build)
+        for name, digest in history.files.items():
+            if digest in known:
+                raise UserError(
+                    f"{name}: {self.build} has this file already, as {known[digest]}: its clicks would count twice; "
+                    "leave it out"
                 )
 
     def summary(self) -> dict[str, Any]:

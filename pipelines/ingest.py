@@ -2,12 +2,13 @@
 
     python -m pipelines.ingest --raw data/raw/toy --output data/ingested
 
-In, below --raw: source/clicks.tsv (.tsv.gz, .parquet), source/images.tsv or source/images/<image id>.jpg,
-source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps aliases.tsv; data/README.md has the
-layouts. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/ (schemas.IMAGES, every image decoded
-once), duplicates.parquet (schemas.DUPLICATES), quarantine/ (schemas.QUARANTINE), and summary.json, in which the rows of
-every table add up: read = kept + quarantined. Clicks of images that the data set lacks are kept and counted: a log is
-commonly larger than the images one has, and later stages take the clicks of the images that they select.
+In, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
+source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps
+aliases.tsv; data/README.md has the layouts. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/
+(schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/ (schemas.QUARANTINE),
+and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of images that the data set
+lacks are kept and counted: a log is commonly larger than the images one has, and later stages take the clicks of the
+images that they select.
 
 Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
@@ -26,7 +27,7 @@ from pydantic import Field
 
 from pipelines import console, runner
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
-from pipelines.click_log import ReadClickLog, WriteClicks, WriteQuarantine, find_logs
+from pipelines.click_log import LogFile, ReadClickLog, WriteClicks, WriteQuarantine, find_logs
 from pipelines.concurrency import concurrently
 from pipelines.cores import CORES
 from pipelines.duplicates import count_duplicates, find_duplicates
@@ -43,7 +44,8 @@ from pipelines.shuffle import packing
 MANY = 10_000
 NAMED = 20  # categories that the closing lines name; summary.json has them all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
-CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")
+CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
+LATER_LOGS = Path("source/clicks")  # any number of files: a day's log, each
 
 
 class IngestParams(Params):
@@ -102,17 +104,21 @@ def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
     return counts
 
 
-def find_click_log(raw: Path) -> Path:
-    """Return the click log of a raw data set.
+def find_click_logs(raw: Path) -> list[LogFile]:
+    """Return the files of a raw data set's click log: one of CLICK_LOGS, and those of the folder LATER_LOGS.
 
     Raises:
-        UserError: there is none, or more than one.
+        UserError: there is none, or more than one of CLICK_LOGS.
     """
-    found = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
-    if len(found) != 1:
-        seen = f"found {', '.join(path.name for path in found)}" if found else "found none of them"
-        raise console.UserError(f"{raw / 'source'}: expected one click log of {', '.join(CLICK_LOGS)}; {seen}")
-    return found[0]
+    first = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
+    later = [path for path in (raw / LATER_LOGS).glob("[!.]*") if path.is_file()]
+    if len(first) > 1 or not first + later:
+        seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
+        raise console.UserError(
+            f"{raw / 'source'}: expected one click log of {', '.join(CLICK_LOGS)}, or a folder {LATER_LOGS.name}/ "
+            f"of them; {seen}"
+        )
+    return find_logs([*first, *later], root=raw)
 
 
 def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[str] = ()) -> dict[str, Any]:
@@ -121,7 +127,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     Raises:
         UserError: the data set lacks a file, or no image of a domain is usable.
     """
-    logs = find_logs([find_click_log(raw)], root=raw)
+    logs = find_click_logs(raw)
     catalogue = list_images(raw)
     in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
     with whole_directory(output) as directory:

@@ -1,5 +1,6 @@
 """A log added to an earlier build, against building from both logs at once."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -140,6 +141,26 @@ def test_what_cannot_be_added_to_is_an_error(tmp_path, days, caplog):
     assert "another minimum length (1, now 2)" in refused(
         "--previous", old, "--stop-words", str(stop_words), "--minimum-length", "2"
     )
+
+
+def test_a_file_that_is_in_already_is_refused_by_its_content(tmp_path, days, caplog):
+    folder = build(days[0], tmp_path / "features")
+    build(days[1], folder, "--previous", str(folder))
+    before = digest(folder)
+    again = tmp_path / "other-name.tsv"
+    again.write_bytes(days[0].read_bytes())
+    with pytest.raises(SystemExit) as exit_:
+        build([days[2], again], folder, "--previous", str(folder))
+    assert exit_.value.code == 2
+    assert f"other-name.tsv: {folder} has this file already, as day-0.tsv: its clicks would count twice" in caplog.text
+    assert digest(folder) == before
+    sha256 = hashlib.sha256(days[1].read_bytes()).hexdigest()
+    assert json.loads((folder / "history/log-0001/files.json").read_text()) == {"day-1.tsv": sha256}
+    # Files without a row, as of an hour without clicks, are all alike and harmless.
+    for hour in ("hour-1.tsv", "hour-2.tsv"):
+        (tmp_path / hour).touch()
+        build(tmp_path / hour, folder, "--previous", str(folder))
+    assert digest(folder) == before
 
 
 rows_of_logs = st.lists(

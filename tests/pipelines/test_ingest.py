@@ -87,6 +87,25 @@ def test_shards_are_a_stable_hash_of_the_id_and_sorted() -> None:
         assert all(shard_of(entry.image_id, 3) == plan.shard for entry in plan.entries)
 
 
+def test_a_log_in_several_files_is_the_log_in_one(tmp_path: Path) -> None:
+    whole = write_raw(tmp_path / "whole")
+    parts = write_raw(tmp_path / "parts", clicks=CLICKS[:2])
+    later = parts / "source/clicks"
+    later.mkdir()
+    with gzip.open(later / "day-1.tsv.gz", "wt", encoding="utf-8") as day:
+        day.writelines(f"{i}\t{q}\t{n}\n" for i, q, n in CLICKS[2:5])
+    columns = zip(*CLICKS[5:], strict=True)
+    pq.write_table(
+        pa.table(dict(zip(("image_id", "query", "clicks"), map(list, columns), strict=True))), later / "d.parquet"
+    )
+    (later / ".day-2.tsv.partial").write_text("half a row")
+    summaries = [run(raw, tmp_path / f"{raw.name}-ingested", PARAMS) for raw in (whole, parts)]
+    assert summaries[0] == summaries[1]
+    assert content(tmp_path / "whole-ingested") == content(tmp_path / "parts-ingested")
+    (parts / "source/clicks.tsv").unlink()
+    assert run(parts, tmp_path / "later-only", PARAMS)["tables"]["clicks"]["rows_kept"] == len(CLICKS) - 2
+
+
 def test_a_good_data_set(tmp_path: Path) -> None:
     output = tmp_path / "ingested"
     summary = run(write_raw(tmp_path / "raw"), output, PARAMS)
@@ -425,7 +444,7 @@ def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     [
         (
             "source/clicks.tsv",
-            "expected one click log of clicks.tsv, clicks.tsv.gz, clicks.parquet; found none of them",
+            "expected one click log of clicks.tsv, clicks.tsv.gz, clicks.parquet, or a folder clicks/ of them; found none",  # noqa: E501
         ),
         ("source/labels.tsv", "no source/labels.tsv; a raw data set has"),
         ("source/images.tsv", "no source/images.tsv or source/images/; a raw data set has"),
