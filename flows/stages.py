@@ -148,10 +148,15 @@ class Workspace:
             raise UserError(f"{self.root / 'dvc.yaml'}: {error} (`dvc stage list` shows where)") from error
 
     def writer_of(self, path: Path) -> str | None:
-        """Return the stage that writes a path or a folder above it, if any does."""
+        """Return the stage whose command writes a path or a folder above it, if any does."""
         place = (self.root / path).resolve()
         outputs = self._ask(
-            lambda repo: [(Path(out.fs_path), stage.addressing) for stage in repo.index.stages for out in stage.outs]
+            lambda repo: [
+                (Path(out.fs_path), stage.addressing)
+                for stage in repo.index.stages
+                if stage.cmd  # not what `dvc add` tracks
+                for out in stage.outs
+            ]
         )
         return next((name for output, name in outputs if output == place or output in place.parents), None)
 

@@ -1,0 +1,190 @@
+"""The flow for a new day's log: it goes to the click features and to the raw data set, and everything is refreshed.
+
+    python -m flows.daily --log /incoming/2026-11-22.tsv
+    python -m flows.daily                     # finishes what a run that was killed has left
+
+1. The log is added to the click features in the folder ``features``, which other projects read
+   (`build_click_features --previous`): whole or not at all. The first time they are built from the whole raw log.
+2. The log is copied into the raw data set, to ``source/clicks/``.
+3. DVC's graph is brought up to date: features, models, report.
+
+A log is known by its content (SHA-256): one that is in both places is refused, so nothing counts twice; one that a
+killed run has brought to one of them goes to the other. Words are cut as ``segment`` and ``vocabulary`` of params.yaml
+say; when those change, the features have to be built anew: move the folder away, and run without a log.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from flows import page
+from flows.command import add_cpu_slots, run_here
+from flows.processes import Stopped
+from flows.stages import Workspace
+from flows.walk import CpuSlots, in_workspace, run_graph
+from pipelines.artifacts import whole_file
+from pipelines.click_log import LogFile
+from pipelines.console import UserError
+from pipelines.history import NOTHING, digests_of, known_files
+from pipelines.ingest import LATER_LOGS, find_click_logs
+from pipelines.params import load_section, read_params
+from pipelines.segmentation import SegmentParams
+from pipelines.vocabulary import VocabularyParams
+
+FEATURES = "features"
+
+
+def _run_name() -> str:
+    return f"daily {Path(flow_run.parameters['log'] or 'no new log').name}"
+
+
+@flow(name="daily", flow_run_name=_run_name, persist_result=False)
+def daily(log: str | None = None, features: str = FEATURES, cpu_slots: CpuSlots = None) -> State[Any]:
+    """Take in a new day's click log: features for other projects, then model and report.
+
+    Args:
+        log: the file, on the machine that runs the flow; none finishes what a killed run has left.
+        features: the folder of click features that other projects use.
+        cpu_slots: stages at once on the CPUs; none means as many as there are cores.
+    """
+    return in_workspace(partial(_daily, log, features, cpu_slots))
+
+
+def _daily(log: str | None, features: str, cpu_slots: int | None, workspace: Workspace) -> State[Any]:
+    day = Day(workspace, Path(features), None if log is None else Path(log))
+    to_add = day.missing()
+    if to_add:
+        state = add_to_features(day, [str(file) for file in to_add], return_state=True)
+        if not state.is_completed():
+            return Failed(message=state.message)
+    joined = day.join()
+    page.show_markdown("daily", day.told(to_add, joined))
+    state = run_graph(workspace, [], cpu_slots).state()
+    if state.is_completed():
+        page.show_report(workspace.root)
+    return state
+
+
+@task(name="add to the click features", cache_policy=NO_CACHE, persist_result=False)
+def add_to_features(day: "Day", logs: Sequence[str]) -> State[Any]:
+    """Build the click features, or add logs to them, as a process of its own."""
+    try:
+        exit_code, lines = day.workspace.processes.run(day.command(logs), {}, get_run_logger().info)
+    except Stopped as error:
+        return Failed(message=f"the build of the click features {error}")
+    if exit_code:
+        return Failed(
+            message=f"the click features stay as they were: exit code {exit_code}; the last lines:\n" + "\n".join(lines)
+        )
+    return Completed(message=f"{len(logs)} files added to {day.features}")
+
+
+class Day:
+    """A new log, the click features it goes to, and the raw data set that it joins.
+
+    Args:
+        workspace: the project.
+        features: the folder of click features, relative to the project.
+        log: the new log, if there is one.
+
+    Raises:
+        UserError: there is no such log, it is known already, or the raw data set is not ours to add to.
+    """
+
+    def __init__(self, workspace: Workspace, features: Path, log: Path | None) -> None:
+        self.workspace, self.features, self.log = workspace, features, log
+        params = workspace.root / "params.yaml"
+        self.raw = workspace.root / str(read_params(params)["raw"])
+        self._segment = load_section(SegmentParams, "segment", params)
+        self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
+        if log is not None and not log.is_file():
+            raise UserError(f"{log}: no such file on this machine; name the day's log")
+        writer = workspace.writer_of(self.raw)
+        if writer is not None:
+            raise UserError(
+                f"{self.raw}: stage {writer} writes this data set and would sweep away what is added; copy it to "
+                f"another folder and name that as `raw` in {params}"
+            )
+        self._joined = {digest: Path(file.path) for file, digest in _digests(find_click_logs(self.raw)).items()}
+        self._built = known_files(workspace.root / features)
+        self._digest = None if log is None else next(iter(_digests([LogFile(str(log), log.name)]).values()))
+        foreign = [name for digest, name in self._built.items() if digest not in {*self._joined, self._digest}]
+        if foreign:
+            raise UserError(
+                f"{features}: counts {', '.join(foreign)}, which {self.raw} lacks. If a run was killed, give it that log "
+                "again; if the log was changed or removed, move the folder away to have it built anew"
+            )
+        if self._digest in self._joined and self._digest in self._built:
+            raise UserError(
+                f"{log}: was taken in already, as {self._joined[self._digest]}; nothing is counted twice. To bring "
+                "models and report up to date, run the flow reproduce"
+            )
+
+    def missing(self) -> list[Path]:
+        """Return the files that the click features lack: of the raw log, and the new one."""
+        logs = dict(self._joined)
+        if self.log is not None and self._digest is not None:
+            logs.setdefault(self._digest, self.log.absolute())
+        return [path for digest, path in logs.items() if digest not in self._built and digest != NOTHING]
+
+    def command(self, logs: Sequence[str]) -> list[str]:
+        """Return the command that adds logs to the features, or builds them."""
+        command = ["python", "-m", "pipelines.build_click_features", "--clicks", *logs]
+        command += ["--output", str(self.features), "--top-words", str(self._top_words)]
+        if self._built:
+            command += ["--previous", str(self.features)]
+        for name, value in self._segment.model_dump().items():
+            if value is not None:
+                command += [f"--{name.replace('_', '-')}", str(value)]
+        return command
+
+    def join(self) -> Path | None:
+        """Copy the log into the raw data set, whole or not at all; return where it is, None if it was there."""
+        if self.log is None or self._digest in self._joined:
+            return None
+        place = self.raw / LATER_LOGS / self.log.name
+        if place.exists():  # another day's, of the same name
+            place = place.with_name(f"{str(self._digest)[:12]}-{place.name}")
+        with whole_file(place) as temporary:
+            shutil.copyfile(self.log, temporary)
+        return place
+
+    def told(self, added: Sequence[Path], joined: Path | None) -> str:
+        """Return what the page shows of this day."""
+        names = ", ".join(f"`{path.name}`" for path in added) or "nothing, all of the log is in"
+        return (
+            f"- added to the click features in `{self.workspace.root / self.features}`: {names}\n"
+            f"- joined the raw data set: {f'`{joined}`' if joined else 'nothing new'}\n"
+        )
+
+
+def _digests(files: Sequence[LogFile]) -> dict[LogFile, str]:
+    return {file: digests_of([file])[file.name] for file in files}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the flow here and now; exit code 1 if something failed, 2 if nothing could be run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--log", metavar="FILE", help="the new log; without one, finishes what a killed run has left")
+    parser.add_argument("--features", default=FEATURES, metavar="DIR", help=f"click features for others ({FEATURES})")
+    add_cpu_slots(parser)
+    options = parser.parse_args(argv)
+    run_here(
+        lambda: daily(options.log, options.features, options.cpu_slots, return_state=True),
+        check=lambda: Day(
+            Workspace(Path.cwd()), Path(options.features), None if options.log is None else Path(options.log)
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""What is offered to run, with which parameters, and when it runs by itself: deployments.yaml, checked.
+
+    - name: nightly
+      flow: reproduce
+      parameters: {targets: [report], cpu_slots: 2}
+      schedules:
+        - {cron: "0 2 * * *", timezone: Europe/Berlin, active: true}
+        - {interval_s: 3600, active: false}
+
+Every study of dvc.yaml gets a deployment of the sweep flow too, named after it, whose form offers the methods, points
+and seeds that are declared.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import available_timezones
+
+from prefect import Flow
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ParameterTypeError, SignatureMismatchError
+from prefect.utilities.callables import ParameterSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from flows.daily import daily
+from flows.reproduce import reproduce
+from flows.studies import Study, narrowed
+from flows.sweeps import sweep
+from pipelines.console import UserError
+
+DEFAULT_PATH = Path("deployments.yaml")
+FLOWS: Mapping[str, Flow[..., Any]] = {"reproduce": reproduce, "sweep": sweep, "daily": daily}
+
+
+def _time_zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError("no such time zone; expected one as Europe/Berlin or UTC")
+    return name
+
+
+def _flow(name: str) -> str:
+    if name not in FLOWS:
+        raise ValueError(f"no such flow; there are {', '.join(FLOWS)}")
+    return name
+
+
+class Schedule(BaseModel):
+    """When a deployment runs by itself: by a cron line, or every so many seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    cron: str | None = Field(None, description="minute, hour, day, month, weekday, as in 0 2 * * *")
+    interval_s: float | None = Field(None, ge=1, allow_inf_nan=False, description="seconds between two runs")
+    timezone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="of the cron line")
+    active: bool = Field(False, description="whether it runs")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Schedule":
+        if (self.cron is None) == (self.interval_s is None):
+            raise ValueError("give a cron line or interval_s, one of them")
+        self.for_prefect()  # checks the cron line
+        return self
+
+    def for_prefect(self) -> DeploymentScheduleCreate:
+        """Return it as Prefect takes it."""
+        schedule: CronSchedule | IntervalSchedule
+        if self.cron is not None:
+            schedule = CronSchedule(cron=self.cron, timezone=self.timezone)
+        else:
+            schedule = IntervalSchedule(interval=timedelta(seconds=self.interval_s or 0))
+        return DeploymentScheduleCreate(schedule=schedule, active=self.active)
+
+
+class Deployment(BaseModel):
+    """A flow with parameters, offered under a name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="in the page, beside the flow's")
+    flow: Annotated[str, AfterValidator(_flow)] = Field(description="reproduce, sweep or daily")
+    description: str = Field("", description="shown in the page")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of the flow; the rest keeps its defaults")
+    schedules: list[Schedule] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _parameters_fit(self) -> "Deployment":
+        flow = FLOWS[self.flow]
+        known = flow.parameters.properties
+        for name in self.parameters:
+            if name not in known:
+                raise ValueError(f"flow {self.flow} has no parameter {name!r}; it has {', '.join(known)}")
+        needed = [name for name in flow.parameters.required if name not in self.parameters]
+        if needed and any(schedule.active for schedule in self.schedules):
+            raise ValueError(f"flow {self.flow} can't run by itself without the parameter {', '.join(needed)}")
+        stand_in = {name: "" for name in needed}
+        try:
+            flow.validate_parameters({**stand_in, **self.parameters})
+        except (ParameterTypeError, SignatureMismatchError) as error:
+            raise ValueError(f"parameters: {error}") from None
+        return self
+
+    def for_prefect(self) -> RunnerDeployment:
+        """Return it as Prefect takes it."""
+        return RunnerDeployment.from_flow(
+            FLOWS[self.flow],
+            name=self.name,
+            description=self.description,
+            parameters=self.parameters,
+            schedules=[schedule.for_prefect() for schedule in self.schedules],
+        )
+
+
+def read_deployments(path: Path = DEFAULT_PATH) -> list[Deployment]:
+    """Read the file.
+
+    Raises:
+        UserError: it is not there, not YAML, or says what can't be; a line for each mistake.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the repository root or name one with --deployments") from None
+    except YAMLError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None
+    try:
+        deployments = TypeAdapter(list[Deployment]).validate_python(content or [])
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"])
+            known = "" if problem["type"] != "extra_forbidden" else f"; known: {_keys(problem['loc'])}"
+            lines.append(
+                f"{path}: {place} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}{known}"
+            )
+        raise UserError("\n".join(lines)) from None
+    names = [(deployment.flow, deployment.name) for deployment in deployments]
+    for flow, name in names:
+        if names.count((flow, name)) > 1:
+            raise UserError(f"{path}: flow {flow} has two deployments named {name}")
+    return deployments
+
+
+def _keys(place: Sequence[int | str]) -> str:
+    return ", ".join((Schedule if "schedules" in place else Deployment).model_fields)
+
+
+def of_studies(studies: Mapping[str, Study], taken: Sequence[Deployment] = ()) -> list[RunnerDeployment]:
+    """Return a deployment of the sweep flow for each study, but for names that are taken."""
+    names = {deployment.name for deployment in taken if deployment.flow == "sweep"}
+    deployments = []
+    for name, study in studies.items():
+        if name not in names:
+            deployment = RunnerDeployment.from_flow(
+                sweep, name=name, description=f"The study {name} of dvc.yaml.", parameters={"study": name}
+            )
+            schema = deployment._parameter_openapi_schema
+            deployment._parameter_openapi_schema = ParameterSchema(
+                **{**schema.model_dump(), "properties": narrowed(schema.properties, study)}
+            )
+            deployments.append(deployment)
+    return deployments
