@@ -120,8 +120,8 @@ class Day:
         foreign = [name for digest, name in self._built.items() if digest not in {*self._joined, self._digest}]
         if foreign:
             raise UserError(
-                f"{features}: counts {', '.join(foreign)}, which {self.raw} lacks. If a run was killed, give it that log "
-                "again; if the log was changed or removed, move the folder away to have it built anew"
+                f"{features}: counts {', '.join(foreign)}, which {self.raw} lacks. If a run was killed, give that "
+                "log again; if the log was changed or removed, move the folder away to have it built anew"
             )
         if self._digest in self._joined and self._digest in self._built:
             raise UserError(

@@ -97,11 +97,11 @@ class Deployment(BaseModel):
         needed = [name for name in flow.parameters.required if name not in self.parameters]
         if needed and any(schedule.active for schedule in self.schedules):
             raise ValueError(f"flow {self.flow} can't run by itself without the parameter {', '.join(needed)}")
-        stand_in = {name: "" for name in needed}
+        stand_in = dict.fromkeys(needed, "")
         try:
             flow.validate_parameters({**stand_in, **self.parameters})
         except (ParameterTypeError, SignatureMismatchError) as error:
-            raise ValueError(f"parameters: {error}") from None
+            raise ValueError(" ".join(str(error).split())) from None  # one line
         return self
 
     def for_prefect(self) -> RunnerDeployment:
@@ -112,6 +112,7 @@ class Deployment(BaseModel):
             description=self.description,
             parameters=self.parameters,
             schedules=[schedule.for_prefect() for schedule in self.schedules],
+            paused=False,  # whoever served it before has paused it when it ended
         )
 
 
@@ -156,7 +157,7 @@ def of_studies(studies: Mapping[str, Study], taken: Sequence[Deployment] = ()) -
     for name, study in studies.items():
         if name not in names:
             deployment = RunnerDeployment.from_flow(
-                sweep, name=name, description=f"The study {name} of dvc.yaml.", parameters={"study": name}
+                sweep, name=name, description=f"The study {name} of dvc.yaml.", parameters={"study": name}, paused=False
             )
             schema = deployment._parameter_openapi_schema
             deployment._parameter_openapi_schema = ParameterSchema(

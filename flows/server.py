@@ -70,6 +70,11 @@ class _Server:
 
     def __init__(self, port: int, page: bool, log: IO[str]) -> None:
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+        self._environment = {
+            **os.environ,
+            "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+            "PREFECT_UI_API_URL": f"http://{HOST}:{port}/api",  # else the page asks port 4200, wherever it stands
+        }
         self._command = guarded([*command, "--ui" if page else "--no-ui"])
         self._log = log
         self._ends = threading.Event()
@@ -91,7 +96,7 @@ class _Server:
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             self._command,
-            env={**os.environ, "PREFECT_SERVER_LOGGING_LEVEL": "WARNING"},
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,

@@ -25,6 +25,7 @@ from dvc.dvcfile import load_file
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.parsing import MatrixDefinition
+from dvc.parsing.context import Value
 from dvc.repo import Repo
 
 from flows.processes import Processes, Stopped
@@ -277,12 +278,20 @@ def _matrices(repo: Repo) -> dict[str, Matrix]:
     definitions = load_file(repo, repo.root_dir + "/dvc.yaml").resolver.definitions
     return {
         name: Matrix(
-            {f"{name}@{key}": dict(values) for key, values in definition.normalized_iterable.items()},
+            {
+                f"{name}@{key}": {axis: _plain(value) for axis, value in values.items()}
+                for key, values in definition.normalized_iterable.items()
+            },
             {key: str(values) for key, values in definition.matrix_data.items()},
         )
         for name, definition in definitions.items()
         if isinstance(definition, MatrixDefinition)
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that DVC took from params.yaml without the note of where it stood."""
+    return value.value if isinstance(value, Value) else value
 
 
 def _is_locked(lock: IO[str]) -> bool:

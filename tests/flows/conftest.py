@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import new_project
+from processes import ROOT, new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
 
@@ -23,6 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "project"
     root.mkdir()
     monkeypatch.chdir(root)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # commands run this code, wherever the package was installed from
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     new_project(root)
     return root

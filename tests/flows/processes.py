@@ -2,12 +2,13 @@ import os
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 DVC = [sys.executable, "-m", "dvc"]
 
 
 def new_project(root: Path) -> None:
     """What `dvc init --no-scm` leaves, without the seconds of a new process."""
-    (root / ".dvc" / "tmp").mkdir(parents=True)
+    (root / ".dvc" / "tmp").mkdir(parents=True, exist_ok=True)
     (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
 
 

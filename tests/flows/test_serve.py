@@ -1,45 +1,180 @@
+import json
 import os
+import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import Page, sync_playwright
+from processes import is_alive
+from served import Served, serve, until, write_project
+
+from flows.serve import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SECRET = "hush-hush-0815"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A tiny project as `make ui` would serve it, on a port of its own."""
+    with serve(write_project(tmp_path_factory.mktemp("served")), DATABASE_PASSWORD=SECRET) as it:
+        yield it
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def browser_page(served: Served) -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on PATH")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(120_000)
+        yield page
+        browser.close()
+
+
+def look(page: Page, name: str) -> None:
+    """Keep a picture where CLICKSIGHT_SCREENSHOTS says, for one's own eyes."""
+    if folder := os.environ.get("CLICKSIGHT_SCREENSHOTS"):
+        time.sleep(2)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+@pytest.mark.slow
+def test_a_schedule_runs_by_itself(served: Served) -> None:
+    deployment = served.deployment("reproduce/often")
+    (schedule,) = deployment["schedules"]
+    assert schedule["schedule"]["interval"] == 15
+    wanted = {
+        "deployments": {"id": {"any_": [deployment["id"]]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+    }
+    (run, *_) = until(lambda: served.post("flow_runs/filter", **wanted))
+    assert run["auto_scheduled"]
+    assert run["name"] == "reproduce draw"
+    assert (served.root / "drawn.txt").read_text() == "1\n"
+    # Enough of it: what is scheduled already goes with the schedule.
+    place = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
+    served.ask("PATCH", place, {"active": False}).raise_for_status()
+
+
+@pytest.mark.slow
+def test_a_deployment_run_from_the_api_shows_everything(served: Served) -> None:
+    run = served.start("reproduce/workspace", cpu_slots=1)
+    state = served.final_state(run)
+    assert state["name"] == "Completed", state["message"]
+    assert json.loads(served.artifact("metrics"))[0] == {"file": "data/evaluations/flat-3.json", "target.accuracy": 0.3}
+    assert served.artifact("report-table-viii") == (served.root / "table.md").read_text()
+    assert served.artifact("report-shapes-plot").startswith("data:image/png;base64,")
+    assert (served.root / "data/report/index.html").as_uri() in served.artifact("report")
+    assert served.artifact("progress") == 100.0
+    assert served.get("artifacts/progress/latest")["description"] == "10 of 10 stages have ended"
+    again = served.final_state(served.start("reproduce/workspace"))
+    assert again["message"] == "10 stages: 0 ran, 10 were up to date"
+    history = served.post("artifacts/filter", artifacts={"key": {"any_": ["metrics"]}})
+    assert len({artifact["flow_run_id"] for artifact in history}) >= 2
+
+
+@pytest.mark.slow
+def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) -> None:
+    page, identity = browser_page, served.deployment("sweep/shapes")["id"]
+    (served.root / "seed.txt").write_text("2\n")
+    (served.root / "trained").unlink(missing_ok=True)
+    page.goto(f"{served.address}/deployments/deployment/{identity}")
+    page.get_by_role("button", name="Run", exact=True).click()
+    look(page, "1-deployment")
+    page.get_by_text("Custom run").click()
+    # methods: the list offers what dvc.yaml declares
+    page.get_by_text("No items selected").first.locator("xpath=ancestor::button").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_text("flat", exact=True).wait_for()
+    page.get_by_text("round", exact=True).wait_for()
+    look(page, "2-form")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="View run").click()
+    page.get_by_text("sweep shapes round", exact=False).first.wait_for()
+    page.get_by_text("Completed", exact=True).first.wait_for()
+    look(page, "3-run")
+    assert sorted((served.root / "trained").read_text().split()) == ["round-3", "round-4"]
+    rows = json.loads(served.artifact("sweep-shapes"))
+    assert rows == [
+        {"method": "round", "sides": sides, "seed": 7, "outcome": "Completed", "target.accuracy": sides / 10}
+        for sides in (3, 4)
+    ]
+    page.get_by_role("link", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True)).first.click()
+    look(page, "4-artifacts-of-the-run")
+    page.goto(f"{served.address}/artifacts/key/sweep-shapes")
+    page.get_by_text("Study shapes: 2 evaluations").first.wait_for()
+    look(page, "5-artifact")
+    for number, key in enumerate(("report-shapes-plot", "progress", "report"), 6):
+        page.goto(f"{served.address}/artifacts/key/{key}")
+        page.get_by_text(key, exact=True).first.wait_for()
+        look(page, f"{number}-{key}")
+
+
+@pytest.mark.slow
+def test_what_is_not_declared_is_refused(served: Served) -> None:
+    identity = served.deployment("sweep/shapes")["id"]
+    answer = served.ask("POST", f"deployments/{identity}/create_flow_run", {"parameters": {"points": ["5"]}})
+    assert answer.status_code == httpx.codes.CONFLICT
+    assert "'5' is not one of ['3', '4']" in answer.text
+
+
+@pytest.mark.slow
+def test_cancelling_ends_the_stage_and_the_run_can_go_on(served: Served) -> None:
+    (served.root / "hang").touch()
+    (served.root / "seed.txt").write_text("3\n")
+    run = served.start("reproduce/workspace", targets=["evaluate_shapes"])
+    pid = int(until(lambda: (served.root / "pid").exists() and (served.root / "pid").read_text()))
+    served.post(f"flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+    until(lambda: not is_alive(pid), 60)
+    assert served.final_state(run)["name"] == "Cancelled"
+    (served.root / "hang").unlink()
+    state = served.final_state(served.start("reproduce/workspace", targets=["evaluate_shapes"]))
+    assert state["message"] == "9 stages: 8 ran, 1 were up to date"
+
+
+@pytest.mark.slow
+def test_secrets_of_the_environment_appear_nowhere(served: Served) -> None:
+    graph = (served.root / "dvc.yaml").read_text()
+    (served.root / "dvc.yaml").write_text(
+        graph + "  leaky: {cmd: 'echo password $DATABASE_PASSWORD for $HOME; env | sort; exit 3', outs: [leak]}\n"
+    )
+    run = served.start("reproduce/workspace", targets=["leaky"])
+    state = served.final_state(run)
+    (served.root / "dvc.yaml").write_text(graph)
+    assert state["name"] == "Failed"
+    assert "stage leaky failed with exit code 3" in state["message"]
+    logs = until(lambda: "password ***" in (said := served.logs(run)) and said)
+    everything: list[Any] = [state, logs, served.post("artifacts/filter"), served.post("task_runs/filter")]
+    assert SECRET not in json.dumps(everything)
+    assert SECRET not in (served.root / ".state/prefect/server.log").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
-def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(
-    tmp_path: Path, port: int, how: signal.Signals
-) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    served = subprocess.Popen(
-        [sys.executable, "-m", "flows.serve", "--port", str(port)], cwd=tmp_path, env=environment,
-        stdout=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert served.stdout is not None
-        assert served.stdout.readline() == f"The flows' page: http://127.0.0.1:{port}\n"
-        deployment = f"http://127.0.0.1:{port}/api/deployments/name/reproduce/workspace"
-        while (answer := httpx.get(deployment)).status_code != httpx.codes.OK:
-            assert served.poll() is None
-            time.sleep(0.2)
-        parameters = answer.json()["parameter_openapi_schema"]["properties"]
+def test_it_listens_on_this_machine_only_and_ends_with_all_it_started(tmp_path: Path, how: signal.Signals) -> None:
+    root = write_project(tmp_path)
+    (root / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
+    (root / "hang").touch()
+    with serve(root) as served:
+        deployment = served.deployment("reproduce/workspace")
+        parameters = deployment["parameter_openapi_schema"]["properties"]
         assert parameters["cpu_slots"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
         assert "its whole matrix" in parameters["targets"]["description"]
-        assert "<html" in httpx.get(f"http://127.0.0.1:{port}/", follow_redirects=True).text
-        family = [psutil.Process(served.pid), *psutil.Process(served.pid).children(recursive=True)]
+        assert "<html" in httpx.get(served.address, follow_redirects=True).text
+        served.start("reproduce/workspace", targets=["train_shapes@round-3-7"])
+        pid = int(until(lambda: (root / "pid").exists() and (root / "pid").read_text()))
+        family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
         listening = [
             connection.laddr.ip
             for process in family
@@ -47,10 +182,19 @@ def test_page_and_deployment_stand_on_this_machine_only_and_end_cleanly(
             if connection.status == psutil.CONN_LISTEN
         ]
         assert set(listening) == {"127.0.0.1"}
-        assert (tmp_path / ".state/prefect/prefect.db").exists()
-    finally:
-        served.send_signal(how)
-        served.communicate(timeout=60)
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family)
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+        assert (root / ".state/prefect/prefect.db").exists()
+        served.end(how)
+        until(lambda: not is_alive(pid), 30)
+        until(lambda: not any(is_alive(process.pid) for process in family), 30)
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(served.address.rpartition(":")[2]))) != 0
+
+
+def test_mistakes_end_before_a_server_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["--deployments", "mine.yaml"])
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: mine.yaml: no such file; run from the repository root or name one with --deployments\n"
+    )

@@ -277,3 +277,34 @@ def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path, mon
     assert not any(map(is_alive, pids))
     with pytest.raises(Stopped, match="stage a was not started"):
         workspace.run("a", {}, lambda line: None)
+
+
+def test_a_workspace_has_one_holder_at_a_time(project: Path) -> None:
+    first, second = Workspace(project), Workspace(project)
+    with first.hold({"name": "nightly", "run": "1"}) as killed:
+        assert killed == {}
+        with (
+            pytest.raises(UserError, match=rf"flow run 'nightly' \(process {os.getpid()}, since 20.*\) is at work"),
+            second.hold({"name": "mine"}),
+        ):
+            pass
+    with second.hold({"name": "mine"}) as killed:
+        assert killed == {}
+
+
+def test_a_killed_holder_is_told_of_once_its_stages_have_ended(project: Path) -> None:
+    holder = (
+        "import pathlib; from flows.stages import Workspace; w = Workspace(pathlib.Path.cwd())\n"
+        "with w.hold({'name': 'nightly', 'run': '7'}):\n"
+        "    w.processes.run(['sh', '-c', 'trap : INT; echo $$ > pid; while :; do sleep 0.1; done'], {}, print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", holder])
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    stage = int((project / "pid").read_text())
+    process.kill()
+    process.wait()
+    with Workspace(project).hold({"name": "next"}) as killed:
+        assert not is_alive(stage)
+        assert (killed["name"], killed["run"], killed["pid"]) == ("nightly", "7", str(process.pid))

@@ -1,0 +1,150 @@
+"""A tiny project served as `make ui` serves the real one, and what tests ask its server."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+from processes import ROOT, new_project
+
+# A study of two axes, a report of three evaluations' worth, a training that can be made to hang.
+GRAPH = """\
+stages:
+  draw: {cmd: cp seed.txt drawn.txt, deps: [seed.txt], outs: [drawn.txt]}
+  train_shapes:
+    matrix: {method: [round, flat], sides: [3, 4], seed: [7]}
+    meta: {device: gpu}
+    cmd: >-
+      echo ${item.method}-${item.sides} >> trained;
+      if [ -e hang ]; then echo $$ > pid; sleep 300; fi;
+      mkdir -p models; cp drawn.txt models/${item.method}-${item.sides}
+    deps: [drawn.txt]
+    outs: ["models/${item.method}-${item.sides}"]
+  evaluate_shapes:
+    matrix: {method: [round, flat], sides: [3, 4], seed: [7]}
+    cmd: >-
+      mkdir -p data/evaluations;
+      echo '{"target": {"accuracy": 0.${item.sides}}}' > data/evaluations/${item.method}-${item.sides}.json
+    deps: ["models/${item.method}-${item.sides}"]
+    metrics: ["data/evaluations/${item.method}-${item.sides}.json"]
+  report:
+    cmd: >-
+      mkdir -p data/report; cp table.md data/report/table_viii.md; cp plot.png data/report/shapes.png;
+      echo '<p>The report' > data/report/index.html
+    deps: [data/evaluations, table.md, plot.png]
+    outs: [data/report]
+"""
+DEPLOYMENTS = """\
+- {name: workspace, flow: reproduce}
+- {name: often, flow: reproduce, parameters: {targets: [draw]}, schedules: [{interval_s: 15, active: true}]}
+"""
+
+
+def write_project(root: Path) -> Path:
+    """Write the project; return its folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    new_project(root)
+    (root / "dvc.yaml").write_text(GRAPH)
+    (root / "deployments.yaml").write_text(DEPLOYMENTS)
+    (root / "seed.txt").write_text("1\n")
+    (root / "table.md").write_text("| method | Acc-T |\n|---|---|\n| round | 40.0 |\n")
+    Image.new("RGB", (160, 90), "orange").save(root / "plot.png")
+    return root
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) -> Any:
+    """Wait for something to be true; return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if found := what():
+                return found
+        time.sleep(pause)
+    raise AssertionError(f"{what} did not come true within {seconds} s")
+
+
+class Served:
+    """`python -m flows.serve` in a folder, and its server's answers."""
+
+    def __init__(self, root: Path, port: int, **environment: str) -> None:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.root, self.address = root, f"http://127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            cwd=root,
+            env={**own, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
+
+    def get(self, path: str) -> Any:
+        return self.ask("GET", path).raise_for_status().json()
+
+    def post(self, path: str, **content: Any) -> Any:
+        return self.ask("POST", path, content).raise_for_status().json()
+
+    def ask(self, method: str, path: str, content: Any = None) -> httpx.Response:
+        """Ask the server, again if SQLite was busy, as Prefect's own client does."""
+
+        def asked() -> httpx.Response | None:
+            answer = httpx.request(method, f"{self.address}/api/{path}", json=content, timeout=60)
+            return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
+
+        return until(lambda: (answer := asked()) is not None and [answer])[0]
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        """A deployment by FLOW/NAME, as soon as it is there."""
+        return until(lambda: (answer := self.ask("GET", f"deployments/name/{name}")).is_success and answer.json())
+
+    def start(self, name: str, **parameters: Any) -> str:
+        """Start a flow run through its deployment; return its id."""
+        identity = self.deployment(name)["id"]
+        return str(self.post(f"deployments/{identity}/create_flow_run", parameters=parameters)["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        return dict(self.get(f"flow_runs/{run}")["state"])
+
+    def final_state(self, run: str, seconds: float = 180) -> dict[str, Any]:
+        ends = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+        until(lambda: self.state(run)["type"] in ends, seconds)
+        return self.state(run)
+
+    def artifact(self, key: str) -> Any:
+        """The newest artifact of a key."""
+        return self.get(f"artifacts/{key}/latest")["data"]
+
+    def logs(self, run: str) -> str:
+        """What a flow run and its tasks have logged."""
+        found = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return "\n".join(line["message"] for line in found)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(how)
+        self.process.communicate(timeout=60)
+
+
+@contextlib.contextmanager
+def serve(root: Path, port: int | None = None, **environment: str) -> Iterator[Served]:
+    served = Served(root, port or free_port(), **environment)
+    try:
+        yield served
+    finally:
+        if served.process.poll() is None:
+            served.end()

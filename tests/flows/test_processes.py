@@ -1,0 +1,77 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT, is_alive
+from served import until
+
+from flows.processes import Processes, guarded, secrets
+
+
+def read(file: Path) -> int:
+    return int(until(lambda: file.exists() and file.read_text().strip(), 30, 0.02))
+
+
+def test_a_command_ends_with_its_code_and_its_last_lines(tmp_path: Path) -> None:
+    said: list[str] = []
+    code, tail = Processes(tmp_path).run(["sh", "-c", "seq 50; exit 9"], {}, said.append)
+    assert code == 9
+    assert said == [str(number) for number in range(1, 51)]
+    assert list(tail) == said[-40:]
+
+
+def test_a_command_that_a_signal_ended_says_which(tmp_path: Path) -> None:
+    assert Processes(tmp_path).run(["sh", "-c", "kill -SEGV $$"], {}, print)[0] == -signal.SIGSEGV
+
+
+def test_a_child_in_a_session_of_its_own_holds_nothing_up_and_ends(tmp_path: Path) -> None:
+    command = "setsid sh -c 'echo $$ > pid; exec sleep 300' & until [ -s pid ]; do sleep 0.02; done"
+    assert Processes(tmp_path).run(["sh", "-c", command], {}, print)[0] == 0
+    assert not is_alive(read(tmp_path / "pid"))
+
+
+def test_a_killed_asker_takes_the_whole_tree_with_it(tmp_path: Path) -> None:
+    asker = (
+        "import pathlib; from flows.processes import Processes; Processes(pathlib.Path.cwd()).run("
+        "['sh', '-c', 'echo $$ > pid; (setsid sleep 300 & echo $! > far); sleep 300'], {}, print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", asker], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    pids = [read(tmp_path / name) for name in ("pid", "far")]
+    assert all(map(is_alive, pids))
+    process.kill()
+    process.wait()
+    until(lambda: not any(map(is_alive, pids)), 30)
+
+
+def test_ctrl_c_comes_first_and_leaves_time_to_tidy_up(tmp_path: Path) -> None:
+    (tmp_path / "tidy.py").write_text(
+        "import pathlib, time\n"
+        "try:\n    pathlib.Path('pid').write_text('1'); time.sleep(300)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.3); pathlib.Path('tidied').touch()\n"
+    )
+    process = subprocess.Popen(
+        guarded([sys.executable, "tidy.py"]), cwd=tmp_path, stdin=subprocess.PIPE, start_new_session=True
+    )
+    read(tmp_path / "pid")
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=30) == 0
+    assert (tmp_path / "tidied").exists()
+
+
+def test_secrets_are_known_by_their_names_and_not_too_short() -> None:
+    environment = {
+        "DATABASE_PASSWORD": "abc-123-x", "PREFECT_API_AUTH_STRING": "me:abc-123-x", "HF_TOKEN": "none",
+        "HOME": "/home/somebody", "AWS_SECRET_ACCESS_KEY": "0123456789",
+    }  # fmt: skip
+    assert secrets(environment) == ["me:abc-123-x", "0123456789", "abc-123-x"]
+
+
+def test_secrets_are_blotted_out_of_every_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", "abcdefgh")
+    said: list[str] = []
+    _, tail = Processes(tmp_path).run(["sh", "-c", "echo x${API_TOKEN}y"], {}, said.append)
+    assert said == list(tail) == ["x***y"]
