@@ -24,7 +24,7 @@ stages:
     meta: {device: gpu}
     cmd: >-
       echo ${item.method}-${item.sides} >> trained;
-      if [ -e hang ]; then echo $$ > pid; sleep 300; fi;
+      if [ -e hang ]; then echo $$ > pid; while [ -e hang ]; do sleep 0.1; done; fi;
       mkdir -p models; cp drawn.txt models/${item.method}-${item.sides}
     deps: [drawn.txt]
     outs: ["models/${item.method}-${item.sides}"]

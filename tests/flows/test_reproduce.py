@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -26,6 +27,19 @@ stages:
   broken: {cmd: 'echo so it goes; test -e mended && touch broken.txt', deps: [first.txt], outs: [broken.txt]}
   after: {cmd: cp broken.txt after.txt, deps: [broken.txt], outs: [after.txt]}
 """  # noqa: E501
+# mkdir fails if another stage holds the same GPU; the first four end only when all four have begun.
+GPU_GRAPH = """\
+stages:
+  train:
+    matrix: {n: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]}
+    meta: {device: gpu}
+    cmd: >-
+      set -e; mkdir gpu-$CUDA_VISIBLE_DEVICES; began=$(date +%s%N); touch began-$CUDA_VISIBLE_DEVICES;
+      timeout 60 sh -c 'until [ $(ls -d began-? | wc -l) = 4 ]; do sleep 0.1; done';
+      rmdir gpu-$CUDA_VISIBLE_DEVICES; echo $CUDA_VISIBLE_DEVICES $began $(date +%s%N) > on-${item.n}
+    outs: ["on-${item.n}"]
+  plain: {cmd: 'echo none:$CUDA_VISIBLE_DEVICES > plain', outs: [plain]}
+"""
 
 
 def artifact(api: str, key: str) -> str:
@@ -70,18 +84,21 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
 
 
 @pytest.mark.slow
-def test_training_stages_never_share_a_gpu(prefect_server: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    # mkdir fails if another stage holds the same GPU.
-    (project / "dvc.yaml").write_text(
-        "stages:\n  train:\n    matrix: {n: [1, 2, 3, 4]}\n    meta: {device: gpu}\n"
-        "    cmd: mkdir gpu-$CUDA_VISIBLE_DEVICES && sleep 0.3 && echo $CUDA_VISIBLE_DEVICES > on-${item.n} "
-        "&& rmdir gpu-$CUDA_VISIBLE_DEVICES\n    outs: ['on-${item.n}']\n"
-        "  plain: {cmd: 'echo none:$CUDA_VISIBLE_DEVICES > plain', outs: [plain]}\n"
-    )
+def test_twelve_trainings_never_share_one_of_four_gpus(
+    prefect_server: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,7")
+    (project / "dvc.yaml").write_text(GPU_GRAPH)
     state = reproduce([], 1, return_state=True)
     assert state.is_completed(), state.message
-    assert {(project / f"on-{n}").read_text() for n in (1, 2, 3, 4)} == {"5\n", "7\n"}
+    held: dict[str, list[tuple[int, int]]] = {}
+    for n in range(1, 13):
+        gpu, began, ended = (project / f"on-{n}").read_text().split()
+        held.setdefault(gpu, []).append((int(began), int(ended)))
+    assert set(held) == {"0", "1", "2", "7"}
+    for times in held.values():
+        times.sort()
+        assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(times))
     assert (project / "plain").read_text() == "none:\n"
 
 

@@ -1,0 +1,83 @@
+"""What the flow costs over DVC alone: `python -m benchmarks.flow_overhead --repeats 3`.
+
+Clones the repository's HEAD into empty folders, three for each repeat, and brings the targets up to date there, twice
+each (fresh, then with nothing to do): by `dvc repro`, by `flows.reproduce` with one CPU slot, which does the same work
+one by one, and with as many slots as there are cores. The flow's time includes its server's start and end. Prints a
+Markdown table of medians. Exit code 1 if the flow with one slot takes more than 5 % plus 15 s over `dvc repro`.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ALLOWED_SHARE, ALLOWED_S = 0.05, 15.0
+SITUATIONS = ("fresh", "nothing to do")
+
+
+def seconds_of(command: list[str], folder: Path) -> float:
+    """Run a command in a clone, with the clone's code; return its wall time. A failure ends the benchmark."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    started = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**environment, "PATH": path, "PYTHONPATH": str(folder)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} in {folder} left with {done.returncode}:\n{done.stdout[-3000:]}")
+    return time.perf_counter() - started
+
+
+def measure(commands: dict[str, list[str]], folder: Path) -> dict[tuple[str, str], float]:
+    """Run every command in a fresh clone, and once more in the same."""
+    seconds = {}
+    for name, command in commands.items():
+        clone = folder / name.replace(" ", "-")
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        for situation in SITUATIONS:
+            seconds[name, situation] = seconds_of(command, clone)
+            print(f"{folder.name}: {name}, {situation}: {seconds[name, situation]:.1f} s", file=sys.stderr)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
+    parser.add_argument("--slots", type=int, default=os.cpu_count() or 2, help="CPU slots against one")
+    options = parser.parse_args()
+    flow = [sys.executable, "-m", "flows.reproduce", *(["--targets", *options.targets] if options.targets else [])]
+    many = f"flow, {options.slots} slots"
+    commands = {
+        "dvc repro": [sys.executable, "-m", "dvc", "repro", *options.targets],
+        "flow, 1 slot": [*flow, "--cpu-slots", "1"],
+        many: [*flow, "--cpu-slots", str(options.slots)],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [measure(commands, Path(folder) / f"repeat-{number}") for number in range(1, options.repeats + 1)]
+    median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    print("| | dvc repro, s | flow, 1 slot, s | over dvc repro, s | allowed, s |", end="")
+    print(f" flow, {options.slots} slots, s | of 1 slot |\n|---|---|---|---|---|---|---|")
+    is_missed = False
+    for situation in SITUATIONS:
+        dvc, one, more = (median[name, situation] for name in commands)
+        allowed = ALLOWED_SHARE * dvc + ALLOWED_S
+        is_missed |= one - dvc > allowed
+        print(f"| {situation} | {dvc:.1f} | {one:.1f} | {one - dvc:.1f} | {allowed:.1f} |", end="")
+        print(f" {more:.1f} | {more / one:.2f} |")
+    sys.exit(1 if is_missed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""kill -9 of the flow, of what serves it, and of the server, in mid-training: what is done is not done again."""
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from processes import DVC, is_alive
+from served import Served, free_port, serve, until, write_project
+
+TRAININGS = ["round-3", "round-4", "flat-3", "flat-4"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_project(tmp_path / "project")
+
+
+def hang_in_training(served: Served) -> tuple[str, int]:
+    """Start a run, and let it finish one training and hang in the next; return its id and the training's process."""
+    done = served.final_state(served.start("reproduce/workspace", targets=["train_shapes@round-3-7"]))
+    assert done["name"] == "Completed", done["message"]
+    (served.root / "hang").touch()
+    run = served.start("reproduce/workspace", cpu_slots=1)
+    return run, int(until(lambda: (served.root / "pid").exists() and (served.root / "pid").read_text()))
+
+
+def finish(served: Served) -> str:
+    """Run everything; return what the flow says."""
+    (served.root / "hang").unlink(missing_ok=True)
+    state = served.final_state(served.start("reproduce/workspace", cpu_slots=1))
+    assert state["name"] == "Completed", state["message"]
+    return str(state["message"])
+
+
+def check(root: Path, tmp_path: Path, num_starts: int) -> None:
+    """Every training was started once, the killed one again; the results are those of an undisturbed run."""
+    starts = Counter((root / "trained").read_text().split())
+    assert set(starts) == set(TRAININGS)
+    assert starts.total() == num_starts
+    assert starts["round-3"] == 1
+    twin = write_project(tmp_path / "twin")
+    subprocess.run([*DVC, "repro", "--quiet"], cwd=twin, check=True)
+
+    def results(folder: Path) -> dict[str, bytes]:
+        files = [path for name in ("models", "data") for path in (folder / name).rglob("*") if path.is_file()]
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+    assert results(root) == results(twin)
+
+
+@pytest.mark.slow
+def test_a_killed_flow(root: Path, tmp_path: Path) -> None:
+    with serve(root) as served:
+        run, training = hang_in_training(served)
+        os.kill(int(json.loads((root / ".state/flow.lock").read_text())["pid"]), signal.SIGKILL)
+        until(lambda: not is_alive(training), 30)
+        assert served.final_state(run)["name"] == "Crashed"
+        assert finish(served) == "10 stages: 8 ran, 2 were up to date"
+    check(root, tmp_path, num_starts=5)
+
+
+@pytest.mark.slow
+def test_what_serves_is_killed_and_served_again(root: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with serve(root, port) as served:
+        run, training = hang_in_training(served)
+        flow = int(json.loads((root / ".state/flow.lock").read_text())["pid"])
+        served.process.kill()
+        served.process.wait()
+        until(lambda: not answers(served), 30)  # its server has ended, too
+        os.kill(flow, signal.SIGKILL)  # as when the machine fails
+        until(lambda: not is_alive(training), 30)
+    with serve(root, port) as served:
+        assert served.final_state(run)["name"] == "Crashed"
+        assert served.deployment("reproduce/workspace")["paused"] is False
+        assert finish(served) == "10 stages: 8 ran, 2 were up to date"
+    check(root, tmp_path, num_starts=5)
+
+
+def answers(served: Served) -> bool:
+    try:
+        return httpx.get(f"{served.address}/api/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Path) -> None:
+    with serve(root) as served:
+        run, _ = hang_in_training(served)
+        servers = [
+            process
+            for process in psutil.Process(served.process.pid).children(recursive=True)
+            if "server" in process.cmdline() and "guard.py" not in " ".join(process.cmdline())
+        ]
+        assert servers
+        for process in servers:
+            process.kill()
+        until(lambda: not answers(served), 30, 0.05)
+        (root / "hang").unlink()
+        until(lambda: answers(served))
+        state = served.final_state(run)
+        assert state["name"] == "Completed", state["message"]
+        assert state["message"] == "10 stages: 8 ran, 2 were up to date"
+        assert len(json.loads(served.artifact("stages"))) == 10
+    check(root, tmp_path, num_starts=4)
