@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from processes import DVC, is_alive
 
 from flows.reproduce import main, reproduce
+from flows.stages import Workspace
 
 # left and right each wait for the other to have begun: they end only if they run at once.
 GRAPH = """\
@@ -100,6 +101,17 @@ def test_twelve_trainings_never_share_one_of_four_gpus(
         times.sort()
         assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(times))
     assert (project / "plain").read_text() == "none:\n"
+
+
+@pytest.mark.slow
+def test_a_second_run_is_refused_and_says_who_is_at_work(prefect_server: str, project: Path) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: touch a, outs: [a]}}\n")
+    with Workspace(project).hold({"name": "nightly"}):
+        state = reproduce([], 1, return_state=True)
+    assert state.is_failed()
+    assert "flow run 'nightly' (process " in str(state.message)
+    assert not (project / "a").exists()
+    assert reproduce([], 1, return_state=True).is_completed()
 
 
 @pytest.mark.slow
