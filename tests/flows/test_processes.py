@@ -65,7 +65,7 @@ def test_ctrl_c_comes_first_and_leaves_time_to_tidy_up(tmp_path: Path) -> None:
 def test_secrets_are_known_by_their_names_and_not_too_short() -> None:
     environment = {
         "DATABASE_PASSWORD": "abc-123-x", "PREFECT_API_AUTH_STRING": "me:abc-123-x", "HF_TOKEN": "none",
-        "HOME": "/home/somebody", "AWS_SECRET_ACCESS_KEY": "0123456789",
+        "HOME": "/srv/somebody", "AWS_SECRET_ACCESS_KEY": "0123456789",
     }  # fmt: skip
     assert secrets(environment) == ["me:abc-123-x", "0123456789", "abc-123-x"]
 
