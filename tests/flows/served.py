@@ -91,8 +91,12 @@ class Served:
             text=True,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
+        try:
+            assert self.process.stdout is not None
+            assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
+        except BaseException:  # an interrupted test run leaves nothing behind
+            self.process.kill()
+            raise
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path).raise_for_status().json()
