@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,6 +6,14 @@ import pytest
 from processes import ROOT, new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups() -> Iterator[None]:
+    """What the tests start hears a hang-up, also where the suite runs under nohup, which hands on that it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")
