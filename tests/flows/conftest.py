@@ -10,7 +10,7 @@ import flows  # noqa: F401  sets Prefect's environment before Prefect is importe
 
 @pytest.fixture(scope="session", autouse=True)
 def hangups() -> Iterator[None]:
-    """What the tests start hears a hang-up, also where the suite runs under nohup, which hands on that it is ignored."""
+    """What the tests start hears a hang-up, also under nohup, which hands on that it is ignored."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
