@@ -9,11 +9,14 @@ import flows  # noqa: F401  sets Prefect's environment before Prefect is importe
 
 
 @pytest.fixture(scope="session", autouse=True)
-def hangups() -> Iterator[None]:
-    """What the tests start hears a hang-up, also under nohup, which hands on that it is ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def signals() -> Iterator[None]:
+    """What the tests start hears Ctrl-C and hang-ups, also where the suite runs in the background or under nohup."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
