@@ -8,6 +8,7 @@ one process, as many as there are cores: :mod:`pipelines.concurrency`.
 import contextlib
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from pipelines import console
 from pipelines.artifacts import COMPRESSION, shard_name, shard_of, whole_file, write_table
 from pipelines.duplicates import fingerprints_of
-from pipelines.image_archives import PlaceReader, decode_base64
+from pipelines.image_archives import Place, PlaceReader, decode_base64
 from pipelines.image_catalogue import SOURCE_IMAGES, TARGET_IMAGES, Entry, escape, show
 from pipelines.images import THUMBNAIL_SIDE, BadImageError, CheckedImage, check_image
 from pipelines.schemas import IMAGES, QUARANTINE
@@ -40,12 +41,37 @@ IMAGE_SHARDS = IMAGES.with_metadata({"huggingface": json.dumps({"info": {"featur
 CODECS = {**dict.fromkeys((*IMAGES.names[:-1], "image.path"), COMPRESSION), "image.bytes": "none"}
 
 
+# An entry as a row: it travels to workers a hundred times faster so than as objects.
+ENTRIES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("image_id", "domain", "category")),
+        *(("file", pa.binary()), ("row", pa.int64()), ("name", pa.binary())),  # names of files may be any bytes
+        ("packing", pa.string()),
+        *((name, pa.int64()) for name in ("offset", "length", "size")),
+    ]
+)
+
+
 @dataclass(frozen=True)
 class ShardPlan:
-    """The images of one shard, in order."""
+    """The images of one shard.
+
+    Attributes:
+        shard: its number.
+        table: the images, in order, as ENTRIES.
+    """
 
     shard: int
-    entries: tuple[Entry, ...]
+    table: pa.RecordBatch
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The images, in order."""
+        columns = [column.to_pylist() for column in self.table.columns]
+        return [
+            Entry(image_id, domain, category, Place(os.fsdecode(file), row, os.fsdecode(name), *place))
+            for image_id, domain, category, file, row, name, *place in zip(*columns, strict=True)
+        ]
 
 
 def plan_shards(entries: Sequence[Entry], num_shards: int) -> list[ShardPlan]:
@@ -53,7 +79,18 @@ def plan_shards(entries: Sequence[Entry], num_shards: int) -> list[ShardPlan]:
     shards: list[list[Entry]] = [[] for _ in range(num_shards)]
     for entry in entries:
         shards[shard_of(entry.image_id, num_shards)].append(entry)
-    return [ShardPlan(number, tuple(sorted(shard))) for number, shard in enumerate(shards)]
+    return [ShardPlan(number, _as_table(sorted(shard))) for number, shard in enumerate(shards)]
+
+
+def _as_table(entries: Sequence[Entry]) -> pa.RecordBatch:
+    rows = [
+        (*entry[:3], os.fsencode(place.file), place.row, os.fsencode(place.name), *place[3:])
+        for entry, place in ((entry, entry.place) for entry in entries)
+    ]
+    columns = zip(*rows, strict=True) if rows else [()] * len(ENTRIES)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, kind) for column, kind in zip(columns, ENTRIES.types, strict=True)], schema=ENTRIES
+    )
 
 
 def write_image_shard(

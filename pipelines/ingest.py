@@ -37,7 +37,7 @@ from pipelines.params import DEFAULT_PATH, Params, load_section
 from pipelines.processes import processes
 from pipelines.schemas import DUPLICATES, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts
-from pipelines.shuffle import packing
+from pipelines.shuffle import packing, unpack
 
 # From so many on, each core has a process that checks images: Pillow decodes without Python's lock, but opens files,
 # reads headers and converts with it. For fewer, starting the processes takes longer than they save.
@@ -64,12 +64,14 @@ class IngestParams(Params):
 
 
 def ingest_shard(
-    plan: ShardPlan, raw: Path, directory: Path, longest_side: int | None, in_processes: bool
+    packed: tuple[int, bytes], raw: Path, directory: Path, longest_side: int | None, in_processes: bool
 ) -> Iterator[
     beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
     | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
 ]:
     """Write one shard, here or in a process of its own; yield what is quarantined and the counts under their tags."""
+    shard, parcel = packed
+    plan = ShardPlan(shard, unpack(parcel))
     if in_processes:
         quarantine, counts = processes().submit(write_image_shard, plan, raw, directory, longest_side).result()
     else:
@@ -134,11 +136,13 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
         for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
+            plans = plan_shards(catalogue.entries, params.image_shards)
+            packed_plans = [(plan.shard, packer.pack([plan.table])[0]) for plan in plans]
             log = pipeline | "ClickLog" >> ReadClickLog(logs)
             log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards, packer)
             images = (
                 pipeline
-                | "ShardPlans" >> beam.Create(plan_shards(catalogue.entries, params.image_shards))
+                | "ShardPlans" >> beam.Create(packed_plans)
                 | "Images"
                 >> concurrently("images", ingest_shard, raw, directory, params.longest_side, in_processes).with_outputs(
                     "quarantine", "counts"

@@ -76,8 +76,8 @@ def quarantine(output: Path) -> list[tuple[Any, ...]]:
 
 def test_shards_are_a_stable_hash_of_the_id_and_sorted() -> None:
     entries = [
-        Entry(name, "source", "dog", Place("source/images.tsv", 1, "", "base64", 0, 4))
-        for name in ("c", "a", "d", "b", "e")
+        Entry(name, "source", "dog", Place("source/a\udcff.tar", number, f"é\udc80/{name}", "stored", 7 * number, 4, 5))
+        for number, name in enumerate(("c", "a", "d", "b", "e"), start=1)
     ]
     plans = plan_shards(entries, 3)
     assert [plan.shard for plan in plans] == [0, 1, 2]
