@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SAMPLES_PER_S = 20
+SHARED_SAMPLES_PER_S = 1  # of several processes: telling what they share walks their memory, and stops them meanwhile
 PAGE_BYTES = resource.getpagesize()
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -104,13 +105,17 @@ class _Sampler(threading.Thread):
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
+        shared_next = 0.0
         while not self._stop_asked.wait(1 / SAMPLES_PER_S):
             processes = _processes_of(self.session)
             self._cpu_seconds.update({process: cpu for process, (cpu, _) in processes.items()})
             if len(processes) == 1:
                 total = sum(resident for _, resident in processes.values())
-            else:
+            elif time.perf_counter() >= shared_next:
                 total = sum(_proportional_bytes(process) for process in processes)
+                shared_next = time.perf_counter() + 1 / SHARED_SAMPLES_PER_S
+            else:
+                continue
             self.peak_bytes = max(self.peak_bytes, total)
 
     def stop(self) -> float:
