@@ -24,7 +24,7 @@ def l2_normalise(vectors: Tensor) -> Tensor:
 def count_loss(true: Tensor, predicted: Tensor) -> Tensor:
     r"""Return each image's click count loss, || N'(v) - N'(v^) ||^2, in [0, 4].
 
-    An image without clicks (v = 0) has the loss 1 whatever is predicted, and no gradient.
+    An image without clicks (v = 0) has the loss 1 whatever is predicted (0 for v^ = 0), and no gradient.
 
     Args:
         true: v.
