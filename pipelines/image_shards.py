@@ -1,8 +1,8 @@
 """Shards of images: checked, converted and written without a shuffle.
 
 The images of a shard are read where they lie, in the order in which they are written, and at most ROW_GROUP_IMAGES of
-them are in memory. Pillow decodes and Arrow writes without Python's lock, so that several shards can be under way in
-one process, as many as there are cores: :mod:`pipelines.concurrency`.
+them are in memory. A shard shares nothing with another: `ingest` writes several at once, in threads or, of many images,
+in processes, which import this module, so no Beam.
 """
 
 import contextlib
@@ -39,7 +39,6 @@ FEATURES: dict[str, dict[str, str]] = {
 IMAGE_SHARDS = IMAGES.with_metadata({"huggingface": json.dumps({"info": {"features": FEATURES}})})
 # JPEG does not shrink any more; trying costs as much as all else that writing does.
 CODECS = {**dict.fromkeys((*IMAGES.names[:-1], "image.path"), COMPRESSION), "image.bytes": "none"}
-
 
 # An entry as a row: it travels to workers a hundred times faster so than as objects.
 ENTRIES = pa.schema(
@@ -130,7 +129,7 @@ def write_image_shard(
             except BadImageError as error:
                 is_row = place.packing == "base64"
                 text = show(entry.image_id.encode() + b"\t" + packed) if is_row else escape(place.name)
-                refused.append({"file": place.file, "row": place.row, "reason": str(error), "raw": text})
+                refused.append({"file": escape(place.file), "row": place.row, "reason": str(error), "raw": text})
                 counts[f"{table}: quarantined: {error}"] += 1
                 continue
             counts[f"{table}: rows kept"] += 1

@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import os
 import random
 import struct
 import zipfile
@@ -401,6 +402,15 @@ def test_same_bytes_where_other_processes_check_the_images(tmp_path: Path, monke
     monkeypatch.setattr(image_shards, "check_image", not_here)
     assert run(raw, tmp_path / "there", PARAMS) == here
     assert content(tmp_path / "there") == content(tmp_path / "here")
+
+
+def test_a_broken_image_in_an_archive_whose_name_is_not_unicode(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    with zipfile.ZipFile(raw / "target" / os.fsdecode(b"more\xff.zip"), "w") as archive:
+        archive.writestr("coyote/good.jpg", jpeg(7))
+        archive.writestr("coyote/bad.jpg", b"no image")
+    run(raw, tmp_path / "ingested", PARAMS)
+    assert ("target/more\\xff.zip", 2, "not an image") in [row[:3] for row in quarantine(tmp_path / "ingested")]
 
 
 def test_images_as_files_and_other_forms_of_the_log(tmp_path: Path) -> None:
