@@ -7,15 +7,15 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from training_runs import train_methods
 
 from model.config import LossTerm
 from model.diagnose import DiagnoseParams, main, significant, up_to, without_position
-from model.examples import Examples, read_rows
+from model.examples import Examples
 from model.gradients import GradientRecorder
 from model.images import centre_crop
 from model.predict import Model
 from model.recipes import build_recipe
-from model.trainer import train
 
 SECTION = "diagnose: {methods: [TDL], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
 FILES = {
@@ -27,16 +27,11 @@ FILES = {
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, tiny_data, network_params, objective_params, train_params):
     """Train methods for two epochs each; return the folders by method."""
-    folder = tmp_path_factory.mktemp("models")
     params = train_params.model_copy(update={"epochs": 2})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for method in ("VGGsrc", "TDL", "TDL7", "MTMDD-VM"):
-            recipe = build_recipe(method, network_params, objective_params, params)
-            rows = read_rows(tiny_data.split, recipe, 0)
-            examples = Examples.read(tiny_data.images, rows, tiny_data.features, network_params, cache=True)
-            train(recipe, examples, 0, folder / method, method)
-    return folder
+    methods = ("VGGsrc", "TDL", "TDL7", "MTMDD-VM")
+    return train_methods(
+        tmp_path_factory.mktemp("models"), methods, tiny_data, network_params, objective_params, params
+    )
 
 
 def diagnose(model, data, output, split=None):

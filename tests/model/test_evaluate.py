@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import write_tiny_data
+from training_runs import train_methods
 
 from model.evaluate import main
 from model.examples import Examples, read_rows
@@ -24,16 +25,11 @@ from pipelines.console import UserError
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, tiny_data, network_params, objective_params, train_params):
     """Train methods for one epoch each; return the folders by method."""
-    folder = tmp_path_factory.mktemp("models")
     params = train_params.model_copy(update={"epochs": 1})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for method in ("VGGsrc", "TDL", "TDL7", "MTMDD-VM"):
-            recipe = build_recipe(method, network_params, objective_params, params)
-            rows = read_rows(tiny_data.split, recipe, 0)
-            examples = Examples.read(tiny_data.images, rows, tiny_data.features, network_params, cache=True)
-            train(recipe, examples, 0, folder / method, method)
-    return folder
+    methods = ("VGGsrc", "TDL", "TDL7", "MTMDD-VM")
+    return train_methods(
+        tmp_path_factory.mktemp("models"), methods, tiny_data, network_params, objective_params, params
+    )
 
 
 @pytest.fixture

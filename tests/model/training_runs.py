@@ -1,6 +1,13 @@
 """What tests of whole trainings look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
+
+from model.examples import Examples, read_rows
+from model.recipes import build_recipe
+from model.trainer import train
 
 
 class Killed(BaseException):
@@ -16,3 +23,14 @@ def contents(folder) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def train_methods(folder: Path, methods: Sequence[str], data, network, objective, params) -> Path:
+    """Train methods on small data with seed 0; return the folder that has a model folder for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # checkpoints go below the working folder
+        for method in methods:
+            recipe = build_recipe(method, network, objective, params)
+            examples = Examples.read(data.images, read_rows(data.split, recipe, 0), data.features, network, cache=True)
+            train(recipe, examples, 0, folder / method, method)
+    return folder
