@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from model.config import EmbeddingParams, NetworkParams, ObjectiveParams, ScheduleParams, TrainParams
+from model.examples import Examples
 from pipelines import schemas
 from pipelines.artifacts import shard_name, shard_of, write_table
 
@@ -79,6 +80,18 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> TinyData:
 @pytest.fixture(scope="session")
 def tiny_rows(tiny_data: TinyData) -> pl.DataFrame:
     return pl.read_parquet(tiny_data.split).select("image_id", "domain", "category", "split").sort("domain", "image_id")
+
+
+@pytest.fixture(scope="session")
+def examples(tiny_data: TinyData, tiny_rows: pl.DataFrame, network_params: NetworkParams) -> Examples:
+    """All of the tiny data; no test changes it."""
+    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints go below the working folder."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,6 @@ def test_orders_differ_between_passes_seeds_and_purposes():
     assert len(orders) == 8
 
 
-@pytest.fixture(scope="module")
-def examples(tiny_data, tiny_rows, network_params) -> Examples:
-    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
-
-
 def load(examples: Examples, steps: range, workers: int) -> list:
     dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
     places = {domain: examples.places(domain, "train") for domain in ("source", "target")}

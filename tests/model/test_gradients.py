@@ -6,7 +6,6 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from model.config import LossTerm, Phase
-from model.examples import Examples
 from model.gradients import ALL, GradientRecorder, drawn_layers, layers
 from model.network import build_network
 from model.recipes import build_recipe
@@ -119,11 +118,6 @@ def test_steps_that_are_read(every, shares, num_steps, steps):
         recorder(step, num_steps, network, lambda terms: network(torch.ones(1, 1)).sum())
     assert [reading.step for reading in recorder.readings] == steps
     assert set(recorder.marked.values()) <= set(steps)
-
-
-@pytest.fixture(scope="module")
-def examples(tiny_data, tiny_rows, network_params) -> Examples:
-    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
 
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "MTTDL"])

@@ -5,7 +5,6 @@ from torch import nn
 
 from model.batches import DomainBatch, ImageDataset, share_of
 from model.config import ScheduleParams, TrainParams
-from model.examples import Examples
 from model.learner import Learner, Task, check_parts
 from model.measures import joined
 from model.network import build_network
@@ -13,11 +12,6 @@ from model.procedures import Procedure
 from model.recipes import build_recipe
 from model.trainer import start_accelerator
 from pipelines.console import UserError
-
-
-@pytest.fixture(scope="module")
-def examples(tiny_data, tiny_rows, network_params) -> Examples:
-    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from training_runs import Killed, contents, read_curve
 
 from model import procedures
 from model.config import Domain, Recipe
-from model.examples import Examples
 from model.learner import Learner
 from model.losses.objective import objective
 from model.network import build_network
@@ -19,15 +18,7 @@ from model.recipes import build_recipe
 from model.trainer import train
 from pipelines.console import UserError
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def examples(tiny_data, tiny_rows, network_params) -> Examples:
-    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

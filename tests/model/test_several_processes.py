@@ -1,10 +1,8 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from launched import HERE, run_in_two_processes
 from safetensors.torch import load_file
 from training_runs import read_curve
 from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
@@ -14,7 +12,6 @@ from model.examples import Examples
 from model.recipes import build_recipe
 from pipelines.artifacts import write_json
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 
 
@@ -30,15 +27,7 @@ def folder(tmp_path_factory, tiny_data, network_params, objective_params, train_
     params = train_params.model_copy(update={"batch_size": 6})
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, params)
     write_json(recipe.model_dump(mode="json", exclude_none=True), data / "recipe.json")
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
-    script = [str(HERE / "several_processes.py"), str(data), str(folder)]
-    paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    options = ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]
-    ended = subprocess.run(
-        [*launch, *options, *script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    run_in_two_processes([str(HERE / "several_processes.py"), str(data), str(folder)], folder)
     return folder
 
 

@@ -11,6 +11,7 @@ import pytest
 from coloured_images import CLEANER_PARAMS, image_table, write_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launched import run_in_two_processes
 from pydantic import ValidationError
 
 from model import trainer
@@ -122,16 +123,19 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def train_cleaner(folder: Path, output: str, folds: int) -> Path:
+def arguments_of(folder: Path, output: str, folds: int) -> list[str]:
+    """Write the images and the parameters, and say what the command is told of them."""
     if not (folder / "images").exists():
         write_images(folder / "images", image_table(), num_shards=2)
     (folder / "params.yaml").write_text(CLEANER_PARAMS.replace("folds: 1", f"folds: {folds}"))
-    main(
-        [
-            *("--images", str(folder / "images"), "--output", str(folder / output)),
-            *("--params", str(folder / "params.yaml")),
-        ]
-    )
+    return [
+        *("--images", str(folder / "images"), "--output", str(folder / output)),
+        *("--params", str(folder / "params.yaml")),
+    ]
+
+
+def train_cleaner(folder: Path, output: str, folds: int) -> Path:
+    main(arguments_of(folder, output, folds))
     return folder / output
 
 
@@ -249,3 +253,17 @@ def test_a_parameter_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogC
         )
     assert "cleaner.minimum_category_size = 0: Input should be greater than or equal to 1" in caplog.text
     assert not (tmp_path / "cleaner").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_each_fold_together(tmp_path: Path) -> None:
+    said = run_in_two_processes(["-m", "model.train_cleaner", *arguments_of(tmp_path, "launched", folds=2)], tmp_path)
+    assert said.count("cleaner/fold-1: 2 processes share each step") == 1
+    assert said.count("train_cleaner: folds 2") == 1  # one process speaks
+    alone = train_cleaner(tmp_path, "alone", folds=2)
+    names = {path.relative_to(alone) for path in alone.rglob("*")}
+    assert {path.relative_to(tmp_path / "launched") for path in (tmp_path / "launched").rglob("*")} == names
+    assert (tmp_path / "launched" / "folds.parquet").read_bytes() == (alone / "folds.parquet").read_bytes()
+    reds = [row["image"]["bytes"] for row in image_table().to_pylist() if row["category"] == "red"]
+    assert load_recogniser(tmp_path / "launched" / "fold-0", "source").probabilities(reds)[:, 1].min() > 0.5
+    assert not list((tmp_path / ".state" / "checkpoints").iterdir())

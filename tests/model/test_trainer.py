@@ -21,16 +21,7 @@ from model.recipes import build_recipe
 from model.trainer import PhaseTraining, train
 from pipelines.console import UserError
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    """Checkpoints go below the working folder."""
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def examples(tiny_data, tiny_rows, network_params) -> Examples:
-    return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture
