@@ -103,14 +103,16 @@ class ImageDataset(Dataset):
     def _load(self, domain: Domain, draws: Sequence[Draw]) -> DomainBatch:
         size, images = self.image_size, self.examples.images
         mirror = domain in self.mirrored
-        pixels = np.stack([images.crop(draw.place, size, self.seed, draw.draw, mirror) for draw in draws])
+        pixels = np.empty((len(draws), 3, size, size), np.uint8)
+        for image, draw in zip(pixels, draws, strict=True):
+            image[:] = images.crop(draw.place, size, self.seed, draw.draw, mirror).transpose(2, 0, 1)
         places = np.array([draw.place for draw in draws])
         clicks = None
         if domain == "source" and self.with_clicks:
             assert self.examples.clicks is not None
             clicks = torch.from_numpy(self.examples.clicks.vectors([self._image_ids[place] for place in places]))
         return DomainBatch(
-            images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+            images=torch.from_numpy(pixels),
             labels=torch.from_numpy(self._labels[places]),
             clicks=clicks,
             places=torch.from_numpy(places),

@@ -26,11 +26,16 @@ PACKAGES = ("model", "pipelines")
 
 def code_digest() -> str:
     """Return a digest of this project's modules that are loaded: what a git revision would say, were it committed."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(sys.modules):
-        file = getattr(sys.modules[name], "__file__", None)
+    files = {}
+    for name, module in sys.modules.items():
+        if name == "__main__":  # what python -m runs has its own name here
+            name = getattr(module.__spec__, "name", name)
+        file = getattr(module, "__file__", None)
         if name.split(".")[0] in PACKAGES and file:
-            digest.update(name.encode() + Path(file).read_bytes())
+            files[name] = file
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(files):
+        digest.update(name.encode() + Path(files[name]).read_bytes())
     return digest.hexdigest()
 
 

@@ -37,7 +37,7 @@ def decode(encoded: bytes, resize: int) -> np.ndarray:
         file = Image.open(io.BytesIO(encoded))
         file.draft("RGB", (resize, resize))
         image = file.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise UserError(f"cannot decode an image of {len(encoded):,} bytes: {error}") from None
     width, height = image.size
     scale = resize / min(width, height)
@@ -95,7 +95,7 @@ class ImageStore:
         self._decoded: list[np.ndarray] | None = None
         if cache:
             places = progress(range(len(self)), "decode", "images", total=len(self))
-            self._decoded = [self._decode(place) for place in places]
+            self._decoded = [_by_planes(self._decode(place)) for place in places]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,7 +117,7 @@ class ImageStore:
             place: the row.
             size: pixels.
             seed: the run's.
-            draw: None for the middle, else how often the image has been drawn before.
+            draw: None for the middle, else the number of the pass over the images that it is drawn in.
             mirror: whether a draw's crop is mirrored half of the time.
 
         Shape:
@@ -126,6 +126,15 @@ class ImageStore:
         if draw is None:
             return centre_crop(self[place], size)
         return random_crop(self[place], size, derive_seed(seed, "crop", draw, *self.names[place]), mirror)
+
+
+def _by_planes(image: np.ndarray) -> np.ndarray:
+    """Return the same image with its colour planes apart in memory: crops, above all mirrored ones, are copied faster.
+
+    Shape:
+        image, result: (height, width, 3)
+    """
+    return np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
 
 
 def _read_encoded(shards: Path, rows: pl.DataFrame) -> pa.ChunkedArray:

@@ -62,7 +62,8 @@ class Learner:
         module: as above, ready: on its device, in its precision, its gradients averaged over the processes.
         optimizers: ready too, in the same order.
         step: the number of the present step in the phase, from 0.
-        num_skipped: steps of the present epoch that an optimiser left out, because a gradient overflowed in fp16.
+        num_updates: steps of the present epoch that the optimisers were asked for.
+        num_skipped: those of them that were left out, because a gradient overflowed in fp16.
         last_checkpoint: for a message.
     """
 
@@ -80,7 +81,7 @@ class Learner:
         self.num_processes = accelerator.num_processes
         self.num_steps = num_steps
         self.steps_per_epoch = num_steps // task.params.epochs
-        self.step = self.num_skipped = 0
+        self.step = self.num_updates = self.num_skipped = 0
         self.last_checkpoint = ""
         self._batches: list[Batch] = []
         if task.params.channels_last:
@@ -96,6 +97,10 @@ class Learner:
     def epoch(self) -> int:
         """The present epoch, from 0."""
         return self.step // self.steps_per_epoch
+
+    def begin_epoch(self) -> None:
+        """Count the optimisers' steps from here."""
+        self.num_updates = self.num_skipped = 0
 
     def begin_step(self, step: int, batches: list[Batch]) -> None:
         """Set the rates of a step, and the parts of it that this process runs."""
@@ -145,6 +150,7 @@ class Learner:
         In fp16 a step is left out whose gradients have overflowed; the scale of the loss is then halved.
         """
         self.optimizers[number].step()
+        self.num_updates += 1
         self.num_skipped += bool(self.optimizers[number].step_was_skipped)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -190,11 +196,44 @@ class Learner:
         Raises:
             UserError: they were: nothing is learned any more.
         """
-        if self.num_skipped >= self.steps_per_epoch * len(self.optimizers):
+        if 0 < self.num_updates == self.num_skipped:
             raise UserError(
                 f"{self.task.name}: every gradient of epoch {self.epoch + 1} overflowed in fp16: nothing was learned.\n"
                 f"Last good checkpoint: {self.last_checkpoint}\n"
                 "Set train.mixed_precision to bf16 or no, or lower train.learning_rate."
+            )
+
+    def check_weights(self) -> None:
+        """Check what an epoch's last step has made: no loss has been computed with it yet.
+
+        The same in every process, once their running statistics are averaged.
+
+        Raises:
+            UserError: a weight or a running statistic is NaN or infinite.
+        """
+        broken = [
+            name
+            for name, value in self.module.state_dict().items()
+            if value.is_floating_point() and not torch.isfinite(value).all()
+        ]
+        if broken:
+            shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+            raise UserError(
+                f"{self.task.name}: after step {self.step} (epoch {self.epoch + 1}), the last of its epoch, "
+                f"{len(broken)} weights or statistics are NaN or infinite: {shown}.\n{self._what_to_do()}"
+            )
+
+    def check_validation(self, domain: Domain, values: Mapping[str, float]) -> None:
+        """Check what was measured on the validation images; in every process it is the same.
+
+        Raises:
+            UserError: a value is NaN or infinite.
+        """
+        if not all(math.isfinite(value) for value in values.values()):
+            text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise UserError(
+                f"{self.task.name}: on the validation images of the {domain} domain after epoch {self.epoch + 1}: "
+                f"{text}.\n{self._what_to_do()}"
             )
 
     def _check_finite(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> None:
@@ -208,10 +247,14 @@ class Learner:
         text = ", ".join(f"{name} {value.item():.4g}" for name, value in components.items())
         mine = [] if torch.isfinite(loss) else [(loss.item(), text, images)]
         value, text, images = (gather_object(mine) if self.num_processes > 1 else mine)[0]
-        fp16 = "" if self.task.params.mixed_precision != "fp16" else ", or set train.mixed_precision to bf16"
         raise UserError(
             f"{self.task.name}: the loss is {value} at step {self.step} (epoch {self.epoch + 1}): {text}.\n"
-            f"Its images: {images}\n"
+            f"Its images: {images}\n{self._what_to_do()}"
+        )
+
+    def _what_to_do(self) -> str:
+        fp16 = "" if self.task.params.mixed_precision != "fp16" else ", or set train.mixed_precision to bf16"
+        return (
             f"Last good checkpoint: {self.last_checkpoint}\n"
             f"Lower train.learning_rate or lengthen train.schedule.warm_up{fp16}."
         )

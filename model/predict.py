@@ -33,14 +33,17 @@ class Model:
         """Read a folder that `model.train` wrote.
 
         Raises:
-            UserError: there is no run.json.
+            UserError: there is no run.json, or it is not as `model.train` writes it.
         """
         path = Path(folder) / "run.json"
         if not path.is_file():
             raise UserError(f"{path}: no such file; is {folder} a model folder, written by a train stage?")
-        run = json.loads(path.read_text(encoding="utf-8"))
-        recipe = Recipe.model_validate_json(json.dumps(run["recipe"]))
-        return cls(Path(folder), recipe, run["seed"], run["categories"], run["num_words"], run["chosen"])
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            recipe = Recipe.model_validate_json(json.dumps(run["recipe"]))
+            return cls(Path(folder), recipe, run["seed"], run["categories"], run["num_words"], run["chosen"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not as a train stage writes it: {error}; train the model again") from None
 
     def phase_that_recognises(self, domain: Domain) -> Phase | None:
         """Return the last phase that trained the domain's recognition; None if there is none."""

@@ -27,8 +27,9 @@ class Procedure:
     The trainer asks for `module` and `optimizers` once. Then, in each epoch, it calls `choose_images`, `step` for each
     step, validates the *network* and saves: the module's weights, the optimisers' state and `state_dict`. A run that
     is continued loads these and goes on with the next epoch's `choose_images`. So state that is made within an epoch
-    and used after it belongs into `state_dict`; random numbers come from torch's generator, which each epoch seeds, or
-    from `model.seeding`.
+    and used after it belongs into `state_dict`. Random numbers come from `model.seeding`, or from torch's generator,
+    which is seeded before each `choose_images` (alike in all processes) and before each epoch's steps (each process its
+    own). Several processes must choose the same images and have the same state: the first one's is saved.
 
     Args:
         task: phase, parameters, examples, seed.

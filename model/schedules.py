@@ -34,7 +34,7 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int) -> float:
     if schedule.kind == "constant":
         return warmth
     if schedule.kind == "cosine":
-        return warmth * _half_cosine(1.0, 0.0, max(step - rising, 0) / (num_steps - rising))
+        return warmth * _half_cosine(1.0, 0.0, max(step - rising, 0) / max(num_steps - rising, 1))
     assert schedule.drop_every is not None
     assert schedule.drop_factor is not None
     # the tiny term: a third of 30 steps ends at step 10, not at 11 because of how 1/3 is rounded

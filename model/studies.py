@@ -126,13 +126,13 @@ def _features(point: str, value: str, tdl: Setup) -> Setup:
 
 def _lambda(point: str, value: str, tdl: Setup) -> Setup:
     # "wherein mu is set to be 1"
-    heads, number = value.split("-")
+    heads, _, number = value.partition("-")  # not split: 1e-05
     setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
     return setup.weighted(point, mu_separate_heads=1.0, mu_shared_head=1.0, **{"lambda": float(number)})
 
 
 def _mu(point: str, value: str, tdl: Setup) -> Setup:
-    heads, number = value.split("-")
+    heads, _, number = value.partition("-")  # not split: 1e-05
     setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
     return setup.weighted(point, mu_separate_heads=float(number), mu_shared_head=float(number))
 

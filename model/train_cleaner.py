@@ -173,11 +173,12 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
         output: the folder.
     """
     from model.checkpoints import Checkpoints  # torch takes seconds to import: bad parameters are found first
-    from model.processes import writes_alone
+    from model.processes import processes, writes_alone
     from model.trainer import train
 
     numbers = sorted(folds["fold"].unique())
-    finished = Checkpoints("cleaner/finished", recipe, seed, f"{examples.fingerprint} {len(numbers)}")
+    data, together = f"{examples.fingerprint} {len(numbers)}", processes().num_processes
+    finished = Checkpoints("cleaner/finished", recipe, seed, data, together)
     for fold in numbers:
         if (finished.folder / f"fold-{fold}").is_dir():
             log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))

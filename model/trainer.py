@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor
 
 from model.averaging import MovingAverage
@@ -110,8 +112,8 @@ def train(
         One entry per phase.
 
     Raises:
-        UserError: recipe and examples don't fit each other (named), or a loss became NaN or infinite (phase, epoch,
-            step, image ids and the last good checkpoint named).
+        UserError: recipe and examples don't fit each other (named), or a loss, a weight or what is validated became
+            NaN or infinite (phase, epoch, step, image ids and the last good checkpoint named).
     """
     together = processes()
     checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint, together.num_processes)
@@ -186,12 +188,18 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that there is something to train on.
 
     Raises:
-        UserError: a phase's domain has no training images, or there are no click features where clicks are needed.
+        UserError: a phase's domain has no training images, or no validation images to stop early by, or there are no
+            click features where clicks are needed.
     """
     for phase in recipe.phases:
         for domain in phase.domains:
             if not len(examples.places(domain, "train")):
                 raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
+        if recipe.train.early_stopping is not None and not len(examples.places(phase.main_domain, "validation")):
+            raise UserError(
+                f"train.early_stopping = {recipe.train.early_stopping}, but phase {phase.name} has no validation images"
+                f" of the {phase.main_domain} domain to stop by; set it to null"
+            )
         if phase.has_embedding and examples.clicks is None:
             raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")
 
@@ -214,10 +222,18 @@ def start_accelerator(params: TrainParams) -> Accelerator:
     # Not every phase uses all weights: one that recognises nothing has no use for what makes phi of omega.
     # Running statistics are not taken from the first process but averaged, see Learner.average_statistics.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    AcceleratorState._reset_state()  # else an earlier training of this process has fixed the precision
     try:
-        return Accelerator(mixed_precision=params.mixed_precision, kwargs_handlers=[parallel])
+        accelerator = Accelerator(
+            mixed_precision=params.mixed_precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # else the environment has a say
+            kwargs_handlers=[parallel],
+        )
+        if params.mixed_precision != "no" and not accelerator.native_amp:  # fp16 on a CPU: it would say nothing
+            raise ValueError(f"not to be had on a {accelerator.device.type}")
     except ValueError as error:
         raise UserError(f"train.mixed_precision = {params.mixed_precision}: {error}; use no or bf16") from None
+    return accelerator
 
 
 class PhaseTraining:
@@ -252,6 +268,7 @@ class PhaseTraining:
         )  # fmt: skip
         self.average = None if self.params.ema is None else MovingAverage(self.network, self.params.ema)
         self.progress = Progress()
+        self._all_images: Iterator[Batch] | None = None  # what epochs without a choice go on drawing from
         self.curves = LiveCurves(curves if self.accelerator.is_main_process else None)
         for part in (self.progress, self.procedure, self.average):
             if part is not None:
@@ -275,14 +292,13 @@ class PhaseTraining:
             log.info("%s: continues after epoch %d of %d", self.task.name, done, self.params.epochs)
         for values, rates in zip(self.progress.history, self.progress.rates, strict=True):
             self.curves.add({**values, **rates})
-        all_images = iter(self._batches(self.places, range(done * self.steps_per_epoch, self.num_steps), start=0))
         clock = Clock(
             self.task.name, self.params.epochs, self.num_steps - done * self.steps_per_epoch, self.later_phases
         )
         while self.progress.epoch < self.params.epochs and not self._has_stopped_early():
             epoch = self.progress.epoch
             self.learner.last_checkpoint = self.checkpoints.last(self.phase.name)
-            batches, num_chosen = self._choose_batches(epoch, all_images)
+            batches, num_chosen = self._choose_batches(epoch)
             self._seed_dropout(epoch)
             values = {**self._train_epoch(epoch, batches, clock), **num_chosen}
             rates = clock.rates()
@@ -321,22 +337,26 @@ class PhaseTraining:
             self.accelerator.num_processes * parts,
         )
 
-    def _choose_batches(self, epoch: int, all_images: Iterator[Batch]) -> tuple[Iterator[Batch], dict[str, float]]:
+    def _choose_batches(self, epoch: int) -> tuple[Iterator[Batch], dict[str, float]]:
         """Return the batches of an epoch, and of how many images, where that is the procedure's choice."""
+        torch.manual_seed(derive_seed(self.task.seed, "choose", self.phase.name, epoch))  # the same in every process
         places = self.procedure.choose_images(self.learner, epoch)
+        first = epoch * self.steps_per_epoch
         if places is None:
-            return all_images, {}
+            if self._all_images is None:
+                self._all_images = self._batches(self.places, range(first, self.num_steps), start=0)
+            return self._all_images, {}
+        self._all_images = None  # a later epoch of all images begins at its own step
         for domain in self.phase.domains:
-            if not len(places[domain]):
+            if not len(places.get(domain, ())):
                 procedure = self.phase.procedure
                 raise UserError(f"{self.task.name}: {procedure!r} chose no {domain} image for epoch {epoch + 1}")
-        first = epoch * self.steps_per_epoch
         batches = self._batches(places, range(first, first + self.steps_per_epoch), start=first)
         return batches, {f"train/{domain} images": float(len(of_domain)) for domain, of_domain in places.items()}
 
     def _train_epoch(self, epoch: int, batches: Iterator[Batch], clock: Clock) -> dict[str, float]:
         self.learner.module.train()
-        self.learner.num_skipped = 0
+        self.learner.begin_epoch()
         sums: dict[str, Tensor] = {}
         first = epoch * self.steps_per_epoch
         num_images = self.params.batch_size * len(self.phase.domains)
@@ -347,7 +367,7 @@ class PhaseTraining:
             if self.average is not None:
                 self.average.update(step)
             add(sums, means)
-            clock.step(num_images, epoch, means["objective"])
+            clock.step(num_images, epoch, means["objective"] * self.accelerator.num_processes)  # means of its own share
         self.learner.check_epoch()
         totals = self.learner.total(sums)
         values = {f"train/{name}": total / self.steps_per_epoch for name, total in totals.items()}
@@ -360,6 +380,7 @@ class PhaseTraining:
 
     def _validate_average(self, epoch: int) -> dict[str, float]:
         self.learner.average_statistics(self.network.state_dict())
+        self.learner.check_weights()
         if self.average is None:
             return self._validate(epoch)
         self.learner.average_statistics(self.average.values)
@@ -374,6 +395,7 @@ class PhaseTraining:
             places = self.examples.places(domain, "validation")
             if len(places):
                 of_domain, domain_rank = self._validate_domain(domain, places)
+                self.learner.check_validation(domain, of_domain)
                 values.update({f"validation/{domain} {name}": value for name, value in of_domain.items()})
                 if domain == self.phase.main_domain:
                     rank = domain_rank

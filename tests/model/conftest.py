@@ -54,11 +54,18 @@ def write_tiny_data(folder: Path, source_names: tuple[str, ...], target_names: t
                 if domain == "source" and index:  # the first image of a category has no clicks
                     word = list(COLOURS).index(name)
                     features.append((image_id, [word, 4], [3 + index, 2], [1.0 + index / 10, 0.1]))
+    words = [(number, word, 9 - number, 3, 1.0) for number, word in enumerate(WORDS)]
+    return write_data(folder, images, splits, words, features)
+
+
+def write_data(
+    folder: Path, images: list[tuple], splits: list[tuple], words: list[tuple], features: list[tuple]
+) -> TinyData:
+    """Write rows of `schemas.IMAGES`, `SPLITS`, `VOCABULARY` and `CLICK_FEATURES` as the stages do."""
     for shard in range(3):
         rows = sorted(row for row in images if shard_of(row[0], 3) == shard)
         write_table(_table(rows, schemas.IMAGES), folder / "images" / shard_name(shard))
     write_table(_table(sorted(splits, key=lambda row: (row[1], row[0])), schemas.SPLITS), folder / "seed-0.parquet")
-    words = [(number, word, 9 - number, 3, 1.0) for number, word in enumerate(WORDS)]
     write_table(_table(words, schemas.VOCABULARY), folder / "features" / "vocabulary.parquet")
     for shard in range(2):
         rows = sorted(row for row in features if shard_of(row[0], 2) == shard)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 from accelerate.utils import gather_object
-from test_procedures import Adversarial
+from test_procedures import Adversarial, NowAndThen
 from training_runs import Killed, contents
 from unnormalised import build_network_without_norms, unnormalised_recipe
 
@@ -46,6 +46,18 @@ def watch_states() -> None:
         return validate(self, epoch)
 
     trainer.PhaseTraining._validate = watched
+
+
+def watch_choices() -> None:
+    """Keep the images that each process chooses."""
+    choose, FOUND["chosen"] = NowAndThen.choose_images, []
+
+    def watched(self, learner, epoch):
+        places = choose(self, learner, epoch)
+        FOUND["chosen"].append(places and {domain: of_domain.tolist() for domain, of_domain in places.items()})
+        return places
+
+    NowAndThen.choose_images = watched
 
 
 def at_step(number: int, act) -> None:
@@ -99,6 +111,11 @@ def main() -> None:
     phase = PARAMS.phases[0].model_copy(update={"procedure": "adversarial", "options": {"deceive": 0.3}})
     recipe = PARAMS.model_copy(update={"phases": [phase], "train": plain})
     trainer.train(recipe, examples, 0, OUTPUT / "adversarial", "adversarial")
+    # images that are chosen at random: the same in both
+    procedures.PROCEDURES["now-and-then"] = NowAndThen
+    watch_choices()
+    phase = PARAMS.phases[0].model_copy(update={"procedure": "now-and-then"})
+    trainer.train(PARAMS.model_copy(update={"phases": [phase]}), examples, 0, OUTPUT / "chosen", "chosen")
     # a loss that is NaN in one process
     at_step(1, spoil)
     try:

@@ -1,5 +1,6 @@
 import hashlib
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -95,6 +96,17 @@ def test_the_code_digest_changes_with_the_code(module, monkeypatch):
     not_ours = code_digest()
     module.write_text("a = 3")
     assert code_digest() == not_ours
+
+
+def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeypatch):
+    imported = code_digest()
+    running = sys.modules["model.zebra"]
+    running.__spec__ = ModuleSpec("model.zebra", None)
+    monkeypatch.delitem(sys.modules, "model.zebra")
+    monkeypatch.setitem(sys.modules, "__main__", running)  # python -m model.zebra
+    assert code_digest() == imported
+    module.write_text("a = 2")
+    assert code_digest() != imported
 
 
 def test_other_code_and_other_processes_do_not_continue_a_run(checkpoints, recipe, module):

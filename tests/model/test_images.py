@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import polars as pl
@@ -48,6 +50,14 @@ def test_other_modes_become_rgb(mode):
 def test_what_is_no_image_is_said():
     with pytest.raises(UserError, match="cannot decode an image of 9 bytes"):
         decode(b"no image.", 10)
+
+
+def test_an_image_too_large_to_be_one_is_said():
+    png = bytearray(encoded(ramp(3, 2), "PNG"))
+    png[16:24] = struct.pack(">II", 30_000, 30_000)  # width and height, then their checksum
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    with pytest.raises(UserError, match=r"cannot decode an image of [0-9]+ bytes: .*decompression bomb"):
+        decode(bytes(png), 10)
 
 
 def test_a_truncated_image_is_said():

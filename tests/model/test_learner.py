@@ -97,6 +97,21 @@ def test_in_fp16_the_message_names_a_way_out(learner):
         run_step(one, [[float("nan")] * 5])
 
 
+@pytest.mark.parametrize(("asked", "left_out", "fails"), [(3, 3, True), (3, 2, False), (0, 0, False)])
+def test_an_epoch_whose_updates_were_all_left_out_is_an_error(learner, asked, left_out, fails):
+    one = learner()
+    one.num_updates, one.num_skipped = asked, left_out  # of two optimisers that take turns, say
+    if fails:
+        with pytest.raises(UserError, match="every gradient of epoch 1 overflowed in fp16"):
+            one.check_epoch()
+    else:
+        one.check_epoch()
+    one.begin_epoch()
+    run_step(one, [[1, 2, 3, 4, 5]])
+    one.update()
+    assert (one.num_updates, one.num_skipped) == (1, 0)
+
+
 @pytest.mark.parametrize(("batch_size", "processes", "fits"), [(8, 2, True), (7, 2, False), (4, 1, True)])
 def test_parts_have_two_images_or_more(train_params, batch_size, processes, fits):
     params = train_params.model_copy(update={"batch_size": batch_size, "accumulation": 2})

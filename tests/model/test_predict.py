@@ -51,3 +51,10 @@ def test_a_domain_that_is_not_recognised_is_said(folder):
 def test_not_a_model_folder(tmp_path):
     with pytest.raises(UserError, match=r"run.json: no such file; is .* a model folder"):
         Model.read(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"recipe": {"method": "TDL"}}'])
+def test_a_model_folder_that_is_not_ours(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match=r"run.json: not as a train stage writes it: (?s:.*); train the model again"):
+        Model.read(tmp_path)

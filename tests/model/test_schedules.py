@@ -37,6 +37,9 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
         (ScheduleParams(kind="cosine", warm_up=0.5), 4, [0.5, 1.0, 1.0, 0.5]),
         # no warm-up: starts at the peak, ends above 0
         (ScheduleParams(kind="cosine", warm_up=0.0), 2, [1.0, 0.5]),
+        # the warm-up takes all steps, and nothing is left to fall in
+        (ScheduleParams(kind="cosine", warm_up=0.95), 10, [step / 10 for step in range(1, 11)]),
+        (ScheduleParams(kind="cosine", warm_up=0.3), 1, [1.0]),
         # a run too short to warm up
         (ScheduleParams(kind="one-cycle", warm_up=0.0), 2, [1.0, 4e-6]),
     ],

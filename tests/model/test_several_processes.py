@@ -55,7 +55,7 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
 def test_all_have_the_same_weights_after_every_epoch(found):
     states = found[0]["states"]
     assert states == found[1]["states"]
-    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2  # epochs until it was killed, and after
+    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2 + 3  # epochs until it was killed, and after
     assert all(one == other for one, other in states)
 
 
@@ -64,9 +64,17 @@ def test_a_continued_run_ends_with_the_same_bytes(found):
     assert [process["same"] for process in found] == [True, True]
 
 
+def test_all_choose_the_same_images(found):
+    chosen = found[0]["chosen"]
+    assert chosen == found[1]["chosen"]
+    assert [epoch and sorted(map(len, epoch.values())) for epoch in chosen] == [[7, 7], None, [7, 7]]
+    assert chosen[0] != chosen[2]
+
+
 def test_only_the_first_writes(folder):
     assert {path.name for path in folder.iterdir()} == {
-        "data", "parts-1", "parts-2", "whole", "continued", "adversarial", "process-0.json", "process-1.json", ".state"
+        "data", "parts-1", "parts-2", "whole", "continued", "adversarial", "chosen",
+        "process-0.json", "process-1.json", ".state",
     }  # fmt: skip
     assert {path.name for path in (folder / "whole").iterdir()} == {"joint.safetensors", "run.json", "curves"}
 

@@ -83,6 +83,7 @@ def test_a_point_changes_its_own_part_of_the_network_and_of_the_position_functio
         ("lambda=shared-0.2", (0.8, 0.18, 0.02, 1.0), True),
         ("mu=separate-0.3", (0.6, 0.36, 0.04, 0.3), False),
         ("mu=shared-2", (0.6, 0.36, 0.04, 2.0), True),
+        ("mu=separate-1e-05", (0.6, 0.36, 0.04, 1e-05), False),
     ],
 )
 def test_studies_of_the_joint_objective(made, point, weights, is_shared):

@@ -2,7 +2,9 @@ import hashlib
 import json
 import logging
 from copy import deepcopy
+from dataclasses import replace
 
+import polars as pl
 import pytest
 import torch
 from pydantic import ValidationError
@@ -116,6 +118,90 @@ def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_pat
     assert lines[2].endswith("/joint-epoch-00001")
     assert "Lower train.learning_rate" in lines[3]
     assert not (tmp_path / "model").exists()
+
+
+def spoil(monkeypatch, number: int) -> None:
+    """Make a weight NaN by the update of a step, once its loss has been found good."""
+    real = procedures.Procedure.step
+
+    def step(self, of_learner):
+        means = real(self, of_learner)
+        if of_learner.step == number:
+            of_learner.network.backbone.features[0].weight.data[0] = float("nan")
+        return means
+
+    monkeypatch.setattr(procedures.Procedure, "step", step)
+
+
+def test_an_epoch_that_ends_with_broken_weights_is_no_good_checkpoint(recipe, examples, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        spoil(patch, 7)  # four steps per epoch
+        with pytest.raises(UserError) as error:
+            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("run, phase joint: after step 7 (epoch 2), the last of its epoch, ")
+    assert "backbone.features.0.weight" in lines[0]
+    assert lines[1].endswith("/joint-epoch-00001")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # what is left is good
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+    assert contents(tmp_path / "model") == contents(tmp_path / "whole")
+
+
+def test_without_validation_images_broken_weights_are_seen_too(recipe, examples, tmp_path, monkeypatch):
+    spoil(monkeypatch, 11)
+    only_train = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
+    with pytest.raises(UserError, match=r"phase source: after step 11 \(epoch 2\)"):
+        train(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_cannot_be_validated_stops_the_run(recipe, examples, tmp_path, monkeypatch):
+    real = PhaseTraining._validate_domain
+
+    def validate_domain(self, domain, places):
+        values, rank = real(self, domain, places)
+        return values | {"recognition": float("inf")}, rank
+
+    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
+    with pytest.raises(UserError, match=r"(?s)on the validation images of the source domain after epoch 1: .*none yet"):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+
+
+def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch):
+    values = {"mixed_precision": "bf16", "ema": 0.8, "accumulation": 2, "channels_last": True}
+    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "whole", "whole")
+    with monkeypatch.context() as patch:
+        real, calls = procedures.Procedure.step, []
+
+        def step(self, of_learner):
+            calls.append(of_learner.step)
+            if len(calls) == 6:  # in the second epoch
+                raise Killed
+            return real(self, of_learner)
+
+        patch.setattr(procedures.Procedure, "step", step)
+        with pytest.raises(Killed):
+            train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "model")
+    train(recipe("MTMDD-VM", **values | {"mixed_precision": "no"}), examples, 0, tmp_path / "single", "single")
+    one, other = (load_file(tmp_path / name / "joint.safetensors") for name in ("whole", "single"))
+    assert {weight.dtype for weight in one.values()} == {torch.float32, torch.int64}
+    # a bf16 number has 8 bits; nearly equal weights were single precision in disguise
+    assert largest_difference(one, other) > 1e-3
+
+
+def test_the_environment_has_no_say_in_accumulation(recipe, examples, tmp_path, monkeypatch):
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "plain", "run")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "plain") == contents(tmp_path / "model")
+
+
+def test_early_stopping_needs_images_to_stop_by(recipe, examples, tmp_path):
+    unvalidated = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
+    with pytest.raises(UserError, match=r"train.early_stopping = 2, but phase source has no validation images of"):
+        train(recipe("VGGsrc", early_stopping=2), unvalidated, 0, tmp_path / "model", "run")
 
 
 def test_the_chosen_epoch_is_the_best_on_validation(recipe, examples, tmp_path):
