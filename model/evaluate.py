@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from pydantic import Field
@@ -22,6 +23,7 @@ from pydantic import Field
 from model.batches import ImageDataset, evaluation_batches
 from model.config import DOMAINS, Domain, LossTerm
 from model.examples import Examples, read_rows
+from model.losses.count import count_loss
 from model.measures import Outcome, mean_loss, num_correct, percent, predict, probabilities, rmse
 from model.predict import Model, device_at_hand
 from pipelines import schemas
@@ -54,6 +56,8 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
             outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
     metrics: dict[str, Any] = {}
     counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
+    predictor = model.phase_that_predicts_clicks()
+    predicted = None if predictor is None else outcomes[predictor.name, "source"]
     tables = []
     for domain in DOMAINS:
         recogniser = model.phase_that_recognises(domain)
@@ -64,17 +68,16 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
         outcome = outcomes[recogniser.name, domain]
         counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
         metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
-        tables.append(predictions_table(outcome, examples, domain, model.categories[domain]))
+        of_clicks = predicted if domain == "source" else None
+        tables.append(predictions_table(outcome, of_clicks, examples, domain, model.categories[domain]))
     metrics["rmse_source"] = None
-    predictor = model.phase_that_predicts_clicks()
-    if predictor is None:
+    if predicted is None:
         counted["null"]["rmse_source"] = f"{model.recipe.method} predicts no clicks"
     else:
-        outcome = outcomes[predictor.name, "source"]
-        counted["images"]["source"] = outcome.num_images
-        metrics["rmse_source"] = rmse(outcome)
+        counted["images"]["source"] = predicted.num_images
+        metrics["rmse_source"] = rmse(predicted)
         metrics["click_loss"] = {
-            term.kind: round(mean_loss(outcome, term, model.recipe.position), 6) for term in _click_terms(model)
+            term.kind: round(mean_loss(predicted, term, model.recipe.position), 6) for term in _click_terms(model)
         }
     for epoch in model.chosen:
         counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
@@ -99,8 +102,18 @@ def _click_terms(model: Model) -> list[LossTerm]:
     return [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
 
 
-def predictions_table(outcome: Outcome, examples: Examples, domain: Domain, categories: list[str]) -> pa.Table:
-    """Return a domain's predictions (`schemas.PREDICTIONS`), rows by image_id."""
+def predictions_table(
+    outcome: Outcome, of_clicks: Outcome | None, examples: Examples, domain: Domain, categories: list[str]
+) -> pa.Table:
+    """Return a domain's predictions (`schemas.PREDICTIONS`), rows by image_id.
+
+    Args:
+        outcome: of the network that recognises the domain.
+        of_clicks: of the network that predicts the same images' clicks, if one does.
+        examples: the test rows.
+        domain: whose images these are.
+        categories: names, in the order of the logits.
+    """
     assert outcome.prediction.logits is not None
     chances = probabilities(outcome.prediction.logits)
     best = outcome.prediction.logits.argmax(dim=1).numpy()
@@ -111,9 +124,21 @@ def predictions_table(outcome: Outcome, examples: Examples, domain: Domain, cate
         rows["category"].to_list(),
         [categories[place] for place in best],
         chances[range(len(best)), best],
+        [None] * len(rows) if of_clicks is None else click_errors(of_clicks),
     ]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schemas.PREDICTIONS, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schemas.PREDICTIONS)
+
+
+def click_errors(outcome: Outcome) -> np.ndarray:
+    """Return each image's || N'(v) - N'(v^) ||^2; RMSE-S is the root of their mean.
+
+    Shape:
+        result: float32 (N,)
+    """
+    assert outcome.clicks is not None
+    assert outcome.prediction.clicks is not None
+    return count_loss(outcome.clicks, outcome.prediction.clicks).numpy()
 
 
 def read_test_examples(model: Model, images: Path, split: Path, features: Path) -> Examples:

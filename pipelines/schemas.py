@@ -161,5 +161,6 @@ PREDICTIONS = pa.schema(
         pa.field("category", pa.string(), nullable=False),
         pa.field("predicted", pa.string(), nullable=False),
         pa.field("probability", pa.float32(), nullable=False),  # of the predicted category
+        pa.field("click_error", pa.float32()),  # || N'(v) - N'(v^) ||^2; null: target image, or no clicks predicted
     ]
 )

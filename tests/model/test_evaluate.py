@@ -69,9 +69,11 @@ def test_metrics_follow_from_the_predictions(evaluate, tiny_rows, method):
         assert metrics[f"accuracy_{domain}"] == round(100 * correct / images, 4)
 
 
-def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows):
-    metrics, _ = evaluate("MTMDD-VM")
-    model = Model.read(models / "MTMDD-VM")
+@pytest.mark.parametrize("method", ["MTMDD-VM", "TDL"])
+def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, method):
+    # of TDL, another network predicts the clicks than recognises
+    metrics, predictions = evaluate(method)
+    model = Model.read(models / method)
     network = model.network(model.recipe.phases[0])
     rows = tiny_rows.filter((pl.col("split") == "test") & (pl.col("domain") == "source"))
     examples = Examples.read(
@@ -83,7 +85,12 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows):
     true = examples.clicks.vectors(rows["image_id"].to_list()).astype(float)
     unit_true = true / np.linalg.norm(true, axis=1, keepdims=True)
     unit_predicted = predicted / np.linalg.norm(predicted, axis=1, keepdims=True)
-    count = ((unit_true - unit_predicted) ** 2).sum(axis=1).mean()
+    squares = ((unit_true - unit_predicted) ** 2).sum(axis=1)
+    stored = pl.from_arrow(predictions).filter(domain="source")
+    assert stored["image_id"].to_list() == rows["image_id"].to_list()
+    assert stored["click_error"].to_numpy() == pytest.approx(squares, abs=1e-5)
+    assert pl.from_arrow(predictions).filter(domain="target")["click_error"].is_null().all()
+    count = squares.mean()
     assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
     assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
     assert set(metrics["click_loss"]) == {"count", "position"}
