@@ -1,13 +1,15 @@
 """Look into a method's click predictor: its errors, its gradients while it is trained, its click features.
 
     python -m model.diagnose --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
-        --split data/splits/seed-0.parquet --features data/features --output data/diagnostics/TDL
+        --split data/splits/seed-0.parquet --features data/features \\
+        --output data/evaluations/methods/TDL/diagnostics
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features. Validation
 images are looked at, never test images: what is seen here may lead to other parameters.
 
 The model's click predictor is trained again, by its recipe and seed, up to the phase that predicts clicks, with an
-observer that reads gradients; and once more without the position loss, if it has one.
+observer that reads gradients; and once more without the position loss, if it has one. `model.click_ratios` measures two
+of these figures alone, for the tables of component studies, and trains only as far as that needs.
 
 Out:
 - ``diagnostics.json``: RMSE-S of the model, of the same without the position loss, and of predictors that see no pixel;
@@ -39,6 +41,7 @@ from model.gradients import GradientRecorder, Reading, drawn_layers
 from model.measures import Outcome, predict, rmse
 from model.methods import check_names
 from model.predict import Model, device_at_hand
+from model.studies import check_point
 from model.train import run_name
 from pipelines.artifacts import read_tables, scratch_directory, whole_directory, write_json
 from pipelines.console import UserError, stage
@@ -52,15 +55,26 @@ WITHOUT = "predicted_without_position"
 
 
 class DiagnoseParams(Params):
-    """Which methods are looked into, and how closely."""
+    """Which methods and component points are looked into, and how closely."""
 
     methods: list[str] = Field(description="each with a click loss; its predictor is trained again, twice at most")
+    points: list[str] = Field(
+        description="of components.points: those whose ratios Tables IV and V show; each is trained again for 15 % of"
+        " its steps"
+    )
     every: int = Field(ge=1, description="steps between two readings of the gradients")
     shares: list[float] = Field(description="shares of the steps at which ratios are reported; the paper's is 0.15")
     samples: int = Field(ge=1, le=24, description="images whose click features are shown")
     words: int = Field(ge=1, le=40, description="words shown of each")
 
     _known = field_validator("methods")(check_names)
+
+    @field_validator("points")
+    @classmethod
+    def _points(cls, points: list[str]) -> list[str]:
+        for point in points:
+            check_point(point)
+        return points
 
     @field_validator("shares")
     @classmethod
@@ -70,8 +84,12 @@ class DiagnoseParams(Params):
         return shares
 
 
-def click_phase(model: Model) -> Phase:
+def click_phase(model: Model, parameter: str = "diagnose.methods") -> Phase:
     """Return the phase that trains the click predictor.
+
+    Args:
+        model: the trained model.
+        parameter: what lists it, for the message.
 
     Raises:
         UserError: no phase has a click loss.
@@ -80,7 +98,7 @@ def click_phase(model: Model) -> Phase:
     if phase is None or not phase.predicts_clicks:
         raise UserError(
             f"{model.folder}: {model.recipe.method} trains no click loss, there is nothing to look into; take it out of"
-            " diagnose.methods"
+            f" {parameter}"
         )
     return phase
 
@@ -120,7 +138,8 @@ def observe(
 ) -> Model:
     """Train a recipe whose last phase is observed.
 
-    An observed training that was interrupted begins anew: it would lack the readings from before.
+    An observed training that was interrupted, or ended by its observer, leaves no checkpoint and begins anew: it would
+    lack the readings from before.
     """
     # the recorder differentiates a step's graph several times, which compiled code doesn't allow
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": False})})
@@ -130,9 +149,28 @@ def observe(
     if observer is None:
         train(recipe, examples, seed, output, run)
     else:
-        Checkpoints(run, recipe, seed, examples.fingerprint).remove()
-        train(recipe, examples, seed, output, run, {recipe.phases[-1].name: observer})
+        checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint)
+        checkpoints.remove()
+        try:
+            train(recipe, examples, seed, output, run, {recipe.phases[-1].name: observer})
+        finally:
+            checkpoints.remove()
     return Model.read(output)
+
+
+def read_examples(model: Model, images: Path, split: Path, features: Path) -> Examples:
+    """Read the rows that a model was trained and validated on, with their click features.
+
+    Raises:
+        UserError: they are not those of its training, or the source has no validation images.
+    """
+    recipe = model.recipe
+    rows = read_rows(split, recipe, model.seed)
+    examples = Examples.read(images, rows, features, recipe.network, recipe.train.cache_images)
+    check_same_data(model, examples, ["source"], split, features)
+    if not len(examples.places("source", "validation")):
+        raise UserError(f"{split}: the source domain has no validation images to look at")
+    return examples
 
 
 def predicted_clicks(model: Model, phase: Phase, examples: Examples) -> Outcome:
@@ -233,6 +271,7 @@ def diagnose(
     train_clicks = examples.clicks.vectors(examples.rows["image_id"][train_places].to_list())
     content = {
         "method": model.recipe.method,
+        "seed": model.seed,
         "phase": phase.name,
         "images": {"train": len(train_places), "validation": len(places), "without_clicks": int((~true.any(1)).sum())},
         "words": {"all": true.shape[1], "without_variation": int((true == true[0]).all(dim=0).sum())},
@@ -280,16 +319,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(DiagnoseParams, "diagnose", arguments.params)
         model = Model.read(arguments.model)
         phase = click_phase(model)
-        examples = Examples.read(
-            arguments.images,
-            read_rows(arguments.split, model.recipe, model.seed),
-            arguments.features,
-            model.recipe.network,
-            model.recipe.train.cache_images,
-        )
-        check_same_data(model, examples, ["source"], arguments.split, arguments.features)
-        if not len(examples.places("source", "validation")):
-            raise UserError(f"{arguments.split}: the source domain has no validation images to look at")
+        examples = read_examples(model, arguments.images, arguments.split, arguments.features)
         words = read_tables(arguments.features / "vocabulary.parquet", ["word"])["word"].to_pylist()
         with whole_directory(arguments.output) as folder:
             content = diagnose(model, examples, words, params, folder, run_name(arguments.model))

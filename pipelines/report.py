@@ -3,8 +3,8 @@
     python -m pipelines.report --data data --output data/report
 
 In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds,
-component points and sweep points, which of them the component studies are made of, the summaries of `ingest` and
-`clean`, the splits and the vocabulary.
+component points and sweep points, which of them the component studies are made of, what was found of the click
+predictors that were looked into (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
 Out: `index.html`; `table_viii`, `claims`, `noise_filter`, each component study as `study_<name>`, and the sweeps
 `out_of_class` and `one_shot` as `.csv` (`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures
 as `.png`. The result table stands on the screen at the end.
@@ -23,10 +23,11 @@ from pydantic import Field
 from model.methods import MethodsParams
 from model.recipes import OneShotParams, OutOfClassParams
 from model.studies import STUDIES, ComponentsParams
-from pipelines import published, report_page, report_plots, report_studies, report_tables
+from pipelines import published, report_diagnostics, report_page, report_plots, report_studies, report_tables
 from pipelines.artifacts import read_tables, whole_directory, whole_file, write_json
 from pipelines.console import Closing, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section, read_seeds
+from pipelines.report_diagnostics import Diagnosed, Diagnosis, read_diagnoses
 from pipelines.report_page import Table
 from pipelines.report_runs import Runs, declared_points, read_runs, read_studies
 
@@ -120,7 +121,7 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
     return f"Means over {len(seeds)} seeds ({listed}: split, initialisation and batches), ± their standard deviation"
 
 
-def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> None:
+def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagnosis], params: ReportParams) -> None:
     """Write all of the report's files into a folder."""
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
@@ -162,8 +163,10 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
     below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
     (folder / "table_viii.txt").write_text(f"{report_page.as_text(results)}\n\n{below}\n", encoding="utf-8")
 
+    # pictures that lie elsewhere already
+    shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
     page = report_page.render(
-        pictures,
+        pictures | shown,
         title=f"Image recognition with predicted user clicks: {params.data_set}",
         note=params.note,
         seeds=seeds_sentence(runs.seeds),
@@ -188,6 +191,20 @@ def write_report(data: Path, folder: Path, runs: Runs, params: ReportParams) -> 
                 "table": report_page.sweep_texts(sweep.table, _axis_heading(sweep), sweep.percent),
             }
             for sweep in sweeps
+        ],
+        diagnoses=[
+            {
+                "name": found.method,
+                "title": published.label(found.method),
+                "folder": f"data/{found.folder}",
+                "phase": found.content["phase"],
+                "seed": found.content["seed"],
+                "images": found.content["images"]["validation"],
+                "errors": report_diagnostics.errors_texts(found.content),
+                "gradients": report_diagnostics.gradients_texts(found.content),
+                "inputs": report_diagnostics.inputs_texts(found.inputs),
+            }
+            for found in diagnoses
         ],
         ingested=ingested,
         quarantined=quarantined,
@@ -253,9 +270,11 @@ def run(data: Path, output: Path, params: ReportParams, params_path: Path, closi
         (one_shot.methods, one_shot.domains, one_shot.shares),
     )
     studies = read_studies(data / "recipes" / "studies.json", points)
-    runs = read_runs(data / "evaluations", points, read_seeds(params_path), studies)
+    diagnosed, measured = load_section(Diagnosed, "diagnose", params_path).find(points)
+    runs = read_runs(data / "evaluations", points, read_seeds(params_path), studies, measured)
+    diagnoses = read_diagnoses(data, diagnosed)
     with whole_directory(output) as folder:
-        write_report(data, folder, runs, params)
+        write_report(data, folder, runs, diagnoses, params)
         num_files = len(list(folder.iterdir()))
     closing.counts = {"runs reported": len(runs.metrics), "seeds": len(runs.seeds)}
     closing.wrote[str(output)] = f"{num_files} files"

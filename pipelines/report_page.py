@@ -22,21 +22,23 @@ class Column:
     """A table's column.
 
     Attributes:
-        heading: above it.
+        heading: above it; may have a line end.
         number: its cells are numbers, ranged right.
         group: the common heading of neighbouring columns.
         verdict: its cells are verdicts on claims, coloured by what they say.
+        name: its cells are names, which are not wrapped.
     """
 
     heading: str
     number: bool = True
     group: str = ""
     verdict: bool = False
+    name: bool = False
 
     @property
     def classes(self) -> str:
         """The style classes of its cells."""
-        return " ".join(["number"] * self.number + ["published"] * (self.group == "published"))
+        return " ".join(["number"] * self.number + ["name"] * self.name + ["published"] * (self.group == "published"))
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def methods_table(table: pl.DataFrame) -> Table:
     """Return Table VIII as texts: ours in one group of columns, the paper's in another."""
     ours, theirs = "ours, on this data", "published"
     columns = [
-        Column("method", number=False),
+        Column("method", number=False, name=True),
         Column("Acc-S, %", group=ours),
         Column("Acc-T, %", group=ours),
         Column("Acc-T, 95 %", group=ours),
@@ -108,7 +110,8 @@ def methods_table(table: pl.DataFrame) -> Table:
 def claims_texts(table: pl.DataFrame) -> Table:
     """Return the claims as texts."""
     columns = [
-        Column("claim", number=False), Column("says", number=False), Column("compared", number=False),
+        Column("claim", number=False), Column("says", number=False), Column("compared", number=False, name=True),
+        Column("measure", number=False),
         Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
         Column("here", number=False, verdict=True),
     ]  # fmt: skip
@@ -116,7 +119,8 @@ def claims_texts(table: pl.DataFrame) -> Table:
         [
             str(row["claim"]),
             row["says"],
-            f"{point_label(row['better'])} − {point_label(row['worse'])}",
+            " −\n".join(point_label(row[side]) for side in _order(row["measure"])),
+            row["measure"],
             number(row["published"], sign=True),
             number(row["difference"], sign=True),
             interval(row["low"], row["high"], sign=True),
@@ -127,10 +131,14 @@ def claims_texts(table: pl.DataFrame) -> Table:
     return Table(columns, rows)
 
 
+def _order(measure: str) -> tuple[str, str]:
+    return ("worse", "better") if measure == "RMSE-S" else ("better", "worse")
+
+
 def sweep_texts(table: pl.DataFrame, axis: str, percent: bool) -> Table:
     """Return a sweep as texts."""
     columns = [
-        Column("method", number=False), Column("reduced", number=False), Column(axis), Column("Acc-T, %"),
+        Column("method", number=False, name=True), Column("reduced", number=False), Column(axis), Column("Acc-T, %"),
         Column("95 %"), Column("lost against the whole data"), Column("95 %"),
     ]  # fmt: skip
     rows = [

@@ -1,7 +1,8 @@
 """The evaluations that a report is about: those that the parameters declare, all of them and no others."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -77,21 +78,29 @@ class Runs:
         points: the declared points.
         seeds: the declared seeds.
         metrics: ``metrics.json`` by point and seed.
-        correct: one row per point, seed and test image: `point` (index into `points`), `seed`, `domain`, `image_id`
-            and `correct`.
+        images: one row per point, seed and test image: `point` (index into `points`), `seed`, `domain`, `image_id`,
+            `correct` and `click_error` (null where no clicks are predicted).
         studies: the point that each value of a component study has, by study.
+        ratios: what `model.click_ratios` measured, by point.
     """
 
     points: list[Point]
     seeds: list[int]
     metrics: dict[tuple[Point, int], dict[str, Any]]
-    correct: pl.DataFrame
+    images: pl.DataFrame
     studies: Mapping[str, Mapping[str, Point]] = field(default_factory=dict)
+    ratios: Mapping[Point, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, point: Point, domain: str) -> pl.DataFrame:
         """Return a point's rows of a domain's test images: `seed`, `image_id`, `correct`."""
-        rows = self.correct.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
-        return rows.select("seed", "image_id", "correct")
+        return self._rows(point, domain).select("seed", "image_id", "correct")
+
+    def click_errors(self, point: Point) -> pl.DataFrame:
+        """Return a point's source test images: `seed`, `image_id`, `click_error`; no row if it predicts no clicks."""
+        return self._rows(point, "source").select("seed", "image_id", "click_error").drop_nulls()
+
+    def _rows(self, point: Point, domain: str) -> pl.DataFrame:
+        return self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
 
     def find(self, name: str) -> Point | None:
         """Return the point of a method, as in ``TDL``, or of a study's value, as in ``tau=0.4``; None if not run."""
@@ -124,11 +133,18 @@ def read_runs(
     points: Sequence[Point],
     seeds: Sequence[int],
     studies: Mapping[str, Mapping[str, Point]] = MappingProxyType({}),
+    measured: Collection[Point] = (),
 ) -> Runs:
     """Read the metrics and predictions of every declared run.
 
+    Args:
+        evaluations: the folder of all of them.
+        points, seeds: the declared ones.
+        studies: the point that each value of a component study has.
+        measured: points whose ratios of click losses (`model.click_ratios`) are declared too.
+
     Raises:
-        UserError: runs are missing (all are named), or a run's accuracy is not that of its predictions.
+        UserError: runs are missing (all are named), or a run's accuracy or RMSE-S is not that of its predictions.
     """
     runs = [(point, seed, evaluations / point.folder / f"seed-{seed}") for point in points for seed in seeds]
     missing = [
@@ -137,6 +153,8 @@ def read_runs(
         for name in ("metrics.json", "predictions.parquet")
         if not (folder / name).is_file()
     ]
+    ratios = {point: evaluations / point.folder / "ratios.json" for point in measured}
+    missing += [str(path) for path in ratios.values() if not path.is_file()]
     if missing:
         listed = "\n".join(f"  {name}" for name in missing[:10]) + ("\n  ..." if len(missing) > 10 else "")
         raise UserError(
@@ -153,26 +171,33 @@ def read_runs(
             "domain",
             "image_id",
             (pl.col("category") == pl.col("predicted")).alias("correct"),
+            pl.col("click_error").cast(pl.Float64),
         )
-        check_accuracy(metrics[point, seed], rows, folder)
+        check_metrics(metrics[point, seed], rows, folder)
         frames.append(rows)
-    return Runs(list(points), list(seeds), metrics, pl.concat(frames), studies)
+    measures = {point: json.loads(path.read_text(encoding="utf-8")) for point, path in ratios.items()}
+    return Runs(list(points), list(seeds), metrics, pl.concat(frames), studies, measures)
 
 
-def check_accuracy(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> None:
-    """Compare the accuracies that an evaluation states with its own predictions.
+def check_metrics(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> None:
+    """Compare the accuracies and the RMSE-S that an evaluation states with its own predictions.
 
     Raises:
         UserError: they differ by more than rounding.
     """
+    counted: dict[str, float | None] = {}
     for domain in ("source", "target"):
-        stated = metrics[f"accuracy_{domain}"]
         mine = rows.filter(pl.col("domain") == domain)["correct"]
-        counted = 100 * float(mine.sum()) / len(mine) if len(mine) else None
-        if (stated is None) != (counted is None) or (
-            stated is not None and counted is not None and abs(stated - counted) > 0.01
+        counted[f"accuracy_{domain}"] = 100 * float(mine.sum()) / len(mine) if len(mine) else None
+    errors = rows["click_error"].drop_nulls().to_list()
+    if counted["accuracy_source"] is not None:  # else there are no rows to hold the errors
+        counted["rmse_source"] = math.sqrt(math.fsum(errors) / len(errors)) if errors else None
+    for name, value in counted.items():
+        stated, tolerance = metrics[name], 1e-5 if name == "rmse_source" else 0.01
+        if (stated is None) != (value is None) or (
+            stated is not None and value is not None and abs(stated - value) > tolerance
         ):
             raise UserError(
-                f"{folder}: metrics.json has accuracy_{domain} = {stated}, predictions.parquet gives {counted}; "
+                f"{folder}: metrics.json has {name} = {stated}, predictions.parquet gives {value}; "
                 "run the evaluation again"
             )

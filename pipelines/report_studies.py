@@ -27,6 +27,7 @@ class Words:
         baseline: what each value's target accuracy is compared with: a method, or a point of a study; ``{series}``
             stands for the value's own series.
         series: what tells the series apart, where there are several.
+        ratio: the measure of click losses that the paper's table has: ``sigmoid_inputs`` or ``gradient_ratio``.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Words:
     axis: str
     baseline: str
     series: str = ""
+    ratio: str = ""
 
 
 CLICK_ONLY = "TDL, its recognisers seeing the predicted click feature alone"
@@ -53,15 +55,21 @@ WORDS = {
     ),
     "bandwidth": Words(
         title="Bandwidth of the position function",
-        text=f"{CLICK_ONLY}; τ = T = 0.1.",
+        text=f"{CLICK_ONLY}; τ = T = 0.1. Inputs in [0, B]: how many of the position function's inputs are there, of "
+        "the predicted (v^) and the true (v) click features of the source's validation images; first seed. A standard "
+        "normal has 34.1 % at B = 1 and 0.4 % at B = 0.01.",
         axis="B",
         baseline="tau=0",
+        ratio="sigmoid_inputs",
     ),
     "tau": Words(
         title="Weight of the position loss",
-        text=f"{CLICK_ONLY}. τ = 0 is the count loss alone, τ = 1 the position loss alone.",
+        text=f"{CLICK_ONLY}. τ = 0 is the count loss alone, τ = 1 the position loss alone. Gradient ratio: norm of the "
+        "weighted position loss's gradient over that of the weighted count loss's, at 15 % of the steps (the paper: "
+        "iteration 1,500 of 10,000), one batch, first seed; in brackets the smallest and largest value up to there.",
         axis="τ",
         baseline="tau=0",
+        ratio="gradient_ratio",
     ),
     "features": Words(
         title="Visual and click feature",
@@ -104,7 +112,9 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
         `series` and `value`; `run`, where the numbers are from; both accuracies' columns; `rmse_source`, mean over
         seeds; `baseline`, and `gain` with its interval: percentage points of target accuracy above the baseline, on the
         same test images, null for the baseline itself and where it was not run; `published_source`, `published_target`
-        (percent) and `published_rmse`. A baseline that is none of the study's values is the last row, without value.
+        (percent) and `published_rmse`. Where the paper's table has a ratio of click losses (Tables IV and V), also ours
+        (see `_ratios`) and `published_ratio`. A baseline that is none of the study's values is the last row, without
+        value.
     """
     values = runs.studies[name]
     rows = []
@@ -112,7 +122,10 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
         series, place = split_value(value)
         baseline = WORDS[name].baseline.format(series=series)
         theirs = published.STUDIES.get(name, {}).get(value)
-        rows.append({"series": series, "value": place} | _measures(runs, point, baseline, theirs))
+        row = {"series": series, "value": place} | _measures(runs, point, baseline, theirs)
+        if WORDS[name].ratio:
+            row |= _ratios(runs, point) | {"published_ratio": published.RATIOS[name].get(value)}
+        rows.append(row)
     outside = runs.find(WORDS[name].baseline)
     if outside is not None and outside not in values.values():
         rows.append({"series": "", "value": None} | _measures(runs, outside, WORDS[name].baseline, None))
@@ -122,7 +135,8 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
             for measure in ("accuracy", "low", "high", "deviation", "published")
             for domain in DOMAINS
         ]
-        + ["rmse_source", "published_rmse", "gain", "gain_low", "gain_high"],
+        + ["rmse_source", "published_rmse", "gain", "gain_low", "gain_high"]
+        + ([*_ratios(runs, None), "published_ratio"] if WORDS[name].ratio else []),
         pl.Float64,
     )
     return pl.DataFrame(rows, schema_overrides=types | {f"images_{domain}": pl.Int64 for domain in DOMAINS})
@@ -147,14 +161,37 @@ def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measure
     }
 
 
+def _ratios(runs: Runs, point: Point | None) -> dict[str, float | None]:
+    """Return what `model.click_ratios` measured of a point; null where it did not.
+
+    Returns:
+        `inputs_predicted` and `inputs_true`: percent of the position function's inputs in [0, B]; `gradient_ratio` at
+        15 % of the steps, with the `_least` and the `_largest` value up to there.
+    """
+    found = runs.ratios.get(point) if point else None
+    inputs = found["sigmoid_inputs"] if found else {}
+    readings = [row["position_over_count"] for row in found["gradient_ratios"]] if found else []
+    at_hand = [reading for reading in readings if reading is not None]
+    return {
+        "inputs_predicted": inputs.get("predicted_percent"),
+        "inputs_true": inputs.get("true_percent"),
+        "gradient_ratio": readings[-1] if readings else None,
+        "gradient_ratio_least": min(at_hand, default=None),
+        "gradient_ratio_largest": max(at_hand, default=None),
+    }
+
+
 def study_texts(table: pl.DataFrame, name: str) -> Table:
     """Return a component study's table as texts, without columns that would be empty."""
     ours, theirs = "ours, on this data", "published"
     against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
     own = f"components/{name}="
+    ratios = _ratio_columns(table, WORDS[name].ratio, ours, theirs)
     columns = {
-        Column(WORDS[name].series, number=False): [published.series_label(series) for series in table["series"]],
-        Column(WORDS[name].axis, number=False): [
+        Column(WORDS[name].series, number=False, name=True): [
+            published.series_label(series) for series in table["series"]
+        ],
+        Column(WORDS[name].axis, number=False, name=True): [
             published.point_label(row["baseline"]) if row["value"] is None else published.label(row["value"])
             for row in table.iter_rows(named=True)
         ],
@@ -162,17 +199,44 @@ def study_texts(table: pl.DataFrame, name: str) -> Table:
         Column("Acc-T, %", group=ours): _each(with_deviation, table, "accuracy_target", "deviation_target"),
         Column("Acc-T, 95 %", group=ours): _each(interval, table, "low_target", "high_target"),
         Column("RMSE-S", group=ours): _each(partial(number, digits=3), table, "rmse_source"),
-        Column(f"Acc-T − {against}", group=ours): _each(partial(number, sign=True), table, "gain"),
+        **ratios[ours],
+        Column(f"Acc-T −\n{against}", group=ours): _each(partial(number, sign=True), table, "gain"),
         Column("95 %", group=ours): _each(partial(interval, sign=True), table, "gain_low", "gain_high"),
         Column("Acc-S, %", group=theirs): _each(number, table, "published_source"),
         Column("Acc-T, %", group=theirs): _each(number, table, "published_target"),
         Column("RMSE-S", group=theirs): _each(partial(number, digits=3), table, "published_rmse"),
-        Column("run", number=False): [
+        **ratios[theirs],
+        Column("run", number=False, name=True): [
             NOTHING if run.startswith(own) else published.point_label(run.partition("/")[2]) for run in table["run"]
         ],
     }
     told = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}
     return Table(list(told), list(zip(*told.values(), strict=True)))
+
+
+def _ratio_columns(table: pl.DataFrame, ratio: str, ours: str, theirs: str) -> dict[str, dict[Column, list[str]]]:
+    """Return the ratio's columns by their group."""
+    two_digits = partial(number, digits=2)
+    if ratio == "sigmoid_inputs":
+        return {
+            ours: {
+                Column("v^ in\n[0, B], %", group=ours): _each(two_digits, table, "inputs_predicted"),
+                Column("v in\n[0, B], %", group=ours): _each(two_digits, table, "inputs_true"),
+            },
+            theirs: {Column("in\n[0, B], %", group=theirs): _each(two_digits, table, "published_ratio")},
+        }
+    if ratio == "gradient_ratio":
+        names = ("gradient_ratio", "gradient_ratio_least", "gradient_ratio_largest")
+        return {
+            ours: {Column("gradient ratio", group=ours): _each(_with_range, table, *names)},
+            theirs: {Column("gradient\nratio", group=theirs): _each(two_digits, table, "published_ratio")},
+        }
+    return {ours: {}, theirs: {}}
+
+
+def _with_range(value: float | None, least: float | None, largest: float | None) -> str:
+    text = number(value, 2)
+    return text if value is None else f"{text} ({number(least, 2)} to {number(largest, 2)})"
 
 
 def _each(say: Callable[..., str], table: pl.DataFrame, *names: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The whole graph on a very small toy, as a newcomer runs it, and what becomes stale when a parameter changes."""
 
+import base64
 import json
 import os
 import shutil
@@ -19,10 +20,10 @@ TINY: dict[str, dict[str, Any]] = {
     # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
     "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
     "methods": {"names": METHODS},
-    "components": {"points": ["features=C7"]},
+    "components": {"points": ["features=C"]},
     "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
     "one_shot": {"methods": [], "shares": [], "domains": []},
-    "diagnose": {"methods": ["TDL7"]},
+    "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     "train": {"epochs": 1},
 }
 
@@ -74,11 +75,15 @@ def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
     features = pl.read_csv(data / "report/study_features.csv")
     assert features.select("value", "run").rows() == [
         ("V", "methods/VGGimg"),
-        ("C7", "components/features=C7"),
+        ("C", "components/features=C"),
         ("V+C7", "methods/TDL7"),
     ]
-    assert json.loads((data / "diagnostics/TDL7/diagnostics.json").read_text())["method"] == "TDL7"
-    assert "<table" in (data / "report/index.html").read_text(encoding="utf-8")
+    diagnostics = data / "evaluations/methods/TDL7/diagnostics"
+    assert json.loads((diagnostics / "diagnostics.json").read_text())["method"] == "TDL7"
+    ratios = json.loads((data / "evaluations/components/features=C/ratios.json").read_text())
+    assert ratios["gradient_ratios"][-1]["position_over_count"] > 0
+    page = (data / "report/index.html").read_text(encoding="utf-8")
+    assert base64.b64encode((diagnostics / "gradients.png").read_bytes()).decode() in page
     for table in json.loads((data / "ingested/summary.json").read_text())["tables"].values():
         assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
     split = pl.read_parquet(data / "splits/seed-0.parquet")
@@ -107,7 +112,7 @@ def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
     workspace.params["evaluate"]["batch_size"] = before
     workspace.write()
     assert stale == {f"evaluate@{method}-0" for method in METHODS} | {
-        "evaluate_component@features=C7-0",
+        "evaluate_component@features=C-0",
         "evaluate_out_of_class@VGGimg-6-0",
     }
 
@@ -123,7 +128,8 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
     workspace.params["objective"]["tau"] = before
     workspace.write()
     workspace.dvc("repro", "--single-item", "recipes")
-    assert stale == {"train@MTMDD-VM-star-0"}  # TDL7 has the count loss alone, VGGimg no click loss
+    # TDL7 has the count loss alone, VGGimg no click loss
+    assert stale == {"train@MTMDD-VM-star-0", "train_component@features=C-0"}
     assert workspace.stale() == set()
 
 
@@ -135,7 +141,7 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
         ("pipelines/segmentation.py", {"segment"}),
         (
             "model/measures.py",
-            {"train_cleaner", "score", "diagnose"}
+            {"train_cleaner", "score", "diagnose", "diagnose_component"}
             | {f"{step}{study}" for step in ("train", "evaluate") for study in ("", "_component", "_out_of_class")},
         ),
     ],

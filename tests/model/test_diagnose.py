@@ -17,7 +17,7 @@ from model.images import centre_crop
 from model.predict import Model
 from model.recipes import build_recipe
 
-SECTION = "diagnose: {methods: [TDL], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
+SECTION = "diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
 FILES = {
     "diagnostics.json", "gradients.csv", "gradients.png", "gradient_ratios.csv", "sigmoid_inputs.csv",
     "click_features.csv", "click_features.png",
@@ -190,9 +190,11 @@ def test_six_digits(value, rounded):
     assert significant(value) == rounded
 
 
-@pytest.mark.parametrize("values", [{"shares": [1.1]}, {"methods": ["SCDA"]}, {"every": 0}, {"samples": 0}])
+@pytest.mark.parametrize(
+    "values", [{"shares": [1.1]}, {"methods": ["SCDA"]}, {"points": ["tau"]}, {"every": 0}, {"samples": 0}]
+)
 def test_impossible_parameters(values):
-    good = {"methods": ["TDL"], "every": 3, "shares": [0.5], "samples": 4, "words": 3}
+    good = {"methods": ["TDL"], "points": ["tau=0.1"], "every": 3, "shares": [0.5], "samples": 4, "words": 3}
     assert DiagnoseParams.model_validate(good)
     with pytest.raises(ValueError, match=next(iter(values))):
         DiagnoseParams.model_validate(good | values)

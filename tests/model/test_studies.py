@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from model.config import ObjectiveParams, Recipe
+from model.diagnose import DiagnoseParams
 from model.recipes import build_point, content_of, main
 from model.studies import STUDIES, ComponentsParams, candidates, check_point, split_value
 from pipelines.console import UserError
+from pipelines.params import load_section
 
 ROOT = Path(__file__).parents[2]
 
@@ -246,3 +248,15 @@ def test_presets_declare_points_that_can_be_trained(preset, tmp_path):
         for name, study in STUDIES.items():
             assert set(study.paper) <= set(studies[name]), name
         assert min(len(values) for values in studies.values()) >= 4
+
+
+@pytest.mark.parametrize(
+    "preset", [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))], ids=lambda p: p.name
+)
+def test_presets_measure_the_ratios_of_tables_iv_and_v(preset, tmp_path):
+    main(["--output", str(tmp_path / "recipes"), "--params", str(preset)])
+    studies = json.loads((tmp_path / "recipes/studies.json").read_text())
+    # a ratio of two losses needs both: tau = 0 and 1 have a dash in Table V
+    of_tau = [run for value, run in studies["tau"].items() if value not in ("0", "1")]
+    measured = [f"components/{point}" for point in load_section(DiagnoseParams, "diagnose", preset).points]
+    assert sorted(measured) == sorted({*studies["bandwidth"].values(), *of_tau})

@@ -1,12 +1,15 @@
 """A small data folder as the stages before the report leave it, with accuracies that are known by construction."""
 
 import json
-from collections.abc import Mapping
+import math
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from pipelines import schemas
 
@@ -17,6 +20,7 @@ methods: {names: [VGGimg, VGGsrc, MTMDD-VM]}
 components: {points: [features=C, lambda=separate-0.4, lambda=separate-1]}
 out_of_class: {methods: [VGGsrc, MTMDD-VM], categories: [1]}
 one_shot: {methods: [VGGsrc, MTMDD-VM], shares: [0.4], domains: [source, target]}
+diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
 report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
 """
 
@@ -54,12 +58,25 @@ def image_ids(domain: str, seed: int) -> list[str]:
     return [f"{domain[0]}{number // 2 * seed + i:03d}" for i in range(number)]
 
 
-def write_run(folder: Path, seed: int, right: Mapping[str, int], rmse: float | None = None) -> None:
-    """Write one evaluation that recognises the first so many test images of each domain."""
+def write_run(
+    folder: Path, seed: int, right: Mapping[str, int], rmse: float | None = None, errors: Sequence[float] = ()
+) -> None:
+    """Write one evaluation that recognises the first so many test images of each domain.
+
+    Args:
+        folder: of the run.
+        seed: decides which images are tested.
+        right: how many are recognised, by domain.
+        rmse: RMSE-S, equal for all images; None: no clicks are predicted.
+        errors: instead, the squared errors of the source images.
+    """
+    if rmse is not None:
+        errors = [rmse**2] * IMAGES["source"]
+    rmse = math.sqrt(statistics.fmean(errors)) if errors else None
     folder.mkdir(parents=True)
     rows = [
         {"image_id": image_id, "domain": domain, "category": "corgi", "predicted": "corgi" if i < n else "akita",
-         "probability": 0.5}
+         "probability": 0.5, "click_error": errors[i] if errors and domain == "source" else None}
         for domain, n in sorted(right.items())
         for i, image_id in enumerate(image_ids(domain, seed))
     ]  # fmt: skip
@@ -73,6 +90,45 @@ def write_run(folder: Path, seed: int, right: Mapping[str, int], rmse: float | N
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
+def write_ratios(folder: Path, readings: Sequence[float | None] = (0.6, 1.7, 0.9), bandwidth: float = 0.01) -> None:
+    """Write what `model.click_ratios` writes of a point."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "method": "TDL",
+        "seed": 0,
+        "phase": "predict",
+        "sigmoid_inputs": {"images": 9, "bandwidth": bandwidth, "true_percent": 0.125, "predicted_percent": 0.31},
+        "gradient_ratios": [{"step": 10 * i, "position_over_count": value} for i, value in enumerate(readings)],
+    }
+    (folder / "ratios.json").write_text(json.dumps(content))
+
+
+def write_diagnostics(folder: Path) -> None:
+    """Write of what `model.diagnose` writes of a method as much as the report reads."""
+    folder = folder / "diagnostics"
+    folder.mkdir()
+    content = {
+        "method": "MTMDD-VM",
+        "seed": 0,
+        "phase": "joint",
+        "images": {"train": 20, "validation": 11, "without_clicks": 0},
+        "rmse_source": {"model": 1.125, "without_position": None, "zero": 1.0, "constant": 1.1641,
+                        "category_means": 0.5},
+        "gradient_ratios": [
+            {"share": 0.0, "step": 0, "position_over_count": 0.659, "recognition_over_click": 7.24,
+             "recognition_click_cosine": -0.033},
+            {"share": 0.15, "step": 1500, "position_over_count": None, "recognition_over_click": 9.2,
+             "recognition_click_cosine": 0.04},
+        ],
+    }  # fmt: skip
+    (folder / "diagnostics.json").write_text(json.dumps(content))
+    inputs = {"bandwidth": [10.0, 0.05], "true_percent": [14.6, 0.4], "predicted_percent": [45.9, 2.0],
+              "normal_percent": [50.0, 1.99]}  # fmt: skip
+    pl.DataFrame(inputs).write_csv(folder / "sigmoid_inputs.csv")
+    for name in ("gradients", "click_features"):
+        Image.new("RGB", (4, 3)).save(folder / f"{name}.png")
+
+
 def write_data(root: Path) -> Path:
     """Write everything that the report reads, below ``root/data``, and ``root/params.yaml``; return the data folder."""
     data = root / "data"
@@ -84,6 +140,8 @@ def write_data(root: Path) -> Path:
             write_run(
                 data / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
             )
+    write_ratios(data / "evaluations/components/features=C")
+    write_diagnostics(data / "evaluations/methods/MTMDD-VM")
     (data / "recipes").mkdir()
     (data / "recipes/studies.json").write_text(json.dumps(STUDIES))
     (data / "ingested").mkdir()

@@ -57,7 +57,7 @@ def test_the_tables_agree_with_each_other(root: Path) -> None:
 
 def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     assert page.loaded == []
-    assert len(page.pictures) == 7
+    assert len(page.pictures) == 9
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
 
 
@@ -151,7 +151,7 @@ def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> Non
     c = dict(zip(table[1], table[3], strict=True))
     assert (table[3][0], c["run"]) == ("C", "–")
     assert table[3][1:3] == ["72.2 ± 7.9", "37.5 ± 0.0"]
-    assert (table[3][4], c["Acc-T − V"]) == ("0.810", "-12.5")
+    assert (table[3][4], c["Acc-T −\nV"]) == ("0.810", "-12.5")
     assert table[3][7:9] == ["71.5", "58.9"]
     assert (table[2][-1], table[2][5]) == ("VGGimg", "–")
     assert not any("RMSE-S" in heading for heading in table[1][7:])
@@ -172,6 +172,57 @@ def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pyt
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
     assert "studies.json: the parameters declare no components/features=C; run python -m model.recipes" in caplog.text
+
+
+def test_click_predictors_that_were_looked_into_are_shown(page: Page, root: Path) -> None:
+    assert page.headings.count("Click predictors, looked into") == 1
+    by_corner = {table[0][0]: table for table in page.tables}
+    errors, gradients = by_corner["what is predicted"], by_corner["step"]
+    (inputs,) = [table for table in page.tables if table[1][0] == "B"]
+    assert errors[1:] == [
+        ["the mean click feature", "1.164"], ["the model", "1.125"], ["nothing", "1.000"],
+        ["the mean click feature of the image's own category", "0.500"],
+    ]  # fmt: skip
+    assert gradients[1:] == [["0 (0%)", "0.66", "7.24", "-0.03"], ["1,500 (15%)", "–", "9.20", "0.04"]]
+    # beside Table IV, which has no B = 0.05
+    assert inputs[1] == ["B", "v, %", "v^, %", "standard normal, %", "Ratio, %"]
+    assert inputs[2:] == [["10", "14.60", "45.90", "50.00", "57.53"], ["0.05", "0.40", "2.00", "1.99", "–"]]
+
+
+def test_a_page_without_diagnoses(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        PARAMS.replace("methods: [MTMDD-VM], points: [features=C]", "methods: [], points: []")
+    )
+    text = (run(tmp_path) / "index.html").read_text(encoding="utf-8")
+    assert "Click predictors" not in text
+    assert len(Page(text).pictures) == 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("methods: [MTMDD-VM], points", "methods: [TDL], points", "diagnose.methods: TDL is not in methods.names"),
+        ("points: [features=C], every", "points: [tau=1], every", "diagnose.points: tau=1 is not in components.points"),
+    ],
+)
+def test_diagnoses_of_what_is_not_declared_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, old: str, new: str, message: str
+) -> None:
+    write_data(tmp_path)
+    assert old in PARAMS
+    (tmp_path / "params.yaml").write_text(PARAMS.replace(old, new))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert f"{message}; list it there, or take it out" in caplog.text
+
+
+def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_data(tmp_path)
+    (data / "evaluations/methods/MTMDD-VM/diagnostics/diagnostics.json").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "diagnostics.json: no such file; run `dvc repro`, or take MTMDD-VM out of diagnose.methods" in caplog.text
 
 
 def test_one_seed_says_that_it_has_no_spread() -> None:

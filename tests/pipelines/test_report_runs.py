@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from report_data import IMAGES, image_ids, write_run
+from report_data import IMAGES, image_ids, write_ratios, write_run
 
 from pipelines.console import UserError
 from pipelines.report_runs import Point, declared_points, read_runs, read_studies
@@ -81,3 +81,36 @@ def test_an_accuracy_that_is_not_that_of_the_predictions_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | {f"accuracy_{domain}": stated}))
     with pytest.raises(UserError, match=message):
         read_runs(tmp_path, [Point("methods", "TDL")], [0])
+
+
+@pytest.mark.parametrize(("rmse", "stated", "found"), [(0.7, 0.71, "0.7"), (0.7, None, "0.7"), (None, 0.7, "None")])
+def test_an_rmse_that_is_not_that_of_the_predictions_is_refused(
+    tmp_path: Path, rmse: float | None, stated: float | None, found: str
+) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5}, rmse)
+    path = tmp_path / "methods/TDL/seed-0/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rmse_source": stated}))
+    with pytest.raises(UserError, match=rf"rmse_source = {stated}, predictions.parquet gives {found}"):
+        read_runs(tmp_path, [Point("methods", "TDL")], [0])
+
+
+def test_click_errors_are_those_of_the_source(tmp_path: Path) -> None:
+    errors = [0.25 * i for i in range(IMAGES["source"])]
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5}, errors=errors)
+    write_run(tmp_path / "methods/VGGsrc/seed-0", 0, {"source": 4, "target": 5})
+    points = [Point("methods", "VGGsrc"), Point("methods", "TDL")]
+    runs = read_runs(tmp_path, points, [0])
+    assert runs.click_errors(points[1])["image_id"].to_list() == image_ids("source", 0)
+    assert runs.click_errors(points[1])["click_error"].to_list() == errors
+    assert runs.click_errors(points[0]).is_empty()
+
+
+def test_measured_ratios_are_read_and_missed(tmp_path: Path) -> None:
+    point = Point("components", "tau=0.4")
+    write_run(tmp_path / point.folder / "seed-0", 0, {"target": 5})
+    assert read_runs(tmp_path, [point], [0]).ratios == {}
+    with pytest.raises(UserError, match=r"components/tau=0\.4/ratios\.json"):
+        read_runs(tmp_path, [point], [0], measured=[point])
+    write_ratios(tmp_path / point.folder, [0.5, 2.5])
+    found = read_runs(tmp_path, [point], [0], measured=[point]).ratios[point]
+    assert [row["position_over_count"] for row in found["gradient_ratios"]] == [0.5, 2.5]

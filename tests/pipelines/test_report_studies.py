@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from report_data import write_run
+from report_data import write_ratios, write_run
 
 from model.studies import STUDIES
 from pipelines.report_runs import Point, Runs, read_runs
@@ -74,10 +74,65 @@ def test_values_are_compared_within_their_series_and_stand_beside_the_paper(runs
     assert table.schema["gain"] == pl.Float64
 
 
+@pytest.fixture(scope="module")
+def with_ratios(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    folder = tmp_path_factory.mktemp("ratios")
+    points = {value: Point("components", name) for value, name in
+              {"0": "features=C_E", "0.1": "features=C", "0.4": "tau=0.4", "1": "tau=1"}.items()}  # fmt: skip
+    wide = Point("components", "bandwidth=10")
+    for point in (*points.values(), wide):
+        write_run(folder / point.folder / "seed-0", 0, {"target": 4}, 0.9)
+    write_ratios(folder / points["0.1"].folder, [0.6, 1.7, 0.9])
+    write_ratios(folder / points["1"].folder, [])
+    write_ratios(folder / wide.folder, [0.25, None], 10.0)
+    measured = [points["0.1"], points["1"], wide]
+    studies = {"tau": points, "bandwidth": {"10": wide, "0.01": points["0.1"]}, "mu": points}
+    return read_runs(folder, [*points.values(), wide], [0], studies, measured)
+
+
+def test_gradient_ratios_stand_beside_table_v(with_ratios: Runs) -> None:
+    table = study_table(with_ratios, "tau")
+    names = ("value", "gradient_ratio", "gradient_ratio_least", "gradient_ratio_largest", "published_ratio")
+    # 0 is not measured, nor is 0.4, 1 has no count loss; Table V
+    assert table.select(names).rows() == [
+        ("0", None, None, None, None),
+        ("0.1", 0.9, 0.6, 1.7, 0.99),
+        ("0.4", None, None, None, 19.84),
+        ("1", None, None, None, None),
+    ]
+    texts = study_texts(table, "tau")
+    headings = [(column.heading, column.group) for column in texts.columns]
+    ours = headings.index(("gradient ratio", "ours, on this data"))
+    assert [row[ours] for row in texts.rows] == ["–", "0.90 (0.60 to 1.70)", "–", "–"]
+    theirs = headings.index(("gradient\nratio", "published"))
+    assert [row[theirs] for row in texts.rows] == ["–", "0.99", "19.84", "–"]
+    assert texts.groups == [("", 1), ("ours, on this data", theirs - 3), ("published", 3), ("", 1)]
+
+
+def test_shares_of_inputs_stand_beside_table_iv(with_ratios: Runs) -> None:
+    table = study_table(with_ratios, "bandwidth")
+    assert table.select("value", "inputs_predicted", "inputs_true", "published_ratio").rows() == [
+        ("10", 0.31, 0.125, 57.53),
+        ("0.01", 0.31, 0.125, 0.27),
+        (None, None, None, None),  # tau = 0
+    ]
+    texts = study_texts(table, "bandwidth")
+    headings = [column.heading for column in texts.columns]
+    shown = [headings.index(name) for name in ("v^ in\n[0, B], %", "v in\n[0, B], %", "in\n[0, B], %")]
+    assert [[row[place] for place in shown] for row in texts.rows] == [
+        ["0.31", "0.12", "57.53"], ["0.31", "0.12", "0.27"], ["–", "–", "–"],
+    ]  # fmt: skip
+    assert "gradient ratio" not in headings
+
+
+def test_other_studies_have_no_ratio(with_ratios: Runs) -> None:
+    assert not any("ratio" in name or "inputs" in name for name in study_table(with_ratios, "mu").columns)
+
+
 def test_the_texts_leave_out_what_nothing_is_in(runs: Runs) -> None:
     texts = study_texts(study_table(runs, "mu"), "mu")
     assert [column.heading for column in texts.columns] == [
-        "heads", "µ", "Acc-S, %", "Acc-T, %", "Acc-T, 95 %", "RMSE-S", "Acc-T − MTTDL", "95 %", "run",
+        "heads", "µ", "Acc-S, %", "Acc-T, %", "Acc-T, 95 %", "RMSE-S", "Acc-T −\nMTTDL", "95 %", "run",
     ]  # fmt: skip
     assert [row[:4] + row[6:7] + row[8:] for row in map(list, texts.rows)] == [
         ["separate heads", "0.9", "66.7", "56.2", "+31.2", "MTMDD-VM"],
@@ -85,5 +140,5 @@ def test_the_texts_leave_out_what_nothing_is_in(runs: Runs) -> None:
         ["", "MTTDL", "33.3", "25.0", "–", "MTTDL"],
     ]
     headings = [column.heading for column in study_texts(study_table(runs, "lambda"), "lambda").columns]
-    assert headings[6] == "Acc-T − λ = 1"
+    assert headings[6] == "Acc-T −\nλ = 1"
     assert headings[8:11] == ["Acc-S, %", "Acc-T, %", "RMSE-S"]

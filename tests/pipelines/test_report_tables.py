@@ -1,10 +1,12 @@
 """The report's tables against numbers worked by hand from the runs of `report_data`."""
 
+import math
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
-from report_data import RIGHT, write_data, write_run
+from report_data import IMAGES, RIGHT, write_data, write_run
 
 from pipelines.console import UserError
 from pipelines.intervals import wilson
@@ -15,6 +17,7 @@ from pipelines.report_tables import (
     declines_compared,
     noise_filter_table,
     paired,
+    paired_rmse,
     split_table,
     sweep_table,
     table_viii,
@@ -135,9 +138,58 @@ def test_claims_have_the_published_difference_and_a_verdict_of_ours(runs: Runs) 
     assert (unknown["published"], unknown["difference"], unknown["verdict"]) == (1.4, None, "not run")
     # Table III: 57.3 - 44.2.
     assert verdicts["embedding=CONV+biFC", "embedding=FC", 1]["published"] == 13.1
-    sevens = table.filter(claim=7)
+    sevens = table.filter(claim=7, worse="VGGsrc")
     assert sevens["verdict"].to_list() == ["holds", "open", "open"]
     assert sevens["published"].null_count() == 3
+
+
+def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tmp_path: Path) -> None:
+    methods = ["VGGimg", "TDL", "MTMDD-VM"]
+    right = {"VGGimg": (6, 6), "TDL": (12, 4), "MTMDD-VM": (12, 10)}
+    for name, (whole, reduced) in right.items():
+        write_run(tmp_path / "methods" / name / "seed-0", 0, {"target": whole})
+        write_run(tmp_path / "out_of_class" / name / "6/seed-0", 0, {"target": reduced})
+    table = claims_table(read_runs(tmp_path, declared_points(methods, [], (methods, [6]), ([], [], [])), [0]))
+    # 8 of 16 lost against 2; VGGimg has no source to lose
+    assert table.filter(claim=7).select("says", "worse", "difference").rows() == [
+        ("ours declines less than TDL with 6 source categories", "TDL", 37.5)
+    ]
+
+
+def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
+    good, bad, blind = (Point("components", f"lambda=separate-{value}") for value in ("0.4", "0", "0.2"))
+    # RMSE-S 0.5 and 1, the errors of the images 0-3 apart from those of the others
+    errors = {good: [0.25] * 9, bad: [1.9] * 4 + [0.28] * 5, blind: []}
+    for point, of_point in errors.items():
+        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
+    studies = {"lambda": {point.method.partition("=")[2]: point for point in errors}}
+    runs = read_runs(tmp_path, list(errors), [0], studies)
+    interval = paired_rmse(runs, good, bad)
+    assert interval is not None
+    # to first order an image stands for (e / R + R) / 2: 1.45 or 0.64 with R = 1, minus 0.5, so 0.95 or 0.14
+    half = 1.959963984540054 * (9 / 8 * (4 * 0.45**2 + 5 * 0.36**2)) ** 0.5 / 9
+    assert interval == pytest.approx((50.0, 50 - 100 * half, 50 + 100 * half), rel=1e-6)
+    assert paired_rmse(runs, bad, good) == pytest.approx((-50.0, -50 - 100 * half, -50 + 100 * half), rel=1e-6)
+    assert paired_rmse(runs, good, blind) is None
+    row = claims_table(runs).filter(measure="RMSE-S", better="lambda=separate-0.4").row(0, named=True)
+    # Table VII: 100.0 - 81.9
+    assert (row["claim"], row["published"], row["difference"], row["verdict"]) == (4, 18.1, 50.0, "holds")
+
+
+def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
+    one, other = Point("components", "tau=0"), Point("components", "tau=1")
+    draw = np.random.default_rng(3)
+    errors = draw.gamma(2.0, 0.5, (2, IMAGES["source"]))
+    for point, of_point in zip((one, other), errors, strict=True):
+        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
+    found = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
+    assert found is not None
+    drawn = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
+    roots = np.sqrt(errors[:, drawn].mean(axis=2))
+    assert found.mean == pytest.approx(100 * np.subtract(*np.sqrt(errors.mean(axis=1))[::-1]), abs=1e-4)
+    # of 9 images, the bootstrap's deviation is sqrt(8 / 9) of the unbiased one; the rest is the first order's error
+    deviation = 100 * np.std(roots[1] - roots[0]) * math.sqrt(9 / 8)
+    assert (found.high - found.low) / 2 / 1.96 == pytest.approx(deviation, rel=0.1)
 
 
 def test_a_claim_is_contradicted_when_the_interval_lies_below_zero(tmp_path: Path) -> None:
