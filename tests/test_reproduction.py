@@ -128,8 +128,8 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
     workspace.params["objective"]["tau"] = before
     workspace.write()
     workspace.dvc("repro", "--single-item", "recipes")
-    # TDL7 has the count loss alone, VGGimg no click loss
-    assert stale == {"train@MTMDD-VM-star-0", "train_component@features=C-0"}
+    # TDL7 has the count loss alone, VGGimg no click loss; the report says which run each tau has
+    assert stale == {"train@MTMDD-VM-star-0", "train_component@features=C-0", "report"}
     assert workspace.stale() == set()
 
 
