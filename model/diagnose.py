@@ -285,6 +285,7 @@ def diagnose(
         "gradient_ratios": [
             {"share": share, **ratios.row(by_predicate=pl.col("step") == step, named=True)}
             for share, step in recorder.marked.items()
+            if step in set(ratios["step"])  # early stopping may end a training before
         ],
     }
     write_json(content, output / "diagnostics.json")

@@ -16,6 +16,7 @@ from model.gradients import GradientRecorder
 from model.images import centre_crop
 from model.predict import Model
 from model.recipes import build_recipe
+from model.trainer import PhaseTraining
 
 SECTION = "diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
 FILES = {
@@ -142,6 +143,16 @@ def test_an_interrupted_stage_reads_all_steps_when_it_is_run_again(run, monkeypa
         run("TDL7")
     monkeypatch.setattr(GradientRecorder, "__call__", real)
     assert contents(run("TDL7")) == whole
+
+
+def test_what_an_early_end_never_reached_has_no_ratio(
+    tmp_path, tiny_data, network_params, objective_params, train_params, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(PhaseTraining, "_has_stopped_early", lambda self: self.progress.epoch >= 1)  # of three
+    train_methods(tmp_path, ["TDL"], tiny_data, network_params, objective_params, train_params)
+    found = json.loads((diagnose(tmp_path / "TDL", tiny_data, tmp_path / "found") / "diagnostics.json").read_text())
+    assert [row["share"] for row in found["gradient_ratios"]] == [0.0]  # the other is half of the steps
 
 
 def test_errors_say_what_to_do(run, tiny_data, tmp_path, caplog):
