@@ -15,8 +15,9 @@ What that gives, script by script:
 - Thai, Lao, Khmer: what stands between spaces, for want of a dictionary;
 - emoji, punctuation, ``_``: never words; they separate.
 
-With ``lemmas``, words then give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary
-of the language; stop words are left out before and after.
+With ``lemmas``, words give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary of
+the language; stop words are left out before and after. The dictionaries are not folded, and folding takes ``ß`` and
+``ς`` away: so words are looked up in lower case, and folded after it (``σκύλοι``: ``σκύλος``, which is ``σκύλοσ``).
 
 Everything but Han is done for all queries at once; only queries with Han are looked at one by one.
 
@@ -24,6 +25,7 @@ Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps Eng
 """
 
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -82,22 +84,45 @@ class Segmenter:
         Shape:
             queries: strings (n,); result: lists of strings (n,)
         """
-        normalised = normalise(queries)
+        with_lemmas = self.params.lemmas is not None
+        normalised = normalise(queries, compatible_text if with_lemmas else normalise_text)
         words = normalised.str.extract_all(RUN)
         has_han = normalised.str.contains(HAN_RUN).to_numpy()
         if has_han.any():
             order = np.argsort(np.r_[np.flatnonzero(~has_han), np.flatnonzero(has_han)])
             words = pl.concat([words.filter(~has_han), self._cut_han(words.filter(has_han))])[order]
         word = pl.element()
-        words = self._without_stop_words(words)
-        if self.params.lemmas is not None:
-            words = self._without_stop_words(lemmatised(words, self.params.lemmas))
+        words = self._lemmatised(words) if with_lemmas else self._without_stop_words(words)
         if self.params.minimum_length > 1:
             words = words.list.filter(word.str.len_chars() >= self.params.minimum_length)
         return words.list.unique(maintain_order=True).to_arrow().cast(pa.list_(pa.string()))
 
     def _without_stop_words(self, words: pl.Series) -> pl.Series:
         return words.list.filter(~pl.element().is_in(sorted(self.stop_words))) if self.stop_words else words
+
+    def _lemmatised(self, words: pl.Series) -> pl.Series:
+        """Replace words, not folded yet, by their folded lemmas, without stop words.
+
+        Shape:
+            words: lists of strings (n,); result: the same
+        """
+        distinct = words.explode().drop_nulls().unique()
+        lemmas = pl.Series([self._lemma_of(word) for word in distinct], dtype=pl.String)
+        changed = distinct.ne_missing(lemmas)
+        if not changed.any():
+            return words
+        lemma = pl.element().replace(distinct.filter(changed), lemmas.filter(changed))
+        return words.list.eval(lemma.drop_nulls())
+
+    def _lemma_of(self, word: str) -> str | None:
+        """Return a word's lemma, folded, or the word if the language's dictionary and rules do not know it.
+
+        None stands for a stop word, or a lemma that is one.
+        """
+        if normalise_text(word) in self.stop_words:
+            return None
+        lemma = normalise_text(simplemma.lemmatize(word.lower(), lang=str(self.params.lemmas)))
+        return None if lemma in self.stop_words else lemma
 
     def _cut_han(self, runs: pl.Series) -> pl.Series:
         """Replace runs of Han by their words.
@@ -125,37 +150,9 @@ class Segmenter:
         return [found if found is not None else cut[run] for run, found in words.items()]
 
 
-def lemmatised(words: pl.Series, language: str) -> pl.Series:
-    """Replace words by their lemmas; what the language's dictionary and rules do not know stays as it is.
-
-    Shape:
-        words: lists of strings (n,); result: the same
-    """
-    distinct = words.explode().drop_nulls().unique()
-    lemmas = pl.Series([simplemma.lemmatize(word, lang=language).lower() for word in distinct], dtype=pl.String)
-    changed = distinct != lemmas
-    if not changed.any():
-        return words
-    return words.list.eval(pl.element().replace(distinct.filter(changed), lemmas.filter(changed)))
-
-
-@lru_cache(maxsize=1)
-def segmenter_of(params: SegmentParams) -> Segmenter:
-    """Return this process's segmenter for the parameters; built once, however many bundles a worker gets."""
-    return Segmenter(params)
-
-
-def normalise(queries: pa.Array) -> pl.Series:
-    """Normalise queries: the ASCII ones all at once, the others one by one.
-
-    Shape:
-        queries: strings (n,); result: strings (n,)
-    """
-    lowered = pl.Series(queries, dtype=pl.String).str.to_lowercase()
-    others = np.flatnonzero(~np.asarray(pc.string_is_ascii(queries)))
-    if len(others):
-        lowered[others] = pl.Series([normalise_text(text) for text in queries.take(pa.array(others)).to_pylist()])
-    return lowered
+def compatible_text(text: str) -> str:
+    """Return a text without the differences that compatibility forms make, in its own case."""
+    return unicodedata.normalize("NFKC", text)
 
 
 def normalise_text(text: str) -> str:
@@ -164,4 +161,27 @@ def normalise_text(text: str) -> str:
     >>> normalise_text("Ｇｏｌｄｅｎ Straße")
     'golden strasse'
     """
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFKC", compatible_text(text).casefold())
+
+
+@lru_cache(maxsize=1)
+def segmenter_of(params: SegmentParams) -> Segmenter:
+    """Return this process's segmenter for the parameters; built once, however many bundles a worker gets."""
+    return Segmenter(params)
+
+
+def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) -> pl.Series:
+    """Normalise queries: the ASCII ones all at once, which is to lower case, the others one by one.
+
+    Args:
+        queries: any.
+        form: what makes of a text its normal form.
+
+    Shape:
+        queries: strings (n,); result: strings (n,)
+    """
+    lowered = pl.Series(queries, dtype=pl.String).str.to_lowercase()
+    others = np.flatnonzero(~np.asarray(pc.string_is_ascii(queries)))
+    if len(others):
+        lowered[others] = pl.Series([form(text) for text in queries.take(pa.array(others)).to_pylist()])
+    return lowered

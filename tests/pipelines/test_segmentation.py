@@ -103,9 +103,32 @@ def test_lemmas_of_a_language_leave_other_words_alone():
     assert words("Hunde Katzen", lemmas="de") == [["hund", "katze"]]
 
 
-def test_stop_words_are_left_out_as_words_and_as_lemmas(tmp_path):
-    (tmp_path / "stop.txt").write_text("was\ndog\n", encoding="utf-8")
-    assert words("dogs was wolves", lemmas="en", stop_words=str(tmp_path / "stop.txt")) == [["wolf"]]
+@pytest.mark.parametrize(
+    ("language", "query", "expected"),
+    [
+        ("el", "σκύλος σκύλοι σκύλους ΣΚΎΛΟΥ", ["σκύλοσ"]),
+        ("el", "«ΣΚΎΛΟΥΣ.γάτες»", ["σκύλοσ", "γάτα"]),  # a word ends at the dot: its last letter is ς, not σ
+        ("de", "Füße FÜẞE Fu\u0308ße füße", ["fuss"]),
+        ("de", "Straßen straße große", ["strasse", "gross"]),
+        ("tr", "KEDİLER köpekler ghjßkls", ["kedi\u0307ler", "köpek", "ghjsskls"]),
+    ],
+)
+def test_lemmas_are_looked_up_before_folding_and_folded_after_it(language, query, expected):
+    assert words(query, lemmas=language) == [expected]
+    assert [normalise_text(word) for word in expected] == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "stop_words", "query", "expected"),
+    [
+        ("en", "was\ndog\n", "dogs was wolves", ["wolf"]),
+        ("el", "σκύλος\n", "σκύλοι σκύλος σκύλοσ γάτες", ["γάτα"]),
+        ("de", "GROSSE\nFuß\n", "große Füße Hunde", ["hund"]),
+    ],
+)
+def test_stop_words_are_left_out_as_words_and_as_lemmas(tmp_path, language, stop_words, query, expected):
+    (tmp_path / "stop.txt").write_text(stop_words, encoding="utf-8")
+    assert words(query, lemmas=language, stop_words=str(tmp_path / "stop.txt")) == [expected]
 
 
 def test_a_language_without_lemmas():
