@@ -7,12 +7,13 @@ order, by any worker.
 In the target, a *category folder* is one with image files in it, or without folders; it may lie below others, as data
 sets unpack (``Images/n02085620-Chihuahua/``, ``CUB_200_2011/images/001.Black_footed_Albatross/``), and below archives
 of them. Source images lie in images.tsv, or as ``<image id>.<suffix>`` in the folder or archive ``images``. Every row
-and every file is listed or refused with the first reason that applies:
+and every file, hidden ones excepted, is listed or refused with the first reason that applies:
 
 - ``empty line``, ``not UTF-8``, ``not two fields``, ``empty image id``, ``empty category``;
 - ``second label of the image``, ``second image of the id``: the first in file order stays (source before target);
-- ``label without image``, ``image without label``, ``folder among the images``: source domain;
-- ``not in a category folder``, ``folder in a category folder``: target domain;
+- ``label without image``, ``image without label``, ``folder among the images`` (of each
+  file in it): source domain;
+- ``not in a category folder``, ``folder in a category folder`` (of each file in it): target domain;
 - ``link in an archive``, ``name leads out of the archive``, ``neither file nor folder``, ``encrypted``, ``unsupported
   compression``: members of archives.
 
@@ -283,10 +284,10 @@ def _list_source(folder: Folder, labels: dict[str, tuple[int, str, str]], seen: 
         if is_wrapper and isinstance(child, Folder):
             _list_source(child, labels, seen, catalogue)
             continue
-        catalogue.read[SOURCE_IMAGES] += 1
         if isinstance(child, Folder):
-            _refuse_file(catalogue, SOURCE_IMAGES, child.place, "folder among the images")
+            _refuse_folder(catalogue, SOURCE_IMAGES, child, "folder among the images")
             continue
+        catalogue.read[SOURCE_IMAGES] += 1
         image_id = stem(child.name)
         reason = _unreadable(child) or _why_not(image_id, labels, seen)
         if reason:
@@ -315,10 +316,10 @@ def _list_target(child: Listed | Folder, aliases: Aliases, seen: set[str], catal
         return
     category = aliases.category(child.name)
     for below in child.children():
-        catalogue.read[TARGET_IMAGES] += 1
         if isinstance(below, Folder):
-            _refuse_file(catalogue, TARGET_IMAGES, below.place, "folder in a category folder")
+            _refuse_folder(catalogue, TARGET_IMAGES, below, "folder in a category folder")
             continue
+        catalogue.read[TARGET_IMAGES] += 1
         image_id = f"{child.name}/{stem(below.name)}"
         reason = _unreadable(below) or ("" if is_text(child.name) else "not UTF-8")
         if not reason and not category:
@@ -344,6 +345,16 @@ def stem(name: str) -> str:
 
 def _unreadable(listed: Listed) -> str:
     return listed.reason or ("" if is_text(listed.name) else "not UTF-8")
+
+
+def _refuse_folder(catalogue: Catalogue, table: str, folder: Folder, reason: str) -> None:
+    """Refuse every file below a folder: a row for the folder alone would not tell what is lost with it."""
+    for child in folder.children():
+        if isinstance(child, Folder):
+            _refuse_folder(catalogue, table, child, reason)
+        else:
+            catalogue.read[table] += 1
+            _refuse_file(catalogue, table, child.place, _unreadable(child) or reason)
 
 
 def _refuse_file(catalogue: Catalogue, table: str, place: Place, reason: str) -> None:

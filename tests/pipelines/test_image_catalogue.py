@@ -100,16 +100,26 @@ def test_refused_target_files(raw: Path) -> None:
     write(raw / "target/stray.jpg", b"")
     write(raw / "target/001./x.jpg", b"")
     write(raw / "target/fox/deep/x.jpg", b"")
+    write(raw / "target/fox/deep/x.txt", b"")
+    write(raw / "target/fox/deep/deeper/y.jpg", b"")
+    write(raw / "target/fox/deep/.DS_Store", b"")
+    write(raw / "target/fox/empty/.DS_Store", b"")
+    write_archive(raw / "target/fox/more.tar", ["z.jpg", "a/z.jpg"])
     write(raw / "target/fox/same.jpeg", b"")
     write(raw / "target/fox/same.jpg", b"")
     catalogue = list_images(raw)
     assert sorted(catalogue.refused) == [
         Refused("target/001./x.jpg", 1, "empty category", "x.jpg"),
-        Refused("target/fox/deep", 1, "folder in a category folder", "deep"),
+        Refused("target/fox/deep/deeper/y.jpg", 1, "folder in a category folder", "y.jpg"),
+        Refused("target/fox/deep/x.jpg", 1, "folder in a category folder", "x.jpg"),
+        Refused("target/fox/deep/x.txt", 1, "folder in a category folder", "x.txt"),
+        Refused("target/fox/more.tar", 1, "folder in a category folder", "z.jpg"),
+        Refused("target/fox/more.tar", 2, "folder in a category folder", "a/z.jpg"),
         Refused("target/fox/same.jpg", 1, "second image of the id", "same.jpg"),
         Refused("target/stray.jpg", 1, "not in a category folder", "stray.jpg"),
     ]
-    assert catalogue.read["target images"] == 6
+    assert catalogue.read["target images"] == 10
+    assert catalogue.refusals["target images"].total() == 8
 
 
 def test_file_names_that_are_not_unicode(raw: Path) -> None:
@@ -159,7 +169,7 @@ def test_neither_a_broken_row_nor_a_folder_takes_an_images_place(raw: Path) -> N
     write(raw / "source/images/more.jpg", b"")  # now images/ itself holds images, and no folder has a place there
     assert list_images(raw).refused[1:] == [
         Refused("source/images/more.jpg", 1, "image without label", "more.jpg"),
-        Refused("source/images/s1", 1, "folder among the images", "s1"),
+        Refused("source/images/s1/deep.jpg", 1, "folder among the images", "deep.jpg"),
     ]
     assert [entry.image_id for entry in catalogue.entries if entry.domain == "source"] == ["s1"]
 
@@ -214,7 +224,7 @@ def test_source_images_in_an_archive(raw: Path) -> None:
     source = [(e.image_id, e.category, e.place.row) for e in catalogue.entries if e.domain == "source"]
     assert source == [("s1", "red fox", 2), ("s2", "coyote", 1)]
     assert catalogue.refused == [
-        Refused("source/images.tar", 4, "folder among the images", "images/more"),
+        Refused("source/images.tar", 4, "folder among the images", "images/more/s3.jpg"),
         Refused("source/images.tar", 3, "image without label", "images/stray.jpg"),
         Refused("source/labels.tsv", 3, "label without image", "s3\tcoyote"),
     ]
