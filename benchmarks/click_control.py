@@ -27,40 +27,47 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
 from benchmarks.project import Project, differences  # noqa: E402
-from pipelines.artifacts import whole_file  # noqa: E402
+from pipelines.artifacts import read_tables, whole_directory, whole_file, write_table  # noqa: E402
+from pipelines.ingest import CLICK_LOGS, LATER_LOGS  # noqa: E402
 from pipelines.report_runs import Point, Runs, read_runs  # noqa: E402
+from pipelines.schemas import CLICKS  # noqa: E402
+from pipelines.shards import shard_files  # noqa: E402
 
 TARGET_ONLY = "VGGimg"
 ARMS = ("clicks", "untold", "shuffled", "target")
 
 
-def write_shuffled(raw: Path, output: Path, log: Path | None) -> None:
-    """Lay out a raw data set with the same images and labels and another click log.
+def exchange_images(ingested: Path, output: Path) -> None:
+    """Write an ingested click log again, with its images exchanged at random (seed 0): `clicks/`, in the same shards.
+
+    Exchanged are the source images that have clicks, one for one, so that none gains or loses its place in the log;
+    ids of no image keep their rows.
 
     Args:
-        raw: the true one.
-        output: the new one; links to all else.
-        log: a shuffled log; None exchanges the clicked images at random (seed 0).
+        ingested: the output of `ingest`.
+        output: the folder to write, whole or not at all.
     """
+    log = ingested / "clicks"
+    is_source = pl.col("domain") == "source"
+    known = pl.DataFrame(read_tables(ingested / "images", columns=["image_id", "domain"])).filter(is_source)
+    clicked = pl.DataFrame(read_tables(log, columns=["image_id"])).unique().join(known, on="image_id", how="semi")
+    images = clicked["image_id"].sort()
+    exchanged = images.gather(np.random.default_rng(0).permutation(len(images)))
+    with whole_directory(output) as folder:
+        (folder / "clicks").mkdir()
+        for shard in shard_files(log):
+            rows = pl.DataFrame(read_tables(shard)).with_columns(pl.col("image_id").replace(images, exchanged))
+            write_table(rows.sort("query", "image_id").to_arrow().cast(CLICKS), folder / "clicks" / shard.name)
+
+
+def link_with_log(raw: Path, log: Path, output: Path) -> None:
+    """Lay out a raw data set with the same images and labels, as links, and another click log, as the only one."""
     (output / "source").mkdir(parents=True)
     (output / "target").symlink_to(raw / "target")
     for file in (raw / "source").iterdir():
-        if not file.name.startswith("clicks."):
+        if file.name not in (*CLICK_LOGS, LATER_LOGS.name):
             (output / "source" / file.name).symlink_to(file)
-    if log is not None:
-        (output / "source/clicks.tsv").symlink_to(log.resolve())
-        return
-    columns = ["image_id", "query", "clicks"]
-    clicks = pl.read_csv(
-        raw / "source/clicks.tsv", separator="\t", has_header=False, new_columns=columns, quote_char=None,
-        infer_schema=False, encoding="utf8-lossy", truncate_ragged_lines=True,
-    )  # fmt: skip
-    images = clicks["image_id"].unique().sort()
-    exchanged = images.gather(np.random.default_rng(0).permutation(len(images)))
-    with whole_file(output / "source/clicks.tsv") as file:
-        clicks.with_columns(pl.col("image_id").replace_strict(images, exchanged)).write_csv(
-            file, separator="\t", include_header=False, quote_style="never"
-        )
+    (output / "source/clicks.tsv").symlink_to(log.resolve())  # what form it has is told by its content
 
 
 def point_of(arm: str, method: str) -> Point:
@@ -117,7 +124,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--place", type=Path, required=True, help="folder for everything; goes on with what is there")
     parser.add_argument("--preset", default="params.yaml", help="parameter file, relative to the repository")
-    parser.add_argument("--shuffled", type=Path, help="shuffled click log (default: one is made)")
+    parser.add_argument(
+        "--shuffled",
+        type=Path,
+        help="shuffled click log, raw (default: the checked rows of the true one, exchanged)",
+    )
     parser.add_argument("--method", default="MTMDD-VM-star")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--table", action="store_true", help="train nothing, print what there is")
@@ -139,11 +150,14 @@ def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Pat
     params = project.read_params()
     params["objective"]["lambda"] = 0.0
     project.run(place / "recipes_untold", "model.recipes", "--params", project.write_params("params_untold", params))
-    raw = place / "shuffled_raw"
-    if not raw.exists():
-        write_shuffled(project.raw, place / f"making.{os.getpid()}", shuffled)
-        (place / f"making.{os.getpid()}").rename(raw)
-    project.run(place / "shuffled_ingested", "pipelines.ingest", "--raw", raw, "--params", project.params)
+    if shuffled is not None:
+        raw = place / "shuffled_raw"
+        if not raw.exists():
+            link_with_log(project.raw, shuffled, place / f"making.{os.getpid()}")
+            (place / f"making.{os.getpid()}").rename(raw)
+        project.run(place / "shuffled_ingested", "pipelines.ingest", "--raw", raw, "--params", project.params)
+    elif not (place / "shuffled_ingested").exists():
+        exchange_images(place / "ingested", place / "shuffled_ingested")
     project.run(
         place / "shuffled_queries", "pipelines.segment", "--clicks", place / "shuffled_ingested/clicks",
         "--params", project.params,
