@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pipelines.schemas import CLICKS, QUARANTINE
 
 MOST_CLICKS = 10**12
+LARGEST_EXACT = 2**53  # up to it a float64 is one integer only
 
 REASONS = (
     "",
@@ -123,7 +124,7 @@ def check_columns(batch: pa.RecordBatch, file: str, first_row: int) -> CheckedRo
         first_row: the 1-based number of the batch's first row in the file.
     """
     image_ids, queries = (as_bytes(batch.column(name)) for name in ("image_id", "query"))
-    texts = as_bytes(integers_as_text(batch.column("clicks")))
+    texts = as_bytes(batch.column("clicks"))
     valid = valid_rows(image_ids) & valid_rows(queries) & valid_rows(texts)
     reasons = np.where(valid, KEPT, NOT_UTF8)
     rows = np.flatnonzero(valid)
@@ -213,16 +214,16 @@ def as_bytes(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
-        column = column.cast(pa.string())  # ids may be integers
+        column = integers_as_text(column).cast(pa.string())  # ids may be numbers
     return pc.fill_null(column.cast(pa.binary()), b"")
 
 
 def integers_as_text(column: pa.Array) -> pa.Array:
-    """Return a column of clicks as text; a float without a fraction as the integer it is."""
+    """Return a column of floats as text, one without a fraction as the integer it is; other columns as they are."""
     if not pa.types.is_floating(column.type):
         return column
     whole = pc.and_(pc.is_finite(column), pc.equal(pc.trunc(column), column))
-    within = pc.and_(whole, pc.less_equal(pc.abs(column), float(MOST_CLICKS * 10)))
+    within = pc.and_(whole, pc.less_equal(pc.abs(column), float(LARGEST_EXACT)))
     integers = pc.if_else(within, column, None).cast(pa.int64())
     return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
 

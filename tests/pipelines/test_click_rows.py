@@ -106,6 +106,7 @@ def test_any_bytes_are_accounted_for_as_line_by_line(block):
         (pa.array([3.0, 2.5, float("nan")]), [3], ["clicks not an integer", "clicks not an integer"]),
         (pa.array([3.0, float("inf"), 1e300]), [3], ["clicks not an integer", "clicks not an integer"]),
         (pa.array([3.0, 0.0, 2e12]), [3], ["clicks below 1", "clicks above 10^12"]),
+        (pa.array([3.0, 1e14, 2.0**53]), [3], ["clicks above 10^12", "clicks above 10^12"]),
         (pa.array(["3", "x", ""]), [3], ["clicks not an integer", "clicks not an integer"]),
         (pa.array([3, 2**63, 2**64 - 1], pa.uint64()), [3], ["clicks above 10^12", "clicks above 10^12"]),
     ],
@@ -132,6 +133,17 @@ def test_columns_of_bytes_dictionaries_nulls_and_integer_ids():
         (3, "empty image id", "\tcat\t3"),
         (4, "empty query", "9\t\t4"),
     ]
+
+
+@pytest.mark.parametrize("encode", [lambda ids: ids, pa.Array.dictionary_encode], ids=["plain", "dictionary"])
+def test_ids_that_are_whole_floats_are_the_integers(encode):
+    ids = [7.0, 1234567890123.0, 2.0**53, -3.0, 0.5, 2.0**60]
+    image_ids = encode(pa.array(ids))
+    batch = pa.record_batch({"image_id": image_ids, "query": encode(pa.array(ids[::-1])), "clicks": [1] * len(ids)})
+    kept, quarantined = rows(check_columns(batch, "log.parquet", 1))
+    texts = ["7", "1234567890123", "9007199254740992", "-3", "0.5", "1.152921504606847e+18"]
+    assert kept == [(image_id, query, 1) for image_id, query in zip(texts, texts[::-1], strict=True)]
+    assert quarantined == []
 
 
 def test_columns_may_hold_tabs_and_line_ends():
