@@ -103,11 +103,21 @@ class History:
 
 
 def digests_of(files: Sequence[LogFile]) -> dict[str, str]:
-    """Return the SHA-256 of each file of a log, by its name."""
-    digests = {}
+    """Return the SHA-256 of each file of a log, by its name.
+
+    Raises:
+        UserError: two files have the same content; empty ones may, they count nothing.
+    """
+    digests: dict[str, str] = {}
+    names: dict[str, str] = {}
     for file in files:
         with Path(file.path).open("rb") as content:
-            digests[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if digest != NOTHING and digest in names:
+            raise UserError(
+                f"{file.path}: has the content of {names[digest]}: its clicks would count twice; leave one out"
+            )
+        digests[file.name], names[digest] = digest, file.path
     return digests
 
 

@@ -163,6 +163,21 @@ def test_a_file_that_is_in_already_is_refused_by_its_content(tmp_path, days, cap
     assert digest(folder) == before
 
 
+@pytest.mark.parametrize("options", [[], ["--no-history"]], ids=["history", "no history"])
+def test_two_files_of_one_content_are_refused_unless_they_are_empty(tmp_path, days, caplog, options):
+    copy = tmp_path / "log_copy.tsv"
+    copy.write_bytes(days[0].read_bytes())
+    with pytest.raises(SystemExit) as exit_:
+        build([days[0], days[1], copy], tmp_path / "features", *options)
+    assert exit_.value.code == 2
+    assert f"{copy}: has the content of {days[0]}: its clicks would count twice; leave one out" in caplog.text
+    assert not (tmp_path / "features").exists()
+    for hour in ("hour-1.tsv", "hour-2.tsv"):
+        (tmp_path / hour).touch()
+    folder = build([days[0], tmp_path / "hour-1.tsv", tmp_path / "hour-2.tsv"], tmp_path / "features", *options)
+    assert digest(folder) == digest(build(days[0], tmp_path / "alone", *options))
+
+
 rows_of_logs = st.lists(
     st.tuples(st.sampled_from("abcde"), st.sampled_from(["x", "y", "x z", "z y 狗", "狗", "?"]), st.integers(1, 99)),
     min_size=1,
