@@ -218,8 +218,15 @@ class CleanedImages(beam.PTransform):
 
 
 def read_scores(shard: Path) -> Iterable[pa.RecordBatch]:
-    """Read a shard of scores as rows without clicks."""
+    """Read a shard of scores as rows without clicks.
+
+    Raises:
+        UserError: a probability is NaN, which no threshold would drop: Polars orders it above every number.
+    """
     scores = pl.DataFrame(pa.Table.from_batches([read_shard(shard, schemas.SCORES)]))
+    nan = scores.filter(pl.col("probability").is_nan())
+    if len(nan):
+        raise UserError(f"{shard}: image {nan['image_id'][0]!r} has the probability NaN; run the stage `score` again")
     yield as_batch(scores.with_columns(clicks=pl.lit(0, pl.Int64)), SCORE_OR_CLICKS)
 
 
@@ -262,7 +269,7 @@ def run(
     """Judge all scored images and write the folder; return what summary.json says.
 
     Raises:
-        UserError: there are no scores or no click log, or an image is scored twice.
+        UserError: there are no scores or no click log, an image is scored twice, or a probability is NaN.
     """
     score_shards, click_shards = shard_files(scores), shard_files(clicks)
     if not sum(pq.read_metadata(shard).num_rows for shard in score_shards):

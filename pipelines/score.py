@@ -130,13 +130,24 @@ def own_category_probabilities(
 
 
 def score_batch(batch: pa.RecordBatch, recogniser: "LoadedRecogniser | None") -> pa.RecordBatch:
-    """Return a batch's rows of `schemas.SCORES`; without a recogniser, which knows all the categories, null."""
+    """Return a batch's rows of `schemas.SCORES`; without a recogniser, which knows all the categories, null.
+
+    Raises:
+        UserError: a probability is NaN.
+    """
     if recogniser is None:
         probabilities = pa.nulls(batch.num_rows, pa.float32())
     else:
         of_all = recogniser.probabilities(pc.struct_field(batch["image"], "bytes").to_pylist())
         categories = batch["category"].to_pylist()
-        probabilities = pa.array(own_category_probabilities(categories, recogniser.categories, of_all))
+        own = own_category_probabilities(categories, recogniser.categories, of_all)
+        if np.isnan(own).any():
+            name = batch["image_id"][int(np.isnan(own).argmax())].as_py()
+            raise UserError(
+                f"image {name!r}: p(own category) is NaN, so the cleaner's weights are unusable; "
+                "run the stage `train_cleaner` again, with a lower learning rate (section `cleaner`)"
+            )
+        probabilities = pa.array(own)
     return pa.RecordBatch.from_arrays([batch["image_id"], batch["category"], probabilities], schema=SCORES)
 
 
@@ -235,7 +246,8 @@ def run(images: Path, model: Path, output: Path, params: ScoreParams, beam_argum
     """Score all source images and write the shards; return their rows.
 
     Raises:
-        UserError: there is no source image, no image shard, or no cleaner, or it was trained on other images.
+        UserError: there is no source image, no image shard, or no cleaner, or it was trained on other images, or its
+            probabilities are NaN.
     """
     shards = shard_files(images)
     if not (model / "folds.parquet").is_file():

@@ -378,6 +378,17 @@ def test_a_data_set_without_scores_is_refused(job: Path, caplog: pytest.LogCaptu
     assert "no scores; has the data set source images? See the closing lines of `ingest`" in caplog.text
 
 
+def test_a_probability_that_is_no_number_is_refused_by_the_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shard = job / "scores/part-00001.parquet"
+    rows = pq.read_table(shard).to_pylist()
+    rows[3]["probability"] = float("nan")
+    pq.write_table(pa.Table.from_pylist(rows, schemas.SCORES), shard)
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(job))
+    assert f"{shard}: image {rows[3]['image_id']!r} has the probability NaN; run the stage `score` again" in caplog.text
+    assert not (job / "cleaned").exists()
+
+
 def test_an_image_scored_twice_is_refused_by_the_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     (job / "scores/part-00002.parquet").write_bytes((job / "scores/part-00000.parquet").read_bytes())
     with pytest.raises(SystemExit, match="2"):

@@ -62,6 +62,17 @@ def test_a_category_that_nobody_knows_gets_no_probability() -> None:
     assert score_batch(batch_of(("j", "z", b"?")), None)["probability"].to_pylist() == [None]
 
 
+def test_a_probability_that_is_no_number_is_refused() -> None:
+    class Diverged(Oracle):
+        def probabilities(self, encoded: list[bytes]) -> np.ndarray:
+            return super().probabilities(encoded) * [[1, 1, np.nan]]
+
+    sound = batch_of(("i", "b", bytes([10, 70, 20])), ("k", "a", bytes([90, 5, 5])))
+    assert score_batch(sound, Diverged())["probability"].to_pylist() == pytest.approx([0.7, 0.9])
+    with pytest.raises(UserError, match=r"image 'k': p\(own category\) is NaN, .*run the stage `train_cleaner` again"):
+        score_batch(batch_of(("i", "b", bytes([10, 70, 20])), ("k", "c", bytes([90, 5, 5]))), Diverged())
+
+
 def folds_of(number_of: dict[str, int]) -> pl.DataFrame:
     """The folds of the red and blue source images; green was not trained on."""
     rows = [row for row in image_table().to_pylist() if row["domain"] == "source" and row["category"] != "green"]
