@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         share = summary["kept"] / summary["images"]
         closing.wrote[str(arguments.output)] = f"{share:.1%} of the images kept"
-        closing.next_command = "python -m pipelines.select"
+        closing.next_command = "python -m pipelines.select (see dvc.yaml)"
 
 
 if __name__ == "__main__":

@@ -315,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "mean p(own category)": pc.mean(scores["probability"]).as_py() or 0.0,
         }
         closing.wrote[str(arguments.output)] = f"{scores.num_rows:,} rows"
-        closing.next_command = "python -m pipelines.clean"
+        closing.next_command = "python -m pipelines.clean (see dvc.yaml)"
 
 
 if __name__ == "__main__":

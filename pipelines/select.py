@@ -317,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 names = ", ".join([*left_out["category"][:NAMED], *(["..."] if len(left_out) > NAMED else [])])
                 closing.counts[f"{domain} categories left out, {status} ({names})"] = len(left_out)
         closing.wrote[str(arguments.output)] = f"{len(selected):,} images, splits of seeds {', '.join(map(str, seeds))}"
-        closing.next_command = "python -m pipelines.segment"
+        closing.next_command = "python -m pipelines.segment (see dvc.yaml)"
 
 
 if __name__ == "__main__":

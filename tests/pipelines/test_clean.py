@@ -316,6 +316,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [name for name, row in rows.items() if not row["kept"]] == ["corgi-0001"]
     assert json.loads((job / "cleaned/summary.json").read_text())["kept"] == 10
     assert "dropped: 8 <= n < 100, first, p < 0.2 1" in caplog.text
+    assert "; next: python -m pipelines.select (see dvc.yaml)" in caplog.text
 
 
 def test_the_job_writes_the_same_bytes_again_from_other_shards_and_with_two_workers(job: Path) -> None:

@@ -218,6 +218,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture, cleaner: str
             # Asked alone or in a batch, sums run in another order: some units in the last place of single precision.
             assert score["probability"] == pytest.approx(float(own), rel=1e-5)
     assert "not scored, category too small for the cleaner 2" in caplog.text
+    assert "; next: python -m pipelines.clean (see dvc.yaml)" in caplog.text
 
 
 class Breakdown:

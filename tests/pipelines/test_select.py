@@ -298,6 +298,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     for line in ("dropped by Table II 1", "in categories left out 9", "over the cap 2", "selected 11"):
         assert f"source images {line}" in caplog.text
     assert "source images that are duplicates of target images, kept 3" in caplog.text
+    assert "; next: python -m pipelines.segment (see dvc.yaml)" in caplog.text
 
 
 def test_duplicates_of_target_images_leave_by_option(job: Path, caplog: pytest.LogCaptureFixture) -> None:
