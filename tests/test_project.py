@@ -1,9 +1,12 @@
 """The project's own promises: commands exist, packages are listed, presets hold, nothing tells where it was made."""
 
+import ast
 import importlib
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,8 @@ MODELS = {
 }
 PLAIN = {"raw", "toys", "seeds"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
+OPTIONAL = {"pyspark"}  # benchmarks/click_features.py leaves this peer out where it can't be imported
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -110,9 +115,51 @@ def test_constraints_are_names_and_versions_and_cover_what_is_asked_for() -> Non
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
     pinned = {line.split("==")[0] for line in lines}
     assert len(pinned) == len(lines)
-    asked = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
-    names = {re.split(r"[<>=!~\[; ]", requirement)[0] for requirement in asked}
-    assert {re.sub(r"[_.]", "-", name).lower() for name in names} <= pinned
+    assert declared(*EXTRAS) <= pinned
+
+
+def test_constraints_are_made_by_the_command_that_they_name() -> None:
+    [command] = re.findall(r"^# (uv pip compile .*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert set(re.findall(r"--extra (\S+)", command)) == set(EXTRAS)
+    installed_first = re.search(r"pip install .*--constraint constraints.txt (\S+)$", MAKEFILE, re.MULTILINE)
+    assert installed_first
+    assert installed_first[1] in declared(*EXTRAS)  # else the command would leave it out
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that pyproject.toml asks for, as constraints.txt writes them."""
+    project = PROJECT["project"]
+    asked = project["dependencies"] + [name for extra in extras for name in project["optional-dependencies"][extra]]
+    return {normal_name(re.split(r"[<>=!~\[; ]", requirement)[0]) for requirement in asked}
+
+
+def normal_name(distribution: str) -> str:
+    return re.sub(r"[_.]", "-", distribution).lower()
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level names that a module imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("folders", "extras"),
+    [(("pipelines", "model", "flows"), ()), (("tests",), ("dev",)), (("benchmarks",), EXTRAS)],
+    ids=["packages", "tests", "benchmarks"],
+)
+def test_every_import_is_of_a_distribution_that_is_asked_for(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
+    modules = [path for path in tracked() if path.suffix == ".py"]
+    ours = {path.stem for path in modules} | {"pipelines", "model", "flows", "benchmarks", "tests"}
+    mine = [path for path in modules if path.relative_to(ROOT).parts[0] in folders]
+    others = {name for path in mine for name in imports(path)} - ours - sys.stdlib_module_names - OPTIONAL
+    distributions = packages_distributions()
+    asked = declared(*extras)
+    undeclared = {name for name in others if not asked & {normal_name(found) for found in distributions.get(name, ())}}
+    assert others
+    assert undeclared == set()
 
 
 def _found(pattern: str) -> dict[str, Any]:
