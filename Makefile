@@ -8,12 +8,13 @@ WORKERS ?= 2
 FLINK ?= 1.20
 JOB_SERVER := .state/flink/job-server.jar
 
+# The folder's path may have spaces: make's own functions and targets take a space for the end of a name.
 ifdef CLICKSIGHT_VENV
-VENV := $(abspath $(CLICKSIGHT_VENV))
+VENV := $(shell realpath -ms -- "$(CLICKSIGHT_VENV)")
 INSTALLED :=
 else
 VENV := $(CURDIR)/.venv
-INSTALLED := $(VENV)/.installed
+INSTALLED := .venv/.installed
 endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
@@ -47,13 +48,13 @@ bench: $(INSTALLED) ## measure the click-feature jobs against hand-written scrip
 ui: $(INSTALLED) ## serve the flows with their page on 127.0.0.1
 	python -m flows.serve
 
-$(CURDIR)/.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "No $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), Clicksight needs 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-	VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --compile-bytecode --constraint constraints.txt --editable '.[dev]'
+	VIRTUAL_ENV="$(VENV)" .venv/bin/uv pip install --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # Beam's own fat jar, which matches the Python side; where Maven can't have it, the newest runner that it can, in parts.

@@ -2,7 +2,10 @@
 
 import ast
 import importlib
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -160,6 +163,30 @@ def test_every_import_is_of_a_distribution_that_is_asked_for(folders: tuple[str,
     undeclared = {name for name in others if not asked & {normal_name(found) for found in distributions.get(name, ())}}
     assert others
     assert undeclared == set()
+
+
+def test_make_works_in_a_folder_whose_path_has_spaces(tmp_path: Path) -> None:
+    def make(*arguments: str) -> str:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CLICKSIGHT"))}
+        command = ["make", "--directory", str(place), "--no-print-directory", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+
+    place, tools = tmp_path / "my clone", tmp_path / "my clone" / "an environment" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, place)
+    for name in ("ruff", "mypy"):
+        (tools / name).write_text(f'#!/bin/sh\necho "its {name} $*"\n')
+        (tools / name).chmod(0o755)
+    said = make("--silent", "lint", "CLICKSIGHT_VENV=an environment").splitlines()
+    assert said == ["its ruff check .", "its ruff format --check .", "its mypy "]
+
+    planned = make("--dry-run", "setup").splitlines()
+    assert planned[-1] == "touch .venv/.installed"
+    assert shlex.split(planned[-2])[:2] == [f"VIRTUAL_ENV={place}/.venv", ".venv/bin/uv"]
+    (place / ".venv").mkdir()
+    (place / ".venv/.installed").touch()
+    assert make("--silent", "setup") == ""
 
 
 def _found(pattern: str) -> dict[str, Any]:
