@@ -80,6 +80,21 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
         validate_section(section_model(name), name, content[name], str(preset))
 
 
+def num_trainings(preset: Path) -> int:
+    content = read_params(preset)
+    out_of_class, one_shot = content["out_of_class"], content["one_shot"]
+    points = len(content["methods"]["names"]) + len(content["components"]["points"])
+    points += len(out_of_class["methods"]) * len(out_of_class["categories"])
+    points += len(one_shot["methods"]) * len(one_shot["shares"]) * len(one_shot["domains"])
+    return points * len(read_seeds(preset))
+
+
+def test_the_whole_toy_tells_how_much_it_trains() -> None:
+    whole = ROOT / "presets/toy_full.yaml"
+    told = [int(number) for number in re.findall(r"(\d+) trainings", whole.read_text(encoding="utf-8"))]
+    assert told == [num_trainings(whole), num_trainings(ROOT / "params.yaml")]
+
+
 def test_packages_are_those_on_disk() -> None:
     on_disk = {
         init.parent.relative_to(ROOT).as_posix().replace("/", ".")
