@@ -3,7 +3,6 @@
 import gzip
 import json
 import random
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -24,7 +23,6 @@ from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked
 SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
 )
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 # Unequal clicks, an image without any vocabulary word, a word in every image, a word twice in a query, Chinese.
 LOG = [
