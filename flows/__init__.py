@@ -12,6 +12,8 @@ DEFAULTS = {
     "PREFECT_HOME": str((STATE / "prefect").absolute()),  # database and logs: state of this machine, not of the user
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    # Who has a GPU survives a restart of the server; kept in memory, its slot would stay taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 for name, value in DEFAULTS.items():
     os.environ.setdefault(name, value)

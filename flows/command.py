@@ -1,13 +1,16 @@
 """Running a flow from a terminal: here and now, with a server of its own, and with real exit codes."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from prefect.client.schemas.objects import State
 
+from flows import walk
 from flows.server import interrupt_on_hangup, server
 from pipelines.console import UserError
 
@@ -39,8 +42,8 @@ def run_here(flow: Callable[[], State[Any]], check: Callable[[], object]) -> Non
     interrupt_on_hangup()
     try:
         check()
-        with server():
-            state = flow()
+        with server() as address:
+            state = _run(flow, address)
     except UserError as error:  # a mistake, or the server did not start
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
@@ -50,3 +53,28 @@ def run_here(flow: Callable[[], State[Any]], check: Callable[[], object]) -> Non
     sys.stderr.write(f"\n{state.name}: {state.message}\n")
     if not state.is_completed():
         raise SystemExit(1)
+
+
+def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
+    """Run a flow; return its final state. If the server is gone by then, say how the work ended, and leave.
+
+    Raises:
+        UserError: there is no server to begin with.
+    """
+    walk.ended_as.set(None)
+    try:
+        return flow()
+    except httpx.TransportError as error:
+        state = walk.ended_as.get()
+        if state is None:
+            raise UserError(
+                f"no Prefect server answers on {address} ({error}); start it, or unset PREFECT_API_URL to have one "
+                "for the moment"
+            ) from None
+        sys.stderr.write(
+            f"\nThe Prefect server on {address} is gone ({error}): its page won't show how this run ended.\n"
+        )
+        sys.stderr.write(f"\n{state.name}: {state.message}\n")
+        sys.stderr.flush()
+        # At an ordinary end Prefect's threads would look for the server for minutes yet.
+        os._exit(0 if state.is_completed() else 130 if state.is_cancelled() else 1)

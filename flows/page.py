@@ -14,6 +14,7 @@ A page that can't be reached costs no work: what could not be shown is logged, a
 """
 
 import base64
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from prefect.artifacts import (
 
 REPORT = Path("data/report")
 PROGRESS_PAUSE_S = 2.0  # between two updates
+SILENCE_S = 10.0  # a server that does not answer isn't asked again so soon: a report has twenty artifacts
 LARGEST_PICTURE = 1 << 20  # bytes; it is kept in Prefect's database, once for each run
 Shown = TypeVar("Shown")
 
@@ -118,9 +120,20 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
     return {key: value for part in parts for key, value in part.items()}
 
 
+class _Silence:
+    """When the server was last found not to answer."""
+
+    since = -math.inf
+
+
 def _try(key: str, show: Callable[[], Shown]) -> Shown | None:
+    if time.monotonic() < _Silence.since + SILENCE_S:
+        get_run_logger().warning("artifact %s was not shown: the server does not answer", key)
+        return None
     try:
         return show()
     except httpx.HTTPError as error:
+        if isinstance(error, httpx.TransportError):
+            _Silence.since = time.monotonic()
         get_run_logger().warning("artifact %s was not shown: %s", key, str(error) or type(error).__name__)
         return None

@@ -91,6 +91,8 @@ class Workspace:
         self.root = root.resolve()
         self._dvc = threading.Lock()  # DVC's own lock is per process
         self.processes = Processes(self.root)
+        self._told: dict[str, str] = {}  # of the flow run that holds the workspace
+        self._lock_file: IO[str] | None = None
 
     def stages(self, targets: Iterable[str] = ()) -> dict[str, Stage]:
         """Return the stages that the targets need, in an order in which they could run.
@@ -212,7 +214,8 @@ class Workspace:
         """
         file = self.root / LOCK_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a+", encoding="utf-8") as lock:
+        file.touch()
+        with file.open("r+", encoding="utf-8") as lock:
             deadline = time.monotonic() + ENDING_S
             while not _is_locked(lock):
                 holder = _holder(lock)
@@ -225,15 +228,23 @@ class Workspace:
                 time.sleep(0.2)  # it was killed and its stages are ending, or it is just coming or going
             killed = _holder(lock)
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            lock.truncate(0)
-            lock.write(json.dumps({**run, "pid": str(os.getpid()), "since": since}))
-            lock.flush()
+            self._lock_file, self._told = lock, {**run, "pid": str(os.getpid()), "since": since}
+            self.tell({})
             self.processes.keep_open = (lock.fileno(),)
             try:
                 yield killed
             finally:
                 self.processes.keep_open = ()
+                self._lock_file = None
                 lock.truncate(0)
+
+    def tell(self, facts: Mapping[str, str]) -> None:
+        """Add to what the holder of the workspace has told; whoever comes next gets it, should this run be killed."""
+        assert self._lock_file is not None
+        self._told |= facts
+        size = os.fstat(self._lock_file.fileno()).st_size
+        # Over what is there, in one go: killed at any moment, either text stands.
+        os.pwrite(self._lock_file.fileno(), json.dumps(self._told).encode().ljust(size), 0)
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
         """Put a question to a freshly opened repository: dvc.lock changes under us.

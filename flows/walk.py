@@ -6,9 +6,9 @@ Every flow does its work in :func:`in_workspace`, which has the workspace for it
 
 import os
 import queue
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,14 +19,23 @@ import httpx
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import Field
 
 from flows import page
+from flows.gpus import Limits, find_gpus, limit_of
 from flows.server import interrupt_on_hangup
 from flows.stages import Stage, StageFailed, Stopped, Workspace
 from pipelines.console import UserError
@@ -34,6 +43,12 @@ from pipelines.console import UserError
 CpuSlots = Annotated[int | None, Field(ge=1)]
 CPU = ""  # the slot of a stage that gets no GPU
 HELD_BACK = "Held back"
+ASK_AGAIN_S = 2.0  # for a GPU that other flow runs have
+RETRIES = 1  # of a question to the server while stages wait; Prefect's five would take a minute
+UNFINISHED = [how for how in StateType if how not in TERMINAL_STATES]
+
+ended_as: ContextVar[State[Any] | None] = ContextVar("ended_as", default=None)
+"""How the work of the last flow run in this process ended, also if its server could not be told."""
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)  # DVC alone knows what is stale
@@ -64,20 +79,43 @@ class Slots:
     Args:
         cpu_slots: stages at once on the CPUs, at least 1.
         gpus: ids of the GPUs, as CUDA_VISIBLE_DEVICES takes them; without one, GPU stages share the CPU slots.
+        limits: the GPUs' limits on the server, which say whether other flow runs have one; none if there are no others.
     """
 
-    def __init__(self, cpu_slots: int, gpus: Sequence[str]) -> None:
+    def __init__(self, cpu_slots: int, gpus: Sequence[str], limits: Limits | None = None) -> None:
+        self._limits = limits
         self._has_gpus = bool(gpus)
         self._free = {True: list(gpus), False: [CPU] * cpu_slots}
         self._threads = max(1, (os.cpu_count() or 1) // (cpu_slots + len(gpus)))
+        self._says_waiting = False
+        self.are_refused = False
+        """A stage has to wait for a GPU that is free here, and will not be told when it can be had."""
 
-    def take(self, stage: Stage) -> str | None:
-        """Return a free slot for a stage, None if it has to wait."""
+    def take(self, stage: Stage, is_fresh: bool = False) -> str | None:
+        """Return a free slot for a stage, None if it has to wait; nobody else's GPU is needed to find it up to date."""
         free = self._free[stage.on_gpu and self._has_gpus]
-        return free.pop(0) if free else None
+        if self._limits is None or free is self._free[False] or is_fresh:
+            return free.pop(0) if free else None
+        if self.are_refused:
+            return None
+        for gpu in free:
+            if self._limits.take(gpu):
+                free.remove(gpu)
+                self._says_waiting = False
+                return gpu
+        self.are_refused = bool(free)
+        if free and not self._says_waiting:
+            self._says_waiting = True
+            get_run_logger().info(
+                "%s waits for a GPU: other flow runs have %s, or someone keeps them free (see Concurrency in the page)",
+                stage.name, ", ".join(map(limit_of, free)),
+            )  # fmt: skip
+        return None
 
     def give_back(self, slot: str) -> None:
         """Free a slot."""
+        if self._limits is not None and slot != CPU:
+            self._limits.give_back(slot)
         self._free[slot != CPU].append(slot)
 
     def environment(self, slot: str) -> dict[str, str]:
@@ -89,18 +127,6 @@ class Slots:
         threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")}
         own = {name: count for name, count in threads.items() if name not in os.environ}
         return own | ({"CUDA_VISIBLE_DEVICES": slot} if self._has_gpus else {})
-
-
-def find_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the ids of the GPUs at hand: those of CUDA_VISIBLE_DEVICES if it is set, or all that the driver lists."""
-    if "CUDA_VISIBLE_DEVICES" in environment:
-        return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu.strip() not in ("", "-1")]
-    if not shutil.which("nvidia-smi"):
-        return []
-    listed = subprocess.run(
-        ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
-    return listed.stdout.split() if listed.returncode == 0 else []
 
 
 @dataclass(frozen=True)
@@ -133,26 +159,46 @@ def in_workspace(job: Callable[[Workspace], State[Any]]) -> State[Any]:
     interrupt_on_hangup()  # started from the page, this is a process of its own
     workspace = Workspace(Path.cwd())
     try:
-        with workspace.hold({"name": str(flow_run.name), "run": str(flow_run.id)}) as killed:
+        with (
+            workspace.hold({"name": str(flow_run.name), "run": str(flow_run.id)}) as killed,
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: RETRIES}),
+        ):
             mark_crashed(killed)
-            return job(workspace)
+            state = job(workspace)
     except UserError as error:
-        return Failed(message=str(error))
-    except BaseException:  # Ctrl-C, cancelled from the page, a defect
+        state = Failed(message=str(error))
+    except BaseException as error:  # Ctrl-C, cancelled from the page, a defect
         workspace.stop()
+        if isinstance(error, KeyboardInterrupt):
+            ended_as.set(Cancelled(message="interrupted"))
         raise
+    ended_as.set(state)
+    return state
 
 
 def mark_crashed(killed: Mapping[str, str]) -> None:
-    """Tell the server of a flow run that was killed, which would be shown as running for ever."""
+    """Tell the server of a flow run that was killed: free its GPUs; neither it nor its tasks are running any more.
+
+    Args:
+        killed: what the run told of itself (:meth:`flows.stages.Workspace.hold`); its stages have ended.
+    """
     if "run" not in killed:
         return
+    run = UUID(killed["run"])
+    crashed: State[Any] = Crashed(message=f"its process {killed.get('pid')} was killed; what was finished stays")
     try:
         with get_client(sync_client=True) as client:
-            state = client.read_flow_run(UUID(killed["run"])).state
+            for lease in killed.get("leases", "").split():
+                with suppress(httpx.HTTPStatusError):  # of a limit that was set to 0; it ends by itself
+                    client.release_concurrency_slots_with_lease(UUID(lease))
+            state = client.read_flow_run(run).state
             if state is not None and not state.is_final():
-                message = f"its process {killed.get('pid')} was killed; what was finished stays"
-                client.set_flow_run_state(UUID(killed["run"]), Crashed(message=message), force=True)
+                client.set_flow_run_state(run, crashed, force=True)
+            for task_run in client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])),
+                task_run_filter=TaskRunFilter(state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED))),
+            ):
+                client.set_task_run_state(task_run.id, crashed, force=True)
     except (httpx.HTTPError, ObjectNotFound):  # a run on another server, or none can be reached
         return
 
@@ -174,7 +220,13 @@ def run_graph(workspace: Workspace, targets: Iterable[str], cpu_slots: int | Non
         "%d stages, %d at once on the CPUs, %s", len(stages), num_slots,
         f"GPU stages on GPUs {', '.join(gpus)}" if gpus else "no GPU: training runs on the CPUs",
     )  # fmt: skip
-    ended = _walk(workspace, stages, Slots(num_slots, gpus), page.Progress(max(1, len(stages))))
+    progress = page.Progress(max(1, len(stages)))
+    with Limits(gpus, workspace.tell) if gpus else nullcontext() as limits:
+        try:
+            ended = _walk(workspace, stages, Slots(num_slots, gpus, limits), progress)
+        except BaseException:  # a GPU is given back when its stage has ended
+            workspace.stop()
+            raise
     outcome = {name: str(ended[name].name) if name in ended else HELD_BACK for name in stages}
     page.show_table("stages", [{"stage": name, "outcome": how} for name, how in outcome.items()], "Stages")
     page.show_metrics(workspace.metrics())
@@ -192,20 +244,26 @@ def _walk(
     ended: dict[str, State[Any]] = {}
     finished: queue.SimpleQueue[str] = queue.SimpleQueue()
     while True:
+        slots.are_refused = False
         for name, stage in list(waiting.items()):
             upstream = stage.upstream & stages.keys()
-            if upstream <= completed.keys() and (slot := slots.take(stage)) is not None:
+            if not upstream <= completed.keys():
+                continue
+            is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
+            if (slot := slots.take(stage, is_fresh)) is not None:
                 before = [completed[other] for other in sorted(upstream)]  # shown as edges in the page
-                is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
                 future = run_stage.submit(
                     workspace, name, slots.environment(slot), is_fresh, wait_for=before, return_state=False
                 )
                 future.add_done_callback(partial(_put, finished, name))
                 running[name] = future, slot
                 del waiting[name]
-        if not running:
+        if not running and not slots.are_refused:
             return ended
-        name = finished.get()
+        try:
+            name = finished.get(timeout=ASK_AGAIN_S if slots.are_refused else None)
+        except queue.Empty:
+            continue
         future, slot = running.pop(name)
         future.wait()  # takes the final state over; without it `state` would ask the server, which lags behind
         slots.give_back(slot)

@@ -13,6 +13,8 @@ import pytest
 from processes import DVC, is_alive
 from served import Served, free_port, serve, until, write_project
 
+from flows.gpus import limit_of
+
 TRAININGS = ["round-3", "round-4", "flat-3", "flat-4"]
 
 
@@ -92,8 +94,10 @@ def answers(served: Served) -> bool:
 
 @pytest.mark.slow
 def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Path) -> None:
-    with serve(root) as served:
+    with serve(root, CUDA_VISIBLE_DEVICES="0") as served:
         run, _ = hang_in_training(served)
+        limit = f"v2/concurrency_limits/{limit_of('0')}"
+        assert served.get(limit)["active_slots"] == 1
         servers = [
             process
             for process in psutil.Process(served.process.pid).children(recursive=True)
@@ -109,4 +113,5 @@ def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Pa
         assert state["name"] == "Completed", state["message"]
         assert state["message"] == "10 stages: 8 ran, 2 were up to date"
         assert len(json.loads(served.artifact("stages"))) == 10
+        assert served.get(limit)["active_slots"] == 0  # who had the GPU was still known
     check(root, tmp_path, num_starts=4)

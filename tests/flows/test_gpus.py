@@ -1,0 +1,356 @@
+"""One GPU has one stage, in all workspaces of a server; and what is left of that when something dies."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gate import Gate
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from processes import ROOT, is_alive, new_project
+from served import until
+
+from flows.gpus import LEASE_S, Limits, find_gpus, limit_of
+from flows.reproduce import reproduce
+
+# mkdir fails if another stage, of this workspace or another one, is on the GPU.
+TRAININGS = """\
+stages:
+  train:
+    matrix: {n: [1, 2, 3, 4, 5, 6]}
+    meta: {device: gpu}
+    cmd: >-
+      set -e; mkdir ../gpu-$CUDA_VISIBLE_DEVICES; sleep 0.2; rmdir ../gpu-$CUDA_VISIBLE_DEVICES;
+      echo $CUDA_VISIBLE_DEVICES > on-${item.n}
+    outs: ["on-${item.n}"]
+"""
+# Hangs until it may go on; fails if it is told to.
+HANGING = """\
+stages:
+  train:
+    meta: {device: gpu}
+    cmd: echo $$ > pid; while [ ! -e go ]; do sleep 0.1; done; echo $CUDA_VISIBLE_DEVICES > on; test ! -e broken
+    outs: [{on: {persist: true}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0,1,5", ["0", "1", "5"]), ("", []), ("-1", []), ("GPU-8932f937", ["GPU-8932f937"])],
+)
+def test_gpus_are_those_that_the_environment_names(value: str, expected: list[str]) -> None:
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": value}) == expected
+
+
+def test_a_limit_is_named_after_gpu_and_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.node", lambda: "alpha.example")
+    assert limit_of("0") == "gpu-0@alpha.example"
+    assert limit_of("MIG-GPU-8932/1/0") == "gpu-MIG-GPU-8932-1-0@alpha.example"
+
+
+IMPATIENT = "import flows.gpus; flows.gpus.PATIENCE_S = 3; from flows.reproduce import main; main(['--cpu-slots', '1'])"
+
+
+def start(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the flow in a workspace, with pretended GPUs; it doesn't wait long for a server that is away."""
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT],
+        cwd=root,
+        env={
+            **os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": api, "CUDA_VISIBLE_DEVICES": gpus, **environment
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def hang(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Popen[str]:
+    """Start the flow in a new workspace; return when its training hangs."""
+    root.mkdir(exist_ok=True)
+    new_project(root)
+    (root / "dvc.yaml").write_text(HANGING)
+    flow = start(root, api, gpus, **environment)
+    until(lambda: flow.poll() is not None or ((root / "pid").exists() and (root / "pid").read_text()), pause=0.05)
+    assert flow.poll() is None, flow.communicate()
+    return flow
+
+
+def finished(flow: subprocess.Popen[str]) -> str:
+    """Wait for a flow to complete; return what it said."""
+    _, said = flow.communicate(timeout=180)
+    assert flow.returncode == 0, said
+    return said
+
+
+def slots(api: str, gpu: str) -> int:
+    """How many slots of a GPU's limit are taken."""
+    answer = httpx.get(f"{api}/v2/concurrency_limits/{limit_of(gpu)}")
+    return int(answer.raise_for_status().json()["active_slots"])
+
+
+def make_limit(api: str, gpu: str, limit: int) -> None:
+    """Make a limit as the page does."""
+    content = {"name": limit_of(gpu), "limit": limit}
+    httpx.post(f"{api}/v2/concurrency_limits/", json=content).raise_for_status()
+
+
+def change(api: str, gpu: str, **values: Any) -> None:
+    """Change a limit as the page does."""
+    httpx.patch(f"{api}/v2/concurrency_limits/{limit_of(gpu)}", json=values).raise_for_status()
+
+
+@pytest.mark.slow
+def test_two_workspaces_never_share_a_gpu(prefect_server: str, tmp_path: Path) -> None:
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+        new_project(root)
+        (root / "dvc.yaml").write_text(TRAININGS)
+    for flow in [start(root, prefect_server, "20,21") for root in roots]:
+        finished(flow)
+    used = [(root / f"on-{n}").read_text().strip() for root in roots for n in range(1, 7)]
+    assert set(used) == {"20", "21"}
+    assert [slots(prefect_server, gpu) for gpu in ("20", "21")] == [0, 0]
+
+
+@pytest.mark.slow
+def test_a_killed_flow_leaves_its_gpu_to_the_next_and_nothing_running(prefect_server: str, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    flow = hang(root, prefect_server, "22")
+    assert slots(prefect_server, "22") == 1
+    run = json.loads((root / ".state/flow.lock").read_text())["run"]
+    wanted = {"flow_runs": {"id": {"any_": [run]}}}
+
+    def task_runs() -> list[dict[str, Any]]:
+        return list(httpx.post(f"{prefect_server}/task_runs/filter", json=wanted).raise_for_status().json())
+
+    until(lambda: [task["state_type"] for task in task_runs()] == ["RUNNING"])
+    flow.kill()
+    killed_at = time.monotonic()
+    flow.communicate()
+    assert slots(prefect_server, "22") == 1
+    (root / "go").touch()
+    finished(start(root, prefect_server, "22"))
+    assert time.monotonic() - killed_at < LEASE_S  # it was given back, before it could end by itself
+    assert slots(prefect_server, "22") == 0
+    assert httpx.get(f"{prefect_server}/flow_runs/{run}").json()["state"]["name"] == "Crashed"
+    (task,) = task_runs()
+    assert task["state_name"] == "Crashed"
+    assert task["state"]["message"] == f"its process {flow.pid} was killed; what was finished stays"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "failure"])
+def test_a_gpu_is_free_again_at_once(prefect_server: str, tmp_path: Path, how: str) -> None:
+    root = tmp_path / "project"
+    flow = hang(root, prefect_server, "23")
+    training = int((root / "pid").read_text())
+    assert slots(prefect_server, "23") == 1
+    if how == "failure":
+        (root / "broken").touch()
+        (root / "go").touch()
+    else:
+        flow.send_signal(signal.SIGINT if how == "Ctrl-C" else signal.SIGTERM)
+    flow.communicate(timeout=60)
+    assert flow.returncode == (1 if how == "failure" else 130)
+    assert slots(prefect_server, "23") == 0
+    assert not is_alive(training)
+
+
+@pytest.mark.slow
+def test_a_limit_of_0_keeps_a_gpu_free(prefect_server: str, tmp_path: Path) -> None:
+    make_limit(prefect_server, "24", limit=0)
+    (tmp_path / "go").touch()
+    finished(hang_not(tmp_path, prefect_server, "24,25"))
+    assert (tmp_path / "on").read_text() == "25\n"
+    (tmp_path / "on").unlink()
+    waiting = hang_not(tmp_path, prefect_server, "24")
+    run = until(lambda: json.loads((tmp_path / ".state/flow.lock").read_text() or "{}").get("run"))
+    wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
+    until(lambda: "train waits for a GPU" in httpx.post(f"{prefect_server}/logs/filter", json=wanted).text)
+    assert not (tmp_path / "on").exists()
+    change(prefect_server, "24", limit=1)
+    finished(waiting)
+    assert (tmp_path / "on").read_text() == "24\n"
+
+
+def hang_not(root: Path, api: str, gpus: str) -> subprocess.Popen[str]:
+    new_project(root)
+    (root / "dvc.yaml").write_text(HANGING)
+    return start(root, api, gpus)
+
+
+@pytest.mark.slow
+def test_an_inactive_limit_says_nothing(prefect_server: str, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    flow = hang(first, prefect_server, "26")
+    change(prefect_server, "26", active=False)
+    second.mkdir()
+    (second / "go").touch()
+    finished(hang_not(second, prefect_server, "26"))
+    (first / "go").touch()
+    finished(flow)
+
+
+@pytest.mark.slow
+def test_what_is_up_to_date_needs_no_gpu(
+    prefect_server: str, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (project / "dvc.yaml").write_text(HANGING)
+    (project / "go").touch()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "27")
+    assert reproduce([], 1, return_state=True).is_completed()
+    flow = hang(tmp_path / "other", prefect_server, "27")
+    state = reproduce([], 1, return_state=True)
+    assert state.message == "1 stages: 0 ran, 1 were up to date"
+    (tmp_path / "other" / "go").touch()
+    finished(flow)
+
+
+@pytest.fixture
+def gate(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """A server that can be away, and limits that notice it soon."""
+    monkeypatch.setattr("flows.gpus.RENEW_S", 0.1)
+    monkeypatch.setattr("flows.gpus.PATIENCE_S", 3.0)
+    monkeypatch.setattr("flows.gpus.get_run_logger", lambda: logging.getLogger("clicksight"))
+    gate = Gate(prefect_server)
+    with temporary_settings({PREFECT_API_URL: gate.api, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield gate
+    gate.shut()
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "clicksight" and record.levelno == level]
+
+
+def test_while_the_server_is_away_gpus_are_had_without_it(
+    gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    told: list[Mapping[str, str]] = []
+    with Limits(["30", "31", "32"], told.append) as limits:
+        assert limits.take("30")
+        assert len(told[-1]["leases"].split()) == 1
+        gate.shut()
+        assert not limits.take("31")  # it may be just starting again
+        until(lambda: limits.take("31"), 30, 0.1)
+        assert limits.take("32")
+        limits.give_back("32")
+        assert len(said(caplog, logging.WARNING)) == 1
+        assert "this flow run hands out its GPUs by itself" in said(caplog, logging.WARNING)[0]
+        gate.open()
+        until(lambda: len(told[-1]["leases"].split()) == 2, 30, 0.1)
+        assert [slots(prefect_server, gpu) for gpu in ("30", "31")] == [1, 1]
+        assert said(caplog, logging.INFO)[-1] == "the Prefect server answers again"
+        assert len(said(caplog, logging.WARNING)) == 1
+    assert told[-1] == {"leases": ""}
+    assert [slots(prefect_server, gpu) for gpu in ("30", "31")] == [0, 0]
+
+
+def test_a_server_that_was_never_there_stops_nothing(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    gate.shut()
+    with Limits(["33", "34"], lambda facts: None) as limits:
+        until(lambda: limits.take("33"), 30, 0.1)
+        assert limits.take("34")
+    assert len(said(caplog, logging.WARNING)) == 1
+
+
+def test_what_could_not_be_given_back_is_given_back_later(gate: Gate, prefect_server: str) -> None:
+    with Limits(["35"], lambda facts: None) as limits:
+        assert limits.take("35")
+        gate.shut()
+        limits.give_back("35")
+        assert slots(prefect_server, "35") == 1
+        gate.open()
+        assert limits.take("35")  # our own old lease is no other's
+        assert slots(prefect_server, "35") == 1
+    assert slots(prefect_server, "35") == 0
+
+
+def test_a_lease_that_has_ended_is_had_again_or_told(
+    gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Mapping[str, str]] = []
+    place = f"{prefect_server}/v2/concurrency_limits"
+
+    def end_lease() -> None:
+        """As the server does when a lease was not renewed."""
+        content = {"lease_id": told[-1]["leases"]}
+        httpx.post(f"{place}/decrement-with-lease", json=content).raise_for_status()
+
+    with Limits(["36"], told.append) as limits:
+        assert limits.take("36")
+        first = told[-1]["leases"]
+        end_lease()
+        until(lambda: told[-1]["leases"] not in ("", first), 30, 0.05)
+        assert slots(prefect_server, "36") == 1
+        assert said(caplog, logging.WARNING) == []
+        gate.shut()
+        end_lease()
+        another = {"names": [limit_of("36")], "slots": 1}
+        lease = httpx.post(f"{place}/increment-with-lease", json=another).raise_for_status().json()["lease_id"]
+        gate.open()
+        until(lambda: any("another flow run may be on GPU 36" in line for line in said(caplog, logging.WARNING)), 30)
+        limits.give_back("36")
+        assert slots(prefect_server, "36") == 1  # theirs
+        assert not limits.take("36")
+        httpx.post(f"{place}/decrement-with-lease", json={"lease_id": lease}).raise_for_status()
+        assert limits.take("36")
+    assert slots(prefect_server, "36") == 0
+
+
+def test_a_limit_that_is_set_to_0_meanwhile_is_obeyed_and_had_again(
+    gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Limits(["38"], lambda facts: None) as limits:
+        assert limits.take("38")
+        change(prefect_server, "38", limit=0)
+        limits.give_back("38")
+        deadline = time.monotonic() + 6  # twice as long as a silent server is waited for
+        while time.monotonic() < deadline:
+            assert not limits.take("38")
+            time.sleep(0.1)
+        change(prefect_server, "38", limit=1)
+        assert limits.take("38")
+    assert slots(prefect_server, "38") == 0
+    assert said(caplog, logging.WARNING) == []
+
+
+GONE = """\
+stages:
+  train:
+    matrix: {n: [1, 2, 3]}
+    meta: {device: gpu}
+    cmd: touch began-${item.n}; while [ ! -e go ]; do sleep 0.1; done; cp dvc.yaml model-${item.n}
+    outs: ["model-${item.n}"]
+  report: {cmd: cat model-1 model-2 model-3 > report, deps: [model-1, model-2, model-3], outs: [report]}
+"""
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_for_good_costs_no_work(prefect_server: str, tmp_path: Path) -> None:
+    new_project(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(GONE)
+    gate = Gate(prefect_server)
+    flow = start(
+        tmp_path, gate.api, "37", PREFECT_CLIENT_MAX_RETRIES="1"
+    )  # else the final state is tried for 2 minutes
+    until(lambda: list(tmp_path.glob("began-*")))
+    gate.shut()
+    (tmp_path / "go").touch()
+    text = finished(flow)
+    assert f"The Prefect server on {gate.api.removesuffix('/api')} is gone (" in text
+    assert "Completed: 4 stages: 4 ran, 0 were up to date" in text
+    assert (tmp_path / "report").read_text() == GONE * 3
+    again = start(tmp_path, prefect_server, "37")
+    assert "Completed: 4 stages: 0 ran, 4 were up to date" in finished(again)
