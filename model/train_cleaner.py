@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         closing.wrote[str(arguments.output)] = (
             f"{params.folds} classifier{'s' if params.folds > 1 else ''} of {rows['category'].n_unique()} categories"
         )
-        closing.next_command = "python -m pipelines.score"
+        closing.next_command = "python -m pipelines.score (see dvc.yaml)"
 
 
 if __name__ == "__main__":
