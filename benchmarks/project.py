@@ -51,7 +51,7 @@ class Project:
             params["network"]["weights"] = str((ROOT / params["network"]["weights"]).resolve())
         params |= {"seeds": list(seeds)}
         params["methods"]["names"] = list(methods)
-        for study in ("components", "out_of_class", "one_shot"):
+        for study in ("components", "out_of_class", "one_shot", "cross_object"):
             params[study] = {name: [] for name in params[study]}
         self.raw, self.is_toy = Path(params["raw"]), bool(params["toys"])
         self.params = self.write_params("params", params)

@@ -6,7 +6,7 @@ a person can set a limit to 0, which keeps the GPU free from the next stage on.
 
 A slot is lent for a minute, and the loan is renewed while the stage runs: it ends by itself when the machine fails. The
 flow's lock file lists the leases, so that the next run gives back at once what a killed one held
-(:func:`flows.walk.mark_crashed`). While no server answers, a flow run hands out its GPUs by itself, as if it were alone.
+(:func:`flows.walk.mark_crashed`). While no server answers, a flow run hands out its GPUs by itself, as if alone.
 """
 
 import contextlib

@@ -5,7 +5,7 @@
 
 Runs the chosen evaluations with all that they need, like `flows.reproduce`, and shows their metrics as a table. With
 ``report`` the report follows, which needs every evaluation there is, and the study's plot from it is shown. Which
-studies there are is read from dvc.yaml (flows/studies.py); a cross-object study is not among them yet.
+studies there are is read from dvc.yaml (flows/studies.py).
 """
 
 import argparse

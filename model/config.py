@@ -256,6 +256,9 @@ class Recipe(Params):
     phases: list[Phase] = Field(min_length=1)
     source_categories: int | None = Field(None, description="out-of-class study: the source keeps so many", ge=1)
     fewer: Fewer | None = Field(None, description="one-shot study")
+    source: str | None = Field(
+        None, description="cross-object study: the data set whose source takes the own one's place"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

@@ -3,7 +3,8 @@
     python -m model.evaluate --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
         --split data/splits/seed-0.parquet --features data/features --output data/evaluations/methods/TDL/seed-0
 
-In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features.
+In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
+of the cross-object study also the --source-images and the --source-split of its training.
 Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs
 were chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
 
@@ -22,7 +23,7 @@ from pydantic import Field
 
 from model.batches import ImageDataset, evaluation_batches
 from model.config import DOMAINS, Domain, LossTerm
-from model.examples import Examples, read_rows
+from model.examples import Examples, OtherSource, add_other_source, other_source, read_rows
 from model.losses.count import count_loss
 from model.measures import Outcome, mean_loss, num_correct, percent, predict, probabilities, rmse
 from model.predict import Model, device_at_hand
@@ -141,22 +142,36 @@ def click_errors(outcome: Outcome) -> np.ndarray:
     return count_loss(outcome.clicks, outcome.prediction.clicks).numpy()
 
 
-def read_test_examples(model: Model, images: Path, split: Path, features: Path) -> Examples:
+def read_test_examples(
+    model: Model, images: Path, split: Path, features: Path, other: OtherSource | None = None
+) -> Examples:
     """Read the test rows that a model is measured on.
+
+    Args:
+        model: the trained model.
+        images: the folder of ingested images.
+        split: the split file.
+        features: the folder with vocabulary and click features.
+        other: the source of another data set that the model was trained with.
 
     Raises:
         UserError: the split file's categories are not those the model was trained for, or a domain has no test images.
     """
-    rows = read_rows(split, model.recipe, model.seed)
+    rows = read_rows(split, model.recipe, model.seed, other)
     predicts = model.phase_that_predicts_clicks() is not None
     examples = Examples.read(
-        images, rows, features if predicts else None, model.recipe.network, cache=False, splits=("test",)
+        images if other is None else {"source": other.images, "target": images},
+        rows,
+        features if predicts else None,
+        model.recipe.network,
+        cache=False,
+        splits=("test",),
     )
-    domains = [domain for domain, _ in _needed(model)]
-    check_same_data(model, examples, domains, split, features)
-    for domain in domains:
+    for domain, _ in _needed(model):
+        of_domain = split if other is None or domain == "target" else other.split
+        check_same_data(model, examples, [domain], of_domain, features)
         if not len(examples.places(domain, "test")):
-            raise UserError(f"{split}: the {domain} domain has no test images")
+            raise UserError(f"{of_domain}: the {domain} domain has no test images")
     return examples
 
 
@@ -194,6 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
     parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
     parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_other_source(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
@@ -202,7 +218,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = Model.read(arguments.model)
         if model.recipe.train.threads is not None:
             torch.set_num_threads(model.recipe.train.threads)
-        examples = read_test_examples(model, arguments.images, arguments.split, arguments.features)
+        other = other_source(model.recipe, arguments.source_images, arguments.source_split)
+        examples = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
         metrics, predictions = evaluate(model, examples, params.batch_size)
         with whole_directory(arguments.output) as folder:
             write_json(metrics, folder / "metrics.json")

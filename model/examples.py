@@ -1,15 +1,17 @@
 """What a training or an evaluation learns from or is measured on: images, labels, splits, click features."""
 
+import argparse
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from model.config import DOMAINS, Domain, Fewer, NetworkParams, Recipe
-from model.images import ImageStore
+from model.images import ImageStore, folders_of
 from model.seeding import derive_seed
 from pipelines.artifacts import read_tables
 from pipelines.console import UserError
@@ -57,8 +59,53 @@ class ClickFeatures:
         return result
 
 
-def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
+class OtherSource(NamedTuple):
+    """Another data set's source, which takes the place of the own one in the cross-object study (Table IX)."""
+
+    images: Path  # the folder of its ingested images
+    split: Path  # its split file
+
+
+def other_source(recipe: Recipe, images: Path | None, split: Path | None) -> OtherSource | None:
+    """Return the other source that a recipe is to have; None where it has the data set's own.
+
+    Args:
+        recipe: says by `source` whether there is one.
+        images, split: as given (--source-images, --source-split).
+
+    Raises:
+        UserError: the recipe asks for another source and either is missing, or it doesn't, and either is given.
+    """
+    if recipe.source is None and (images is not None or split is not None):
+        raise UserError(
+            f"--source-images {images}, --source-split {split}: this recipe of {recipe.method} has the data set's own"
+            " source; take both out, or give a recipe of the cross-object study"
+        )
+    if recipe.source is None:
+        return None
+    if images is None or split is None:
+        raise UserError(
+            f"this recipe of {recipe.method} has the source of {recipe.source}: give --source-images and --source-split"
+            " of that data set, and its --features"
+        )
+    return OtherSource(images, split)
+
+
+def add_other_source(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `other_source` is made of to a command."""
+    other = "of the other data set in the cross-object study"
+    parser.add_argument("--source-images", type=Path, help=f"folder of ingested images {other}; its --features, too")
+    parser.add_argument("--source-split", type=Path, help=f"split file {other}")
+
+
+def read_rows(split: Path, recipe: Recipe, seed: int, other: OtherSource | None = None) -> pl.DataFrame:
     """Read a split file and make of it what a recipe leaves: fewer source categories, fewer training images.
+
+    Args:
+        split: the split file.
+        recipe: what is left out.
+        seed: of what is left out.
+        other: whose source rows take the place of the split file's.
 
     Returns:
         Columns image_id, domain, category, split; rows by domain, then image_id. What the recipe takes away has the
@@ -67,13 +114,21 @@ def read_rows(split: Path, recipe: Recipe, seed: int) -> pl.DataFrame:
     Raises:
         UserError: the split file has fewer source categories than the recipe asks for.
     """
-    rows = pl.from_arrow(read_tables(split, ["image_id", "domain", "category", "split"]))
-    assert isinstance(rows, pl.DataFrame)
+    rows = _read_split(split)
+    if other is not None:
+        of_other = _read_split(other.split).filter(pl.col("domain") == "source")
+        rows = pl.concat([of_other, rows.filter(pl.col("domain") == "target")])
     if recipe.source_categories is not None:
         rows = keep_source_categories(rows, recipe.source_categories, seed)
     if recipe.fewer is not None:
         rows = keep_fewer(rows, recipe.fewer, seed)
     return rows.sort("domain", "image_id")
+
+
+def _read_split(split: Path) -> pl.DataFrame:
+    rows = pl.from_arrow(read_tables(split, ["image_id", "domain", "category", "split"]))
+    assert isinstance(rows, pl.DataFrame)
+    return rows
 
 
 def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
@@ -133,7 +188,7 @@ class Examples:
     @classmethod
     def read(
         cls,
-        shards: Path,
+        shards: Path | Mapping[str, Path],
         rows: pl.DataFrame,
         features: Path | None,
         network: NetworkParams,
@@ -143,7 +198,7 @@ class Examples:
         """Read the images of some rows, and the click features.
 
         Args:
-            shards: the folder of ingested images.
+            shards: the folder of ingested images, or one for each domain.
             rows: columns image_id, domain, category, split; all that are not left out make the categories.
             features: the folder with vocabulary and click features; None: none are needed.
             network: says how large the images shall be.
@@ -151,7 +206,7 @@ class Examples:
             splits: whose images are wanted: of other splits not a byte is kept.
         """
         clicks = None if features is None else ClickFeatures.read(features)
-        files = sorted(Path(shards).glob("*.parquet"))
+        files = [file for folder in folders_of(shards) for file in sorted(folder.glob("*.parquet"))]
         if features is not None:
             files += [
                 Path(features) / "vocabulary.parquet",

@@ -5,6 +5,7 @@ mirrors come from a hash of (seed, purpose, pass, image), so they don't depend o
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ class ImageStore:
     """The encoded images of some rows, in the rows' order.
 
     Args:
-        shards: the folder that `ingest` writes (`schemas.IMAGES`).
+        shards: the folder that `ingest` writes (`schemas.IMAGES`), or one for each domain.
         rows: which images, with columns ``domain`` and ``image_id``.
         resize: shorter side after decoding, pixels.
         cache: decode all now and keep them.
@@ -88,10 +89,10 @@ class ImageStore:
         UserError: an image is not in the shards (named).
     """
 
-    def __init__(self, shards: Path, rows: pl.DataFrame, resize: int, cache: bool) -> None:
+    def __init__(self, shards: Path | Mapping[str, Path], rows: pl.DataFrame, resize: int, cache: bool) -> None:
         self.resize = resize
         self.names = list(zip(rows["domain"], rows["image_id"], strict=True))
-        self._encoded = _read_encoded(Path(shards), rows)
+        self._encoded = _read_encoded(folders_of(shards), rows)
         self._decoded: list[np.ndarray] | None = None
         if cache:
             places = progress(range(len(self)), "decode", "images", total=len(self))
@@ -128,6 +129,15 @@ class ImageStore:
         return random_crop(self[place], size, derive_seed(seed, "crop", draw, *self.names[place]), mirror)
 
 
+def folders_of(shards: Path | Mapping[str, Path]) -> dict[Path, list[str]]:
+    """Return each folder of image shards with the domains whose images are read from it."""
+    by_domain = shards if isinstance(shards, Mapping) else {"source": shards, "target": shards}
+    folders: dict[Path, list[str]] = {}
+    for domain, folder in by_domain.items():
+        folders.setdefault(Path(folder), []).append(domain)
+    return folders
+
+
 def _by_planes(image: np.ndarray) -> np.ndarray:
     """Return the same image with its colour planes apart in memory: crops, above all mirrored ones, are copied faster.
 
@@ -137,27 +147,31 @@ def _by_planes(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
 
 
-def _read_encoded(shards: Path, rows: pl.DataFrame) -> pa.ChunkedArray:
+def _read_encoded(folders: Mapping[Path, list[str]], rows: pl.DataFrame) -> pa.ChunkedArray:
     """Return the encoded images of the rows, in their order; shard by shard, keeping only what is wanted."""
-    files = sorted(shards.glob("*.parquet"))
-    if not files:
-        raise UserError(f"{shards}: no image shards here; run the ingest stage")
     wanted = rows.select("domain", "image_id").with_row_index("place")
     places: list[pl.Series] = []
     pieces: list[pa.ChunkedArray] = []
-    for file in files:
-        table = pq.read_table(file, columns=["domain", "image_id", "image"])
-        keys = pl.DataFrame({name: pl.from_arrow(table[name]) for name in ("domain", "image_id")})
-        found = keys.with_row_index("here").join(wanted, on=["domain", "image_id"]).sort("here")
-        places.append(found["place"])
-        encoded = pc.struct_field(table["image"], "bytes").cast(pa.large_binary())
-        pieces.append(encoded.take(pa.array(found["here"].to_numpy())))
-    order = pl.concat(places)
-    if len(order) != len(wanted):
-        missing = wanted.filter(~pl.col("place").is_in(order.implode()))["image_id"].to_list()
-        raise UserError(
-            f"{shards}: {len(missing)} of {len(wanted)} images are not there, as {', '.join(map(repr, missing[:5]))};"
-            " run the ingest and select stages again"
-        )
+    for folder, domains in folders.items():
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise UserError(f"{folder}: no image shards here; run the ingest stage")
+        wanted_here = wanted.filter(pl.col("domain").is_in(domains))
+        found_here = []
+        for file in files:
+            table = pq.read_table(file, columns=["domain", "image_id", "image"])
+            keys = pl.DataFrame({name: pl.from_arrow(table[name]) for name in ("domain", "image_id")})
+            found = keys.with_row_index("here").join(wanted_here, on=["domain", "image_id"]).sort("here")
+            found_here.append(found["place"])
+            encoded = pc.struct_field(table["image"], "bytes").cast(pa.large_binary())
+            pieces.append(encoded.take(pa.array(found["here"].to_numpy())))
+        there = pl.concat(found_here)
+        if len(there) != len(wanted_here):
+            missing = wanted_here.filter(~pl.col("place").is_in(there.implode()))["image_id"].to_list()
+            raise UserError(
+                f"{folder}: {len(missing)} of {len(wanted_here)} images are not there, as"
+                f" {', '.join(map(repr, missing[:5]))}; run the ingest and select stages again"
+            )
+        places.append(there)
     together = pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.large_binary())
-    return together.take(pa.array(order.arg_sort().to_numpy()))
+    return together.take(pa.array(pl.concat(places).arg_sort().to_numpy()))

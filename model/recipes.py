@@ -2,15 +2,17 @@
 
     python -m model.recipes --output data/recipes
 
-In: the sections network, objective, train, methods, components, out_of_class and one_shot of the parameter file.
-Out: ``methods/<method>.json``, ``components/<study>=<value>.json``, ``out_of_class/<method>/<categories>.json`` and
-``one_shot/<method>/<domain>-<share>.json``; and ``studies.json``: which of them each component study is made of.
+In: the parameter file's sections network, objective, train, methods, components, out_of_class, one_shot, cross_object.
+Out: ``methods/<method>.json``, ``components/<study>=<value>.json``, ``out_of_class/<method>/<categories>.json``,
+``one_shot/<method>/<domain>-<share>.json`` and ``cross_object/<method>/<source>.json``; and ``studies.json``: which of
+them each component study is made of.
 
 A recipe has only what its phases use. So tau or the size of the embedding make stale just the trainings with a click
 branch, and mu just those on both domains.
 """
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,6 +59,33 @@ class OneShotParams(Params):
         return shares
 
 
+class CrossObjectParams(Params):
+    """Table IX: another data set's source, of another kind of object, takes the place of the own one."""
+
+    methods: list[str] = Field(description="with a head for each domain; empty: the study is left out")
+    sources: list[str] = Field(description="names of data sets, as in other_objects; each is in data/other/<name>")
+
+    _known = field_validator("methods")(check_names)
+
+    @field_validator("methods")
+    @classmethod
+    def _separate_heads(cls, methods: list[str]) -> list[str]:
+        shared = [name for name in methods if any(phase.shared_head for phase in METHODS[name].phases)]
+        if shared:
+            raise ValueError(
+                f"{shared}: one head for both domains can't be where they have no category in common; "
+                "take a method with separate heads, as MTMDD-VM"
+            )
+        return methods
+
+    @field_validator("sources")
+    @classmethod
+    def _names(cls, sources: list[str]) -> list[str]:
+        if any(not re.fullmatch(r"[\w-]+", name) for name in sources) or len(set(sources)) < len(sources):
+            raise ValueError(f"distinct names of letters, digits, _ and - expected, found {sources}")
+        return sources
+
+
 def build_recipe(
     method: str,
     network: NetworkParams,
@@ -64,6 +93,7 @@ def build_recipe(
     train: TrainParams,
     source_categories: int | None = None,
     fewer: Fewer | None = None,
+    source: str | None = None,
     plan: Method | None = None,
 ) -> Recipe:
     """Return a method's recipe, without the parameters that none of its phases use.
@@ -73,6 +103,7 @@ def build_recipe(
         network, objective, train: sections of the parameter file.
         source_categories: out-of-class study: how many the source keeps.
         fewer: one-shot study: what is cut.
+        source: cross-object study: the data set whose source it is.
         plan: component studies: the method's phases as they are there; else those of `METHODS`.
 
     Raises:
@@ -97,6 +128,7 @@ def build_recipe(
         phases=phases,
         source_categories=source_categories,
         fewer=fewer,
+        source=source,
     )
 
 
@@ -118,6 +150,7 @@ def all_recipes(
     components: ComponentsParams,
     out_of_class: OutOfClassParams,
     one_shot: OneShotParams,
+    cross_object: CrossObjectParams,
 ) -> dict[str, Recipe]:
     """Return every recipe by its path, without ``.json``.
 
@@ -144,6 +177,9 @@ def all_recipes(
             for share in one_shot.shares:
                 recipe = build_recipe(name, network, objective, train, fewer=Fewer(domain=domain, share=share))
                 recipes[f"one_shot/{name}/{domain}-{share}"] = recipe
+    for name in cross_object.methods:
+        for source in cross_object.sources:
+            recipes[f"cross_object/{name}/{source}"] = build_recipe(name, network, objective, train, source=source)
     return recipes
 
 
@@ -197,6 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             components,
             load_section(OutOfClassParams, "out_of_class", arguments.params),
             load_section(OneShotParams, "one_shot", arguments.params),
+            load_section(CrossObjectParams, "cross_object", arguments.params),
         )
         with whole_directory(arguments.output) as folder:
             for name, recipe in recipes.items():

@@ -7,6 +7,9 @@ In: a recipe, the ingested images, a split file (train and validation are used; 
 and click features. Out: a model folder, see `model.trainer.train`. A run that was interrupted continues. While it runs,
 its curves grow in .state/curves, with images per second and the share of time waiting for data.
 
+A recipe of the cross-object study has the source of another data set: --source-images, --source-split and --features
+are that data set's then.
+
 On several GPUs or processes of one machine: accelerate launch --num_processes N -m model.train ..; the batch size stays
 that of all together.
 """
@@ -19,7 +22,7 @@ from pydantic import ValidationError
 
 from model.config import Recipe
 from model.curves import live_folder
-from model.examples import Examples, read_rows
+from model.examples import Examples, add_other_source, other_source, read_rows
 from pipelines.console import UserError, stage
 
 
@@ -52,15 +55,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
     parser.add_argument("--split", type=Path, required=True, help="split file, normally of the same seed")
     parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_other_source(parser)
     parser.add_argument("--output", type=Path, required=True, help="the model folder")
     arguments = parser.parse_args(argv)
     run = run_name(arguments.output)
     with stage(f"train {run}") as closing:
         recipe = read_recipe(arguments.recipe)
         has_embedding = any(phase.has_embedding for phase in recipe.phases)
+        other = other_source(recipe, arguments.source_images, arguments.source_split)
         examples = Examples.read(
-            arguments.images,
-            read_rows(arguments.split, recipe, arguments.seed),
+            arguments.images if other is None else {"source": other.images, "target": arguments.images},
+            read_rows(arguments.split, recipe, arguments.seed, other),
             arguments.features if has_embedding else None,
             recipe.network,
             recipe.train.cache_images,

@@ -19,7 +19,8 @@ DEFAULT_PATH = Path("params.yaml")
 # Every key a parameter file may have at its top level, and the module whose model describes it.
 SECTIONS = {
     "raw": "the data set's folder, in Clickture's layout (see data/README.md)",
-    "toys": "names of toy data sets that `synthesize` draws into data/raw/; [] for a real data set",
+    "toys": "toy data sets that `synthesize` draws into data/raw/: name and animals; {} for a real data set",
+    "other_objects": "sources of the cross-object study, prepared into data/other/<name>: name and raw folder",
     "seeds": "the seeds of splits, initialisation and batches; one training of each method per seed",
     "synthesize": "pipelines.synthesize",
     "ingest": "pipelines.ingest",
@@ -37,6 +38,7 @@ SECTIONS = {
     "components": "model.studies",
     "out_of_class": "model.recipes",
     "one_shot": "model.recipes",
+    "cross_object": "model.recipes",
     "evaluate": "model.evaluate",
     "diagnose": "model.diagnose",
     "report": "pipelines.report",

@@ -3,11 +3,12 @@
     python -m pipelines.report --data data --output data/report
 
 In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds,
-component points and sweep points, which of them the component studies are made of, what was found of the click
-predictors that were looked into (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `index.html`; `table_viii`, `claims`, `noise_filter`, each component study as `study_<name>`, and the sweeps
-`out_of_class` and `one_shot` as `.csv` (`table_viii` also as `.json`, `.md` and, for the screen, `.txt`), and pictures
-as `.png`. The result table stands on the screen at the end.
+component points, sweep points and cross-object runs, which of them the component studies are made of, what was found of
+the click predictors that were looked into (`diagnose`), the summaries of `ingest` and `clean`, the splits and the
+vocabulary.
+Out: `index.html`; `table_viii`, `claims`, `noise_filter`, each component study as `study_<name>`, the sweeps
+`out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the
+screen, `.txt`), and pictures as `.png`. The result table stands on the screen at the end.
 """
 
 import argparse
@@ -21,9 +22,17 @@ import polars as pl
 from pydantic import Field
 
 from model.methods import MethodsParams
-from model.recipes import OneShotParams, OutOfClassParams
+from model.recipes import CrossObjectParams, OneShotParams, OutOfClassParams
 from model.studies import STUDIES, ComponentsParams
-from pipelines import published, report_diagnostics, report_page, report_plots, report_studies, report_tables
+from pipelines import (
+    published,
+    report_cross_object,
+    report_diagnostics,
+    report_page,
+    report_plots,
+    report_studies,
+    report_tables,
+)
 from pipelines.artifacts import read_tables, whole_directory, whole_file, write_json
 from pipelines.console import Closing, stage
 from pipelines.params import DEFAULT_PATH, Params, load_section, read_seeds
@@ -132,6 +141,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: report_studies.study_table(runs, name) for name in report_studies.reported(runs)}
+    cross_object = report_cross_object.cross_object_table(runs)
 
     pictures = {
         "table_viii": report_plots.accuracies_plot(table_viii),
@@ -143,6 +153,9 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         },
         **{sweep.name: report_plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
+    if not cross_object.is_empty():
+        pictures["cross_object"] = report_plots.cross_object_plot(cross_object)
+        cross_object.write_csv(folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
@@ -192,6 +205,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             }
             for sweep in sweeps
         ],
+        cross_object=None if cross_object.is_empty() else report_cross_object.cross_object_texts(cross_object),
         diagnoses=[
             {
                 "name": found.method,
@@ -263,11 +277,13 @@ def run(data: Path, output: Path, params: ReportParams, params_path: Path, closi
     components = load_section(ComponentsParams, "components", params_path)
     out_of_class = load_section(OutOfClassParams, "out_of_class", params_path)
     one_shot = load_section(OneShotParams, "one_shot", params_path)
+    cross_object = load_section(CrossObjectParams, "cross_object", params_path)
     points = declared_points(
         methods.names,
         components.points,
         (out_of_class.methods, out_of_class.categories),
         (one_shot.methods, one_shot.domains, one_shot.shares),
+        (cross_object.methods, cross_object.sources),
     )
     studies = read_studies(data / "recipes" / "studies.json", points)
     diagnosed, measured = load_section(Diagnosed, "diagnose", params_path).find(points)

@@ -125,6 +125,37 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
     return picture(draw, 5.2 if len(domains) == 1 else 8.5, 3.7)
 
 
+def cross_object_plot(table: pl.DataFrame) -> bytes:
+    """Draw each method's target test accuracy with the own source and with others, with 95 % intervals.
+
+    Args:
+        table: from `report_cross_object.cross_object_table`.
+    """
+    methods = table["method"].unique(maintain_order=True).to_list()
+    sources = table["source"].unique(maintain_order=True).to_list()
+    series = [("single", None), *(("cross", source) for source in sources)]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, (which, source) in enumerate(series):
+            rows = table if source is None else table.filter(source=source)
+            rows = rows.unique("method", maintain_order=True).filter(pl.col(which).is_not_null())
+            aside = 0.16 * ((len(series) - 1) / 2 - number)
+            axes.errorbar(
+                rows[which], [methods.index(name) - aside for name in rows["method"]],
+                xerr=[rows[which] - rows[f"{which}_low"], rows[f"{which}_high"] - rows[which]],
+                fmt="o", color=METHODS[number % len(METHODS)], markersize=7, elinewidth=2, capsize=2,
+                label="own source" if source is None else f"source of {source}",
+            )  # fmt: skip
+        axes.set_yticks(range(len(methods)), [label(name) for name in methods])
+        axes.set_ylim(len(methods) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("target test accuracy, %, with 95 % interval")
+        figure.legend(loc="outside upper left", ncols=3)
+
+    return picture(draw, 7.5, 1.3 + 0.6 * len(methods))
+
+
 MEASURES = {
     "accuracy_target": "target test accuracy, %",
     "accuracy_source": "source test accuracy, %",

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pipelines import schemas
 from pipelines.console import UserError
 
-Study = Literal["methods", "components", "out_of_class", "one_shot"]
+Study = Literal["methods", "components", "out_of_class", "one_shot", "cross_object"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Point:
         method: as in the recipes; of a component study, its point, as in ``tau=0.4``.
         value: source categories (out of class), share of the training images (one-shot), or null (whole data).
         domain: one-shot only: whose training images are cut.
+        source: cross-object only: the data set whose source it is.
     """
 
     study: Study
     method: str
     value: float | int | None = None
     domain: str | None = None
+    source: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -41,6 +43,7 @@ class Point:
             "components": None,
             "out_of_class": f"{self.value}",
             "one_shot": f"{self.domain}-{self.value}",
+            "cross_object": self.source,
         }[self.study]
         return Path(self.study) / self.method / (name or "")
 
@@ -50,6 +53,7 @@ def declared_points(
     components: Sequence[str],
     out_of_class: tuple[Sequence[str], Sequence[int]],
     one_shot: tuple[Sequence[str], Sequence[str], Sequence[float]],
+    cross_object: tuple[Sequence[str], Sequence[str]],
 ) -> list[Point]:
     """Return every point that the parameters declare, in their order.
 
@@ -58,15 +62,19 @@ def declared_points(
         components: points of the component studies that are trained for themselves.
         out_of_class: methods and numbers of source categories.
         one_shot: methods, domains and shares.
+        cross_object: methods and the data sets whose sources they have.
     """
     points = [Point("methods", method) for method in methods]
     points += [Point("components", point) for point in components]
     points += [Point("out_of_class", method, n) for method in out_of_class[0] for n in out_of_class[1]]
-    return points + [
+    points += [
         Point("one_shot", method, share, domain)
         for method in one_shot[0]
         for domain in one_shot[1]
         for share in one_shot[2]
+    ]
+    return points + [
+        Point("cross_object", method, source=source) for method in cross_object[0] for source in cross_object[1]
     ]
 
 
@@ -103,8 +111,13 @@ class Runs:
         return self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
 
     def find(self, name: str) -> Point | None:
-        """Return the point of a method, as in ``TDL``, or of a study's value, as in ``tau=0.4``; None if not run."""
+        """Return the point of a method, as in ``TDL``, or of a study's value, as in ``tau=0.4``; None if not run.
+
+        ``cross_object=TDL`` is the method with the first of the other sources.
+        """
         study, is_value, value = name.partition("=")
+        if study == "cross_object":
+            return next((point for point in self.points if (point.study, point.method) == (study, value)), None)
         if is_value:
             return self.studies.get(study, {}).get(value)
         point = Point("methods", name)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pipelines.params import SECTIONS, Params, read_params, read_seeds, validate_section
+from pipelines.synthesize import ANIMALS
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -36,11 +37,12 @@ MODELS = {
     "components": "ComponentsParams",
     "out_of_class": "OutOfClassParams",
     "one_shot": "OneShotParams",
+    "cross_object": "CrossObjectParams",
     "evaluate": "EvaluateParams",
     "diagnose": "DiagnoseParams",
     "report": "ReportParams",
 }
-PLAIN = {"raw", "toys", "seeds"}
+PLAIN = {"raw", "toys", "other_objects", "seeds"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
 OPTIONAL = {"pyspark"}  # benchmarks/click_features.py leaves this peer out where it can't be imported
@@ -74,7 +76,9 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     content = read_params(preset)
     assert set(content) == set(SECTIONS)
     assert isinstance(content["raw"], str)
-    assert all(isinstance(toy, str) for toy in content["toys"])
+    assert set(content["toys"].values()) <= set(ANIMALS)
+    assert all(isinstance(raw, str) for raw in content["other_objects"].values())
+    assert set(content["cross_object"]["sources"]) <= set(content["other_objects"])
     assert read_seeds(preset)
     for name in MODELS:
         validate_section(section_model(name), name, content[name], str(preset))

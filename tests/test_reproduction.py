@@ -17,12 +17,15 @@ ROOT = Path(__file__).parents[1]
 METHODS = ["VGGimg", "TDL7", "MTMDD-VM-star"]
 TINY: dict[str, dict[str, Any]] = {
     "synthesize": {"source_images": 8, "target_images": 6},
+    "toys": {"toy_birds": "birds"},  # beside the dogs
+    "other_objects": {"toy_birds": "data/raw/toy_birds"},
     # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
     "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
     "methods": {"names": METHODS},
     "components": {"points": ["features=C"]},
     "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
     "one_shot": {"methods": [], "shares": [], "domains": []},
+    "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
     "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     "train": {"epochs": 1},
 }
@@ -98,6 +101,25 @@ def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
+def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
+    data = workspace.folder / "data"
+    for name in ("splits", "features"):
+        made = {path.relative_to(data / "other/toy_birds") for path in (data / "other/toy_birds" / name).rglob("*")}
+        assert made == {path.relative_to(data) for path in (data / name).rglob("*")}
+    run = json.loads((data / "models/cross_object/TDL7/toy_birds/seed-0/run.json").read_text())
+    assert "oak jay" in run["categories"]["source"]
+    assert "marsh hound" in run["categories"]["target"]
+    assert run["num_words"] == len(pl.read_parquet(data / "other/toy_birds/features/vocabulary.parquet"))
+    row = pl.read_csv(data / "report/cross_object.csv").row(0, named=True)
+    single, cross = (
+        json.loads((data / "evaluations" / point / "seed-0/metrics.json").read_text())["accuracy_target"]
+        for point in ("methods/TDL7", "cross_object/TDL7/toy_birds")
+    )
+    assert (row["single"], row["cross"]) == (pytest.approx(single, abs=0.01), pytest.approx(cross, abs=0.01))
+    assert row["lost"] == pytest.approx(single - cross, abs=0.01)
+
+
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
     assert workspace.stale() == set()
     assert workspace.dvc("repro").splitlines()[-1] == "Data and pipelines are up to date."
@@ -114,6 +136,7 @@ def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
     assert stale == {f"evaluate@{method}-0" for method in METHODS} | {
         "evaluate_component@features=C-0",
         "evaluate_out_of_class@VGGimg-6-0",
+        "evaluate_cross_object@TDL7-toy_birds-0",
     }
 
 
@@ -137,12 +160,16 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
 @pytest.mark.parametrize(
     ("module", "stale"),
     [
-        ("pipelines/clean.py", {"clean"}),
-        ("pipelines/segmentation.py", {"segment"}),
+        ("pipelines/clean.py", {"clean", "click_features_other"}),
+        ("pipelines/segmentation.py", {"segment", "click_features_other"}),
         (
             "model/measures.py",
-            {"train_cleaner", "score", "diagnose", "diagnose_component"}
-            | {f"{step}{study}" for step in ("train", "evaluate") for study in ("", "_component", "_out_of_class")},
+            {"train_cleaner", "score", "score_other", "diagnose", "diagnose_component"}
+            | {
+                f"{step}{study}"
+                for step in ("train", "evaluate")
+                for study in ("", "_component", "_out_of_class", "_cross_object")
+            },
         ),
     ],
 )

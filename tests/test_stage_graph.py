@@ -67,8 +67,8 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
     assert len(outputs) == len(set(outputs))
     for one, other in itertools.pairwise(outputs):
         assert one not in other.parents, f"{other} lies inside {one}"
-    raw = YAML(typ="safe", pure=True).load(preset)["raw"]
-    made_or_given = {PurePosixPath(raw), *outputs}
+    params = YAML(typ="safe", pure=True).load(preset)
+    made_or_given = {*map(PurePosixPath, [params["raw"], *params["other_objects"].values()]), *outputs}
     for stage in stages:
         for dep in stage.deps:
             path = PurePosixPath(dep.def_path)
@@ -77,13 +77,37 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
                 assert holds_outputs or {path, *path.parents} & made_or_given, f"{stage.name}: nothing makes {path}"
 
 
-def test_the_toy_trains_and_evaluates_every_point_once(tmp_path: Path) -> None:
-    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-    names = [stage.name for stage in stages_of(ROOT / "params.yaml", tmp_path)]
-    points, sweep, shot, seeds = (
+def test_other_objects_are_prepared_by_the_commands_of_the_own_data_set() -> None:
+    own = [
+        "ingest",
+        "train_cleaner",
+        "score",
+        "clean",
+        "select",
+        "segment",
+        "vocabulary",
+        "click_matrix",
+        "click_features",
+    ]
+    commands = [STAGES[name]["cmd"].replace("data/", "data/other/${key}/").replace("${raw}", "${item}") for name in own]
+    others = [STAGES[name] for name in ("score_other", "click_features_other")]
+    assert [command for stage in others for command in stage["cmd"]] == commands
+    for key in ("params", "outs"):
+        wanted = {name for stage in own for name in STAGES[stage].get(key, [])}
+        given = [name.replace("data/other/${key}/", "data/") for stage in others for name in stage[key]]
+        assert len(given) == len(set(given))
+        assert all(any(name in (one, f"{PurePosixPath(one).parent}") for name in given) for one in wanted)
+
+
+@pytest.mark.parametrize("preset", ["params.yaml", "presets/toy_full.yaml"])
+def test_the_toy_trains_and_evaluates_every_point_once(preset: str, tmp_path: Path) -> None:
+    params = YAML(typ="safe", pure=True).load(ROOT / preset)
+    names = [stage.name for stage in stages_of(ROOT / preset, tmp_path)]
+    points, sweep, shot, cross, seeds = (
         params["components"]["points"],
         params["out_of_class"],
         params["one_shot"],
+        params["cross_object"],
         len(params["seeds"]),
     )
     expected = {
@@ -91,6 +115,7 @@ def test_the_toy_trains_and_evaluates_every_point_once(tmp_path: Path) -> None:
         "_component": len(points) * seeds,
         "_out_of_class": len(sweep["methods"]) * len(sweep["categories"]) * seeds,
         "_one_shot": len(shot["methods"]) * len(shot["domains"]) * len(shot["shares"]) * seeds,
+        "_cross_object": len(cross["methods"]) * len(cross["sources"]) * seeds,
     }
     for study, count in expected.items():
         for command in ("train", "evaluate"):

@@ -11,7 +11,7 @@ from conftest import write_tiny_data
 from training_runs import train_methods
 
 from model.evaluate import main
-from model.examples import Examples, read_rows
+from model.examples import Examples, OtherSource, read_rows
 from model.images import centre_crop
 from model.network import build_network
 from model.predict import Model, load_recogniser
@@ -254,3 +254,41 @@ def test_a_loaded_recogniser_gives_the_same_probabilities(evaluate, models, tiny
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     assert [recogniser.categories[place] for place in found.argmax(axis=1)] == expected["predicted"].to_list()
     np.testing.assert_allclose(found.max(axis=1), expected["probability"], atol=1e-6)
+
+
+def test_cross_object_is_measured_with_the_source_of_its_training(
+    tmp_path, monkeypatch, caplog, tiny_data, network_params, objective_params, train_params
+):
+    birds = write_tiny_data(tmp_path / "birds", ("dog", "cat", "ant"), ("dog",))
+    params = train_params.model_copy(update={"epochs": 1})
+    recipe = build_recipe("MTMDD-VM", network_params, objective_params, params, source="birds")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 5}\n")
+    rows = read_rows(tiny_data.split, recipe, 0, OtherSource(birds.images, birds.split))
+    folders = {"source": birds.images, "target": tiny_data.images}
+    examples = Examples.read(folders, rows, birds.features, network_params, cache=True)
+    train(recipe, examples, 0, tmp_path / "model", "model")
+
+    def evaluate(*options: str) -> None:
+        given = [f"--images={tiny_data.images}", f"--split={tiny_data.split}", f"--features={birds.features}"]
+        main(["--model=model", *given, "--output=evaluation", *options])
+
+    evaluate(f"--source-images={birds.images}", f"--source-split={birds.split}")
+    predictions = pl.read_parquet(tmp_path / "evaluation/predictions.parquet")
+    tested = pl.concat(
+        [
+            pl.read_parquet(split).filter(pl.col("domain") == domain, pl.col("split") == "test")
+            for domain, split in (("source", birds.split), ("target", tiny_data.split))
+        ]
+    )
+    columns = ["image_id", "domain", "category"]
+    assert predictions.select(columns).equals(tested.select(columns).sort("domain", "image_id"))
+    for domain, names in (("source", ["ant", "cat", "dog"]), ("target", ["ant", "bee", "cat"])):
+        assert set(predictions.filter(domain=domain)["predicted"]) <= set(names)
+    assert json.loads((tmp_path / "evaluation/metrics.json").read_text())["rmse_source"] > 0
+    with pytest.raises(SystemExit, match="2"):
+        evaluate()
+    assert "has the source of birds: give --source-images and --source-split" in caplog.text
+    with pytest.raises(SystemExit, match="2"):  # the images are there, the categories are others
+        evaluate(f"--source-images={tiny_data.images}", f"--source-split={tiny_data.split}")
+    assert f"{tiny_data.split}: its 3 source categories are not the 3 that model was trained for" in caplog.text

@@ -3,11 +3,22 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from conftest import write_tiny_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import Fewer, Recipe
-from model.examples import LEFT_OUT, ClickFeatures, Examples, keep_fewer, keep_source_categories, read_rows
+from model.examples import (
+    LEFT_OUT,
+    ClickFeatures,
+    Examples,
+    OtherSource,
+    keep_fewer,
+    keep_source_categories,
+    other_source,
+    read_rows,
+)
+from model.images import decode
 from model.recipes import build_recipe
 from pipelines import schemas
 from pipelines.artifacts import write_table
@@ -153,3 +164,54 @@ def test_a_study_leaves_the_length_of_an_epoch(tiny_data, network_params, object
     assert len(narrower.categories["source"]) == 1 < len(whole.categories["source"])
     assert len(narrower.places("source", "train")) < len(whole.places("source", "train"))
     assert fewer.epoch_images == narrower.epoch_images == whole.epoch_images
+
+
+def test_another_source_takes_the_place_of_the_own_one(
+    tmp_path, tiny_data, network_params, objective_params, train_params
+):
+    # image ids of bees are in both data sets: whose they are is told by the domain alone
+    data = write_tiny_data(tmp_path, ("dog", "bee"), ("dog", "bee"))
+    recipe = build_recipe("TDL", network_params, objective_params, train_params, source="dogs")
+    other = OtherSource(data.images, data.split)
+    rows = read_rows(tiny_data.split, recipe, 0, other)
+    own, others = pl.read_parquet(tiny_data.split), pl.read_parquet(data.split)
+    expected = pl.concat([others.filter(pl.col("domain") == "source"), own.filter(pl.col("domain") == "target")])
+    assert rows.equals(expected.select(rows.columns).sort("domain", "image_id"))
+
+    def read(shards) -> Examples:
+        return Examples.read(shards, rows, data.features, network_params, cache=False)
+
+    examples = read({"source": data.images, "target": tiny_data.images})
+    assert examples.categories == {"source": ["bee", "dog"], "target": ["ant", "bee", "cat"]}
+    encoded = {
+        (domain, row["image_id"]): row["image"]["bytes"]
+        for domain, folder in (("source", data.images), ("target", tiny_data.images))
+        for row in pl.read_parquet(folder).filter(pl.col("domain") == domain).iter_rows(named=True)
+    }
+    for place, name in enumerate(examples.images.names):
+        assert np.array_equal(examples.images[place], decode(encoded[name], network_params.resize))
+    # image 5 of dogs, the fourth colour, as its own data set has it
+    assert np.allclose(examples.clicks.vectors(["s05-dog"]), [[0, 0, 0, 1.5, 0.1]])
+    with pytest.raises(UserError, match=rf"{tiny_data.images}: 10 of 41 images are not there, as 's00-dog'"):
+        read(tiny_data.images)
+
+
+@pytest.mark.parametrize(
+    ("source", "images", "split", "message"),
+    [
+        (None, "a", None, r"--source-images a, --source-split None: this recipe of TDL has the data set's own source"),
+        (None, None, "b", r"--source-images None, --source-split b: this recipe of TDL has the data set's own source"),
+        ("dogs", "a", None, r"this recipe of TDL has the source of dogs: give --source-images and --source-split"),
+        ("dogs", None, None, r"this recipe of TDL has the source of dogs: give --source-images and --source-split"),
+    ],
+)
+def test_another_source_is_given_where_the_recipe_has_one(
+    source, images, split, message, network_params, objective_params, train_params
+):
+    recipe = build_recipe("TDL", network_params, objective_params, train_params, source=source)
+    with pytest.raises(UserError, match=message):
+        other_source(recipe, images, split)
+
+
+def test_the_own_source_needs_nothing(network_params, objective_params, train_params):
+    assert other_source(build_recipe("TDL", network_params, objective_params, train_params), None, None) is None

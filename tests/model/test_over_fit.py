@@ -16,8 +16,7 @@ from model.measures import num_correct, predict, rmse
 from model.predict import Model
 from model.recipes import build_recipe
 from model.trainer import train
-from pipelines.synthesize import Picture, draw, random_stream
-from pipelines.toy_breeds import BREEDS
+from pipelines.synthesize import ANIMALS, Picture, draw, random_stream
 from pipelines.toy_queries import clicks_of
 
 SIZE = 32  # pixels
@@ -27,18 +26,20 @@ NUM_BREEDS, IMAGES_EACH = 8, 4
 
 def write_drawn_data(folder: Path) -> TinyData:
     """Draw 32 images of each domain, all to learn from, with click features of the English queries by eq. 1."""
-    breeds = [breed for breed in BREEDS if breed.presence == "both"][:NUM_BREEDS]
+    dogs = ANIMALS["dogs"]
+    breeds = [breed for breed in dogs.categories if breed.presence == "both"][:NUM_BREEDS]
     images, clicks = [], {}
     for number in range(IMAGES_EACH):
         for breed in breeds:
             for domain in ("source", "target"):
                 image_id = f"{domain}-{breed.name}-{number}"
-                look, jpeg = draw(Picture(image_id, breed, breed, number), domain, seed=7)
+                look, jpeg = draw(dogs, Picture(image_id, breed, breed, number), domain, seed=7)
                 images.append((image_id, domain, breed.name, 1, 1, {"bytes": jpeg, "path": f"{image_id}.jpg"}))
                 if domain == "source":
                     others = [other for other in breeds if other != breed]
                     clicks[image_id] = Counter[str]()
-                    for query, count in clicks_of(breed, look, others, False, random_stream(7, breed.name, number)):
+                    stream = random_stream(7, breed.name, number)
+                    for query, count in clicks_of(dogs.phrases, breed, look, others, False, stream):
                         words = set(query.lower().split()) if query.isascii() else set()
                         clicks[image_id].update(dict.fromkeys(words, count))
     names = sorted(set().union(*clicks.values()))

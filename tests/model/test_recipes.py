@@ -37,6 +37,7 @@ def test_one_recipe_per_method_and_study_point(tmp_path):
         params["components"]["points"] = ["tau=0.4"]
         params["out_of_class"] = {"methods": ["VGGsrc"], "categories": [6, 12]}
         params["one_shot"] = {"methods": ["TDL"], "shares": [0.4, 0.75], "domains": ["target"]}
+        params["cross_object"] = {"methods": ["TDL", "MTMDD-VM"], "sources": ["toy_birds"]}
 
     recipes = write(tmp_path, change)
     assert set(recipes) == {
@@ -47,10 +48,17 @@ def test_one_recipe_per_method_and_study_point(tmp_path):
         "out_of_class/VGGsrc/12",
         "one_shot/TDL/target-0.4",
         "one_shot/TDL/target-0.75",
+        "cross_object/TDL/toy_birds",
+        "cross_object/MTMDD-VM/toy_birds",
     }
     assert recipes["out_of_class/VGGsrc/12"]["source_categories"] == 12
     assert recipes["one_shot/TDL/target-0.75"]["fewer"] == {"domain": "target", "share": 0.75}
     assert recipes["methods/TDL"] == {k: v for k, v in recipes["one_shot/TDL/target-0.4"].items() if k != "fewer"}
+    assert recipes["cross_object/TDL/toy_birds"] == recipes["methods/TDL"] | {"source": "toy_birds"}
+    # a training with another source stands for no point of a component study
+    studies = json.loads((tmp_path / "recipes/studies.json").read_text())
+    assert studies["features"]["V+C"] == "methods/TDL"
+    assert "cross_object" not in json.dumps(studies)
 
 
 def test_recipes_read_back_as_they_were_written(tmp_path):
@@ -116,6 +124,11 @@ def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
         (lambda p: p["methods"].update(names=["VGG"]), "unknown methods ['VGG']"),
         (lambda p: p["one_shot"].update(shares=[1.0]), "distinct shares above 0 and below 1 expected"),
         (lambda p: p["out_of_class"].update(categories=[0]), "distinct numbers of at least 1 expected"),
+        (
+            lambda p: p["cross_object"].update(methods=["TDL", "MTMDD-VM-star"]),
+            "['MTMDD-VM-star']: one head for both domains can't be where they have no category in common; take",
+        ),
+        (lambda p: p["cross_object"].update(sources=["a/b"]), "distinct names of letters, digits, _ and - expected"),
         (lambda p: p["network"].pop("embedding"), "network.embedding is missing; TDL7 predicts clicks"),
     ],
 )

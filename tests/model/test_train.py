@@ -4,6 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from conftest import write_tiny_data
 from safetensors.torch import load_file
 
 from model.recipes import build_recipe
@@ -16,7 +17,7 @@ def run(tmp_path, monkeypatch, tiny_data, network_params, objective_params, trai
     """Train a method as the stage does and return the model folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(method: str, seed: int = 0, split=tiny_data.split, features=tiny_data.features, **study):
+    def run(method: str, seed: int = 0, split=tiny_data.split, features=tiny_data.features, options=(), **study):
         params = train_params.model_copy(update={"epochs": 1})
         recipe = build_recipe(method, network_params, objective_params, params, **study)
         write_json(recipe.model_dump(mode="json", exclude_none=True), tmp_path / "recipe.json")
@@ -29,6 +30,7 @@ def run(tmp_path, monkeypatch, tiny_data, network_params, objective_params, trai
                 f"--split={split}",
                 f"--features={features}",
                 f"--output={output}",
+                *options,
             ]
         )
         return output
@@ -123,3 +125,21 @@ def test_a_shared_head_for_different_categories_ends_with_exit_code_2(run, tiny_
     with pytest.raises(SystemExit, match="2"):
         run("MTMDD-VM-star", split=tmp_path / "s.parquet")
     assert "a shared head needs the same categories in both domains (only in the target: 1, as ['bee'])" in caplog.text
+
+
+def test_cross_object_trains_on_another_data_sets_source(run, tiny_data, tmp_path):
+    birds = write_tiny_data(tmp_path / "birds", ("dog", "bee"), ("dog",))
+    options = [f"--source-images={birds.images}", f"--source-split={birds.split}"]
+    folder = run("MTMDD-VM", features=birds.features, options=options, source="birds")
+    description = json.loads((folder / "run.json").read_text())
+    assert description["categories"] == {"source": ["bee", "dog"], "target": ["ant", "bee", "cat"]}
+    assert description["images"] == {"source": {"train": 14, "validation": 6}, "target": {"train": 15, "validation": 6}}
+    assert description["recipe"]["source"] == "birds"
+    heads = {key: value.shape[0] for key, value in load_file(folder / "joint.safetensors").items() if "heads" in key}
+    assert set(heads.values()) == {2, 3}
+
+
+def test_a_recipe_with_another_source_asks_for_it(run, caplog):
+    with pytest.raises(SystemExit, match="2"):
+        run("MTMDD-VM", source="birds")
+    assert "has the source of birds: give --source-images and --source-split of that data set" in caplog.text

@@ -21,6 +21,7 @@ components: {points: [features=C, lambda=separate-0.4, lambda=separate-1]}
 out_of_class: {methods: [VGGsrc, MTMDD-VM], categories: [1]}
 one_shot: {methods: [VGGsrc, MTMDD-VM], shares: [0.4], domains: [source, target]}
 diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
+cross_object: {methods: [VGGsrc, MTMDD-VM], sources: [birds]}
 report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
 """
 
@@ -38,6 +39,8 @@ RIGHT = {
     "one_shot/VGGsrc/target-0.4": 3,
     "one_shot/MTMDD-VM/source-0.4": 12,
     "one_shot/MTMDD-VM/target-0.4": 5,
+    "cross_object/VGGsrc/birds": 7,
+    "cross_object/MTMDD-VM/birds": 11,
 }
 
 # What `model.recipes` says of them: features has a method's run in its table, mu nothing but one.

@@ -61,7 +61,7 @@ def test_what_dvc_writes_is_read_back_as_a_number(tmp_path: Path) -> None:
         ("train: []", r"train = \[\]: Input should be a valid dictionary"),
         ("train: false", "train = False: Input should be a valid dictionary"),
         ("{}", "section 'train' is missing; see model.config"),
-        ("trian: {}", "unknown section 'trian'; known sections: raw, toys, seeds, synthesize"),
+        ("trian: {}", "unknown section 'trian'; known sections: raw, toys, other_objects, seeds, synthesize"),
         ("- train", "expected a mapping of sections, found list"),
         ("train: {steps: 3", "not YAML: "),
     ],

@@ -34,7 +34,16 @@ def page(root: Path) -> Page:
 
 def test_its_files(root: Path) -> None:
     assert sorted(path.name for path in (root / "report").iterdir()) == [
-        *("claims.csv", "index.html", "noise_filter.csv", "noise_filter.png", "one_shot.csv", "one_shot.png"),
+        *(
+            "claims.csv",
+            "cross_object.csv",
+            "cross_object.png",
+            "index.html",
+            "noise_filter.csv",
+            "noise_filter.png",
+            "one_shot.csv",
+            "one_shot.png",
+        ),
         *("out_of_class.csv", "out_of_class.png"),
         *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
@@ -57,7 +66,7 @@ def test_the_tables_agree_with_each_other(root: Path) -> None:
 
 def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     assert page.loaded == []
-    assert len(page.pictures) == 9
+    assert len(page.pictures) == 10
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
 
 
@@ -117,7 +126,7 @@ def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog:
     (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "24 evaluations that the parameters declare are missing" in caplog.text
+    assert "28 evaluations that the parameters declare are missing" in caplog.text
     assert "methods/VGGimg/seed-5/metrics.json" in caplog.text
     assert not (tmp_path / "report").exists()
 
@@ -155,6 +164,29 @@ def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> Non
     assert table[3][7:9] == ["71.5", "58.9"]
     assert (table[2][-1], table[2][5]) == ("VGGimg", "–")
     assert not any("RMSE-S" in heading for heading in table[1][7:])
+
+
+def test_table_ix_stands_beside_the_paper(page: Page) -> None:
+    assert "Another kind of object as source (Table IX)" in page.headings
+    (table,) = [table for table in page.tables if "other source" in table[1]]
+    assert table[0] == ["", "ours, on this data", "published"]
+    # 13 of 16 target images with the own source, 11 with birds; Table IX
+    assert [row[0] for row in table[2:]] == ["VGGsrc", "MTMDD-VM"]
+    assert table[3][1:3] == ["birds", "81.2 ± 0.0"]
+    assert (table[3][4], table[3][6]) == ("68.8 ± 0.0", "+12.5")
+    assert table[3][8:] == ["74.7 / 73.5", "73.8 / 70.7"]
+
+
+def test_a_report_without_the_cross_object_study(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        PARAMS.replace("{methods: [VGGsrc, MTMDD-VM], sources", "{methods: [], sources")
+    )
+    output = run(tmp_path)
+    assert "Table IX)" not in "".join(Page((output / "index.html").read_text(encoding="utf-8")).headings)
+    assert not list(output.glob("cross_object.*"))
+    with (output / "claims.csv").open(encoding="utf-8") as file:
+        assert {row["verdict"] for row in csv.DictReader(file) if row["claim"] == "8"} == {"not run"}
 
 
 def test_claims_of_component_studies_are_told_by_their_runs(root: Path) -> None:

@@ -53,10 +53,25 @@ WORDS = pl.DataFrame(
 )
 
 
+CROSS = pl.DataFrame(
+    {
+        "method": ["TDL7", "TDL7", "VGGimg"],
+        "source": ["birds", "cats", "birds"],
+        "single": [50.0, 50.0, None],
+        "single_low": [40.0, 40.0, None],
+        "single_high": [58.0, 58.0, None],
+        "cross": [45.0, 30.0, 70.0],
+        "cross_low": [39.0, 21.0, 61.0],
+        "cross_high": [52.0, 40.0, 77.0],
+    }
+)
+
+
 def pictures() -> dict[str, bytes]:
     return {
         "accuracies": report_plots.accuracies_plot(METHODS),
         "sweep": report_plots.sweep_plot(SWEEP, {"source": "source categories"}),
+        "cross": report_plots.cross_object_plot(CROSS),
         "study": report_plots.study_plot(STUDY, "µ", is_line=True),
         "filter": report_plots.noise_filter_plot(FILTER),
         "vocabulary": report_plots.vocabulary_plot(WORDS),
@@ -126,6 +141,23 @@ def test_values_that_are_no_numbers_are_not_joined_and_long_ones_are_turned(figu
     figure.clear()
     report_plots.study_plot(wider, "word embedding", is_line=False)
     assert {text.get_rotation() for text in figure.axes[0].get_xticklabels()} == {35.0}
+
+
+def test_sources_of_other_objects_stand_beside_the_own_one(figure: Figure) -> None:
+    report_plots.cross_object_plot(CROSS)
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["TDL [7]", "VGGimg"]
+    points = {container.get_label(): container.lines[0] for container in axes.containers}
+    found = {name: list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for name, line in points.items()}
+    # three series, 0.16 apart, the own source first; the axis points down
+    assert found == {
+        "own source": [(50.0, pytest.approx(-0.16))],
+        "source of birds": [(45.0, 0.0), (70.0, 1.0)],
+        "source of cats": [(30.0, pytest.approx(0.16))],
+    }
+    assert axes.yaxis_inverted()
+    (segments,) = axes.containers[1].lines[2]
+    assert [segment[:, 0].tolist() for segment in segments.get_segments()] == [[39.0, 52.0], [61.0, 77.0]]
 
 
 def test_the_noise_filter_tells_counts_beside_the_bars(figure: Figure) -> None:

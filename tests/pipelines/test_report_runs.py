@@ -10,7 +10,11 @@ from pipelines.console import UserError
 from pipelines.report_runs import Point, declared_points, read_runs, read_studies
 
 POINTS = declared_points(
-    ["TDL", "TDL7"], ["tau=0.4"], (["TDL"], [6, 12]), (["TDL7"], ["source", "target"], [0.4, 0.75])
+    ["TDL", "TDL7"],
+    ["tau=0.4"],
+    (["TDL"], [6, 12]),
+    (["TDL7"], ["source", "target"], [0.4, 0.75]),
+    (["TDL"], ["birds", "cats"]),
 )
 
 
@@ -25,6 +29,8 @@ def test_the_declared_points_in_order_with_the_folders_of_the_stage_graph() -> N
         "one_shot/TDL7/source-0.75",
         "one_shot/TDL7/target-0.4",
         "one_shot/TDL7/target-0.75",
+        "cross_object/TDL/birds",
+        "cross_object/TDL/cats",
     ]
 
 
@@ -46,6 +52,11 @@ def test_methods_and_values_of_studies_are_found_by_name(tmp_path: Path) -> None
     (tmp_path / "studies.json").write_text(json.dumps({"tau": {"0": "methods/TDL"}}))
     runs = read_runs(tmp_path, [point], [0], read_studies(tmp_path / "studies.json", [point]))
     assert runs.find("TDL") == runs.find("tau=0") == point
+    birds, cats = (Point("cross_object", "TDL", source=source) for source in ("birds", "cats"))
+    for cross in (birds, cats):
+        write_run(tmp_path / cross.folder / "seed-0", 0, {"target": 4})
+    assert read_runs(tmp_path, [point, cats, birds], [0]).find("cross_object=TDL") == cats
+    assert runs.find("cross_object=TDL") is None
     assert runs.find("TDL7") is runs.find("tau=0.1") is runs.find("mu=shared-1") is None
 
 

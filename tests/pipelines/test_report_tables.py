@@ -28,6 +28,7 @@ POINTS = declared_points(
     [],
     (["VGGsrc", "MTMDD-VM"], [1]),
     (["VGGsrc", "MTMDD-VM"], ["source", "target"], [0.4]),
+    (["VGGsrc", "MTMDD-VM"], ["birds"]),
 )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from pipelines.ingest import IngestParams, run
 from pipelines.params import ParamsError, load_section
 from pipelines.synthesize import (
-    BREEDS,
+    ANIMALS,
     BROKEN_IMAGE,
     BROKEN_ROWS,
     NUM_UNSEEN_ROWS,
@@ -22,15 +22,17 @@ from pipelines.synthesize import (
     random_stream,
     source_pictures,
 )
+from pipelines.toy_birds import BIRDS
+from pipelines.toy_breeds import BREEDS
 
 SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12}}\n"
 NUM_SOURCE = 25 * 6 + 2  # 24 shared breeds and one of the source only; two images of the breed with few
 
 
-def synthesize(folder: Path, seed: int = 7) -> Path:
+def synthesize(folder: Path, *options: str, seed: int = 7) -> Path:
     folder.mkdir()
     (folder / "params.yaml").write_text(SMALL.format(seed=seed))
-    main(["--output", str(folder / "toy"), "--params", str(folder / "params.yaml")])
+    main(["--output", str(folder / "toy"), "--params", str(folder / "params.yaml"), *options])
     return folder / "toy"
 
 
@@ -57,7 +59,9 @@ def test_more_images_leave_those_before_as_they_are() -> None:
     def ids(n: int) -> set[str]:
         return {
             picture.image_id
-            for picture in source_pictures(SynthesizeParams(seed=7, source_images=n, target_images=3, wrong_labels=0))
+            for picture in source_pictures(
+                ANIMALS["dogs"], SynthesizeParams(seed=7, source_images=n, target_images=3, wrong_labels=0)
+            )
         }
 
     assert ids(3) < ids(5)
@@ -123,6 +127,20 @@ def test_ingest_quarantines_what_is_broken_on_purpose(toy: Path, tmp_path: Path)
     assert summary["images"] == {"source": NUM_SOURCE, "target": 25 * 3}
     assert summary["categories"]["only_in_source"] == ["frost spitz", "village hound"]
     assert summary["categories"]["only_in_target"] == ["moon terrier"]
+
+
+def test_birds_are_another_data_set_of_the_same_make(toy: Path, tmp_path: Path) -> None:
+    birds = synthesize(tmp_path / "birds", "--animals", "birds")
+    assert content(birds) == content(synthesize(tmp_path / "again", "--animals", "birds"))
+    assert set(pairs(birds / "truth/labels.tsv").values()) == {bird.name for bird in BIRDS if bird.presence != "target"}
+    for name in ("source/labels.tsv", "truth/labels.tsv"):
+        ids = [set(pairs(folder / name)) - {BROKEN_IMAGE, UNSEEN_IMAGE} for folder in (toy, birds)]
+        assert len(ids[0]) == len(ids[1]) == NUM_SOURCE
+        assert not ids[0] & ids[1]
+    assert {folder.name for folder in (birds / "target").iterdir()} >= {"Oak_Jay", "Lunar_Jay"}
+    log = (birds / "source/clicks.tsv").read_bytes().lower()
+    assert b" bird" in log
+    assert sum(b"dog" in row for row in log.splitlines()) == sum(b"dog" in row for row in BROKEN_ROWS)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """Pictures are functions of breed, look, domain and stream, and every attribute changes pixels."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from pipelines.toy_breeds import ATTRIBUTE_WORDS, BREEDS, Breed
-from pipelines.toy_drawing import EXTRAS, POSES, SHORT_SIDE, Brush, Look, draw_look, draw_picture
+from pipelines.toy_brush import SHORT_SIDE, Look
+from pipelines.toy_drawing import EXTRAS, POSES, draw_look, draw_picture
 from pipelines.toy_scenes import SCENES_OF, Domain
 
 DOG = BREEDS[0]
@@ -66,20 +65,3 @@ def test_looks_are_drawn_from_the_domains_scenes() -> None:
         assert {look.scene for look in looks} == set(scenes)
         assert {look.pose for look in looks} == set(POSES)
         assert {look.extra for look in looks} == set(EXTRAS)
-
-
-def ellipse_area(draw: Callable[[Brush], None], matrix: np.ndarray) -> tuple[int, float, float]:
-    image = Image.new("L", (200, 100))
-    draw(Brush(image, matrix, np.array([90.0, 50.0])))
-    y, x = np.nonzero(np.asarray(image))
-    return len(x), float(x.mean()), float(y.mean())
-
-
-def test_the_brush_places_scales_and_mirrors() -> None:
-    unit = 20.0
-    upright, mirrored = np.array([[unit, 0], [0, unit]]), np.array([[-unit, 0], [0, unit]])
-    for matrix, expected_x in ((upright, 110), (mirrored, 70)):
-        area, x, y = ellipse_area(lambda brush: brush.ellipse((1, -0.5), (0.9, 0.4), 255), matrix)
-        assert area == pytest.approx(np.pi * 18 * 8, rel=0.08)  # the outline's own pixels belong to a filled shape
-        assert (x, y) == (pytest.approx(expected_x, abs=0.6), pytest.approx(40, abs=0.6))
-    assert Brush(Image.new("L", (9, 9)), mirrored, np.zeros(2)).unit == unit
