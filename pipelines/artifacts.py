@@ -6,26 +6,42 @@ import re
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.console import UserError
+from pipelines.outputs import why_not
+
 COMPRESSION = "zstd"
+SHARDS = ("part-*.parquet",)  # all that a folder of shards holds
 
 
 @contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
+def whole_directory(path: Path, holds: Sequence[str] = ("*",)) -> Iterator[Path]:
     """Yield an empty folder that replaces ``path`` when the block ends well and vanishes when it fails.
 
     The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. An older folder
     is moved aside before it is deleted: a run killed at any moment leaves the old one, the new one, or none, never a
-    part of one. What it left under hidden names is swept away by the next run.
+    part of one. What it left under hidden names is swept away by the next run. Of a link to a folder, the folder is
+    replaced and the link stays.
+
+    Args:
+        path: the folder.
+        holds: names of what such a folder has in it, as in ``part-*.parquet``. A folder that holds anything else is
+            not ours to delete.
+
+    Raises:
+        UserError: ``path`` must not be replaced: it is a file, holds the current folder, or something else.
     """
-    path = Path(path)
+    path = _behind_link(Path(path))
+    if reason := why_not(path) or _foreign(path, holds):
+        raise UserError(f"{path}: {reason}")
     with scratch_directory(path) as temporary:
         yield temporary
         old = _hidden_name(path)
@@ -35,13 +51,30 @@ def whole_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _behind_link(path: Path) -> Path:
+    """Return what a link leads to: an output replaces that, and its scratch folders belong on that disk."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _foreign(path: Path, holds: Sequence[str]) -> str:
+    """Say what keeps a folder from being one that a stage wrote; empty if nothing does."""
+    if not path.exists():
+        return ""
+    if not path.is_dir():
+        return "is a file; name a folder to write"
+    for name in sorted(child.name for child in path.iterdir()):
+        if not any(fnmatchcase(name, pattern) for pattern in holds):
+            return f"holds {name}, which this command never writes and would delete; name a folder of its own"
+    return ""
+
+
 @contextmanager
 def scratch_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path``, under a hidden name, that vanishes after the block.
 
     What a killed run leaves is swept away by the next one that has the same ``path``.
     """
-    path = Path(path)
+    path = _behind_link(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
     temporary = _hidden_name(path)
@@ -54,8 +87,14 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name that replaces ``path`` when the block ends well and vanishes when it fails."""
+    """Yield a temporary file name that replaces ``path`` when the block ends well and vanishes when it fails.
+
+    Raises:
+        UserError: ``path`` is a folder.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
     temporary = _hidden_name(path)

@@ -15,7 +15,8 @@ of them (see pipelines/click_log.py). Out, whole or not at all:
 
 The same log and options give the same vocabulary and features to the byte, however the log is cut into files, on any
 runner, and whether it is built at once or added log by log with ``--previous`` (the quarantine names files and rows, so
-it tells how the log was cut). ``--output`` may be the folder of ``--previous``. Any Beam option may follow, as in
+it tells how the log was cut). ``--output`` may be the folder of ``--previous``, or hold another build, which is
+replaced; a folder with anything else in it is refused. Any Beam option may follow, as in
 ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
 
@@ -58,6 +59,7 @@ from pipelines.steps import seconds_by_step
 from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
+BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # and nothing else
 
 
 def summarise(
@@ -126,9 +128,9 @@ class Build:
         """Write the build, whole or not at all; return its summary.
 
         Raises:
-            UserError: no word is left for a vocabulary.
+            UserError: no word is left for a vocabulary, or the folder holds something else than a build.
         """
-        with whole_directory(output) as folder:
+        with whole_directory(output, holds=BUILD) as folder:
             for name in ("click_features", "quarantine"):
                 (folder / name).mkdir()
             if self.history is not None:

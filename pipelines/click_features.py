@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifacts import whole_directory
+from pipelines.artifacts import SHARDS, whole_directory
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError, stage
 from pipelines.runner import pipeline
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("click_features") as closing:
         vocabulary = read_shard(arguments.vocabulary, VOCABULARY)
         files = list(enumerate(map(str, shard_files(arguments.click_matrix))))
-        with whole_directory(arguments.output) as folder:
+        with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"
             with pipeline(beam_arguments) as job:
                 (

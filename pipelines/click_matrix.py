@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from pipelines.artifacts import whole_directory
+from pipelines.artifacts import SHARDS, whole_directory
 from pipelines.concurrency import concurrently
 from pipelines.console import stage
 from pipelines.image_sets import source_images
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("click_matrix") as closing:
         image_ids = source_images(arguments.images)
         vocabulary = read_shard(arguments.vocabulary, VOCABULARY)
-        with whole_directory(arguments.output) as folder:
+        with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"
             with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
                 buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids, packer)

@@ -15,6 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
+from pipelines.outputs import named_paths, why_not
+
 STATE = Path(".state")  # what belongs to this machine only: timings, resume checkpoints
 
 log = logging.getLogger("clicksight")
@@ -56,6 +58,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     log.info("%s: started%s", name, f" ({describe})" if describe else "")
     closing = Closing()
     try:
+        _check_output()
         yield closing
     except USER_ERRORS as error:
         fail(name, error)
@@ -66,6 +69,17 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
         log.info("%s: wrote %s%s", name, path, f" ({description})" if description else "")
     _remember_seconds(name, seconds)
     log.info("%s: done in %.1f s%s", name, seconds, f"; next: {closing.next_command}" if closing.next_command else "")
+
+
+def _check_output() -> None:
+    """Look at the output that the command line names, before any work.
+
+    Raises:
+        UserError: writing it would delete what the command reads, or the folder that it stands in.
+    """
+    output, inputs = named_paths(sys.argv[1:])
+    if output is not None and (reason := why_not(output, inputs)):
+        raise UserError(f"--output {output}: {reason}")
 
 
 def _configure_logging() -> None:

@@ -45,6 +45,7 @@ MANY = 10_000
 NAMED = 20  # categories that the closing lines name; summary.json has them all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
 CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
+OUTPUT = ("clicks", "images", "duplicates.parquet", "quarantine", "summary.json")
 LATER_LOGS = Path("source/clicks")  # any number of files: a day's log, each
 
 
@@ -132,7 +133,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     logs = find_click_logs(raw)
     catalogue = list_images(raw)
     in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
-    with whole_directory(output) as directory:
+    with whole_directory(output, holds=OUTPUT) as directory:
         for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:

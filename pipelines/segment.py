@@ -14,7 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifacts import whole_directory
+from pipelines.artifacts import SHARDS, whole_directory
 from pipelines.concurrency import concurrently
 from pipelines.console import stage
 from pipelines.params import DEFAULT_PATH, load_section
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(SegmentParams, "segment", arguments.params)
         segmenter_of(params)
         files = list(enumerate(map(str, shard_files(arguments.clicks))))
-        with whole_directory(arguments.output) as folder:
+        with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"
             with pipeline(beam_arguments) as job:
                 (

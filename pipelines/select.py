@@ -286,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         categories = judge_categories(images, usable, params)
         check_something_selected(categories)
         selected = select_images(usable, categories, params.seed)
-        with whole_directory(arguments.output) as folder:
+        with whole_directory(arguments.output, ("categories.parquet", "images.parquet", "seed-*.parquet")) as folder:
             write_table(categories.to_arrow().cast(schemas.CATEGORIES), folder / "categories.parquet")
             write_table(selected.to_arrow().cast(schemas.SELECTED), folder / "images.parquet")
             for seed in seeds:

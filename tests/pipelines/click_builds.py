@@ -9,6 +9,7 @@ from pipelines.build_click_features import main
 
 def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
     """Write a log as text; return its path."""
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes("".join(f"{image}\t{query}\t{clicks}\n" for image, query, clicks in rows).encode())
     return path
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipelines import artifacts
 from pipelines.artifacts import (
     read_tables,
+    scratch_directory,
     shard_name,
     shard_of,
     whole_directory,
@@ -22,6 +23,7 @@ from pipelines.artifacts import (
     write_json,
     write_table,
 )
+from pipelines.console import UserError
 
 TABLE = pa.table({"n": pa.array([3, 1, 2], pa.int32()), "s": ["c", "a", "ß"]})
 
@@ -40,6 +42,65 @@ def test_a_directory_replaces_the_old_one_whole(tmp_path: Path) -> None:
         (temporary / "b").write_text("2")
         assert content(target) == {"sub/a": "1"}
     assert content(tmp_path) == {"deep/out/b": "2"}
+
+
+@pytest.mark.parametrize("foreign", ["thesis.txt", "parts/part-00000.parquet", "part-00000.parquet.bak", ".hidden"])
+def test_a_folder_that_holds_something_else_stays(tmp_path: Path, foreign: str) -> None:
+    (tmp_path / "out" / foreign).parent.mkdir(parents=True)
+    (tmp_path / "out" / foreign).write_text("mine")
+    (tmp_path / "out" / "part-00001.parquet").write_text("an older shard")
+    before = content(tmp_path)
+    with (
+        pytest.raises(UserError, match=rf"out: holds {foreign.split('/')[0]}, which this command never writes"),
+        whole_directory(tmp_path / "out", holds=("part-*.parquet", "summary.json")),
+    ):
+        raise AssertionError("it has begun")
+    assert content(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_of_the_same_kind_is_replaced_and_an_empty_one(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    for text in ("old", "new"):
+        with whole_directory(target, holds=("part-*.parquet",)) as temporary:
+            (temporary / f"part-{text}.parquet").write_text(text)
+    assert content(tmp_path) == {"out/part-new.parquet": "new"}
+
+
+def test_the_current_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    for target in (Path(), tmp_path / "project", tmp_path):
+        with pytest.raises(UserError, match="is or holds the current folder"), whole_directory(target):
+            raise AssertionError("it has begun")
+
+
+def test_a_folder_is_not_written_over_a_file(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("mine")
+    (tmp_path / "link").symlink_to("thesis")
+    for name in ("thesis", "link"):
+        with pytest.raises(UserError, match="is a file; name a folder"), whole_directory(tmp_path / name):
+            raise AssertionError("it has begun")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="is a folder; name a file"), whole_file(tmp_path / "folder"):
+        raise AssertionError("it has begun")
+    assert content(tmp_path) == {"thesis": "mine", "link": "mine"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "thesis"]
+
+
+def test_of_a_linked_folder_the_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "features").mkdir(parents=True)
+    (tmp_path / "disk" / "features" / "old").write_text("old")
+    (tmp_path / "here").mkdir()
+    link = tmp_path / "here" / "features"
+    link.symlink_to(tmp_path / "disk" / "features")
+    with whole_directory(link) as temporary, scratch_directory(link) as scratch:
+        assert temporary.parent == scratch.parent == tmp_path / "disk"
+        (temporary / "new").write_text("new")
+    assert link.is_symlink()
+    assert content(tmp_path / "disk") == {"features/new": "new"}
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["features"]
 
 
 def write(writer: Callable[[Path], AbstractContextManager[Path]], target: Path, text: str, then: int = 1) -> None:

@@ -194,3 +194,22 @@ def test_errors_leave_no_output(tmp_path, caplog, log, options, message):
     assert failure.value.code == 2
     assert message in caplog.text
     assert [path.name for path in tmp_path.iterdir() if path.name != "log.tsv"] == []
+
+
+def test_only_a_build_is_replaced(tmp_path, caplog, monkeypatch):
+    log = write_log(LOG, tmp_path / "logs" / "log.tsv")
+    first = digest(build(log, tmp_path / "out"))
+    assert digest(build(log, tmp_path / "out")) == first
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    monkeypatch.chdir(tmp_path / "logs")
+    for output, message in (
+        (tmp_path / "out", "out: holds notes.txt, which this command never writes"),
+        (tmp_path / "logs", "logs: is or holds the current folder"),
+    ):
+        with pytest.raises(SystemExit) as failure:
+            build(log, output)
+        assert failure.value.code == 2
+        assert message in caplog.text
+    assert log.is_file()
+    assert digest(tmp_path / "out").keys() == {*first, "notes.txt"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
