@@ -198,7 +198,9 @@ class Build:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clicks", nargs="+", required=True, metavar="LOG", help="files, folders or globs")
+    parser.add_argument(
+        "--clicks", nargs="+", action="extend", required=True, metavar="LOG", help="files, folders (whole) or globs"
+    )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--columns",

@@ -73,23 +73,20 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
     """Return the files that paths, folders and globs name, each once, in name order.
 
     Args:
-        patterns: files, folders (all of their files, hidden ones excepted) or globs (``**`` too).
+        patterns: files, folders (as :func:`files_below` takes them) or globs (``**`` too).
         root: the folder that names are relative to; by default the deepest one that holds all files.
 
     Raises:
-        UserError: a pattern matches nothing.
+        UserError: a pattern is empty or matches nothing.
     """
     paths: set[Path] = set()
     for pattern in patterns:
+        if not str(pattern):  # to Path, the current folder
+            raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
         matches = [Path(pattern)]
         if not matches[0].exists():  # Path.glob takes no absolute patterns
             matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
-        files = [
-            file
-            for match in matches
-            for file in (match.iterdir() if match.is_dir() else [match])
-            if file.is_file() and not file.name.startswith(".")
-        ]
+        files = [file for match in matches for file in files_below(match)]
         if not files:
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
@@ -97,6 +94,26 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
         paths.update(file.absolute() for file in files)  # not resolved: a linked log keeps its name below `root`
     base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
     return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
+
+
+def files_below(path: Path) -> Iterator[Path]:
+    """Yield a file, or all files of a folder and of the folders in it; what is hidden in them is passed over.
+
+    Links to folders are followed, a folder that is met again is not read again.
+
+    Raises:
+        UserError: something is neither file nor folder, as a link that leads nowhere.
+    """
+    folders, seen = [path], set()
+    while folders:
+        below = folders.pop()
+        if below.is_file():
+            yield below
+        elif not below.is_dir():
+            raise UserError(f"{below}: neither file nor folder (a broken link?); remove it or name the log's files")
+        elif below.resolve() not in seen:
+            seen.add(below.resolve())
+            folders.extend(child for child in below.iterdir() if not child.name.startswith("."))
 
 
 def plan_slices(file: LogFile) -> list[LogSlice]:

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from pipelines import console, runner
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
-from pipelines.click_log import LogFile, ReadClickLog, WriteClicks, WriteQuarantine, find_logs
+from pipelines.click_log import LogFile, ReadClickLog, WriteClicks, WriteQuarantine, files_below, find_logs
 from pipelines.concurrency import concurrently
 from pipelines.cores import CORES
 from pipelines.duplicates import count_duplicates, find_duplicates
@@ -46,7 +46,7 @@ NAMED = 20  # categories that the closing lines name; summary.json has them all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
 CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
 OUTPUT = ("clicks", "images", "duplicates.parquet", "quarantine", "summary.json")
-LATER_LOGS = Path("source/clicks")  # any number of files: a day's log, each
+LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not: a day's log, each
 
 
 class IngestParams(Params):
@@ -114,7 +114,7 @@ def find_click_logs(raw: Path) -> list[LogFile]:
         UserError: there is none, or more than one of CLICK_LOGS.
     """
     first = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
-    later = [path for path in (raw / LATER_LOGS).glob("[!.]*") if path.is_file()]
+    later = list(files_below(raw / LATER_LOGS)) if (raw / LATER_LOGS).exists() else []
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(

@@ -4,6 +4,7 @@
 follow a command's own options, as in ``--runner FlinkRunner --parallelism 4`` (docs/flink.md).
 """
 
+import argparse
 import logging
 import re
 import shutil
@@ -42,13 +43,18 @@ def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
         beam_arguments: what a command's own parser left over, in Beam's spelling.
 
     Raises:
-        UserError: an option that neither the command nor Beam knows, which Beam alone would pass over; other runners
-            bring options of their own, so with them Beam is the judge, and warns. Or Flink without a job server.
+        UserError: a value that belongs to no option, or an option that neither the command nor Beam knows: Beam alone
+            would pass over both. Other runners bring options of their own, so with them Beam is the judge of options,
+            and warns. Or Flink without a job server.
     """
     options = PipelineOptions(list(beam_arguments))
     standard = options.view_as(StandardOptions)
+    parsers: list[argparse.ArgumentParser] = []  # Beam's, which gets to know the unknown options on the way
+    every = options.get_all_options(retain_unknown_options=True, add_extra_args_fn=parsers.append)
+    if strays := [text for text in parsers[0].parse_known_args(list(beam_arguments))[1] if text != "--"]:
+        raise UserError(f"{' '.join(strays)}: belongs to no option; put it behind the one that it is for (see --help)")
     if is_in_process(beam_arguments):
-        unknown = set(options.get_all_options(retain_unknown_options=True)) - set(options.get_all_options())
+        unknown = set(every) - set(options.get_all_options())
         if unknown:
             names = ", ".join(sorted(unknown))
             raise UserError(f"unknown options: {names}; --help lists the command's own, all others are Beam's")

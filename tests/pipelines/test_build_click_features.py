@@ -213,3 +213,19 @@ def test_only_a_build_is_replaced(tmp_path, caplog, monkeypatch):
     assert log.is_file()
     assert digest(tmp_path / "out").keys() == {*first, "notes.txt"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
+
+
+@pytest.mark.parametrize("between", [["--clicks"], []], ids=["option again", "one option"])
+def test_every_log_that_is_named_is_read(tmp_path, between):
+    logs = [write_log(LOG[:4], tmp_path / "one.tsv"), *between, write_log(LOG[4:], tmp_path / "two.tsv")]
+    folder = build(logs, tmp_path / "out")
+    assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["rows_read"] == len(LOG)
+
+
+def test_a_log_behind_another_option_is_an_error(tmp_path, caplog):
+    log = write_log(LOG, tmp_path / "log.tsv")
+    with pytest.raises(SystemExit) as failure:
+        build(log, tmp_path / "out", str(write_log(LOG[:1], tmp_path / "log2.tsv")))
+    assert failure.value.code == 2
+    assert "log2.tsv: belongs to no option" in caplog.text
+    assert not (tmp_path / "out").exists()

@@ -47,6 +47,26 @@ def test_find_logs_takes_files_folders_and_globs_each_file_once(tmp_path):
     assert find_logs([tmp_path / "day/2.tsv"], root=tmp_path)[0].name == "day/2.tsv"
 
 
+def test_a_folders_folders_belong_to_the_log(tmp_path):
+    for name in ["logs/1.tsv", "logs/nest/sub/2.tsv", "logs/.git/no.tsv", "logs/nest/.no.tsv", "elsewhere/3.tsv"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "logs/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "logs/nest/round").symlink_to(tmp_path / "logs")
+    expected = ["1.tsv", "linked/3.tsv", "nest/sub/2.tsv"]
+    assert [file.name for file in find_logs([tmp_path / "logs"])] == expected
+    (tmp_path / "logs/nest/gone.tsv").symlink_to(tmp_path / "moved.tsv")
+    with pytest.raises(UserError, match=r"nest/gone\.tsv: neither file nor folder \(a broken link\?\)"):
+        find_logs([tmp_path / "logs"])
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.tsv").write_bytes(b"")
+    with pytest.raises(UserError, match="'': no such click log"):
+        find_logs([""])
+
+
 @pytest.mark.parametrize("pattern", ["nothing.tsv", "none-*.tsv", "empty"])
 def test_find_logs_says_what_matches_nothing(tmp_path, pattern):
     (tmp_path / "empty").mkdir()

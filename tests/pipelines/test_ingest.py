@@ -96,8 +96,9 @@ def test_a_log_in_several_files_is_the_log_in_one(tmp_path: Path) -> None:
     with gzip.open(later / "day-1.tsv.gz", "wt", encoding="utf-8") as day:
         day.writelines(f"{i}\t{q}\t{n}\n" for i, q, n in CLICKS[2:5])
     columns = zip(*CLICKS[5:], strict=True)
+    (later / "2026").mkdir()
     pq.write_table(
-        pa.table(dict(zip(("image_id", "query", "clicks"), map(list, columns), strict=True))), later / "d.parquet"
+        pa.table(dict(zip(("image_id", "query", "clicks"), map(list, columns), strict=True))), later / "2026/d.parquet"
     )
     (later / ".day-2.tsv.partial").write_text("half a row")
     summaries = [run(raw, tmp_path / f"{raw.name}-ingested", PARAMS) for raw in (whole, parts)]

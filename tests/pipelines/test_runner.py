@@ -36,6 +36,27 @@ def test_a_mistyped_option_is_an_error() -> None:
         pipeline(["--direct_num_workers", "1", "--top_wrods", "3", "--ouptut=x"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "strays"),
+    [
+        (["log2.tsv"], "log2.tsv"),
+        (["log2.tsv", "--direct_num_workers", "1", "log3.tsv"], "log2.tsv log3.tsv"),
+        (["--streaming", "log2.tsv"], "log2.tsv"),
+        (["--", "log2.tsv"], "log2.tsv"),
+        (["-x", "3"], "-x 3"),
+        (["--runner", "FlinkRunner", "log2.tsv"], "log2.tsv"),
+    ],
+)
+def test_what_belongs_to_no_option_is_an_error(arguments: list[str], strays: str) -> None:
+    with pytest.raises(UserError, match=f"^{strays}: belongs to no option; put it behind the one"):
+        pipeline(arguments)
+
+
+def test_another_runners_own_options_may_have_values() -> None:
+    named = ["--runner", "FlinkRunner", "--job_endpoint", "localhost:8099", "--of_its_own", "4"]
+    assert type(pipeline(named).runner).__name__ == "FlinkRunner"
+
+
 def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
