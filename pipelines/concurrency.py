@@ -9,7 +9,7 @@ itself, the threads change nothing but idle time.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Any
 
@@ -47,8 +47,10 @@ class _OnThreads(beam.DoFn):
             yield from map(_windowed, self._oldest())
 
     def teardown(self) -> None:
-        for future in getattr(self, "under_way", ()):  # a bundle that failed
+        under_way = getattr(self, "under_way", ())
+        for future in under_way:  # of a bundle that failed
             future.cancel()
+        wait(under_way)  # what has begun may write into a folder that is about to be removed
 
     def _call(self, element: Any, side_inputs: tuple[Any, ...]) -> tuple[list[Any], int]:
         started = time.perf_counter_ns()

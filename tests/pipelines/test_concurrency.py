@@ -1,12 +1,15 @@
 """Several elements at a time."""
 
 import threading
+import time
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 from pipelines import concurrency
+from pipelines.artifacts import whole_directory, whole_file
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
 from pipelines.runner import pipeline
@@ -68,3 +71,26 @@ def refuse(number: int) -> list[int]:
 def test_an_error_in_a_thread_ends_the_job():
     with pytest.raises(UserError, match="three is not to be had"), pipeline() as job:
         _ = job | beam.Create(range(9)) | concurrently("refuse", refuse)
+
+
+def fail_or_write(name: str, folder: Path) -> list[str]:
+    if name == "fails":
+        time.sleep(0.1)  # the others have begun
+        raise UserError("it fails")
+    time.sleep(1)
+    with whole_file(folder / "sub" / name) as path:
+        path.write_text(name)
+    return [name]
+
+
+def test_what_has_begun_ends_before_a_failed_job_and_leaves_nothing(tmp_path):
+    with (
+        pytest.raises(UserError, match="it fails"),
+        whole_directory(tmp_path / "out") as folder,
+        pipeline() as job,
+    ):
+        _ = job | beam.Create(["fails", "1", "2", "3"]) | concurrently("write", fail_or_write, folder)
+    started = time.monotonic()
+    while time.monotonic() < started + 1.5:  # what is under way would be done by then
+        assert list(tmp_path.iterdir()) == []
+        time.sleep(0.1)
