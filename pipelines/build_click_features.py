@@ -8,7 +8,8 @@ of them (see pipelines/click_log.py). Out, whole or not at all:
 
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
-- ``quarantine/part-00000.parquet``: file, row, reason, raw; every row that could not be used;
+- ``quarantine/part-*.parquet``: file, row, reason, raw; every row that could not be used, by its text in
+  a file for each 128 MiB of log;
 - ``history/``: what is needed to add a later log (see pipelines/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. The seconds are the only thing here that differs from one run to the next.
@@ -33,7 +34,15 @@ import pyarrow as pa
 
 from pipelines.artifacts import whole_directory, write_json
 from pipelines.click_features import write_parcel
-from pipelines.click_log import LogFile, ReadClickLog, WriteQuarantine, find_logs, num_buckets, read_columns
+from pipelines.click_log import (
+    LogFile,
+    ReadClickLog,
+    WriteQuarantine,
+    find_logs,
+    num_buckets,
+    num_quarantines,
+    read_columns,
+)
 from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.click_rows import COLUMNS
 from pipelines.concurrency import concurrently
@@ -50,10 +59,10 @@ from pipelines.image_sets import source_images
 from pipelines.params import validate_section
 from pipelines.query_buckets import of_images
 from pipelines.runner import pipeline
-from pipelines.schemas import CLICKS
+from pipelines.schemas import CLICKS, QUARANTINE
 from pipelines.segment import segmented_bucket
 from pipelines.segmentation import SegmentParams, segmenter_of
-from pipelines.shards import WriteCounts, read_counts
+from pipelines.shards import WriteCounts, read_counts, read_shard
 from pipelines.shuffle import GroupIntoShards, Packer, buckets_of, packing
 from pipelines.steps import seconds_by_step
 from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
@@ -152,9 +161,14 @@ class Build:
         if self.image_ids is not None:
             clicks |= "OfImages" >> beam.Map(of_images, self.image_ids).with_output_types(pa.RecordBatch)
         if old is not None:
-            refused = job | "OldQuarantine" >> beam.Create([old.quarantine()], reshuffle=False)
+            refused = (
+                job
+                | "OldQuarantine" >> beam.Create(old.quarantine_files(), reshuffle=False)
+                | "OldRefused" >> beam.Map(read_shard, QUARANTINE).with_output_types(pa.RecordBatch)
+            )
             quarantine = (quarantine, refused) | "WholeQuarantine" >> beam.Flatten()
-        _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
+        num_shards = num_quarantines(self.files, 0 if old is None else old.quarantine_bytes())
+        _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", num_shards, packer)
 
         log_folder, words_folder = (None, None) if self.history is None else self.history.folders(folder)
         segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(

@@ -37,6 +37,7 @@ from pipelines.shuffle import INLINE, GroupIntoShards, Packer
 SLICE_BYTES = 1 << 24  # of a text file, read and parsed at once: some 400,000 rows
 SLICE_ROWS = 1 << 18  # of a Parquet file
 BUCKET_BYTES = 1 << 25  # of text in a bucket: as much as a few workers can have in memory at once
+QUARANTINE_BYTES = 1 << 27  # of a log to a file of its quarantine, should all of its rows go there
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -171,12 +172,23 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
 
 
 def num_buckets(files: Sequence[LogFile]) -> int:
-    """Return into how many buckets by query a log is cut while it is worked on; no artifact depends on it.
+    """Return into how many buckets by query a log is cut while it is worked on; no artifact depends on it."""
+    return min(1 + text_bytes(files) // BUCKET_BYTES, 32_767)
 
-    A packed file is taken for four times its size.
+
+def num_quarantines(files: Sequence[LogFile], more_bytes: int = 0) -> int:
+    """Return how many files the quarantine of a log has: a shard is sorted in memory, and all rows may be bad.
+
+    Args:
+        files: the log.
+        more_bytes: of rows that go there, too.
     """
-    size = sum(Path(path).stat().st_size * (4 if path.endswith((".gz", ".parquet")) else 1) for path, _ in files)
-    return min(1 + size // BUCKET_BYTES, 32_767)
+    return min(1 + (text_bytes(files) + more_bytes) // QUARANTINE_BYTES, 32_767)
+
+
+def text_bytes(files: Sequence[LogFile]) -> int:
+    """Return about how much text a log is; a packed file is taken for four times its size."""
+    return sum(Path(path).stat().st_size * (4 if path.endswith((".gz", ".parquet")) else 1) for path, _ in files)
 
 
 class Block(NamedTuple):
@@ -345,17 +357,19 @@ def write_bucket(bucket: int, clicks: pa.RecordBatch, directory: Path) -> Iterab
 
 @dataclass(eq=False)
 class WriteQuarantine(beam.PTransform):
-    """Quarantine batches in; one file, rows by file and row number, on disk, and its (name, rows) out.
+    """Quarantine batches in; shards, rows by file and row number, on disk, and (file name, rows) of each out.
 
     Attributes:
         directory: an existing folder.
+        num_shards: as :func:`num_quarantines` gives it. A row's shard goes by its text: a log may be one file.
         packer: how rows travel; by default as their own bytes.
     """
 
     directory: Path
+    num_shards: int = 1
     packer: Packer = INLINE
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Wire: gather, sort, write."""
         sort_by = ("file", "row", "reason", "raw")  # files of two logs may have the same name
-        return rows | "Sorted" >> WriteShards(self.directory, QUARANTINE, "file", 1, sort_by, self.packer)
+        return rows | "Sorted" >> WriteShards(self.directory, QUARANTINE, "raw", self.num_shards, sort_by, self.packer)

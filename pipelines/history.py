@@ -32,6 +32,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy import sparse
 
 from pipelines.artifacts import shard_name, whole_file, write_json
@@ -40,7 +41,7 @@ from pipelines.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
 from pipelines.query_buckets import QueryBucket
-from pipelines.schemas import CLICK_FEATURES, CLICK_MATRIX, QUARANTINE, VOCABULARY
+from pipelines.schemas import CLICK_FEATURES, CLICK_MATRIX, VOCABULARY
 from pipelines.segmentation import SegmentParams
 from pipelines.shards import read_shard, shard_files
 from pipelines.shuffle import IPC_OPTIONS, GroupIntoShards, Packer
@@ -199,9 +200,15 @@ class Previous:
         """Return the files of all words' clicks."""
         return shard_files(self.build / HISTORY / "words")
 
-    def quarantine(self) -> pa.RecordBatch:
-        """Return the rows in quarantine."""
-        return read_shard(self.build / "quarantine" / shard_name(0), QUARANTINE)
+    def quarantine_files(self) -> list[Path]:
+        """Return the files of the rows in quarantine."""
+        return shard_files(self.build / "quarantine")
+
+    def quarantine_bytes(self) -> int:
+        """Return about how much text the rows in quarantine are."""
+        footers = [pq.read_metadata(file) for file in self.quarantine_files()]
+        groups = [footer.row_group(number) for footer in footers for number in range(footer.num_row_groups)]
+        return sum(group.total_byte_size for group in groups)
 
     def words(self) -> pa.Array:
         """Return the vocabulary's words by word_id."""

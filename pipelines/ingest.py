@@ -27,7 +27,15 @@ from pydantic import Field
 
 from pipelines import console, runner
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
-from pipelines.click_log import LogFile, ReadClickLog, WriteClicks, WriteQuarantine, files_below, find_logs
+from pipelines.click_log import (
+    LogFile,
+    ReadClickLog,
+    WriteClicks,
+    WriteQuarantine,
+    files_below,
+    find_logs,
+    num_quarantines,
+)
 from pipelines.concurrency import concurrently
 from pipelines.cores import CORES
 from pipelines.duplicates import count_duplicates, find_duplicates
@@ -153,7 +161,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
             (
                 (log.quarantine, images.quarantine, refused)
                 | "EveryQuarantine" >> beam.Flatten()
-                | "Quarantine" >> WriteQuarantine(directory / "quarantine", packer)
+                | "Quarantine" >> WriteQuarantine(directory / "quarantine", num_quarantines(logs), packer)
             )
             clicks = log.counts | "ClickCounts" >> beam.Map(lambda pair: (f"clicks: {pair[0]}", pair[1]))
             (

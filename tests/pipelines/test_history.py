@@ -96,6 +96,23 @@ def test_images_and_quarantine_of_both_logs(tmp_path, days):
     assert quarantine == [("day-1.tsv", 5), ("day-2.tsv", 4), ("day-2.tsv", 5)]
 
 
+def test_the_quarantine_of_a_large_log_is_cut_and_added_to(tmp_path, days, monkeypatch):
+    bad = [f"bad {row}" for row in range(60)]
+    for day, path in enumerate(days):
+        path.write_text("".join(f"{line}\n" for line in bad[day::3]))
+    with days[0].open("a") as first:
+        first.write("a\tdog\t3\n")
+    monkeypatch.setattr("pipelines.click_log.QUARANTINE_BYTES", 200)
+    old = build(days[:2], tmp_path / "old")
+    new = build(days[2], tmp_path / "new", "--previous", str(old))
+    assert len(list((old / "quarantine").iterdir())) == 2  # of 281 bytes of log
+    assert len(list((new / "quarantine").iterdir())) > 2
+    parts = [pl.read_parquet(path) for path in sorted((new / "quarantine").iterdir())]
+    assert all(part.height and part["row"].equals(part.sort("file", "row")["row"]) for part in parts)
+    assert sorted(pl.concat(parts)["raw"]) == sorted(bad)
+    assert digest(new) == digest(build(days[2], tmp_path / "again", "--previous", str(old)))
+
+
 def test_history_is_readable_by_others(tmp_path, days):
     history = build(days[0], tmp_path / "old") / "history"
     queries = pl.read_ipc(history / "log-0000" / "queries-00000.arrow")
