@@ -30,6 +30,11 @@ class UserError(ValueError):
 USER_ERRORS = (UserError, FileNotFoundError)
 
 
+def is_user_error(error: BaseException | None) -> bool:
+    """Whether an error is the user's to mend; what the system says of a file (no folder, no permission) is, too."""
+    return isinstance(error, USER_ERRORS) or (isinstance(error, OSError) and error.filename is not None)
+
+
 class Closing:
     """Collects what a stage wrote, for its closing lines.
 
@@ -60,7 +65,9 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     try:
         _check_output()
         yield closing
-    except USER_ERRORS as error:
+    except (UserError, OSError) as error:
+        if not is_user_error(error):
+            raise
         fail(name, error)
     seconds = time.perf_counter() - started
     for label, count in closing.counts.items():

@@ -15,6 +15,7 @@ apart by their reason and not followed.
 import base64
 import binascii
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -41,6 +42,8 @@ INDEX_SPACING = 1 << 20  # bytes of inflated stream between two points to start 
 TAR_BLOCK = 512
 # What the libraries raise for damaged archives; indexed_gzip's errors are OSError.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
+# What the system says of a file that is at fault itself; too many open files, say, is no fault of the next one.
+UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
 ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; the member's bytes follow those
 
 Packing = Literal["file", "base64", "stored", "deflated", "gzipped"]
@@ -251,13 +254,18 @@ class PlaceReader:
         """Return a file as it was before packing; of base64, its text: see :func:`decode_base64`.
 
         Raises:
-            BadImageError: too large, or not what its archive says of it.
+            BadImageError: too large, not to be read (a broken link, no permission), or not what its archive says of it.
         """
         if place.packing == "file":
-            with (self.raw / place.file).open("rb", buffering=0) as file:
-                if os.fstat(file.fileno()).st_size > MOST_BYTES:
-                    raise BadImageError("too many bytes")
-                return file.readall()
+            try:
+                with (self.raw / place.file).open("rb", buffering=0) as file:
+                    if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                        raise BadImageError("too many bytes")
+                    return file.readall()
+            except OSError as error:
+                if error.errno not in UNREADABLE:
+                    raise
+                raise BadImageError("cannot be read") from error
         if max(place.length, place.size) > MOST_BYTES:
             raise BadImageError("too many bytes")
         stream = self._stream(place)

@@ -24,10 +24,14 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
 
-from pipelines.console import USER_ERRORS, UserError
+from pipelines.console import USER_ERRORS, UserError, is_user_error
 
 JOB_SERVER = Path(".state/flink/job-server.jar")  # where `make test-flink` puts one
 STEP = " [while running '"  # what Beam writes behind a worker's error message, before the name of the step
+# What was raised: after a traceback's last line of code, or all that Beam says where it could not make the same kind of
+# error again; a RuntimeError then, as of any error whose first argument is no text.
+RAISED = re.compile(r"(?:^[ \t]+\S.*\n|\A)(?:RuntimeError: )?([\w.]+): ", re.MULTILINE)
+OF_A_FILE = re.compile(r"\[Errno \d+\] [^:]+: b?['\"]")  # how an OSError that knows its file is worded
 
 # Beam's in-process workers would send what they have written after each second, from another thread, in the middle of
 # an element if need be; with several workers, they then get torn elements. Beam's other workers send by size only.
@@ -112,14 +116,14 @@ class _Job(Pipeline):
 
 
 def user_error_in(text: str) -> UserError | None:
-    """Return the user error that another process's traceback ends with, if it ends with one.
+    """Return the user error that a worker's traceback ends with, if it ends with one.
 
     Args:
-        text: what a runner says of a failed job, with the worker's traceback somewhere in it.
+        text: what a runner says of a failed job, perhaps with the worker's traceback somewhere in it.
     """
     before, step, _ = text.rpartition(STEP)
-    raised = list(re.finditer(r"^[ \t]+\S.*\n([\w.]+): ", before, re.MULTILINE))  # after the last line of code
-    if step and raised and raised[-1][1] in _names():
+    raised = list(RAISED.finditer(before))
+    if step and raised and (raised[-1][1] in _names() or OF_A_FILE.match(before, raised[-1].end())):
         return UserError(before[raised[-1].end() :])
     if text.startswith("Service failed to start up"):
         return UserError("the job server did not start; `java -jar ITS_JAR --job-port 8099` says why")
@@ -142,7 +146,8 @@ def _quiet_about_user_errors() -> Iterator[None]:
     def is_news(record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None
         text = record.getMessage()
-        return not isinstance(raised, USER_ERRORS) and not any(words in text for words in not_news)
+        told = is_user_error(raised) or any(words in text for words in not_news) or OF_A_FILE.search(text)
+        return not told
 
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:

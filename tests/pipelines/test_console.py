@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 from pathlib import Path
@@ -41,6 +42,24 @@ def test_the_users_errors_are_lines_and_exit_code_2(error: Exception, caplog: py
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert told == ["clean: error: first", "clean: error: second"]
     assert not Path(".state").exists()
+
+
+def read(path: str) -> None:
+    Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("path", ["none", ".", "file/below", "n" * 300])
+def test_what_the_system_says_of_a_file_is_a_line(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    Path("file").touch()
+    with pytest.raises(SystemExit) as exit_, stage("clean"):
+        read(path)
+    assert exit_.value.code == 2
+    assert f": '{path}'" in caplog.text
+
+
+def test_what_the_system_says_of_itself_keeps_its_traceback() -> None:
+    with pytest.raises(OSError, match="No space left"), stage("clean"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_our_own_errors_keep_their_traceback() -> None:

@@ -1,11 +1,13 @@
 """Archives against what unpacking them to disk gives, and those that are cut, damaged or meant to do harm."""
 
+import errno
 import io
 import random
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -185,6 +187,19 @@ def test_files_too_large_for_any_image_are_refused(tmp_path: Path, monkeypatch: 
         for place in (Place("large.jpg"), list_folder(tmp_path, "data.zip").files[0].place):
             with pytest.raises(BadImageError, match="too many bytes"):
                 reader.read(place)
+
+
+def test_a_link_that_leads_nowhere_is_one_bad_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "moved.jpg")
+    (tmp_path / "round.jpg").symlink_to(tmp_path / "round.jpg")
+    with PlaceReader(tmp_path) as reader:
+        for name in ("gone.jpg", "round.jpg"):
+            with pytest.raises(BadImageError, match="cannot be read"):
+                reader.read(Place(name))
+        too_many = OSError(errno.EMFILE, "Too many open files")
+        monkeypatch.setattr(Path, "open", Mock(side_effect=too_many))
+        with pytest.raises(OSError, match="Too many open files"):
+            reader.read(Place("good.jpg"))
 
 
 def test_base64() -> None:

@@ -414,6 +414,15 @@ def test_a_broken_image_in_an_archive_whose_name_is_not_unicode(tmp_path: Path) 
     assert ("target/more\\xff.zip", 2, "not an image") in [row[:3] for row in quarantine(tmp_path / "ingested")]
 
 
+def test_a_broken_link_among_the_images_is_one_bad_image(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    folder = next(path for path in (raw / "target").iterdir() if path.is_dir())
+    (folder / "broken.jpg").symlink_to(tmp_path / "moved.jpg")
+    run(raw, tmp_path / "ingested", PARAMS)
+    place = f"target/{folder.name}/broken.jpg"
+    assert (place, 1, "cannot be read") in [row[:3] for row in quarantine(tmp_path / "ingested")]
+
+
 def test_images_as_files_and_other_forms_of_the_log(tmp_path: Path) -> None:
     plain, other = write_raw(tmp_path / "plain"), write_raw(tmp_path / "other")
     (other / "source/images.tsv").unlink()

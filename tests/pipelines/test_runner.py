@@ -94,6 +94,24 @@ def test_workers_user_errors_arrive_as_they_were_raised_and_once(
     assert str(tmp_path) not in caplog.text + "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none", "[Errno 2] No such file or directory: '{}'"),
+        ("folder", "[Errno 21] Is a directory: '{}'"),
+        ("file/below", "[Errno 20] Not a directory: '{}'"),
+        ("n" * 300, "[Errno 36] File name too long: '{}'"),
+    ],
+)
+def test_what_the_system_says_of_a_workers_file_is_a_user_error(tmp_path: Path, name, message, capsys, caplog) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as error, pipeline() as job:
+        _ = job | beam.Create([tmp_path / name]) | "Read" >> beam.Map(Path.read_bytes)
+    assert str(error.value) == message.format(tmp_path / name)
+    assert str(tmp_path) not in caplog.text + "".join(capsys.readouterr())
+
+
 def test_workers_other_errors_keep_their_traceback(caplog) -> None:
     with pytest.raises(ZeroDivisionError, match=r"division by zero \[while running 'Divide'\]"), pipeline() as job:
         _ = job | beam.Create([3]) | "Divide" >> beam.Map(lambda number: number / 0)
@@ -125,6 +143,10 @@ Traceback (most recent call last):
         ("pipelines.console.UserError: log: cut short", "log: cut short"),
         ("pipelines.console.UserError: first\n  second: of three\nthird", "first\n  second: of three\nthird"),
         ("FileNotFoundError: [Errno 2] No such file: 'a'", "[Errno 2] No such file: 'a'"),
+        ("RuntimeError: FileNotFoundError: [Errno 2] No such file: 'a'", "[Errno 2] No such file: 'a'"),
+        ("RuntimeError: PermissionError: [Errno 13] Denied: 'a'", "[Errno 13] Denied: 'a'"),
+        ("RuntimeError: OSError: [Errno 24] Too many open files", None),
+        ("RuntimeError: KeyError: 'a'", None),
         ("ZeroDivisionError: division by zero", None),
         ("other.UserError: not ours", None),
     ],
