@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -126,13 +126,15 @@ def progress(items: Iterable[Item], label: str, unit: str, total: int | None = N
 def _remember_seconds(name: str, seconds: float) -> None:
     """Append to this machine's timings; kept out of the artifacts, whose bytes must not depend on the clock.
 
-    With CLICKSIGHT_NO_STATE in the environment nothing is kept, as where the current folder is not one's own.
+    Only what DVC runs is kept, the current folder is this project's then, and nothing with CLICKSIGHT_NO_STATE in the
+    environment. The stage's work is done: a file that can't be written is no reason to call it failed.
     """
-    if os.environ.get("CLICKSIGHT_NO_STATE") or not is_first_process():
+    if "DVC_STAGE" not in os.environ or os.environ.get("CLICKSIGHT_NO_STATE") or not is_first_process():
         return
-    STATE.mkdir(exist_ok=True)
-    with (STATE / "timings.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"stage": name, "seconds": round(seconds, 2), "ended": time.time()}) + "\n")
+    with suppress(OSError):
+        STATE.mkdir(exist_ok=True)
+        with (STATE / "timings.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"stage": name, "seconds": round(seconds, 2), "ended": time.time()}) + "\n")
 
 
 def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str) -> None:

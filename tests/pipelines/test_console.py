@@ -11,7 +11,8 @@ from pipelines.console import UserError, as_counts, by_reason, progress, rows_ad
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("CLICKSIGHT_NO_STATE", raising=False)
+    for name in ("CLICKSIGHT_NO_STATE", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
     caplog.set_level(logging.INFO, logger="clicksight")
 
 
@@ -67,7 +68,11 @@ def test_our_own_errors_keep_their_traceback() -> None:
         raise ZeroDivisionError
 
 
-def test_seconds_are_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_of_dvcs_stages_are_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage("by hand"):
+        pass
+    assert not Path(".state").exists()
+    monkeypatch.setenv("DVC_STAGE", "one")
     with stage("one"):
         pass
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
@@ -75,6 +80,16 @@ def test_seconds_are_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> N
         pass
     lines = [json.loads(line) for line in Path(".state/timings.jsonl").read_text().splitlines()]
     assert [line["stage"] for line in lines] == ["one"]
+
+
+def test_a_stage_is_not_failed_by_a_folder_that_takes_no_timings(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "one")
+    Path(".state").touch()
+    with stage("one"):
+        pass
+    assert caplog.records[-1].getMessage().startswith("one: done in ")
 
 
 def test_progress_passes_items_on() -> None:
@@ -104,6 +119,7 @@ def test_labelled_counts_come_back_by_reason() -> None:
 
 def test_of_several_processes_the_first_speaks_and_all_complain(monkeypatch, tmp_path, caplog, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train@x")
     monkeypatch.setenv("RANK", "1")
     with stage("train x"):
         assert list(progress(range(3), "read", "rows")) == [0, 1, 2]
