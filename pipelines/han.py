@@ -83,7 +83,7 @@ def build_tokenizer(dictionary: str | None, user_dictionary: str | None) -> jieb
         user_dictionary: file on top of it.
 
     Raises:
-        UserError: a dictionary is missing, not UTF-8, or has a line that jieba cannot read.
+        UserError: a dictionary is missing, not UTF-8, has a line that jieba cannot read, or no word in use.
     """
     for path in (dictionary, user_dictionary):
         read_lines(path)
@@ -95,4 +95,6 @@ def build_tokenizer(dictionary: str | None, user_dictionary: str | None) -> jieb
             tokenizer.load_userdict(user_dictionary)
     except ValueError as error:
         raise UserError(f"{dictionary or user_dictionary}: not a jieba dictionary: {error}") from None
+    if tokenizer.total <= 0:  # jieba takes its logarithm
+        raise UserError(f"{dictionary}: no word with a frequency above 0; a line is: word, space, frequency")
     return tokenizer

@@ -4,7 +4,8 @@ import jieba
 import pytest
 
 from pipelines import han
-from pipelines.han import cut_runs
+from pipelines.console import UserError
+from pipelines.han import build_tokenizer, cut_runs
 
 RUNS = ["我来到北京清华大学", "金毛犬", "狗", "可爱的小狗图片大全", "杭研大厦", "柴犬幼崽"]
 
@@ -45,3 +46,12 @@ def test_a_user_dictionary_that_changes_is_read_again_here_and_there(tmp_path, m
         assert cut_runs(["柴犬幼崽"] * 3, None, str(words)) == ["柴犬幼 崽"] * 3
         words.write_text("犬幼崽 99999\n", encoding="utf-8")
         assert cut_runs(["柴犬幼崽"] * 3, None, str(words)) == ["柴 犬幼崽"] * 3
+
+
+@pytest.mark.parametrize("lines", ["", "柴犬 0\n幼崽 0\n"], ids=["empty", "all 0"])
+def test_a_dictionary_without_a_word_in_use_is_an_error(tmp_path, lines):
+    (tmp_path / "words.txt").write_text(lines, encoding="utf-8")
+    with pytest.raises(UserError, match=r"words\.txt: no word with a frequency above 0"):
+        build_tokenizer(str(tmp_path / "words.txt"), None)
+    (tmp_path / "more.txt").write_text("柴犬 3\n", encoding="utf-8")
+    assert list(build_tokenizer(str(tmp_path / "words.txt"), str(tmp_path / "more.txt")).cut("柴犬")) == ["柴犬"]
