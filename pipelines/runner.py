@@ -49,7 +49,7 @@ def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
     Raises:
         UserError: a value that belongs to no option, or an option that neither the command nor Beam knows: Beam alone
             would pass over both. Other runners bring options of their own, so with them Beam is the judge of options,
-            and warns. Or Flink without a job server.
+            and warns. Or a runner that Beam lacks, or Flink without a job server.
     """
     options = PipelineOptions(list(beam_arguments))
     standard = options.view_as(StandardOptions)
@@ -66,7 +66,10 @@ def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
         return _Job(runner=FnApiRunner(), options=options)
     if standard.runner.lower() == "flinkrunner":
         _find_job_server(options)
-    return _Job(options=options)
+    try:
+        return _Job(options=options)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UserError(f"--runner {standard.runner}: {error}") from error
 
 
 def is_in_process(beam_arguments: Sequence[str]) -> bool:

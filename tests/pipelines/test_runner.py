@@ -52,6 +52,12 @@ def test_what_belongs_to_no_option_is_an_error(arguments: list[str], strays: str
         pipeline(arguments)
 
 
+@pytest.mark.parametrize("name", ["FooRunner", "nowhere.FooRunner", "apache_beam.FooRunner"])
+def test_a_runner_that_beam_lacks_is_an_error(name: str) -> None:
+    with pytest.raises(UserError, match=f"^--runner {name}: .*(FooRunner|nowhere)"):
+        pipeline(["--runner", name])
+
+
 def test_another_runners_own_options_may_have_values() -> None:
     named = ["--runner", "FlinkRunner", "--job_endpoint", "localhost:8099", "--of_its_own", "4"]
     assert type(pipeline(named).runner).__name__ == "FlinkRunner"
