@@ -187,14 +187,37 @@ def shard_name(shard: int) -> str:
     return f"part-{shard:05d}.parquet"
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say which file it is that Arrow cannot read: its own words leave that out.
+
+    Raises:
+        UserError: the file is damaged, cut short, or not Parquet.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"{path}: cannot be read as Parquet ({error}); if it is damaged or cut short, fetch it again or run what "
+            "writes it"
+        ) from error
+
+
 def read_tables(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file, or all shards of a folder in name order, as one table.
 
     Raises:
         FileNotFoundError: nothing is there; the message names the path.
+        UserError: a file is damaged.
     """
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
     if not files:
         raise FileNotFoundError(f"{path}: no such Parquet file or folder of shards; run the stage that writes it")
-    return pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
+    tables = []
+    for file in files:
+        with reading(file):
+            tables.append(pq.read_table(file, columns=columns))
+    return pa.concat_tables(tables)

@@ -27,6 +27,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.artifacts import reading
 from pipelines.click_rows import COLUMNS, NEWLINE, CheckedRows, check_columns, check_lines
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
@@ -121,7 +122,7 @@ def plan_slices(file: LogFile) -> list[LogSlice]:
     """Cut a log file into slices that can be read apart from each other.
 
     Raises:
-        UserError: the file is Parquet by its name but not by its content, or lacks a column.
+        UserError: the file is Parquet by its name but not by its content, damaged, or not of a log's columns.
     """
     with Path(file.path).open("rb") as stream:
         magic = stream.read(4)
@@ -151,16 +152,18 @@ def _text_slices(file: LogFile, stream: BinaryIO) -> Iterator[LogSlice]:
 
 
 def _parquet_slices(file: LogFile) -> list[LogSlice]:
-    parquet = pq.ParquetFile(file.path)
-    missing = [column for column in COLUMNS if column not in parquet.schema_arrow.names]
-    if missing:
-        found = ", ".join(parquet.schema_arrow.names)
+    with reading(Path(file.path)):
+        parquet = pq.ParquetFile(file.path)
+    names = parquet.schema_arrow.names
+    if any(names.count(column) != 1 for column in COLUMNS):
+        found = ", ".join(names)
         raise UserError(f"{file.path}: a Parquet click log needs the columns {', '.join(COLUMNS)}; it has {found}")
     for column in ("image_id", "query"):
         kind = parquet.schema_arrow.field(column).type
         if pa.types.is_nested(kind):
             raise UserError(f"{file.path}: column {column} is {kind}; expected strings")
     kind = parquet.schema_arrow.field("clicks").type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or is_text):
         raise UserError(f"{file.path}: column clicks is {kind}; expected integers, floats or strings")
@@ -209,14 +212,15 @@ def read_slice(part: LogSlice) -> Iterator[Block]:
     """Read a slice, some 16 MiB at a time.
 
     Raises:
-        UserError: a gzip file is damaged or cut short.
+        UserError: a packed file is damaged or cut short.
     """
     path, row = Path(part.file.path), part.first_row
     if part.form == "parquet":
         groups = list(range(part.start, part.end))
-        for batch in pq.ParquetFile(path).iter_batches(SLICE_ROWS, row_groups=groups, columns=list(COLUMNS)):
-            yield Block(part.file.name, row, batch)
-            row += batch.num_rows
+        with reading(path):
+            for batch in pq.ParquetFile(path).iter_batches(SLICE_ROWS, row_groups=groups, columns=list(COLUMNS)):
+                yield Block(part.file.name, row, batch)
+                row += batch.num_rows
     elif part.form == "gzip":
         for lines in _gzip_blocks(path):
             block = Block(part.file.name, row, lines)

@@ -213,6 +213,8 @@ def as_bytes(column: pa.Array) -> pa.Array:
     """Return a column of strings or bytes, however encoded, as bytes; a null becomes an empty value."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.binary())
     if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
         column = integers_as_text(column).cast(pa.string())  # ids may be numbers
     return pc.fill_null(column.cast(pa.binary()), b"")
@@ -220,6 +222,10 @@ def as_bytes(column: pa.Array) -> pa.Array:
 
 def integers_as_text(column: pa.Array) -> pa.Array:
     """Return a column of floats as text, one without a fraction as the integer it is; other columns as they are."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_float16(column.type):  # Arrow rounds wider ones only
+        column = column.cast(pa.float32())
     if not pa.types.is_floating(column.type):
         return column
     whole = pc.and_(pc.is_finite(column), pc.equal(pc.trunc(column), column))

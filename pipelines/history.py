@@ -35,7 +35,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
-from pipelines.artifacts import shard_name, whole_file, write_json
+from pipelines.artifacts import reading, shard_name, whole_file, write_json
 from pipelines.click_log import LogFile
 from pipelines.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.concurrency import concurrently
@@ -131,9 +131,21 @@ def known_files(build: Path) -> dict[str, str]:
         digest: name
         for log in logs_of(build)
         if (log / FILES).is_file()
-        for name, digest in json.loads((log / FILES).read_text(encoding="utf-8")).items()
+        for name, digest in _read_json(log / FILES).items()
         if digest != NOTHING
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return what a build has noted.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); build anew from all logs") from None
 
 
 def logs_of(build: Path) -> list[Path]:
@@ -157,7 +169,7 @@ class Previous:
     build: Path
 
     def check(self, history: History) -> None:
-        """Check that there is a build, with a history, made with the same options, that lacks the log's files.
+        """Check that there is a whole build, with a history, made with the same options, that lacks the log's files.
 
         Raises:
             UserError: it is not so.
@@ -173,7 +185,8 @@ class Previous:
                 f"{self.build}: has {num_shards} shards of features, builds now have {IMAGE_SHARDS}; "
                 "build anew from all logs"
             )
-        built = json.loads(path.read_text(encoding="utf-8"))
+        self.summary()
+        built = _read_json(path)
         for name, value in history.options.items():
             if built.get(name) != value:
                 raise UserError(
@@ -190,7 +203,7 @@ class Previous:
 
     def summary(self) -> dict[str, Any]:
         """Return what summary.json says."""
-        return json.loads((self.build / "summary.json").read_text(encoding="utf-8"))
+        return _read_json(self.build / "summary.json")
 
     def logs(self) -> list[Path]:
         """Return the folders of the logs, the oldest first."""
@@ -206,9 +219,12 @@ class Previous:
 
     def quarantine_bytes(self) -> int:
         """Return about how much text the rows in quarantine are."""
-        footers = [pq.read_metadata(file) for file in self.quarantine_files()]
-        groups = [footer.row_group(number) for footer in footers for number in range(footer.num_row_groups)]
-        return sum(group.total_byte_size for group in groups)
+        size = 0
+        for file in self.quarantine_files():
+            with reading(file):
+                footer = pq.read_metadata(file)
+            size += sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+        return size
 
     def words(self) -> pa.Array:
         """Return the vocabulary's words by word_id."""

@@ -14,7 +14,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.artifacts import read_tables, shard_name, write_table
+from pipelines.artifacts import read_tables, reading, shard_name, write_table
 from pipelines.console import UserError
 from pipelines.shuffle import INLINE, GroupIntoShards, Packer, merge
 
@@ -35,14 +35,17 @@ def read_shard(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     """Read one shard as one batch.
 
     Raises:
-        UserError: its columns are not the schema's.
+        UserError: it is damaged, or its columns are not the schema's.
     """
-    found = pq.read_schema(path)
+    with reading(path):
+        found = pq.read_schema(path)
     if found.names != schema.names:
         raise UserError(
             f"{path}: expected the columns {schema.names}, found {found.names}; was another stage's output given?"
         )
-    return merge(pq.read_table(path).to_batches(), schema)
+    with reading(path):
+        table = pq.read_table(path)
+    return merge(table.to_batches(), schema)
 
 
 def shard_files(directory: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import gzip
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import click_log
@@ -117,6 +118,35 @@ def test_parquet_by_name_only_is_an_error(tmp_path):
     (tmp_path / "log.parquet").write_bytes(b"a\tdog\t1\n")
     with pytest.raises(UserError, match=r"log.parquet: named .parquet, but its content is not Parquet"):
         plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
+
+
+def test_a_column_that_stands_there_twice_is_an_error(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["q"]), pa.array([1]), pa.array([2])], names=list("iqcc"))
+    pq.write_table(twice.rename_columns(["image_id", "query", "clicks", "clicks"]), tmp_path / "log.parquet")
+    with pytest.raises(
+        UserError, match=r"needs the columns image_id, query, clicks; it has image_id, query, clicks, clicks"
+    ):
+        plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
+
+
+@pytest.mark.parametrize("part", ["footer", "pages"])
+def test_damaged_parquet_is_an_error(tmp_path, part):
+    table = pa.table({"image_id": [f"{n}" for n in range(999)], "query": ["q"] * 999, "clicks": [1] * 999})
+    pq.write_table(table, tmp_path / "log.parquet", compression="zstd", use_dictionary=False)
+    whole = (tmp_path / "log.parquet").read_bytes()
+    damaged = whole[:-30] if part == "footer" else whole[:40] + bytes(200) + whole[240:]
+    (tmp_path / "log.parquet").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"log\.parquet: cannot be read as Parquet .*fetch it again"):
+        read_file(tmp_path / "log.parquet")
+
+
+def test_clicks_may_be_texts_or_numbers_in_a_dictionary(tmp_path):
+    for clicks in (["2", "x"], [2.0, 2.5]):
+        table = pa.table({"image_id": ["a", "b"], "query": ["p", "q"], "clicks": pa.array(clicks).dictionary_encode()})
+        pq.write_table(table, tmp_path / "log.parquet")
+        kept, quarantined = read_file(tmp_path / "log.parquet")
+        assert kept == [("a", "p", 2)]
+        assert quarantined == [(2, f"b\tq\t{clicks[1]}")]
 
 
 def test_damaged_gzip_is_an_error(tmp_path):

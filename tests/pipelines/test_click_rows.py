@@ -1,5 +1,6 @@
 """What is a click row and why a row is not one."""
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -107,6 +108,7 @@ def test_any_bytes_are_accounted_for_as_line_by_line(block):
         (pa.array([3.0, float("inf"), 1e300]), [3], ["clicks not an integer", "clicks not an integer"]),
         (pa.array([3.0, 0.0, 2e12]), [3], ["clicks below 1", "clicks above 10^12"]),
         (pa.array([3.0, 1e14, 2.0**53]), [3], ["clicks above 10^12", "clicks above 10^12"]),
+        (pa.array(np.array([3, 2.5, 0], np.float16)), [3], ["clicks not an integer", "clicks below 1"]),
         (pa.array(["3", "x", ""]), [3], ["clicks not an integer", "clicks not an integer"]),
         (pa.array([3, 2**63, 2**64 - 1], pa.uint64()), [3], ["clicks above 10^12", "clicks above 10^12"]),
     ],
@@ -144,6 +146,14 @@ def test_ids_that_are_whole_floats_are_the_integers(encode):
     texts = ["7", "1234567890123", "9007199254740992", "-3", "0.5", "1.152921504606847e+18"]
     assert kept == [(image_id, query, 1) for image_id, query in zip(texts, texts[::-1], strict=True)]
     assert quarantined == []
+
+
+@pytest.mark.parametrize("kind", [pa.binary(3), pa.binary_view(), pa.large_binary()], ids=str)
+def test_ids_of_any_kind_of_bytes(kind):
+    batch = pa.record_batch(
+        {"image_id": pa.array([b"abc", b"a\xffc"], kind), "query": ["dog", "cat"], "clicks": [1, 2]}
+    )
+    assert rows(check_columns(batch, "log.parquet", 1)) == ([("abc", "dog", 1)], [(2, "not UTF-8", "a\\xffc\tcat\t2")])
 
 
 def test_columns_may_hold_tabs_and_line_ends():

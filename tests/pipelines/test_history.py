@@ -152,6 +152,11 @@ def test_what_cannot_be_added_to_is_an_error(tmp_path, days, caplog):
     stop_words.write_text("dog\n")
     assert "was built with another stop words" in refused("--previous", old, "--stop-words", str(stop_words))
     stop_words.write_text("cat\n")
+    summary = Path(old) / "summary.json"
+    whole = summary.read_text(encoding="utf-8")
+    summary.write_text(whole[:20], encoding="utf-8")
+    assert "summary.json: damaged (" in refused("--previous", old, "--stop-words", str(stop_words))
+    summary.write_text(whole, encoding="utf-8")
     (Path(old) / "click_features" / "part-00015.parquet").unlink()
     assert "has 15 shards of features, builds now have 16" in refused("--previous", old)
     build(days[0], Path(old), "--stop-words", str(stop_words))

@@ -35,6 +35,7 @@ def test_without_domains_all_images_count(tmp_path):
         ({"image_id": ["a"], "domain": ["target"]}, None, "no source images$"),
         ({"image_id": ["a"], "split": ["test"]}, "train", "no source images in split train"),
         ({"image_id": ["b", "a", "b"]}, None, "image 'b' stands there more than once"),
+        ({"image_id": ["b", None, "a"]}, None, "images.parquet: 1 rows without an image_id"),
     ],
 )
 def test_errors(tmp_path, columns, split, message):
@@ -47,3 +48,10 @@ def test_no_such_file(tmp_path):
         UserError, match=r"images.parquet: no such file; expected a Parquet file with a column image_id"
     ):
         source_images(tmp_path / "images.parquet")
+
+
+def test_a_damaged_file(tmp_path):
+    path = write(tmp_path / "images.parquet", image_id=["a", "b"])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UserError, match=r"images.parquet: cannot be read as Parquet .*fetch it again"):
+        source_images(path)
