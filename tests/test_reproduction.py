@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from ruamel.yaml import YAML
+from served import serve
 
 ROOT = Path(__file__).parents[1]
 METHODS = ["VGGimg", "TDL7", "MTMDD-VM-star"]
@@ -31,6 +32,9 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 class Workspace:
     """A copy of the project's code with its own data and parameters."""
 
@@ -38,7 +42,8 @@ class Workspace:
         self.folder = folder
         for package in ("pipelines", "model", "flows"):
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "dvc.yaml", folder)
+        for file in ("dvc.yaml", "deployments.yaml"):
+            shutil.copy(ROOT / file, folder)
         (folder / ".dvc").mkdir()
         (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
         params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
@@ -53,8 +58,8 @@ class Workspace:
             YAML().dump(self.params, file)
 
     def dvc(self, *arguments: str) -> str:
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         command = [sys.executable, "-m", "dvc", *arguments]
+        environment = os.environ | {"PATH": PATH}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
@@ -65,9 +70,12 @@ class Workspace:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Everything reproduced once."""
+    """Everything reproduced once, by a deployment's run as the page or a schedule would start it."""
     space = Workspace(tmp_path_factory.mktemp("project"))
-    space.dvc("repro")
+    with serve(space.folder, PATH=PATH, PYTHONPATH="") as served:
+        state = served.final_state(served.start("reproduce/workspace"), seconds=1200)
+        assert state["name"] == "Completed", state["message"]
+        assert served.artifact("report-table-viii") == (space.folder / "data/report/table_viii.md").read_text()
     return space
 
 
@@ -122,6 +130,7 @@ def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
     assert workspace.stale() == set()
+    # what the flow has made is what DVC would have made
     assert workspace.dvc("repro").splitlines()[-1] == "Data and pipelines are up to date."
 
 
