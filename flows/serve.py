@@ -8,10 +8,13 @@ Runs are kept in .state/prefect; with PREFECT_API_URL set, the deployments go to
 """
 
 import argparse
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
@@ -71,5 +74,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
+def leave(code: int) -> NoReturn:
+    """End now. AnyIO may leave an idle worker thread behind, for which Python would wait for ever."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        leave(ended.code if isinstance(ended.code, int) else 0)
+    leave(0)

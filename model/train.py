@@ -40,10 +40,10 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: not a recipe: {error}") from None
 
 
-def run_name(output: Path) -> str:
-    """Return what tells a run apart in logs: its folder below ``models``, as in ``methods/TDL/seed-0``."""
+def run_name(output: Path, top: str = "models") -> str:
+    """Return what tells a run apart, in logs too: its folder below the top one, as in ``methods/TDL/seed-0``."""
     parts = output.resolve().parts
-    below = parts[parts.index("models") + 1 :] if "models" in parts else ()
+    below = parts[parts.index(top) + 1 :] if top in parts else ()
     return "/".join(below) or parts[-1]
 
 

@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from model.config import LossTerm, NetworkParams, Phase, Recipe, TrainParams
 from model.examples import Examples
 from model.seeding import derive_seed
+from model.train import run_name
 from pipelines import schemas
 from pipelines.artifacts import read_tables, whole_directory, write_table
 from pipelines.console import UserError, log, stage
@@ -178,12 +179,13 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
 
     numbers = sorted(folds["fold"].unique())
     data, together = f"{examples.fingerprint} {len(numbers)}", processes().num_processes
-    finished = Checkpoints("cleaner/finished", recipe, seed, data, together)
+    name = run_name(output, "data")  # another data set's cleaner may be trained at the same time
+    finished = Checkpoints(f"{name}/finished", recipe, seed, data, together)
     for fold in numbers:
         if (finished.folder / f"fold-{fold}").is_dir():
             log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))
             continue
-        run = f"cleaner/fold-{fold}"
+        run = f"{name}/fold-{fold}"
         train(recipe, examples_of_fold(examples, folds, fold), seed, finished.folder / f"fold-{fold}", run)
     with writes_alone() as this_process:
         if this_process:

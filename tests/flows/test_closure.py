@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from small_code import FIRST, LATE, SECOND, TRAIN, write_small_code
 
-from flows.closure import differences, main, mend, project_code
+from flows.closure import differences, main, mend
 from pipelines.console import UserError
 
-PYPROJECT = '[tool.setuptools]\npackages = ["jobs", "net", "net.losses"]\n'
 GRAPH = """\
 # the head comment stays
 vars: [{n: [1, 2]}]
@@ -39,57 +39,38 @@ stages:
       deps:
         - jobs/second.py
       outs: ["second-${item}"]
+  code_late:
+    cmd: python -m pipelines.code --module jobs.late --output data/code/jobs.late.json
+    deps:
+      - net/gone.py
+    outs: [data/code/jobs.late.json]
+  late:
+    cmd: python -m jobs.late
+    deps:
+      - data/code/jobs.late.json
+      - jobs/late.py
   shell:
     cmd: sort in > sorted
     deps: [in]
     outs: [sorted]
 """
-FILES = {
-    "jobs/__init__.py": "",
-    "jobs/first.py": '"""Not other.html."""\nimport json\nfrom jobs import tools\nPAGE = "page.html"\n',
-    "jobs/tools.py": "def late():\n    from .deep import thing\n    return thing\n",
-    "jobs/deep.py": "thing = 1\n",
-    "jobs/page.html": "<p>",
-    "jobs/other.html": "<p>",
-    "jobs/second.py": (
-        "from typing import TYPE_CHECKING\nfrom net.losses import count\nimport net.words.stop\n"
-        "if TYPE_CHECKING:\n    from jobs.first import PAGE\nelse:\n    from . import deep\n"
-    ),
-    "net/__init__.py": "from net import base\n",
-    "net/base.py": "",
-    "net/train.py": 'import importlib\nimportlib.import_module("jobs.deep")\nLIST = "words/en.txt"\n',
-    "net/words/stop.py": "",
-    "net/words/en.txt": "the",
-    "net/losses/__init__.py": "from net.losses.count import count\n",
-    "net/losses/count.py": "from ..base import *\ncount = 1\n",
-}
-FIRST = {"jobs/__init__.py", "jobs/first.py", "jobs/tools.py", "jobs/deep.py", "jobs/page.html"}
-TRAIN = {"net/__init__.py", "net/base.py", "net/train.py", "net/words/en.txt", "jobs/__init__.py", "jobs/deep.py"}
-SECOND = {
-    "jobs/__init__.py", "jobs/second.py", "jobs/deep.py", "net/__init__.py", "net/base.py",
-    "net/losses/__init__.py", "net/losses/count.py", "net/words/stop.py",
-}  # fmt: skip
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name, text in {**FILES, "pyproject.toml": PYPROJECT, "dvc.yaml": GRAPH}.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_small_code(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(GRAPH)
     return tmp_path
-
-
-@pytest.mark.parametrize(("module", "expected"), [("jobs.first", FIRST), ("net.train", TRAIN), ("jobs.second", SECOND)])
-def test_closure_is_what_running_the_module_may_read(root: Path, module: str, expected: set[str]) -> None:
-    assert project_code(root).closure(module) == expected
 
 
 def test_differences_name_stage_and_files(root: Path) -> None:
     found = {difference.stage: difference for difference in differences(root)}
-    assert set(found) == {"plain", "swept", "each"}
+    assert set(found) == {"plain", "swept", "each", "code_late", "late"}
     assert set(found["plain"].missing) == FIRST - {"jobs/first.py"}
     assert found["swept"].superfluous == ("net/gone.py",)
     assert set(found["each"].missing) == SECOND - {"jobs/second.py"}
+    assert (set(found["code_late"].missing), found["code_late"].superfluous) == (LATE, ("net/gone.py",))
+    assert (found["late"].missing, found["late"].superfluous) == ((), ("jobs/late.py",))
 
 
 def test_write_mends_code_lines_and_touches_nothing_else(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,6 +84,8 @@ def test_write_mends_code_lines_and_touches_nothing_else(root: Path, capsys: pyt
     assert stages["plain"]["deps"] == ["data/in.parquet", *sorted(FIRST)]
     assert stages["swept"]["deps"] == ["out", *sorted(TRAIN)]
     assert stages["each"]["do"]["deps"] == sorted(SECOND)
+    assert stages["code_late"]["deps"] == sorted(LATE)
+    assert stages["late"]["deps"] == ["data/code/jobs.late.json"]  # whose writer has the code
 
     def without_code(content: str) -> list[str]:
         return [line for line in content.splitlines() if not line.strip().startswith(("- jobs/", "- net/"))]

@@ -196,18 +196,18 @@ def test_an_interrupted_training_continues_in_its_fold(
     tmp_path: Path, spy: Spy, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = artifact_bytes(train_cleaner(tmp_path, "whole", folds=3))
-    assert set(spy.learned) == {"cleaner/fold-0", "cleaner/fold-1", "cleaner/fold-2"}
+    assert set(spy.learned) == {"whole/fold-0", "whole/fold-1", "whole/fold-2"}
     spy.learned.clear()
-    spy.breaks_off_at = "cleaner/fold-2"
+    spy.breaks_off_at = "continued/fold-2"
     with pytest.raises(KeyboardInterrupt):
         train_cleaner(tmp_path, "continued", folds=3)
     assert not (tmp_path / "continued").exists()
-    assert set(spy.learned) == {"cleaner/fold-0", "cleaner/fold-1"}
+    assert set(spy.learned) == {"continued/fold-0", "continued/fold-1"}
     spy.learned.clear()
     spy.breaks_off_at = ""
     with caplog.at_level("INFO", logger="clicksight"):
         continued = artifact_bytes(train_cleaner(tmp_path, "continued", folds=3))
-    assert set(spy.learned) == {"cleaner/fold-2"}
+    assert set(spy.learned) == {"continued/fold-2"}
     assert "cleaner, fold 2 of 3: was trained already" in caplog.text
     assert continued == whole
     assert not list((tmp_path / ".state/checkpoints").iterdir())
@@ -258,7 +258,7 @@ def test_a_parameter_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.slow
 def test_two_processes_train_each_fold_together(tmp_path: Path) -> None:
     said = run_in_two_processes(["-m", "model.train_cleaner", *arguments_of(tmp_path, "launched", folds=2)], tmp_path)
-    assert said.count("cleaner/fold-1: 2 processes share each step") == 1
+    assert said.count("launched/fold-1: 2 processes share each step") == 1
     assert said.count("train_cleaner: folds 2") == 1  # one process speaks
     alone = train_cleaner(tmp_path, "alone", folds=2)
     names = {path.relative_to(alone) for path in alone.rglob("*")}
