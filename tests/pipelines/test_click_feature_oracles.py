@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from pipelines.segmentation import Segmenter, SegmentParams
-from pipelines.synthesize import BROKEN_ROWS, SynthesizeParams, write_source
+from pipelines.synthesize import ANIMALS, BROKEN_ROWS, SynthesizeParams, write_source
 
 SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
@@ -39,7 +39,8 @@ def check_build(log: Path, output: Path, rows: list[tuple[str, str, int]], top_w
 @pytest.fixture(scope="module")
 def toy_log(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy") / "toy"
-    write_source(folder, SynthesizeParams(seed=3, source_images=4, target_images=3, wrong_labels=0.12))
+    params = SynthesizeParams(seed=3, source_images=4, target_images=3, wrong_labels=0.12)
+    write_source(folder, ANIMALS["dogs"], params)
     return folder / "source" / "clicks.tsv"
 
 

@@ -228,7 +228,7 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
     )
     text = (run(tmp_path) / "index.html").read_text(encoding="utf-8")
     assert "Click predictors" not in text
-    assert len(Page(text).pictures) == 7
+    assert len(Page(text).pictures) == 8
 
 
 @pytest.mark.parametrize(

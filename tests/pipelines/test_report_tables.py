@@ -150,7 +150,7 @@ def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tm
     for name, (whole, reduced) in right.items():
         write_run(tmp_path / "methods" / name / "seed-0", 0, {"target": whole})
         write_run(tmp_path / "out_of_class" / name / "6/seed-0", 0, {"target": reduced})
-    table = claims_table(read_runs(tmp_path, declared_points(methods, [], (methods, [6]), ([], [], [])), [0]))
+    table = claims_table(read_runs(tmp_path, declared_points(methods, [], (methods, [6]), ([], [], []), ([], [])), [0]))
     # 8 of 16 lost against 2; VGGimg has no source to lose
     assert table.filter(claim=7).select("says", "worse", "difference").rows() == [
         ("ours declines less than TDL with 6 source categories", "TDL", 37.5)
