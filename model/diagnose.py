@@ -41,7 +41,7 @@ from model.gradients import GradientRecorder, Reading, drawn_layers
 from model.measures import Outcome, predict, rmse
 from model.methods import check_names
 from model.predict import Model, device_at_hand
-from model.studies import check_point
+from model.studies import check_points
 from model.train import run_name
 from pipelines.artifacts import read_tables, scratch_directory, whole_directory, write_json
 from pipelines.console import UserError, stage
@@ -68,13 +68,7 @@ class DiagnoseParams(Params):
     words: int = Field(ge=1, le=40, description="words shown of each")
 
     _known = field_validator("methods")(check_names)
-
-    @field_validator("points")
-    @classmethod
-    def _points(cls, points: list[str]) -> list[str]:
-        for point in points:
-            check_point(point)
-        return points
+    _points = field_validator("points")(check_points)
 
     @field_validator("shares")
     @classmethod

@@ -218,9 +218,18 @@ class ComponentsParams(Params):
     @field_validator("points")
     @classmethod
     def _known(cls, points: list[str]) -> list[str]:
-        for point in points:
-            check_point(point)
-        return points
+        return check_points(points)
+
+
+def check_points(points: list[str]) -> list[str]:
+    """Check points, as a pydantic validator.
+
+    Raises:
+        ValueError: one is none; as :func:`check_point` says.
+    """
+    for point in points:
+        check_point(point)
+    return points
 
 
 def check_point(point: str) -> None:

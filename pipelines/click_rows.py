@@ -222,8 +222,6 @@ def as_bytes(column: pa.Array) -> pa.Array:
 
 def integers_as_text(column: pa.Array) -> pa.Array:
     """Return a column of floats as text, one without a fraction as the integer it is; other columns as they are."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if pa.types.is_float16(column.type):  # Arrow rounds wider ones only
         column = column.cast(pa.float32())
     if not pa.types.is_floating(column.type):
