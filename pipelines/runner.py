@@ -99,7 +99,9 @@ def _find_job_server(options: PipelineOptions) -> None:
     java = options.view_as(JobServerOptions).job_server_java_launcher
     if shutil.which(java) is None:
         raise UserError(f"no {java} here: Flink's job server needs Java 11 or newer to start")
-    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)  # not that it starts and stops
+    # Not that it starts, stops, or has to be started again, as where another program took its port: Beam tries three
+    # times, and raises what comes of the last.
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.CRITICAL)
 
 
 class _Job(Pipeline):

@@ -145,10 +145,14 @@ def test_the_stages_write_the_same_bytes(tmp_path: Path, on_flink) -> None:
 
 
 def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    """Also that the job server of `make test-flink` is found without being named, starts and stops."""
+    """Also that the job server of `make test-flink` is found without being named, starts at a second try, and stops."""
+    tried, java = tmp_path / "tried", tmp_path / "java"
+    java.write_text(f'#!/bin/sh\nif [ -e {tried} ]; then exec java "$@"; fi\ntouch {tried}\nexit 1\n')
+    java.chmod(0o755)
     log = tmp_path / "cut.tsv.gz"
     log.write_bytes(gzip.compress(write_log(LOG * 50, tmp_path / "whole").read_bytes())[:-20])
     command = ["--clicks", log, "--output", tmp_path / "out", "--runner", "FlinkRunner", "--parallelism", "2"]
+    command += ["--job_server_java_launcher", java]
     run = subprocess.run(
         [sys.executable, "-m", "pipelines.build_click_features", *map(str, command)],
         cwd=ROOT, env={**os.environ, "CLICKSIGHT_NO_STATE": "1"}, capture_output=True, text=True, check=False,
@@ -159,4 +163,4 @@ def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -
     assert lines[1].startswith(f"build_click_features: error: {log}: damaged or cut short (")
     assert lines[1].endswith("; fetch it again")
     assert len(lines) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.tsv.gz", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.tsv.gz", "java", "tried", "whole"]
