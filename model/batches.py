@@ -4,7 +4,8 @@ What a step holds is a pure function of (seed, phase, step): no state has to be 
 of loader processes gives the same batches in the same order.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -129,8 +130,8 @@ def training_batches(
     start: int = 0,
     parts: range = range(1),
     of: int = 1,
-) -> DataLoader:
-    """Return a loader of one batch per step, or of some parts of each step's batch, one after another.
+) -> Iterator[Batch]:
+    """Yield one batch per step, or some parts of each step's batch, one after another.
 
     What a step holds does not depend on the number of parts: part i of n has each domain's draws from i/n to (i+1)/n.
 
@@ -140,21 +141,21 @@ def training_batches(
         batch_size: images of each domain in a step.
         steps: which; a continued run begins later.
         purpose: the phase's name.
-        workers: loader processes; 0 loads in this one.
+        workers: loader processes; 0 loads in a thread of this one.
         start: the step at which these rows were chosen.
         parts: of each step, which are loaded here.
         of: the number of parts that a step has.
     """
     plan = _TrainingPlan(places, batch_size, steps, dataset.seed, purpose, start, parts, of)
-    return _loader(dataset, plan, workers)
+    return _load(dataset, plan, workers)
 
 
 def evaluation_batches(
     dataset: ImageDataset, domain: Domain, places: np.ndarray, batch_size: int, workers: int
-) -> DataLoader:
-    """Return a loader of each row of a domain once, in order, as middle crops; the last batch may be smaller."""
+) -> Iterator[Batch]:
+    """Yield each row of a domain once, in order, as middle crops; the last batch may be smaller."""
     chunks = [places[start : start + batch_size] for start in range(0, len(places), batch_size)]
-    return _loader(dataset, [[Draw(domain, int(place), None) for place in chunk] for chunk in chunks], workers)
+    return _load(dataset, [[Draw(domain, int(place), None) for place in chunk] for chunk in chunks], workers)
 
 
 class _TrainingPlan(Sampler[list[Draw]]):
@@ -201,11 +202,26 @@ def share_of(number: int, part: int, of: int) -> slice:
     return slice(number * part // of, number * (part + 1) // of)
 
 
-def _loader(dataset: ImageDataset, plan: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> DataLoader:
-    return DataLoader(
+def _load(dataset: ImageDataset, plan: Sampler[list[Draw]] | list[list[Draw]], workers: int) -> Iterator[Batch]:
+    loader = DataLoader(
         dataset, batch_sampler=plan, collate_fn=_as_it_is, num_workers=workers, pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # a loader draws a seed when it begins; dropout must not depend on when that is
     )  # fmt: skip
+    yield from loader if workers else _one_ahead(loader)
+
+
+def _one_ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the same batches, of which a thread makes the next while one is used.
+
+    A step's computations, and decoding, let other threads of the process run: on a core to spare, or beside a GPU, what
+    loading in this process takes is no time of the training's.
+    """
+    coming = iter(batches)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as thread:
+        upcoming = thread.submit(next, coming, None)
+        while (batch := upcoming.result()) is not None:
+            upcoming = thread.submit(next, coming, None)
+            yield batch
 
 
 def _as_it_is(batch: Any) -> Any:

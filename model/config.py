@@ -153,7 +153,7 @@ class TrainParams(Params):
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
     compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; drops other units")
     channels_last: bool = Field(description="channels innermost: faster on a CPU, and on a GPU in mixed precision")
-    workers: int = Field(description="processes that load images; 0: the training process does", ge=0)
+    workers: int = Field(description="processes that load images; 0: a thread of the training process does", ge=0)
     threads: int | None = Field(
         None, description="CPU threads of a training process; null: as many as the machine has", ge=1
     )

@@ -1,3 +1,4 @@
+import threading
 from collections import Counter
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from model.batches import ImageDataset, drawn, evaluation_batches, training_batches
 from model.examples import Examples
+from pipelines.console import UserError
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
@@ -94,6 +96,49 @@ def test_a_continued_run_sees_the_same_steps(examples):
 def test_loader_processes_change_nothing(examples):
     for one, other in zip(load(examples, range(5), 0), load(examples, range(5), 2), strict=True):
         assert_equal(one, other)
+
+
+def test_one_batch_is_made_while_another_is_used(examples, monkeypatch):
+    used, made, second = 0, [], threading.Event()
+    load_batch = ImageDataset.__getitems__
+
+    def noted(dataset, draws):
+        made.append((threading.current_thread() is threading.main_thread(), used))
+        if len(made) == 2:
+            second.set()
+        return load_batch(dataset, draws)
+
+    monkeypatch.setattr(ImageDataset, "__getitems__", noted)
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
+    batches = training_batches(dataset, {"target": examples.places("target", "train")}, 4, range(5), "joint", 0)
+    for number, _ in enumerate(batches):
+        assert number > 0 or second.wait(60)  # nobody has asked for it yet
+        used += 1
+    assert len(made) == 5
+    for number, (is_in_main_thread, used_then) in enumerate(made):
+        assert not is_in_main_thread
+        assert number - used_then <= 1
+
+
+def test_what_cannot_be_loaded_fails_in_its_own_step(examples, monkeypatch):
+    load_batch, broken = ImageDataset.__getitems__, UserError("source image 'x': cannot decode an image of 3 bytes")
+    calls = iter([None, None, broken])
+
+    def third_is_broken(dataset, draws):
+        if error := next(calls):
+            raise error
+        return load_batch(dataset, draws)
+
+    expected = load(examples, range(2), workers=0)
+    monkeypatch.setattr(ImageDataset, "__getitems__", third_is_broken)
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
+    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    batches = training_batches(dataset, places, 4, range(5), "joint", 0)
+    for batch in expected:
+        assert_equal(next(batches), batch)
+    with pytest.raises(UserError, match="source image 'x'") as raised:
+        next(batches)
+    assert raised.value is broken
 
 
 @pytest.mark.parametrize("of", [2, 3])
