@@ -1,19 +1,29 @@
-"""What the flow costs over DVC alone: `python -m benchmarks.flow_overhead --repeats 3`.
+"""What the flow costs over DVC alone, and what slots gain: `python -m benchmarks.flow_overhead --repeats 3`.
+
+    python -m benchmarks.flow_overhead --repeats 3
+    python -m benchmarks.flow_overhead --repeats 3 --sweep out_of_class
 
 Clones the repository's HEAD into empty folders, three for each repeat, and brings the targets up to date there, twice
 each (fresh, then with nothing to do): by `dvc repro`, by `flows.reproduce` with one CPU slot, which does the same work
 one by one, and with as many slots as there are cores. The flow's time includes its server's start and end. Prints a
 Markdown table of medians. Exit code 1 if the flow with one slot takes more than 5 % plus 15 s over `dvc repro`.
+
+With ``--sweep``: a study's wall time by `flows.sweeps` with one CPU slot and with more, by turns, in copies of a clone
+where all that its trainings need is up to date.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from flows.stages import Workspace
+from flows.studies import EVALUATE, TRAIN, studies, study_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED_SHARE, ALLOWED_S = 0.05, 15.0
@@ -39,16 +49,45 @@ def seconds_of(command: list[str], folder: Path) -> float:
     return time.perf_counter() - started
 
 
+def clone_into(folder: Path) -> Path:
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return folder
+
+
 def measure(commands: dict[str, list[str]], folder: Path) -> dict[tuple[str, str], float]:
     """Run every command in a fresh clone, and once more in the same."""
     seconds = {}
     for name, command in commands.items():
-        clone = folder / name.replace(" ", "-")
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+        clone = clone_into(folder / name.replace(" ", "-"))
         for situation in SITUATIONS:
             seconds[name, situation] = seconds_of(command, clone)
             print(f"{folder.name}: {name}, {situation}: {seconds[name, situation]:.1f} s", file=sys.stderr)
     return seconds
+
+
+def compare_slots(study: str, slots: int, repeats: int, folder: Path) -> None:
+    """Run a study with one slot and with more, each time from where its trainings begin; print what it took."""
+    clone = clone_into(folder / "upstream")
+    workspace = Workspace(clone)
+    evaluations = study_of(study, studies(workspace.matrices())).select()
+    stages = workspace.stages(evaluations)
+    begun = {name for name in stages if name.partition("@")[0] in (TRAIN + study, EVALUATE + study)}
+    seconds_of([sys.executable, "-m", "flows.reproduce", "--targets", *sorted(stages.keys() - begun)], clone)
+    seconds: dict[int, list[float]] = {1: [], slots: []}
+    for repeat in range(repeats):
+        for number in (1, slots) if repeat % 2 else (slots, 1):
+            copy = folder / f"{repeat}-{number}"
+            shutil.copytree(clone, copy, symlinks=True)
+            command = [sys.executable, "-m", "flows.sweeps", study, "--cpu-slots", str(number)]
+            seconds[number].append(seconds_of(command, copy))
+            print(f"repeat {repeat + 1}, slots {number}: {seconds[number][-1]:.1f} s", file=sys.stderr)
+    ratios = sorted(more / one for one, more in zip(*seconds.values(), strict=True))
+    one, more = (statistics.median(found) for found in seconds.values())
+    print(f"| study | trainings | 1 slot, s | {slots} slots, s | of 1 slot | pairs |\n|---|---|---|---|---|---|")
+    print(
+        f"| {study} | {len(begun) - len(evaluations)} | {one:.1f} | {more:.1f} | **{statistics.median(ratios):.2f}** "
+        f"| {ratios[0]:.2f} to {ratios[-1]:.2f} |"
+    )
 
 
 def main() -> None:
@@ -56,7 +95,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
     parser.add_argument("--slots", type=int, default=os.cpu_count() or 2, help="CPU slots against one")
+    parser.add_argument("--sweep", metavar="STUDY", help="compare slots on this study instead")
     options = parser.parse_args()
+    if options.sweep:
+        with tempfile.TemporaryDirectory() as folder:
+            compare_slots(options.sweep, options.slots, options.repeats, Path(folder))
+        return
     flow = [sys.executable, "-m", "flows.reproduce", *(["--targets", *options.targets] if options.targets else [])]
     many = f"flow, {options.slots} slots"
     commands = {

@@ -11,7 +11,8 @@ import httpx
 from prefect.client.schemas.objects import State
 
 from flows import walk
-from flows.server import interrupt_on_hangup, server
+from flows.hangup import interrupt_on_hangup
+from flows.server import server
 from pipelines.console import UserError
 
 

@@ -20,7 +20,8 @@ from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
-from flows.server import interrupt_on_hangup, server
+from flows.hangup import interrupt_on_hangup
+from flows.server import server
 from flows.stages import Workspace
 from flows.studies import studies
 from flows.walk import mark_crashed

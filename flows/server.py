@@ -7,7 +7,6 @@ are killed, and one that dies is started again.
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 import httpx
@@ -112,21 +110,6 @@ class _Server:
                 if self._ends.is_set() or time.monotonic() - started < LIVES_S:
                     return
                 self._process = self._start()
-
-
-def interrupt_on_hangup() -> None:
-    """Make a closed terminal (SIGHUP) end this process as Ctrl-C does: nothing that it has started stays behind.
-
-    Where SIGHUP is ignored (``nohup``) it stays so. Only the main thread can set this; in another one nothing happens.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _hang_up)
-
-
-def _hang_up(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # shell and kernel may both send one: the tidying up goes on
-    raise KeyboardInterrupt
 
 
 def _deliver() -> None:

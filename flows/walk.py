@@ -29,14 +29,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TERMINAL_STATES, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import Field
 
 from flows import page
 from flows.gpus import Limits, find_gpus, limit_of
-from flows.server import interrupt_on_hangup
+from flows.hangup import go_on_unheard, interrupt_on_hangup
 from flows.stages import Stage, StageFailed, Stopped, Workspace
 from pipelines.console import UserError
 
@@ -156,7 +156,9 @@ def in_workspace(job: Callable[[Workspace], State[Any]]) -> State[Any]:
 
     However it ends, no process that it has started is left.
     """
-    interrupt_on_hangup()  # started from the page, this is a process of its own
+    interrupt_on_hangup()
+    if deployment.id:  # started from the page, this is a process of its own
+        go_on_unheard()
     workspace = Workspace(Path.cwd())
     try:
         with (

@@ -77,26 +77,15 @@ def until(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) ->
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
-class Served:
-    """`python -m flows.serve` in a folder, and its server's answers."""
+class Server:
+    """What a Prefect server answers.
 
-    def __init__(self, root: Path, port: int, **environment: str) -> None:
-        own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-        self.root, self.address = root, f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.serve", "--port", str(port)],
-            cwd=root,
-            env={**own, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        try:
-            assert self.process.stdout is not None
-            assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
-        except BaseException:  # an interrupted test run leaves nothing behind
-            self.process.kill()
-            raise
+    Args:
+        api: the address of its API.
+    """
+
+    def __init__(self, api: str) -> None:
+        self.api = api
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path).raise_for_status().json()
@@ -108,7 +97,7 @@ class Served:
         """Ask the server, again if SQLite was busy, as Prefect's own client does."""
 
         def asked() -> httpx.Response | None:
-            answer = httpx.request(method, f"{self.address}/api/{path}", json=content, timeout=60)
+            answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
             return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
         return until(lambda: (answer := asked()) is not None and [answer])[0]
@@ -138,6 +127,29 @@ class Served:
         """What a flow run and its tasks have logged."""
         found = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
         return "\n".join(line["message"] for line in found)
+
+
+class Served(Server):
+    """`python -m flows.serve` in a folder, and its server's answers."""
+
+    def __init__(self, root: Path, port: int, **environment: str) -> None:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        self.root, self.address = root, f"http://127.0.0.1:{port}"
+        super().__init__(f"{self.address}/api")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            cwd=root,
+            env={**own, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment},
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert self.process.stdout is not None
+            assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
+        except BaseException:  # an interrupted test run leaves nothing behind
+            self.process.kill()
+            raise
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(how)

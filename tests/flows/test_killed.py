@@ -85,6 +85,22 @@ def test_what_serves_is_killed_and_served_again(root: Path, tmp_path: Path) -> N
     check(root, tmp_path, num_starts=5)
 
 
+@pytest.mark.slow
+def test_what_serves_is_killed_and_the_run_goes_on(root: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with serve(root, port) as served:
+        hang_in_training(served)
+        flow = int(json.loads((root / ".state/flow.lock").read_text())["pid"])
+        served.process.kill()
+        served.process.wait()
+        (root / "hang").unlink()  # from here on it prints, and nobody reads it
+        until(lambda: not (root / ".state/flow.lock").read_text())
+        os.kill(flow, signal.SIGKILL)  # it would try for two minutes to tell how it ended
+    check(root, tmp_path, num_starts=4)
+    with serve(root, port) as served:
+        assert finish(served) == "10 stages: 0 ran, 10 were up to date"
+
+
 def answers(served: Served) -> bool:
     try:
         return httpx.get(f"{served.address}/api/health", timeout=5).is_success

@@ -1,26 +1,63 @@
-"""prefect.yaml, read by Prefect itself: `prefect deploy --all` against a server with the pool."""
+"""prefect.yaml: `prefect deploy --all` against a server with the pool, and a worker that runs what it says."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 from processes import ROOT
+from served import Server, until, write_project
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_prefect_deploys_what_the_file_says(prefect_server: str, tmp_path: Path) -> None:
-    pool = {"name": "clicksight", "type": "process"}
-    httpx.post(f"{prefect_server}/work_pools/", json=pool, timeout=60).raise_for_status()
-    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(tmp_path)}
+def prefect(*words: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", "--no-prompt", *words]
+
+
+@pytest.fixture(scope="module")
+def server(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The session's server, with the pool and what prefect.yaml deploys to it."""
+    server = Server(prefect_server)
+    server.post("work_pools/", name="clicksight", type="process")
+    home = tmp_path_factory.mktemp("prefect")
+    environment = {**os.environ, "PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(home)}
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        prefect("deploy", "--all"), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    deployments = httpx.post(f"{prefect_server}/deployments/filter", json={}, timeout=60).json()
+    return server
+
+
+@contextmanager
+def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of the pool, which works in a project."""
+    environment = {
+        **os.environ,
+        "PREFECT_API_URL": server.api,
+        "PREFECT_HOME": str(root / ".state/prefect"),
+        "PYTHONPATH": str(ROOT),
+        "CLICKSIGHT_ROOT": str(root),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    with (root / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            prefect("worker", "start", "--pool", "clicksight", "--name", "machine", "--with-healthcheck"),
+            cwd=root.parent, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_prefect_deploys_what_the_file_says(server: Server) -> None:
+    deployments: list[dict[str, Any]] = server.post("deployments/filter")
     ours = {deployment["entrypoint"]: deployment for deployment in deployments if deployment["name"] == "pool"}
     assert set(ours) == {"flows/reproduce.py:reproduce", "flows/sweeps.py:sweep", "flows/daily.py:daily"}
     for deployment in ours.values():
@@ -30,3 +67,21 @@ def test_prefect_deploys_what_the_file_says(prefect_server: str, tmp_path: Path)
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["schedules"] == []
     assert "its whole matrix" in str(ours["flows/reproduce.py:reproduce"]["parameter_openapi_schema"])
+
+
+def test_a_run_goes_on_when_its_worker_is_killed(server: Server, tmp_path: Path) -> None:
+    root = write_project(tmp_path / "project")
+    (root / "flows").symlink_to(ROOT / "flows")
+    (root / "hang").touch()
+    with worker(server, root) as first:
+        run = server.start("reproduce/pool", cpu_slots=1)
+        until((root / "pid").exists)
+        first.kill()
+        first.wait()
+        (root / "hang").unlink()  # from here on it prints, and nobody reads it
+        state = server.final_state(run)
+    assert state["name"] == "Completed", state["message"]
+    assert state["message"] == "10 stages: 10 ran, 0 were up to date"
+    with worker(server, root):
+        again = server.final_state(server.start("reproduce/pool"))
+    assert again["message"] == "10 stages: 0 ran, 10 were up to date"

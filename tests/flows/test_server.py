@@ -1,11 +1,9 @@
-import signal
 import socket
-from collections.abc import Iterator
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.server import interrupt_on_hangup, server
+from flows.server import server
 from pipelines.console import UserError
 
 
@@ -25,26 +23,3 @@ def test_a_taken_port_is_told() -> None:
 def test_the_users_own_server_is_used() -> None:
     with temporary_settings({PREFECT_API_URL: "http://elsewhere:4200/api"}), server() as address:
         assert address == "http://elsewhere:4200"
-
-
-@pytest.fixture
-def hangup() -> Iterator[None]:
-    """Put SIGHUP back to what it was."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("hangup")
-def test_a_hangup_interrupts_once() -> None:
-    interrupt_on_hangup()
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGHUP)
-    signal.raise_signal(signal.SIGHUP)  # nothing happens
-
-
-@pytest.mark.usefixtures("hangup")
-def test_nohup_is_respected() -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    interrupt_on_hangup()
-    signal.raise_signal(signal.SIGHUP)  # nothing happens
