@@ -115,9 +115,15 @@ class Workspace:
         """
         return not self._ask(lambda repo: repo.status([name]))
 
-    def stale(self) -> set[str]:
-        """Return the stages that are not up to date now; those after them may turn out to be stale too."""
-        return set(self._ask(lambda repo: repo.status()))
+    def stale(self) -> dict[str, bool]:
+        """Return the stages that are not up to date now; those after them may turn out to be stale too.
+
+        Returns:
+            For each, whether that is final: it lacks more than the present dependencies, which stages upstream may
+            restore.
+        """
+        found = self._ask(lambda repo: repo.status())
+        return {name: any("changed deps" not in change for change in changes) for name, changes in found.items()}
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Return what the metric files hold, by path; files that are not there yet are left out."""

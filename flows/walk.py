@@ -52,18 +52,20 @@ ended_as: ContextVar[State[Any] | None] = ContextVar("ended_as", default=None)
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)  # DVC alone knows what is stale
-def run_stage(workspace: Workspace, name: str, environment: Mapping[str, str], is_fresh: bool) -> State[Any]:
+def run_stage(
+    workspace: Workspace, name: str, environment: Mapping[str, str], is_up_to_date: bool | None
+) -> State[Any]:
     """Run one DVC stage; the task's state is Cached when there was nothing to do.
 
     Args:
         workspace: where.
         name: the stage.
         environment: set for its processes.
-        is_fresh: it was up to date when the flow began, and nothing upstream has run since.
+        is_up_to_date: whether it is, as far as that was known when the flow began; None: DVC has to be asked.
     """
     logger = get_run_logger()
     try:
-        if is_fresh or workspace.is_up_to_date(name):
+        if workspace.is_up_to_date(name) if is_up_to_date is None else is_up_to_date:
             return Completed(name="Cached", message=f"stage {name} is up to date")
         workspace.run(name, environment, logger.info)
     except (StageFailed, UserError) as error:
@@ -251,11 +253,13 @@ def _walk(
             upstream = stage.upstream & stages.keys()
             if not upstream <= completed.keys():
                 continue
+            # Asking DVC takes a second where there are hundreds of stages.
             is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
+            is_up_to_date = True if is_fresh else False if stale.get(name) else None
             if (slot := slots.take(stage, is_fresh)) is not None:
                 before = [completed[other] for other in sorted(upstream)]  # shown as edges in the page
                 future = run_stage.submit(
-                    workspace, name, slots.environment(slot), is_fresh, wait_for=before, return_state=False
+                    workspace, name, slots.environment(slot), is_up_to_date, wait_for=before, return_state=False
                 )
                 future.add_done_callback(partial(_put, finished, name))
                 running[name] = future, slot

@@ -84,7 +84,7 @@ def test_a_broken_graph_or_target_is_the_users_to_mend(
 def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path, tmp_path: Path) -> None:
     workspace = write(project, GRAPH)
     said: list[str] = []
-    assert workspace.stale() == set(workspace.stages())
+    assert workspace.stale() == dict.fromkeys(workspace.stages(), True)
     for name in workspace.stages():
         assert not workspace.is_up_to_date(name)
         workspace.run(name, {}, said.append)
@@ -103,12 +103,16 @@ def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path,
     assert lock(project) == lock(twin)
     # Another seed with the same sorted rows: draw and train are stale, table is not.
     (project / "seed.txt").write_text("a\nb\n")
-    assert workspace.stale() == {"draw"}
+    assert workspace.stale() == {"draw": False}
     workspace.run("draw", {}, said.append)
-    assert workspace.stale() == {"train@A", "train@B"}
+    assert workspace.stale() == {"train@A": False, "train@B": False}
     workspace.run("train@A", {}, said.append)
     workspace.run("train@B", {}, said.append)
-    assert workspace.stale() == set()
+    assert workspace.stale() == {}
+    (project / "drawn.txt").unlink()  # train is up to date again once it is drawn
+    assert workspace.stale() == {"draw": True, "train@A": False, "train@B": False}
+    workspace.run("draw", {}, said.append)
+    assert workspace.stale() == {}
 
 
 def test_a_failure_tells_stage_exit_code_and_tail_and_is_not_tried_again(project: Path) -> None:
