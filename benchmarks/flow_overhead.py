@@ -13,6 +13,7 @@ where all that its trainings need is up to date.
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -69,8 +70,9 @@ def compare_slots(study: str, slots: int, repeats: int, folder: Path) -> None:
     """Run a study with one slot and with more, each time from where its trainings begin; print what it took."""
     clone = clone_into(folder / "upstream")
     workspace = Workspace(clone)
-    evaluations = study_of(study, studies(workspace.matrices())).select()
-    stages = workspace.stages(evaluations)
+    with contextlib.chdir(clone):  # DVC looks for targets from here
+        evaluations = study_of(study, studies(workspace.matrices())).select()
+        stages = workspace.stages(evaluations)
     begun = {name for name in stages if name.partition("@")[0] in (TRAIN + study, EVALUATE + study)}
     seconds_of([sys.executable, "-m", "flows.reproduce", "--targets", *sorted(stages.keys() - begun)], clone)
     seconds: dict[int, list[float]] = {1: [], slots: []}
