@@ -1,6 +1,6 @@
 """The DVC side of the flows: the graph of stages, what is up to date, and running one stage as a process.
 
-DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` (flows/dvc.py) under a guard
+DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` (flows/dvc_command.py), guarded
 (flows/processes.py), so that it ends with everything it has started. The cheap questions (which stages, is this one
 stale) are asked through DVC's Python API in this process: 0.05 s each instead of the 1.3 s of a new ``dvc`` process.
 """
@@ -181,7 +181,7 @@ class Workspace:
             StageFailed: its command failed; or DVC's locks were held by others for more than two minutes.
             Stopped: the workspace was stopped before or while it ran.
         """
-        command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", name]
+        command = [sys.executable, "-m", "flows.dvc_command", "--wait-for-lock", "repro", "--single-item", name]
         for pause in (*LOCK_PAUSES_S, None):
             try:
                 exit_code, lines = self.processes.run(command, environment, say)

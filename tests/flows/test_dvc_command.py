@@ -1,4 +1,4 @@
-"""`python -m flows.dvc` writes dvc.lock as DVC does, byte for byte."""
+"""`python -m flows.dvc_command` writes dvc.lock as DVC does, byte for byte."""
 
 import subprocess
 import sys
@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import DVC, new_project
 
-from flows.dvc import modify
+from flows.dvc_command import modify
 
-QUICK = [sys.executable, "-m", "flows.dvc"]
+QUICK = [sys.executable, "-m", "flows.dvc_command"]
 # What commands, paths and parameters may hold that YAML could write in several ways, or read as something else.
 GRAPH = r"""
 stages:

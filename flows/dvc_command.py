@@ -1,4 +1,4 @@
-"""DVC's command line, quicker where dvc.lock is long: ``python -m flows.dvc repro --single-item STAGE``.
+"""DVC's command line, quicker where dvc.lock is long: ``python -m flows.dvc_command repro --single-item STAGE``.
 
 After each stage DVC reads the whole lock with a parser written in Python, which keeps comments and line breaks, and
 writes it again; nobody else may begin or end a stage meanwhile. A lock has no comments: here the C parser reads it, by
