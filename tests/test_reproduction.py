@@ -129,7 +129,7 @@ def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
-    assert workspace.stale() == {}
+    assert workspace.stale() == set()
     # what the flow has made is what DVC would have made
     assert workspace.dvc("repro").splitlines()[-1] == "Data and pipelines are up to date."
 
@@ -142,7 +142,7 @@ def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
     stale = workspace.stale()
     workspace.params["evaluate"]["batch_size"] = before
     workspace.write()
-    assert stale.keys() == {f"evaluate@{method}-0" for method in METHODS} | {
+    assert stale == {f"evaluate@{method}-0" for method in METHODS} | {
         "evaluate_component@features=C-0",
         "evaluate_out_of_class@VGGimg-6-0",
         "evaluate_cross_object@TDL7-toy_birds-0",
@@ -154,15 +154,15 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
     before = workspace.params["objective"]["tau"]
     workspace.params["objective"]["tau"] = 0.3
     workspace.write()
-    assert workspace.stale().keys() == {"recipes"}
+    assert workspace.stale() == {"recipes"}
     workspace.dvc("repro", "--single-item", "recipes")
     stale = workspace.stale()
     workspace.params["objective"]["tau"] = before
     workspace.write()
     workspace.dvc("repro", "--single-item", "recipes")
     # TDL7 has the count loss alone, VGGimg no click loss; the report says which run each tau has
-    assert stale.keys() == {"train@MTMDD-VM-star-0", "train_component@features=C-0", "report"}
-    assert workspace.stale() == {}
+    assert stale == {"train@MTMDD-VM-star-0", "train_component@features=C-0", "report"}
+    assert workspace.stale() == set()
 
 
 STUDIES = ("", "_component", "_out_of_class", "_cross_object")
@@ -199,4 +199,4 @@ def test_editing_a_module_makes_its_stages_stale(
     file.write_text(before, encoding="utf-8")
     if digested:
         workspace.dvc("repro", "--single-item", *digested)
-    assert workspace.stale() == {}
+    assert workspace.stale() == set()
