@@ -9,6 +9,7 @@ import logging
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -31,6 +32,7 @@ STEP = " [while running '"  # what Beam writes behind a worker's error message, 
 # What was raised: after a traceback's last line of code, or all that Beam says where it could not make the same kind of
 # error again; a RuntimeError then, as of any error whose first argument is no text.
 RAISED = re.compile(r"(?:^[ \t]+\S.*\n|\A)(?:RuntimeError: )?([\w.]+): ", re.MULTILINE)
+CHANNEL_CLOSED = "Cannot monitor channel state: Channel closed"
 OF_A_FILE = re.compile(r"\[Errno \d+\] [^:]+: b?['\"]")  # how an OSError that knows its file is worded
 
 # Beam's in-process workers would send what they have written after each second, from another thread, in the middle of
@@ -144,7 +146,8 @@ def _names() -> list[str]:
 def _quiet_about_user_errors() -> Iterator[None]:
     """Keep back the tracebacks that Beam logs and prints of its workers' user errors, and that a job server takes time.
 
-    Nothing gets lost: a job fails with the error itself, or with a RuntimeError that has the whole text.
+    Nothing gets lost: a job fails with the error itself, or with a RuntimeError that has the whole text. gRPC's thread
+    that watches a job server's channel breaks when Beam gives that server up for another (grpc/grpc#18995).
     """
     not_news = ("Waiting for grpc channel", *(f"{name}: " for name in _names()))
 
@@ -154,6 +157,11 @@ def _quiet_about_user_errors() -> Iterator[None]:
         told = is_user_error(raised) or any(words in text for words in not_news) or OF_A_FILE.search(text)
         return not told
 
+    def tell_of_thread(thread: threading.ExceptHookArgs) -> None:
+        if not (thread.exc_type is ValueError and CHANNEL_CLOSED in str(thread.exc_value)):
+            others_hook(thread)
+
+    others_hook, threading.excepthook = threading.excepthook, tell_of_thread
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:
         handler.addFilter(is_news)
@@ -161,6 +169,7 @@ def _quiet_about_user_errors() -> Iterator[None]:
         with redirect_stderr(_OtherThanUserErrors(sys.stderr)):
             yield
     finally:
+        threading.excepthook = others_hook
         for handler in handlers:
             handler.removeFilter(is_news)
 
@@ -170,9 +179,12 @@ class _OtherThanUserErrors:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.ends_line_of_one = False  # what `print` writes after a traceback that was kept back
 
     def write(self, text: str) -> int:
-        return len(text) if user_error_in(text) else self.stream.write(text)
+        is_told = not (user_error_in(text) or (self.ends_line_of_one and text == "\n"))
+        self.ends_line_of_one = not is_told and text != "\n"
+        return self.stream.write(text) if is_told else len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

@@ -158,11 +158,8 @@ def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -
         cwd=ROOT, env={**os.environ, "CLICKSIGHT_NO_STATE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr
-    first, *between, last = [line for line in run.stderr.splitlines() if line]
+    first, last = run.stderr.splitlines()
     assert first.endswith(" build_click_features: started")
     assert f" build_click_features: error: {log}: damaged or cut short (" in last
     assert last.endswith("; fetch it again")
-    # A thread of gRPC's tells that Beam has closed the channel to the first; Beam itself and we say nothing of it.
-    assert not between or "Channel closed" in "".join(between)
-    assert not any("job service" in line or "pipelines/" in line for line in between)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.tsv.gz", "java", "tried", "whole"]

@@ -1,3 +1,4 @@
+import threading
 import time
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def test_workers_user_errors_arrive_as_they_were_raised_and_once(
     with pytest.raises(UserError) as error, pipeline() as job:
         _ = job | beam.Create([tmp_path]) | "Read" >> beam.Map(function)
     assert str(error.value) == message.format(tmp_path)
-    assert str(tmp_path) not in caplog.text + "".join(capsys.readouterr())
+    assert str(tmp_path) not in caplog.text
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,29 @@ def test_workers_other_errors_keep_their_traceback(caplog) -> None:
     with pytest.raises(ZeroDivisionError, match=r"division by zero \[while running 'Divide'\]"), pipeline() as job:
         _ = job | beam.Create([3]) | "Divide" >> beam.Map(lambda number: number / 0)
     assert "division by zero" in caplog.text
+
+
+def test_of_threads_that_break_only_the_one_that_watched_an_abandoned_job_server_is_not_told(monkeypatch) -> None:
+    told = []
+    monkeypatch.setattr(threading, "excepthook", lambda thread: told.append(repr(thread.exc_value)))
+
+    def break_in_a_thread(error: Exception) -> None:
+        def target() -> None:
+            raise error
+
+        thread = threading.Thread(target=target)
+        thread.start()
+        thread.join()
+
+    closed = ValueError("Cannot monitor channel state: Channel closed!")
+    others = [ValueError("Cannot monitor channel state"), RuntimeError(*closed.args)]
+    hook = threading.excepthook
+    with pipeline() as job:
+        _ = job | beam.Create([0, 1, 2], reshuffle=False) | beam.Map(lambda n: break_in_a_thread([closed, *others][n]))
+    assert sorted(told) == [repr(error) for error in reversed(others)]
+    assert threading.excepthook is hook
+    break_in_a_thread(closed)
+    assert told[2:] == [repr(closed)]
 
 
 TRACEBACK = """\
