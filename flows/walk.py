@@ -253,10 +253,8 @@ def _walk(
             upstream = stage.upstream & stages.keys()
             if not upstream <= completed.keys():
                 continue
-            # What is known is not asked: DVC takes over half a second where there are hundreds of stages.
-            is_fresh = name not in stale and all(ended[other].name == "Cached" for other in upstream)
-            is_up_to_date = True if is_fresh else False if stale.get(name) else None
-            if (slot := slots.take(stage, is_fresh)) is not None:
+            is_up_to_date = _is_up_to_date(stale.get(name), all(ended[other].name == "Cached" for other in upstream))
+            if (slot := slots.take(stage, is_fresh=bool(is_up_to_date))) is not None:
                 before = [completed[other] for other in sorted(upstream)]  # shown as edges in the page
                 future = run_stage.submit(
                     workspace, name, slots.environment(slot), is_up_to_date, wait_for=before, return_state=False
@@ -277,6 +275,18 @@ def _walk(
         progress.show(len(ended))
         if future.state.is_completed():
             completed[name] = future
+
+
+def _is_up_to_date(is_stale_for_good: bool | None, nothing_ran_upstream: bool) -> bool | None:
+    """Return what is known of a stage without DVC, which takes over half a second where there are hundreds; None: ask.
+
+    Args:
+        is_stale_for_good: what :meth:`flows.stages.Workspace.stale` said of it when the flow began, if anything.
+        nothing_ran_upstream: all stages before it were up to date.
+    """
+    if is_stale_for_good:
+        return False
+    return True if is_stale_for_good is None and nothing_ran_upstream else None
 
 
 def _put(finished: queue.SimpleQueue[str], name: str, future: PrefectFuture[Any]) -> None:
