@@ -120,7 +120,7 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
         panels[0].set_ylabel("target test accuracy, %")
         panels[0].yaxis.set_major_locator(MaxNLocator(6))
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(4, len(methods)))
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(5, len(methods)))
 
     return picture(draw, 5.2 if len(domains) == 1 else 8.5, 3.7)
 
