@@ -32,8 +32,8 @@ STEP = " [while running '"  # what Beam writes behind a worker's error message, 
 # What was raised: after a traceback's last line of code, or all that Beam says where it could not make the same kind of
 # error again; a RuntimeError then, as of any error whose first argument is no text.
 RAISED = re.compile(r"(?:^[ \t]+\S.*\n|\A)(?:RuntimeError: )?([\w.]+): ", re.MULTILINE)
-CHANNEL_CLOSED = "Cannot monitor channel state: Channel closed"
 OF_A_FILE = re.compile(r"\[Errno \d+\] [^:]+: b?['\"]")  # how an OSError that knows its file is worded
+CHANNEL_CLOSED = "Cannot monitor channel state: Channel closed"  # what gRPC's thread raises when Beam closes a channel
 
 # Beam's in-process workers would send what they have written after each second, from another thread, in the middle of
 # an element if need be; with several workers, they then get torn elements. Beam's other workers send by size only.
@@ -179,12 +179,12 @@ class _OtherThanUserErrors:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.ends_line_of_one = False  # what `print` writes after a traceback that was kept back
+        self.kept_back = False  # the last text; `print` writes its line's end by itself
 
     def write(self, text: str) -> int:
-        is_told = not (user_error_in(text) or (self.ends_line_of_one and text == "\n"))
-        self.ends_line_of_one = not is_told and text != "\n"
-        return self.stream.write(text) if is_told else len(text)
+        ends_its_line = self.kept_back and text == "\n"
+        self.kept_back = user_error_in(text) is not None
+        return len(text) if self.kept_back or ends_its_line else self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

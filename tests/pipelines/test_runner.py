@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_of_threads_that_break_only_the_one_that_watched_an_abandoned_job_server
     hook = threading.excepthook
     with pipeline() as job:
         _ = job | beam.Create([0, 1, 2], reshuffle=False) | beam.Map(lambda n: break_in_a_thread([closed, *others][n]))
-    assert sorted(told) == [repr(error) for error in reversed(others)]
+    assert sorted(told) == sorted(map(repr, others))
     assert threading.excepthook is hook
     break_in_a_thread(closed)
     assert told[2:] == [repr(closed)]
@@ -185,6 +186,13 @@ Traceback (most recent call last):
 def test_a_traceback_is_a_user_error_if_it_ends_with_one(last: str, message: str | None) -> None:
     found = user_error_in(TRACEBACK.format(last))
     assert (None if found is None else str(found)) == message
+
+
+def test_of_what_workers_print_users_errors_leave_no_trace_not_even_an_empty_line(capsys) -> None:
+    texts = ["before", TRACEBACK.format("pipelines.console.UserError: log: cut short"), "", "after"]
+    with pipeline() as job:
+        _ = job | beam.Create([texts]) | beam.Map(lambda lines: [print(line, file=sys.stderr) for line in lines])
+    assert capsys.readouterr().err == "before\n\nafter\n"
 
 
 def test_other_text_is_no_user_error() -> None:
