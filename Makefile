@@ -1,4 +1,5 @@
-# Each target does its own set-up: a virtual environment in .venv with the exact versions of constraints.txt.
+# Each target does its own set-up: a virtual environment in .venv with the exact versions of constraints.txt, whose hashes
+# pip and uv check.
 # CLICKSIGHT_VENV=/some/environment uses an environment that has everything already, and installs nothing.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -53,7 +54,8 @@ ui: $(INSTALLED) ## serve the flows with their page on 127.0.0.1
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), Clicksight needs 3.11 or newer: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2> /dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: python3-venv)" >&2; exit 1; }
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt # pip takes hashes from requirements only, not from constraints
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement .venv/uv.txt
 	VIRTUAL_ENV="$(VENV)" .venv/bin/uv pip install --compile-bytecode --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

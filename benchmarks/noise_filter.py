@@ -8,7 +8,7 @@ k folds (every image is scored by a network that has not seen it); two filters j
 
 - Table II of the paper, with the file's section `clean`;
 - confident learning: cleanlab's `find_label_issues`, as it comes, which knows no clicks. It needs the extra `bench`:
-  `pip install --constraint constraints.txt -e '.[bench]'`.
+  `uv pip install --constraint constraints.txt --editable '.[bench]'`.
 
 The key is a table with a header or none: image id, and either the true category, or 1 for a wrong label and 0 for a
 right one. Prints a Markdown table of means over seeds, with the smallest and the largest in brackets: a wrong label

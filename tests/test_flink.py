@@ -38,6 +38,7 @@ LOG = [
 ]
 
 pytestmark = [
+    pytest.mark.timeout(900),  # a job server is started, and Maven may have to fetch it
     pytest.mark.flink,
     pytest.mark.slow,
     # Flink hangs up on the worker at the end of a job, which Beam's reading thread tells.

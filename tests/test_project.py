@@ -133,20 +133,33 @@ def test_readme_shows_the_commands_that_ci_runs() -> None:
     assert re.search(r"^make test$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
 
 
-def test_constraints_are_names_and_versions_and_cover_what_is_asked_for() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line)] == []
-    pinned = {line.split("==")[0] for line in lines}
-    assert len(pinned) == len(lines)
-    assert declared(*EXTRAS) <= pinned
+def test_constraints_are_names_versions_and_digests_and_cover_what_is_asked_for() -> None:
+    text = (ROOT / "constraints.txt").read_text()
+    entries = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    entry = r"([a-z0-9-]+)==[0-9][0-9a-z.]*(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n"
+    assert re.sub(entry, "", entries) == ""
+    pinned = re.findall(entry, entries)
+    assert len(set(pinned)) == len(pinned)
+    assert declared(*EXTRAS) <= set(pinned)
 
 
 def test_constraints_are_made_by_the_command_that_they_name() -> None:
     [command] = re.findall(r"^# (uv pip compile .*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert set(re.findall(r"--extra (\S+)", command)) == set(EXTRAS)
-    installed_first = re.search(r"pip install .*--constraint constraints.txt (\S+)$", MAKEFILE, re.MULTILINE)
-    assert installed_first
-    assert installed_first[1] in declared(*EXTRAS)  # else the command would leave it out
+    assert "--generate-hashes" in command
+
+
+def test_what_make_installs_first_is_pinned_with_its_digests() -> None:
+    [recipe] = re.findall(r"^\t(sed .*/\^(\w+)==.*) > \S+", MAKEFILE, re.MULTILINE)
+    shown = subprocess.run(
+        ["sh", "-c", recipe[0].replace("$$", "$")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    first, *digests = shown.stdout.splitlines()
+    assert re.fullmatch(rf"{recipe[1]}==\S+ \\", first)
+    assert digests
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in digests)
+    assert not digests[-1].endswith("\\")
+    assert recipe[1] in declared(*EXTRAS)  # else the command would leave it out
 
 
 def declared(*extras: str) -> set[str]:

@@ -32,6 +32,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
+pytestmark = pytest.mark.timeout(1500)  # the first test makes everything
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
