@@ -41,6 +41,9 @@ stages:
     outs: [{on: {persist: true}}]
 """
 
+# Neither Ctrl-C nor SIGTERM ends it: for some seconds it goes on using its GPU.
+DEAF = HANGING.replace("cmd: echo", "cmd: trap '' INT TERM; echo")
+
 
 @pytest.mark.parametrize(
     ("value", "expected"),
@@ -74,12 +77,12 @@ def start(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Pop
     )  # fmt: skip
 
 
-def hang(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Popen[str]:
+def hang(root: Path, api: str, gpus: str, stage: str = HANGING) -> subprocess.Popen[str]:
     """Start the flow in a new workspace; return when its training hangs."""
     root.mkdir(exist_ok=True)
     new_project(root)
-    (root / "dvc.yaml").write_text(HANGING)
-    flow = start(root, api, gpus, **environment)
+    (root / "dvc.yaml").write_text(stage)
+    flow = start(root, api, gpus)
     until(lambda: flow.poll() is not None or ((root / "pid").exists() and (root / "pid").read_text()), pause=0.05)
     assert flow.poll() is None, flow.communicate()
     return flow
@@ -165,6 +168,21 @@ def test_a_gpu_is_free_again_at_once(prefect_server: str, tmp_path: Path, how: s
     assert flow.returncode == (1 if how == "failure" else 130)
     assert slots(prefect_server, "23") == 0
     assert not is_alive(training)
+
+
+@pytest.mark.slow
+def test_a_gpu_is_not_given_back_before_its_stage_has_ended(prefect_server: str, tmp_path: Path) -> None:
+    root = tmp_path / "project"
+    flow = hang(root, prefect_server, "28", stage=DEAF)
+    training = int((root / "pid").read_text())
+    flow.send_signal(signal.SIGINT)
+    while flow.poll() is None:
+        if slots(prefect_server, "28") == 0:
+            assert not is_alive(training)
+        time.sleep(0.05)
+    flow.communicate()
+    assert not is_alive(training)
+    assert slots(prefect_server, "28") == 0
 
 
 @pytest.mark.slow

@@ -28,6 +28,41 @@ def test_studies_are_what_the_graph_declares(shapes: Workspace) -> None:
     assert len(known["shapes"].select()) == 4
 
 
+def with_two_seeds(shapes: Workspace) -> Workspace:
+    """Let each training of the tiny project have a seed 8 beside its 7, and folders named after it."""
+    graph = shapes.root / "dvc.yaml"
+    text = graph.read_text().replace("seed: [7]", "seed: [7, 8]")
+    graph.write_text(text.replace("${item.method}-${item.sides}", "${item.method}-${item.sides}-${item.seed}"))
+    return shapes
+
+
+def test_each_choice_narrows_a_study(shapes: Workspace) -> None:
+    study = studies(with_two_seeds(shapes).matrices())["shapes"]
+    assert set(study.select(seeds=[8])) == {
+        f"evaluate_shapes@{method}-{sides}-8" for method in ("round", "flat") for sides in (3, 4)
+    }
+    assert set(study.select(methods=["flat"], seeds=[8])) == {"evaluate_shapes@flat-3-8", "evaluate_shapes@flat-4-8"}
+    assert set(study.select(points=["4"], seeds=[7])) == {"evaluate_shapes@round-4-7", "evaluate_shapes@flat-4-7"}
+    assert list(study.select(["round"], ["3"], [8])) == ["evaluate_shapes@round-3-8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "trained"),
+    [
+        (["--seeds", "8", "--methods", "flat"], {"flat-3-8", "flat-4-8"}),
+        (["--points", "4", "--seeds", "7"], {"round-4-7", "flat-4-7"}),
+    ],
+)
+def test_the_command_runs_the_chosen_part_and_no_more(
+    prefect_server: str, shapes: Workspace, options: list[str], trained: set[str]
+) -> None:
+    with_two_seeds(shapes)
+    main(["shapes", *options, "--cpu-slots", "2"])
+    assert set((shapes.root / "trained").read_text().split()) == trained
+    assert {folder.name for folder in (shapes.root / "models").iterdir()} == trained
+
+
 def test_the_projects_own_studies_are_found_with_all_their_points() -> None:
     # Independent of DVC's resolver: the names of the stages that it lists.
     workspace = Workspace(ROOT)
