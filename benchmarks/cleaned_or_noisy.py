@@ -9,7 +9,7 @@ On a data set whose wrong labels are known, a sample of the source enters traini
 
 Everything else is the same: ingested images, target images and their splits, recipes, seeds. Prints as Markdown tables
 how the filter compares with the truth, and each method's Acc-T by arm, with the differences to `noisy` paired by seed
-and image (`pipelines/intervals.py`). Works in FOLDER on a clone of the repository's HEAD with parameters of its own;
+and image (`report/intervals.py`). Works in FOLDER on a clone of the repository's HEAD with parameters of its own;
 what is there already is not made again, so a run that was stopped goes on when started again. Long: a training takes
 minutes. Nothing but `--truth` looks at the truth, and no stage reads it.
 
@@ -27,11 +27,11 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
+from base.artifacts import shard_of, whole_file, write_table  # noqa: E402
 from benchmarks.project import Project, differences, tested_images  # noqa: E402
-from pipelines.artifacts import shard_of, whole_file, write_table  # noqa: E402
-from pipelines.categories import normalise_category  # noqa: E402
-from pipelines.intervals import wilson  # noqa: E402
-from pipelines.report_runs import Point, read_runs  # noqa: E402
+from pipelines.ingest.categories import normalise_category  # noqa: E402
+from report.intervals import wilson  # noqa: E402
+from systems.mtmdd.report.runs import Point, read_runs  # noqa: E402
 
 ARMS = ("noisy", "cleaned", "smaller", "right")
 

@@ -7,7 +7,7 @@ click features: their mean, their means by true category, and those weighed by t
 
 `--recognition-gradient S` multiplies by S what flows back from the recogniser into v^ (0: nothing). That is not the
 paper's model: it tells how much of RMSE-S is the recognition's doing. Gradients by loss and layer: `python -m
-model.diagnose`.
+systems.mtmdd.diagnose`.
 """
 
 import argparse
@@ -24,17 +24,17 @@ from torch.nn.functional import one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs as a file, too
 
-from model.batches import ImageDataset, evaluation_batches
-from model.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
-from model.examples import Examples, read_rows
+from base.params import DEFAULT_PATH, read_params, validate_section
+from model.data.batches import ImageDataset, evaluation_batches
 from model.losses.count import count_loss, l2_normalise
-from model.measures import Outcome, num_correct, percent, predict, rmse
-from model.methods import METHODS
-from model.network import Recogniser
-from model.predict import Model, device_at_hand
-from model.recipes import build_recipe
-from model.trainer import train
-from pipelines.params import DEFAULT_PATH, read_params, validate_section
+from model.training.trainer import train
+from systems.mtmdd.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
+from systems.mtmdd.examples import Examples, read_rows
+from systems.mtmdd.measures import Outcome, num_correct, percent, predict, rmse
+from systems.mtmdd.methods import METHODS
+from systems.mtmdd.network import Recogniser
+from systems.mtmdd.predict import Model, device_at_hand
+from systems.mtmdd.recipes import build_recipe
 
 
 def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:

@@ -9,7 +9,7 @@ Trains on the same images, labels and splits, with the same seeds:
 
 If the clicks help, `clicks` is above the two controls (claim 9: shuffled, the click branch's advantage must vanish).
 Prints a Markdown table: Acc-S, Acc-T, RMSE-S and the paired differences in Acc-T to `clicks`, over seeds and images
-(`pipelines/intervals.py`). Works in FOLDER on a clone of HEAD; goes on where it was stopped. Long: a training takes
+(`report/intervals.py`). Works in FOLDER on a clone of HEAD; goes on where it was stopped. Long: a training takes
 minutes.
 """
 
@@ -26,12 +26,12 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
+from base.artifacts import read_tables, whole_directory, whole_file, write_table  # noqa: E402
+from base.schemas import CLICKS  # noqa: E402
 from benchmarks.project import Project, differences  # noqa: E402
-from pipelines.artifacts import read_tables, whole_directory, whole_file, write_table  # noqa: E402
-from pipelines.ingest import CLICK_LOGS, LATER_LOGS  # noqa: E402
-from pipelines.report_runs import Point, Runs, read_runs  # noqa: E402
-from pipelines.schemas import CLICKS  # noqa: E402
-from pipelines.shards import shard_files  # noqa: E402
+from pipelines.beam.shards import shard_files  # noqa: E402
+from pipelines.ingest.click_data import CLICK_LOGS, LATER_LOGS  # noqa: E402
+from systems.mtmdd.report.runs import Point, Runs, read_runs  # noqa: E402
 
 TARGET_ONLY = "VGGimg"
 ARMS = ("clicks", "untold", "shuffled", "target")
@@ -149,17 +149,21 @@ def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Pat
     project.select(place / "splits", place / "cleaned/images.parquet")
     params = project.read_params()
     params["objective"]["lambda"] = 0.0
-    project.run(place / "recipes_untold", "model.recipes", "--params", project.write_params("params_untold", params))
+    project.run(
+        place / "recipes_untold", "systems.mtmdd.recipes", "--params", project.write_params("params_untold", params)
+    )
     if shuffled is not None:
         raw = place / "shuffled_raw"
         if not raw.exists():
             link_with_log(project.raw, shuffled, place / f"making.{os.getpid()}")
             (place / f"making.{os.getpid()}").rename(raw)
-        project.run(place / "shuffled_ingested", "pipelines.ingest", "--raw", raw, "--params", project.params)
+        project.run(
+            place / "shuffled_ingested", "pipelines.ingest.click_data", "--raw", raw, "--params", project.params
+        )
     elif not (place / "shuffled_ingested").exists():
         exchange_images(place / "ingested", place / "shuffled_ingested")
     project.run(
-        place / "shuffled_queries", "pipelines.segment", "--clicks", place / "shuffled_ingested/clicks",
+        place / "shuffled_queries", "pipelines.words.segment", "--clicks", place / "shuffled_ingested/clicks",
         "--params", project.params,
     )  # fmt: skip
     splits = place / "splits"

@@ -8,7 +8,7 @@ click log of one row. Then it runs, in turn:
 
 - *loop*: one Python process a core; each reads its share of the files as they lie, and decodes: `Image.open`,
   `load`. Nothing is checked, hashed or written. The files are all in the page cache.
-- *ingest*: `python -m pipelines.ingest`, from its start to its end.
+- *ingest*: `python -m pipelines.ingest.click_data`, from its start to its end.
 
 Prints a Markdown table of medians: images per second, their ratio, and peak memory.
 """
@@ -28,9 +28,9 @@ from PIL import Image, ImageFilter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
+from base.cores import CORES  # noqa: E402
 from benchmarks.builds import ENVIRONMENT  # noqa: E402
 from benchmarks.costs import Cost, cost_of  # noqa: E402
-from pipelines.cores import CORES  # noqa: E402
 
 DIFFERENT = 300  # pictures
 CATEGORIES = 50
@@ -118,7 +118,7 @@ def main() -> None:
         (place / "loop.py").write_text(LOOP)
         loop = [sys.executable, str(place / "loop.py"), str(CORES), str(place / "raw"), str(arguments.images)]
         ingest = [
-            *(sys.executable, "-m", "pipelines.ingest", "--raw", str(place / "raw")),
+            *(sys.executable, "-m", "pipelines.ingest.click_data", "--raw", str(place / "raw")),
             *("--output", str(place / "ingested"), "--params", str(place / "params.yaml")),
         ]
         runs: dict[str, list[Cost]] = {"loop": [], "ingest": []}

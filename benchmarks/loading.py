@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from model.batches import Draw, ImageDataset, training_batches
-from model.config import DOMAINS
-from model.examples import Examples
-from model.images import ImageStore
+from model.data.batches import Draw, ImageDataset, training_batches
+from model.data.images import ImageStore
+from systems.mtmdd.config import DOMAINS
+from systems.mtmdd.examples import Examples
 
 WARM_UP = 3  # batches that are not counted while the loader's processes start
 

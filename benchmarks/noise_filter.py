@@ -32,12 +32,12 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
-from model.config import NetworkParams, Recipe  # noqa: E402
-from model.examples import Examples  # noqa: E402
-from model.train_cleaner import CleanerParams, assign_folds, cleaner_recipe, train_folds, training_rows  # noqa: E402
-from pipelines.artifacts import read_tables, whole_directory, write_json  # noqa: E402
-from pipelines.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
-from pipelines.params import DEFAULT_PATH, load_section  # noqa: E402
+from base.artifacts import read_tables, whole_directory, write_json  # noqa: E402
+from base.params import DEFAULT_PATH, load_section  # noqa: E402
+from systems.cleaning.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
+from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, train_folds, training_rows  # noqa: E402
+from systems.mtmdd.config import NetworkParams, Recipe  # noqa: E402
+from systems.mtmdd.examples import Examples  # noqa: E402
 
 BATCH = 64  # images scored at once
 
@@ -118,7 +118,7 @@ def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner
     Shape:
         result: float32 (rows, categories)
     """
-    from model.predict import load_recogniser
+    from systems.mtmdd.predict import load_recogniser
 
     encoded = {
         row["image_id"]: row["image"]["bytes"]

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 from ruamel.yaml import YAML
 
-from pipelines.intervals import Interval, paired_interval
-from pipelines.report_runs import Point, Runs
+from report.intervals import Interval, paired_interval
+from systems.mtmdd.report.runs import Point, Runs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -96,19 +96,19 @@ class Project:
         """Make what all arms share: the ingested data set, its scores, Table II on them, words, recipes."""
         place, params = self.place, ("--params", self.params)
         if self.is_toy:
-            self.run(self.raw, "pipelines.synthesize", *params)
+            self.run(self.raw, "pipelines.toy.synthesize", *params)
         images, clicks = place / "ingested/images", place / "ingested/clicks"
-        self.run(place / "ingested", "pipelines.ingest", "--raw", self.raw, *params)
-        self.run(place / "cleaner", "model.train_cleaner", "--images", images, *params)
-        self.run(place / "scores", "pipelines.score", "--images", images, "--model", place / "cleaner", *params)
-        self.run(place / "cleaned", "pipelines.clean", "--scores", place / "scores", "--clicks", clicks, *params)
-        self.run(place / "queries", "pipelines.segment", "--clicks", clicks, *params)
-        self.run(place / "recipes", "model.recipes", *params)
+        self.run(place / "ingested", "pipelines.ingest.click_data", "--raw", self.raw, *params)
+        self.run(place / "cleaner", "systems.cleaning.train", "--images", images, *params)
+        self.run(place / "scores", "systems.cleaning.score", "--images", images, "--model", place / "cleaner", *params)
+        self.run(place / "cleaned", "systems.cleaning.clean", "--scores", place / "scores", "--clicks", clicks, *params)
+        self.run(place / "queries", "pipelines.words.segment", "--clicks", clicks, *params)
+        self.run(place / "recipes", "systems.mtmdd.recipes", *params)
 
     def select(self, output: Path, cleaned: Path) -> None:
         """Select and split the images that a cleaned table keeps."""
         self.run(
-            output, "pipelines.select", "--images", self.place / "ingested/images", "--cleaned", cleaned,
+            output, "pipelines.splits.select", "--images", self.place / "ingested/images", "--cleaned", cleaned,
             "--params", self.params,
         )  # fmt: skip
 
@@ -117,15 +117,15 @@ class Project:
         split = next(iter(sorted(splits.glob("seed-*.parquet"))))
         selected = splits / "images.parquet"
         self.run(
-            features / "vocabulary.parquet", "pipelines.vocabulary", "--clicks", clicks, "--queries", queries,
+            features / "vocabulary.parquet", "pipelines.words.vocabulary", "--clicks", clicks, "--queries", queries,
             "--images", selected, "--split", split, "--params", self.params,
         )  # fmt: skip
         self.run(
-            features / "click_matrix", "pipelines.click_matrix", "--clicks", clicks, "--queries", queries,
+            features / "click_matrix", "pipelines.words.click_matrix", "--clicks", clicks, "--queries", queries,
             "--vocabulary", features / "vocabulary.parquet", "--images", selected,
         )  # fmt: skip
         self.run(
-            features / "click_features", "pipelines.click_features", "--click-matrix", features / "click_matrix",
+            features / "click_features", "pipelines.words.click_features", "--click-matrix", features / "click_matrix",
             "--vocabulary", features / "vocabulary.parquet",
         )  # fmt: skip
 
@@ -137,9 +137,9 @@ class Project:
             "--features", features,
         )  # fmt: skip
         recipe = self.place / recipes / "methods" / f"{method}.json"
-        self.run(folder / "models" / run, "model.train", "--recipe", recipe, "--seed", str(seed), *data)
+        self.run(folder / "models" / run, "systems.mtmdd.train", "--recipe", recipe, "--seed", str(seed), *data)
         self.run(
-            folder / "evaluations" / run, "model.evaluate", "--model", folder / "models" / run, *data,
+            folder / "evaluations" / run, "systems.mtmdd.evaluate", "--model", folder / "models" / run, *data,
             "--params", self.params,
         )  # fmt: skip
 

@@ -40,7 +40,7 @@ sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command  # noqa: E402
 from benchmarks.costs import cost_of, own_cpu_seconds, warm  # noqa: E402
-from pipelines.segmentation import Segmenter, SegmentParams, normalise  # noqa: E402
+from pipelines.words.segmentation import Segmenter, SegmentParams, normalise  # noqa: E402
 
 PARAMS = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
 NUM_FIRST = 50_000  # queries cut before the clock starts

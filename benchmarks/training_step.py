@@ -33,15 +33,23 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.backbones import IMAGENET_MEAN, IMAGENET_STD, PlaceMean, plain_features
-from model.batches import Batch, DomainBatch
-from model.checkpoints import Checkpoints
-from model.config import DOMAINS, Domain, EmbeddingParams, NetworkParams, ObjectiveParams, ScheduleParams, TrainParams
-from model.examples import ClickFeatures, Examples
-from model.images import ImageStore
-from model.learner import Task
-from model.recipes import build_recipe
-from model.trainer import PhaseTraining
+from model.data.batches import Batch, DomainBatch
+from model.data.images import ImageStore
+from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, PlaceMean, plain_features
+from model.training.checkpoints import Checkpoints
+from model.training.learner import Task
+from model.training.trainer import PhaseTraining
+from systems.mtmdd.config import (
+    DOMAINS,
+    Domain,
+    EmbeddingParams,
+    NetworkParams,
+    ObjectiveParams,
+    ScheduleParams,
+    TrainParams,
+)
+from systems.mtmdd.examples import ClickFeatures, Examples
+from systems.mtmdd.recipes import build_recipe
 
 CASES = ("vgg19:224:4", "squeezenet1_1:128:16", "plain:48:16")
 WORDS_PER_IMAGE = 8

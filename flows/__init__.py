@@ -6,7 +6,7 @@ it. What the user has set stands.
 
 import os
 
-from pipelines.console import STATE
+from base.console import STATE
 
 DEFAULTS = {
     "PREFECT_HOME": str((STATE / "prefect").absolute()),  # database and logs: state of this machine, not of the user

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 from prefect.client.schemas.objects import State
 
+from base.console import UserError
 from flows import walk
 from flows.hangup import interrupt_on_hangup
 from flows.server import server
-from pipelines.console import UserError
 
 
 def add_cpu_slots(parser: argparse.ArgumentParser) -> None:

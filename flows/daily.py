@@ -26,19 +26,19 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from base.artifacts import whole_file
+from base.console import UserError
+from base.params import load_section, read_params
 from flows import page
 from flows.command import add_cpu_slots, run_here
 from flows.processes import Stopped
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
-from pipelines.artifacts import whole_file
-from pipelines.click_log import LogFile
-from pipelines.console import UserError
-from pipelines.history import NOTHING, digests_of, known_files
-from pipelines.ingest import LATER_LOGS, find_click_logs
-from pipelines.params import load_section, read_params
-from pipelines.segmentation import SegmentParams
-from pipelines.vocabulary import VocabularyParams
+from pipelines.ingest.click_data import LATER_LOGS, find_click_logs
+from pipelines.ingest.click_log import LogFile
+from pipelines.words.history import NOTHING, digests_of, known_files
+from pipelines.words.segmentation import SegmentParams
+from pipelines.words.vocabulary import VocabularyParams
 
 FEATURES = "features"
 

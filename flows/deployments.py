@@ -27,11 +27,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from base.console import UserError
 from flows.daily import daily
 from flows.reproduce import reproduce
 from flows.studies import Study, narrowed
 from flows.sweeps import sweep
-from pipelines.console import UserError
 
 DEFAULT_PATH = Path("deployments.yaml")
 FLOWS: Mapping[str, Flow[..., Any]] = {"reproduce": reproduce, "sweep": sweep, "daily": daily}

@@ -19,13 +19,13 @@ from typing import NoReturn
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 
+from base.console import UserError
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
 from flows.hangup import interrupt_on_hangup
 from flows.server import server
 from flows.stages import Workspace
 from flows.studies import studies
 from flows.walk import mark_crashed
-from pipelines.console import UserError
 
 PORT = 4200
 

@@ -21,8 +21,8 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from base.console import UserError
 from flows.processes import guarded, let_go
-from pipelines.console import UserError
 
 HOST = "127.0.0.1"  # nothing listens beyond this machine
 START_S = 120  # 5 to 20 s, more beside busy training stages

@@ -28,9 +28,9 @@ from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
 
+from base.artifacts import is_alive
+from base.console import STATE, UserError
 from flows.processes import Processes, Stopped
-from pipelines.artifacts import is_alive
-from pipelines.console import STATE, UserError
 
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")

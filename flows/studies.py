@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from base.console import UserError
 from flows.stages import Matrix
-from pipelines.console import UserError
 
 METHOD, SEED = "method", "seed"
 TRAIN, EVALUATE = "train_", "evaluate_"

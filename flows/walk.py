@@ -34,11 +34,11 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import Field
 
+from base.console import UserError
 from flows import page
 from flows.gpus import Limits, find_gpus, limit_of
 from flows.hangup import go_on_unheard, interrupt_on_hangup
 from flows.stages import Stage, StageFailed, Stopped, Workspace
-from pipelines.console import UserError
 
 CpuSlots = Annotated[int | None, Field(ge=1)]
 CPU = ""  # the slot of a stage that gets no GPU

@@ -4,13 +4,13 @@
     python -m pipelines.build_click_features --previous features --clicks new_day.tsv --output features
 
 In: a log of (image id, query, clicks) rows: tab-separated text, the same gzipped, Parquet, folders, globs; any number
-of them (see pipelines/click_log.py). Out, whole or not at all:
+of them (see pipelines/ingest/click_log.py). Out, whole or not at all:
 
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
 - ``quarantine/part-*.parquet``: file, row, reason, raw; every row that could not be used, by its text in
   a file for each 128 MiB of log;
-- ``history/``: what is needed to add a later log (see pipelines/history.py);
+- ``history/``: what is needed to add a later log (see pipelines/words/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. The seconds are the only thing here that differs from one run to the next.
 
@@ -32,9 +32,16 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from pipelines.artifacts import whole_directory, write_json
-from pipelines.click_features import write_parcel
-from pipelines.click_log import (
+from base.artifacts import whole_directory, write_json
+from base.console import as_counts, by_reason, rows_add_up, stage
+from base.params import validate_section
+from base.schemas import CLICKS, QUARANTINE
+from pipelines.beam.concurrency import concurrently
+from pipelines.beam.runner import pipeline
+from pipelines.beam.shards import WriteCounts, read_counts, read_shard
+from pipelines.beam.shuffle import GroupIntoShards, Packer, buckets_of, packing
+from pipelines.beam.steps import seconds_by_step
+from pipelines.ingest.click_log import (
     LogFile,
     ReadClickLog,
     WriteQuarantine,
@@ -43,11 +50,10 @@ from pipelines.click_log import (
     num_quarantines,
     read_columns,
 )
-from pipelines.click_matrix import IMAGE_SHARDS, ClickMatrix
-from pipelines.click_rows import COLUMNS
-from pipelines.concurrency import concurrently
-from pipelines.console import as_counts, by_reason, rows_add_up, stage
-from pipelines.history import (
+from pipelines.ingest.click_rows import COLUMNS
+from pipelines.words.click_features import write_parcel
+from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
+from pipelines.words.history import (
     QUERY,
     History,
     Previous,
@@ -55,17 +61,17 @@ from pipelines.history import (
     fingerprint,
     write_bucket,
 )
-from pipelines.image_sets import source_images
-from pipelines.params import validate_section
-from pipelines.query_buckets import of_images
-from pipelines.runner import pipeline
-from pipelines.schemas import CLICKS, QUARANTINE
-from pipelines.segment import segmented_bucket
-from pipelines.segmentation import SegmentParams, segmenter_of
-from pipelines.shards import WriteCounts, read_counts, read_shard
-from pipelines.shuffle import GroupIntoShards, Packer, buckets_of, packing
-from pipelines.steps import seconds_by_step
-from pipelines.vocabulary import MostClickedWords, Vocabulary, VocabularyParams, check_vocabulary, write_vocabulary
+from pipelines.words.image_sets import source_images
+from pipelines.words.query_buckets import of_images
+from pipelines.words.segment import segmented_bucket
+from pipelines.words.segmentation import SegmentParams, segmenter_of
+from pipelines.words.vocabulary import (
+    MostClickedWords,
+    Vocabulary,
+    VocabularyParams,
+    check_vocabulary,
+    write_vocabulary,
+)
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
 BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # and nothing else

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 from click_builds import build, digest, read_log, write_log
 
-from pipelines import click_features, click_matrix, ingest, segment, vocabulary
-from pipelines.runner import JOB_SERVER
+from pipelines.beam.runner import JOB_SERVER
+from pipelines.ingest.click_data import click_data
+from pipelines.words import click_features, click_matrix, segment, vocabulary
 
 ROOT = Path(__file__).parents[1]
 BIRDS = ROOT.parent / "shared" / "data" / "birds50"
@@ -134,7 +135,7 @@ def test_the_stages_write_the_same_bytes(tmp_path: Path, on_flink) -> None:
     for name, options in (("here", []), ("flink", on_flink(2))):
         output = tmp_path / name
         raw = ["--raw", str(BIRDS), "--output", str(output / "ingested")]
-        ingest.main([*raw, "--params", str(tmp_path / "params.yaml"), *options])
+        click_data.main([*raw, "--params", str(tmp_path / "params.yaml"), *options])
         # The summary that ingest writes has no seconds, unlike the command's, which is what digest takes it for.
         (output / "ingested/summary.json").rename(output / "ingested/summary")
         stages(tmp_path, output, options)

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.params import SECTIONS, Params, read_params, read_seeds, validate_section
-from pipelines.synthesize import ANIMALS
+from base.params import SECTIONS, Params, read_params, read_seeds, validate_section
+from pipelines.toy.synthesize import ANIMALS
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]

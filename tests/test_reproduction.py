@@ -176,11 +176,11 @@ LOOKING = {"code_evaluate", "code_diagnose", "code_click_ratios"}
 @pytest.mark.parametrize(
     ("module", "at_once", "by_digest"),
     [
-        ("pipelines/clean.py", {"clean", "click_features_other"}, set()),
-        ("pipelines/segmentation.py", {"segment", "click_features_other"}, set()),
-        ("model/evaluate.py", LOOKING, EVALUATIONS | DIAGNOSES),
+        ("systems/cleaning/clean.py", {"clean", "click_features_other"}, set()),
+        ("pipelines/words/segmentation.py", {"segment", "click_features_other"}, set()),
+        ("systems/mtmdd/evaluate.py", LOOKING, EVALUATIONS | DIAGNOSES),
         (
-            "model/measures.py",
+            "systems/mtmdd/measures.py",
             {"train_cleaner", "score", "score_other", "code_train"} | LOOKING,
             TRAININGS | EVALUATIONS | DIAGNOSES,
         ),

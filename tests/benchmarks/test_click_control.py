@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from base.schemas import CLICKS
 from benchmarks.click_control import exchange_images, link_with_log
-from pipelines.click_log import plan_slices
-from pipelines.ingest import find_click_logs
-from pipelines.schemas import CLICKS
-from pipelines.shards import read_shard, shard_files, write_shard
+from pipelines.beam.shards import read_shard, shard_files, write_shard
+from pipelines.ingest.click_data import find_click_logs
+from pipelines.ingest.click_log import plan_slices
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
 # Each image has a query of its own, and one more query or none; "gone" is of no image, "t" of the target.

@@ -9,9 +9,9 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from base.console import UserError
 from flows import command, walk
 from flows.command import run_here
-from pipelines.console import UserError
 
 
 @pytest.fixture(autouse=True)

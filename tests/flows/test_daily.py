@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 from click_builds import build, digest, write_log
 
+from base.console import UserError
 from flows.daily import Day, daily
 from flows.stages import Workspace
-from pipelines.console import UserError
 
 # What the graph makes of the raw data: how many rows its log has, over all of its files.
 GRAPH = """\

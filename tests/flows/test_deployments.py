@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from served import write_project
 
+from base.console import UserError
 from flows.deployments import FLOWS, of_studies, read_deployments
 from flows.stages import Workspace
 from flows.studies import studies
-from pipelines.console import UserError
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ import pytest
 from processes import DVC, ROOT, new_project
 from served import until
 
-from model.recipes import build_recipe
-from pipelines.artifacts import write_json
+from base.artifacts import write_json
+from systems.mtmdd.recipes import build_recipe
 
 EPOCHS = 30  # in each of two phases: seconds after the imports
 GRAPH = """\
@@ -26,15 +26,15 @@ stages:
     matrix: {seed: [0, 1]}
     meta: {device: gpu}
     cmd: >-
-      python -m model.train --recipe recipe.json --seed ${item.seed} --images images --split seed-0.parquet
+      python -m systems.mtmdd.train --recipe recipe.json --seed ${item.seed} --images images --split seed-0.parquet
       --features features --output models/${item.seed}
     deps: [recipe.json, images, seed-0.parquet, features]
     outs: ["models/${item.seed}"]
   evaluate:
     matrix: {seed: [0, 1]}
     cmd: >-
-      python -m model.evaluate --model models/${item.seed} --images images --split seed-0.parquet --features features
-      --params params.yaml --output evaluations/${item.seed}
+      python -m systems.mtmdd.evaluate --model models/${item.seed} --images images --split seed-0.parquet
+      --features features --params params.yaml --output evaluations/${item.seed}
     deps: ["models/${item.seed}", images, seed-0.parquet, features]
     outs: ["evaluations/${item.seed}"]
 """

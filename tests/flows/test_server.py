@@ -3,8 +3,8 @@ import socket
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from base.console import UserError
 from flows.server import server
-from pipelines.console import UserError
 
 
 def test_a_taken_port_is_told() -> None:

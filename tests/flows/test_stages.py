@@ -12,8 +12,8 @@ import zc.lockfile
 from processes import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
+from base.console import UserError
 from flows.stages import Stage, StageFailed, Stopped, Workspace
-from pipelines.console import UserError
 
 GRAPH = """\
 stages:

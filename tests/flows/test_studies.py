@@ -5,10 +5,10 @@ import httpx
 import pytest
 from served import write_project
 
+from base.console import UserError
 from flows.stages import Workspace
 from flows.studies import narrowed, studies, study_of
 from flows.sweeps import main, sweep
-from pipelines.console import UserError
 
 ROOT = Path(__file__).parents[2]
 

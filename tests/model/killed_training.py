@@ -16,9 +16,10 @@ import dvclive  # noqa: F401 - so that no run need import it
 import polars as pl
 import torch
 
-from model import procedures, trainer
-from model.config import Recipe
-from model.examples import Examples
+from model.training import trainer
+from systems.mtmdd import procedures
+from systems.mtmdd.config import Recipe
+from systems.mtmdd.examples import Examples
 
 
 def train(data: Path, output: Path, run: str, moment: str) -> None:

@@ -15,11 +15,12 @@ from test_procedures import Adversarial, NowAndThen
 from training_runs import Killed, contents
 from unnormalised import build_network_without_norms, unnormalised_recipe
 
-from model import procedures, trainer
-from model.config import Recipe, TrainParams
-from model.examples import Examples
-from model.processes import processes
-from pipelines.console import UserError
+from base.console import UserError
+from model.training import trainer
+from model.training.ranks import processes
+from systems.mtmdd import procedures
+from systems.mtmdd.config import Recipe, TrainParams
+from systems.mtmdd.examples import Examples
 
 DATA, OUTPUT = Path(sys.argv[1]), Path(sys.argv[2])
 PARAMS = Recipe.model_validate_json((DATA / "recipe.json").read_text())

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model.examples import Examples, read_rows
-from model.recipes import build_recipe
-from model.trainer import train
+from model.training.trainer import train
+from systems.mtmdd.examples import Examples, read_rows
+from systems.mtmdd.recipes import build_recipe
 
 
 class Killed(BaseException):

@@ -3,13 +3,13 @@
 import torch
 from torch import nn
 
-from model.config import EmbeddingParams, NetworkParams, ObjectiveParams, Recipe, TrainParams
-from model.network import build_network
-from model.recipes import build_recipe
+from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams, Recipe, TrainParams
+from systems.mtmdd.network import build_network
+from systems.mtmdd.recipes import build_recipe
 
 
 def build_network_without_norms(*arguments, **named) -> nn.Module:
-    """In place of `model.network.build_network`: no batch normalisation anywhere; weights that don't vanish."""
+    """In place of `systems.mtmdd.network.build_network`: no batch normalisation anywhere; weights that don't vanish."""
     network = build_network(*arguments, **named)
     for module in list(network.modules()):
         for name, child in module.named_children():

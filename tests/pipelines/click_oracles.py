@@ -103,7 +103,7 @@ def by_counting(
 
 
 def judge_line(line: bytes, columns: Sequence[str]) -> tuple[str, tuple[str, str, int] | None]:
-    """Return a log line's reason, "" for a good one, and its row, by what pipelines/click_rows.py says it does."""
+    """Return a log line's reason, "" for a good one, and its row, by what click_rows.py says it does."""
     if not line:
         return "empty line", None
     try:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pipelines import schemas
+from base import schemas
 
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 200, 30)}
 COUNTS = [("source", "red", 8), ("source", "blue", 7), ("source", "green", 2), ("target", "blue", 3)]

@@ -12,13 +12,13 @@ from click_oracles import assert_equal, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.click_features import with_weights
-from pipelines.click_matrix import add_up_rows, partial_click_matrix
-from pipelines.schemas import CLICK_MATRIX, CLICKS
-from pipelines.segment import segmented_bucket
-from pipelines.segmentation import Segmenter, SegmentParams
-from pipelines.shuffle import merge, shards_of, split_by_shard
-from pipelines.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
+from base.schemas import CLICK_MATRIX, CLICKS
+from pipelines.beam.shuffle import merge, shards_of, split_by_shard
+from pipelines.words.click_features import with_weights
+from pipelines.words.click_matrix import add_up_rows, partial_click_matrix
+from pipelines.words.segment import segmented_bucket
+from pipelines.words.segmentation import Segmenter, SegmentParams
+from pipelines.words.vocabulary import WORD_CLICKS, document_frequencies, most_clicked, vocabulary_table, word_clicks
 
 SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)

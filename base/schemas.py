@@ -1,0 +1,166 @@
+"""The schema of every Parquet artifact. data/README.md is the same in words."""
+
+import pyarrow as pa
+
+# data/ingested/clicks/: one row per (image, query); duplicates in the log are added up.
+# Shards hold whole queries (bucket = stable hash of the query); rows by query, then image.
+CLICKS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("clicks", pa.int64(), nullable=False),
+    ]
+)
+
+# data/ingested/images/: what the raw data set's images and labels say. `image` is the encoding Hugging Face's
+# `datasets` reads as an Image feature. Rows by image_id inside a shard, shard = stable hash of the image_id.
+IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),  # source or target
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # pixels
+        pa.field("height", pa.int32(), nullable=False),
+        # Never null, but `datasets` takes a field for an image only if its declaration says that it may be.
+        pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
+    ]
+)
+
+# data/ingested/duplicates.parquet: for every image and each domain its nearest duplicate, where there is one; rows by
+# domain, image_id, duplicate_domain. pipelines/ingest/duplicates.py says what exact and near are.
+DUPLICATES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("duplicate_id", pa.string(), nullable=False),
+        pa.field("duplicate_domain", pa.string(), nullable=False),
+        pa.field("duplicate_category", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # exact or near
+        pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes; 0 if exact
+    ]
+)
+
+# .../quarantine/: every row that could not be used, with the reason and the text as it stood.
+QUARANTINE = pa.schema(
+    [
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.string(), nullable=False),  # undecodable bytes as \xNN
+    ]
+)
+
+# data/cleaner/folds.parquet: which of the cleaner's networks scores which image; of several folds, the one that has
+# not seen it. Rows by image_id.
+FOLDS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("fold", pa.int32(), nullable=False),  # from 0
+    ]
+)
+
+# data/scores/: the cleaner's probability for the image's own (possibly wrong) category; one row per source image,
+# shards as those of the images.
+SCORES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("probability", pa.float32()),  # null: the category was too small to train the cleaner on
+    ]
+)
+
+# data/cleaned/images.parquet: Table II applied; one row per source image, rows by image_id.
+CLEANED = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("clicks", pa.int64(), nullable=False),
+        pa.field("category_size", pa.int32(), nullable=False),
+        pa.field("half", pa.string(), nullable=False),  # first (most clicked) or second
+        pa.field("probability", pa.float32()),  # as in the scores
+        pa.field("threshold", pa.float32()),  # null: so small a category is kept (or dropped) whole
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),  # the cell of Table II, as in "8 <= n < 100, first, p < 0.2"
+    ]
+)
+
+# data/splits/categories.parquet: what became of every category; rows by domain, then category.
+CATEGORIES = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("images_ingested", pa.int32(), nullable=False),
+        pa.field("images_cleaned", pa.int32(), nullable=False),  # what Table II kept; the target is not cleaned
+        pa.field("images_selected", pa.int32(), nullable=False),  # after the cap; 0: the category is left out
+        pa.field("shared", pa.bool_(), nullable=False),  # both domains have it, with enough images
+        pa.field("status", pa.string(), nullable=False),  # selected, or why it is left out
+    ]
+)
+
+# data/splits/images.parquet: the selected images of both domains; rows by domain, then image_id.
+SELECTED = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("shared", pa.bool_(), nullable=False),  # the category exists in both domains
+    ]
+)
+
+# data/splits/seed-N.parquet: the same rows with their split.
+SPLITS = pa.schema(
+    [
+        *SELECTED,
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+    ]
+)
+
+# data/features/queries/: the words of each distinct query, each word once, in order of first occurrence.
+QUERIES = pa.schema(
+    [
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("words", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+# vocabulary.parquet: the K most clicked words; rows by word_id, which is the rank.
+VOCABULARY = pa.schema(
+    [
+        pa.field("word_id", pa.int32(), nullable=False),
+        pa.field("word", pa.string(), nullable=False),
+        pa.field("clicks", pa.int64(), nullable=False),  # rho', clicks of all queries that contain the word
+        pa.field("document_frequency", pa.int64(), nullable=False),  # images with c' > 0
+        pa.field("idf", pa.float64(), nullable=False),  # ln(1 / rho), rho = document_frequency / n
+    ]
+)
+
+# data/features/click_matrix/: the word click matrix C', one row per image; rows by image_id inside a shard.
+CLICK_MATRIX = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("word_ids", pa.list_(pa.int32()), nullable=False),  # ascending
+        pa.field("clicks", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
+# click_features/: C' with the TF-IDF weights of eq. 1.
+CLICK_FEATURES = pa.schema(
+    [
+        *CLICK_MATRIX,
+        pa.field("tfidf", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# data/evaluations/.../predictions.parquet: one row per test image; rows by domain, then image_id.
+PREDICTIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("predicted", pa.string(), nullable=False),
+        pa.field("probability", pa.float32(), nullable=False),  # of the predicted category
+        pa.field("click_error", pa.float32()),  # || N'(v) - N'(v^) ||^2; null: target image, or no clicks predicted
+    ]
+)

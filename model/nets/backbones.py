@@ -1,0 +1,299 @@
+"""ConvNets: from images to the last map omega and the deep visual feature phi (Fig. 8).
+
+`plain` is ours, for drawn toys. All others are torchvision's classifiers by name, cut before the last layer; phi is
+what that layer would see (but for SqueezeNet, whose last layer is a convolution of omega):
+
+| family | omega | phi |
+|---|---|---|
+| vgg, alexnet | the last pooling (pool5) | second hidden layer of the classifier (fc7), after ReLU |
+| resnet, resnext, wide_resnet | layer4 | omega's mean over its places |
+| regnet, shufflenet, mnasnet, mobilenet_v2, efficientnet | the last convolution | omega's mean |
+| squeezenet | the last fire module | omega's mean |
+| densenet | the last normalisation | mean of ReLU of omega |
+| mobilenet_v3 | the last convolution | the classifier's hidden layer of omega's mean |
+| convnext | the last stage | omega's mean, layer-normalised |
+| swin | the last stage, layer-normalised | omega's mean |
+| vit | the patch tokens after the last layer normalisation, as a map | the class token beside them |
+
+Images may have any size that leaves omega a place, for ViT any multiple of the patch size: learned positions are
+interpolated from the size of the weights, as torchvision does it. Left out are googlenet and inception (they learn from
+auxiliary classifiers too) and maxvit (one image size only).
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from base.console import UserError
+from systems.mtmdd.config import NetworkParams
+
+POSITIONS = "encoder.pos_embedding"  # of a ViT: one learned vector for each place of the patches
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation, of values in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+PLAIN_WIDTHS = (16, 32, 64, 128)
+
+
+class Visual(NamedTuple):
+    """What a ConvNet gives. B images, C channels, H x W places, D values."""
+
+    omega: Tensor  # (B, C, H, W)
+    phi: Tensor  # (B, D)
+
+
+class Family(NamedTuple):
+    """How torchvision's classifiers of a family are cut."""
+
+    parts: tuple[str, ...]  # the children that lead to omega, in their order
+    head: Callable[[Any], nn.Module]  # of a classifier: what leads from omega to phi
+
+
+class ConvNet(nn.Module):
+    """Normalises images and runs them through a ConvNet.
+
+    Args:
+        features: images to omega.
+        head: omega to phi.
+        image_size: side of the images, pixels; fixes omega's size.
+
+    Shape:
+        input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: nn.Module, head: nn.Module, image_size: int) -> None:
+        super().__init__()
+        self.features = features
+        self.head = head
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
+        self.map_shape, self.num_features = self._measure(image_size)
+
+    def forward(self, images: Tensor) -> Visual:
+        """Return omega and phi."""
+        return self.look((images - self.mean) / self.std)
+
+    def look(self, pixels: Tensor) -> Visual:
+        """Return omega and phi of normalised images."""
+        omega = self.features(pixels)
+        return Visual(omega, self.head(omega))
+
+    def _measure(self, image_size: int) -> tuple[tuple[int, int, int], int]:
+        """Return omega's (C, H, W) and phi's D, from one empty image."""
+        was_training = self.training
+        self.eval()
+        with torch.no_grad():
+            try:
+                visual = self(torch.zeros(1, 3, image_size, image_size))
+            except RuntimeError as error:
+                raise UserError(f"network.image_size = {image_size} is too small for this backbone: {error}") from None
+        self.train(was_training)
+        channels, height, width = visual.omega.shape[1:]
+        return (channels, height, width), visual.phi.shape[1]
+
+
+class TokenNet(ConvNet):
+    """A ConvNet whose `features` give tokens, (B, 1 + H * W, C): first the class token, then the patches row by row."""
+
+    def look(self, pixels: Tensor) -> Visual:
+        """Return the patches as a map and the class token."""
+        tokens = self.features(pixels)
+        class_token, patches = tokens[:, 0], tokens[:, 1:]
+        side = math.isqrt(patches.shape[1])
+        return Visual(patches.transpose(1, 2).unflatten(2, (side, side)), self.head(class_token))
+
+
+class Tokens(nn.Module):
+    """The part of torchvision's ViT that makes tokens of images: patches, positions, encoder, layer normalisation."""
+
+    def __init__(self, classifier: Any) -> None:
+        super().__init__()
+        self.conv_proj = classifier.conv_proj
+        self.class_token = classifier.class_token
+        self.encoder = classifier.encoder
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the tokens."""
+        patches = self.conv_proj(pixels).flatten(2).transpose(1, 2)
+        return self.encoder(torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1))
+
+
+class PlaceMean(nn.Module):
+    """The mean of a map over its places; (B, C, H, W) to (B, C). Unlike adaptive pooling deterministic on a GPU too."""
+
+    def forward(self, omega: Tensor) -> Tensor:
+        """Return the mean."""
+        return omega.mean(dim=(2, 3))
+
+
+def plain_features() -> nn.Sequential:
+    """Return a small ConvNet for images of some 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for number, width in enumerate(PLAIN_WIDTHS):
+        kernel, stride = (5, 2) if number == 0 else (3, 1)
+        layers += [
+            nn.Conv2d(channels, width, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        ]
+        if number in (1, 2):
+            layers.append(nn.MaxPool2d(2))
+        channels = width
+    return nn.Sequential(*layers)
+
+
+def _before_last(layers: nn.Sequential) -> list[nn.Module]:
+    """Return a classifier's layers before the last, without a dropout there: the recogniser has its own (Fig. 8)."""
+    before = list(layers)[:-1]
+    return before[:-1] if before and isinstance(before[-1], nn.Dropout) else before
+
+
+def _hidden_layers(classifier: Any) -> nn.Module:
+    return nn.Sequential(classifier.avgpool, nn.Flatten(), *_before_last(classifier.classifier))
+
+
+def _place_mean(classifier: Any) -> nn.Module:
+    return PlaceMean()
+
+
+FAMILIES: dict[str, Family] = {
+    "vgg": Family(("features",), _hidden_layers),
+    "alexnet": Family(("features",), _hidden_layers),
+    "squeezenet": Family(("features",), _place_mean),
+    **dict.fromkeys(
+        ("resnet", "resnext", "wide_resnet"),
+        Family(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), _place_mean),
+    ),
+    "regnet": Family(("stem", "trunk_output"), _place_mean),
+    "shufflenet": Family(("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"), _place_mean),
+    "mnasnet": Family(("layers",), _place_mean),
+    "mobilenet_v2": Family(("features",), _place_mean),
+    "mobilenet_v3": Family(("features",), lambda c: nn.Sequential(PlaceMean(), *_before_last(c.classifier))),
+    "efficientnet": Family(("features",), _place_mean),
+    "densenet": Family(("features",), lambda c: nn.Sequential(nn.ReLU(), PlaceMean())),
+    "convnext": Family(("features",), lambda c: nn.Sequential(c.avgpool, *_before_last(c.classifier))),
+    "swin": Family(("features", "norm", "permute"), _place_mean),
+    "vit": Family((), lambda c: nn.Identity()),
+}
+
+
+def build_backbone(network: NetworkParams, load_weights: bool = True) -> ConvNet:
+    """Build the ConvNet that the parameters name, with its start weights.
+
+    Args:
+        network: backbone, weights and image_size are read.
+        load_weights: False leaves it as initialised, for a network whose weights are loaded as a whole.
+
+    Raises:
+        UserError: unknown backbone, no such weights, or a file that doesn't fit it.
+    """
+    source = network.weights if load_weights else "none"
+    if network.backbone == "plain":
+        if source != "none":
+            raise UserError(f"network.weights = {source!r}: the plain backbone has none to load; use none")
+        return ConvNet(plain_features(), PlaceMean(), network.image_size)
+    classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
+    if source not in ("none", "download"):
+        load_backbone_weights(classifier, Path(source), network.backbone)
+    return _cut(classifier, network)
+
+
+def _family_of(name: str) -> str | None:
+    return next((family for family in FAMILIES if name.startswith(family)), None)
+
+
+def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
+    family = _family_of(name)
+    if family is None:
+        raise UserError(
+            f"network.backbone = {name!r}: known are plain and torchvision's {', '.join(FAMILIES)} families"
+        )
+    import torchvision  # here, not above: it takes seconds that the plain backbone need not wait for
+
+    known = [other for other in torchvision.models.list_models(module=torchvision.models) if _family_of(other)]
+    if name not in known:
+        raise UserError(f"network.backbone = {name!r}: no such model of torchvision; known: plain, {', '.join(known)}")
+    get_model = torchvision.models.get_model
+    weights = "DEFAULT" if download else None
+    try:
+        if family != "vit":
+            return get_model(name, weights=weights)
+        classifier = get_model(name, image_size=image_size)  # only a ViT is made for one size
+        if download:
+            given = get_model(name, weights=weights).state_dict()
+            classifier.load_state_dict(at_this_size(given, classifier))
+        return classifier
+    except AssertionError:
+        patch = name.rsplit("_")[-1]
+        raise UserError(
+            f"network.image_size = {image_size}: {name} takes multiples of {patch}, the side of its patches"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"network.weights = 'download': no ImageNet weights of {name} could be fetched ({error});"
+            " name a .safetensors file, or none"
+        ) from None
+
+
+def at_this_size(weights: dict[str, Tensor], classifier: nn.Module) -> dict[str, Tensor]:
+    """Return a classifier's weights with a ViT's positions interpolated to its image size; others as they are."""
+    wanted = classifier.state_dict().get(POSITIONS)
+    given = weights.get(POSITIONS)
+    if wanted is None or given is None or given.shape == wanted.shape or given.shape[2:] != wanted.shape[2:]:
+        return weights
+    from torchvision.models.vision_transformer import interpolate_embeddings
+
+    side = math.isqrt(wanted.shape[1] - 1)  # in patches
+    return dict(interpolate_embeddings(side, 1, OrderedDict(weights)))
+
+
+def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
+    """Load a .safetensors file in torchvision's naming into a classifier.
+
+    The file must have every weight of the convolutional part with its shape; of the classifier it may have all or none.
+    The last layer's classes may differ: it is cut off anyway.
+
+    Raises:
+        UserError: no such file, not safetensors, or names or shapes that don't fit (named).
+    """
+    if not path.is_file():
+        raise UserError(f"network.weights = {str(path)!r}: no such file; use none, download, or a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file: {error}") from None
+    found = at_this_size(found, classifier)
+    wanted = classifier.state_dict()
+    head = ("classifier.", "fc.", "head.", "heads.")
+    last = [key for key in wanted if key.startswith(head)][-2:]
+    optional = last if any(key.startswith(head) for key in found) else [k for k in wanted if k.startswith(head)]
+    missing = sorted(set(wanted) - set(found) - set(optional))
+    unknown = sorted(set(found) - set(wanted))
+    misshapen = sorted(k for k in set(found) & set(wanted) - set(optional) if found[k].shape != wanted[k].shape)
+    if missing or unknown or misshapen:
+        raise UserError(
+            f"{path}: not the weights of {name}: missing {missing[:5]} ({len(missing)}), unknown {unknown[:5]}"
+            f" ({len(unknown)}), other shape {misshapen[:5]} ({len(misshapen)})"
+        )
+    classifier.load_state_dict({key: value for key, value in found.items() if key not in optional}, strict=False)
+
+
+def _cut(classifier: Any, network: NetworkParams) -> ConvNet:
+    """Take a torchvision classifier apart into omega's and phi's part."""
+    name = _family_of(network.backbone)
+    assert name is not None
+    family = FAMILIES[name]
+    if name == "vit":
+        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size)
+    parts = [getattr(classifier, part) for part in family.parts]
+    features = parts[0] if len(parts) == 1 else nn.Sequential(OrderedDict(zip(family.parts, parts, strict=True)))
+    return ConvNet(features, family.head(classifier), network.image_size)

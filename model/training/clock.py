@@ -1,0 +1,86 @@
+"""How fast a training goes: a bar or lines while it runs, rates of each epoch afterwards."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from torch import Tensor
+
+from base.console import progress
+
+log = logging.getLogger("clicksight")
+
+REPORT_EVERY_S = 10.0
+Item = TypeVar("Item")
+
+
+class Clock:
+    """Says how fast it goes and how long it will take: a bar on a terminal, a line every ten seconds elsewhere.
+
+    Args:
+        name: of run and phase.
+        epochs: of the phase.
+        num_steps: that are left in the phase.
+        later_phases: their number.
+    """
+
+    def __init__(self, name: str, epochs: int, num_steps: int, later_phases: int) -> None:
+        self.name, self.epochs, self.steps_left, self.later_phases = name, epochs, num_steps, later_phases
+        self.started = self.reported = time.perf_counter()
+        self.images = self.steps = 0
+        self.waited_s = 0.0
+        self.begin_epoch()
+
+    def begin_epoch(self) -> None:
+        """Count an epoch's images and seconds from here."""
+        self._before = (time.perf_counter(), self.images, self.waited_s)
+
+    def rates(self) -> dict[str, float]:
+        """Return what was measured since the epoch began, as curve values."""
+        started, images, waited_s = self._before
+        seconds = time.perf_counter() - started
+        return {
+            "speed/images per second": (self.images - images) / seconds,
+            "speed/share of time waiting for data": (self.waited_s - waited_s) / seconds,
+        }
+
+    def bar(self, steps: Iterable[int], epoch: int, total: int) -> Iterable[int]:
+        """Show the steps of an epoch (from 0) as a moving bar, on a terminal."""
+        if not sys.stderr.isatty():
+            return steps
+        return progress(steps, f"{self.name}, epoch {epoch + 1} of {self.epochs}", "steps", total)
+
+    def waiting(self, items: Iterator[Item]) -> Item:
+        """Return the next item, and count the time until it is there."""
+        before = time.perf_counter()
+        item = next(items)
+        self.waited_s += time.perf_counter() - before
+        return item
+
+    def step(self, num_images: int, epoch: int, loss: Tensor) -> None:
+        """Count a step; every ten seconds, log a line, unless there is a bar."""
+        self.images, self.steps, self.steps_left = self.images + num_images, self.steps + 1, self.steps_left - 1
+        now = time.perf_counter()
+        if now - self.reported < REPORT_EVERY_S or sys.stderr.isatty():
+            return
+        self.reported = now
+        seconds = now - self.started
+        log.info(
+            "%s: epoch %d of %d, loss %.4f, %.0f images/s, %.0f %% of the time waiting for data, "
+            "%s left in this phase%s",
+            self.name,
+            epoch + 1,
+            self.epochs,
+            loss.item(),
+            self.images / seconds,
+            100 * self.waited_s / seconds,
+            _duration(self.steps_left * seconds / self.steps),
+            f", {self.later_phases} more to come" if self.later_phases else "",
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

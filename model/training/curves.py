@@ -1,0 +1,52 @@
+"""A phase's values per epoch as DVCLive curves: in the model folder, and live beside the checkpoints."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from base.console import STATE
+
+
+def write_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], folder: Path) -> None:
+    """Write every phase's history as DVCLive curves, one point per epoch."""
+    for phase, history in curves.items():
+        live = LiveCurves(folder / phase)
+        for values in history:
+            live.add(values)
+        live.end()
+
+
+class LiveCurves:
+    """Curves that grow by a point per epoch; the folder's earlier content goes.
+
+    Args:
+        folder: None: nothing is written.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._live: Any = None
+        if folder is not None:
+            from dvclive import Live  # here, not above: it takes seconds that an evaluation need not wait for
+
+            self._live = Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Add an epoch's values."""
+        if self._live is not None:
+            for name, value in values.items():
+                self._live.log_metric(name, value)
+            self._live.next_step()
+
+    def end(self) -> None:
+        """Write what is left to write."""
+        if self._live is not None:
+            self._live.end()
+
+
+def live_folder(run: str, phase: str) -> Path | None:
+    """Return where a phase's curves can be watched, with rates that no artifact may hold.
+
+    None with CLICKSIGHT_NO_STATE in the environment: nothing is kept then.
+    """
+    return None if os.environ.get("CLICKSIGHT_NO_STATE") else STATE / "curves" / run / phase

@@ -1,0 +1,280 @@
+"""What a procedure has in its hands: a phase's network while it learns, in one process or several.
+
+Several processes (``accelerate launch``) share each step: `train.batch_size` images of each domain are cut into one
+part per process and accumulation, gradients are those of the whole step. What is computed *per batch* is computed per
+part: batch normalisation, and the standardisation of the position loss. Their running statistics are averaged over the
+processes after each epoch.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, gather_object, send_to_device
+from torch import Tensor, nn
+
+from base.console import UserError
+from model.data.batches import Batch, ImageDataset, evaluation_batches, share_of
+from model.training.schedules import rate_factor
+from systems.mtmdd.config import Domain, LossTerm, Phase, PositionParams, TrainParams
+from systems.mtmdd.examples import Examples
+from systems.mtmdd.measures import Outcome, joined, predict
+from systems.mtmdd.network import MultidomainNetwork
+
+EVALUATION_BATCH = 128
+
+
+# Told of every step before its gradients are computed: (step from 0, steps of the phase, network, the weighted loss of
+# some of the phase's terms on the step's batch, differentiable). It must change nothing and draw no random number.
+Observer = Callable[[int, int, MultidomainNetwork, Callable[[Sequence[LossTerm]], Tensor]], None]
+
+
+class Task(NamedTuple):
+    """What a phase learns and from what; fixed while it runs."""
+
+    name: str  # of run and phase, for people
+    phase: Phase
+    params: TrainParams
+    position: PositionParams | None
+    examples: Examples
+    seed: int
+    observer: Observer | None = None  # of the weighted-sum procedure's steps; of parts of them where they have several
+
+
+class Learner:
+    """A phase's network as it learns. A procedure's step is written with its methods.
+
+    Args:
+        task: what is learned.
+        network: the phase's.
+        module: the network with what a procedure trains beside it; the network itself if that is all.
+        optimizers: the procedure's. Each of their groups has a ``peak`` rate and names the ``part`` it trains.
+        dataset: loads images.
+        accelerator: a fresh one.
+        num_steps: of the phase.
+
+    Attributes:
+        module: as above, ready: on its device, in its precision, its gradients averaged over the processes.
+        optimizers: ready too, in the same order.
+        step: the number of the present step in the phase, from 0.
+        num_updates: steps of the present epoch that the optimisers were asked for.
+        num_skipped: those of them that were left out, because a gradient overflowed in fp16.
+        last_checkpoint: for a message.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        network: MultidomainNetwork,
+        module: nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        dataset: ImageDataset,
+        accelerator: Accelerator,
+        num_steps: int,
+    ) -> None:
+        self.task, self.network, self.dataset, self.accelerator = task, network, dataset, accelerator
+        self.num_processes = accelerator.num_processes
+        self.num_steps = num_steps
+        self.steps_per_epoch = num_steps // task.params.epochs
+        self.step = self.num_updates = self.num_skipped = 0
+        self.last_checkpoint = ""
+        self._batches: list[Batch] = []
+        if task.params.channels_last:
+            module.to(memory_format=torch.channels_last)
+        if task.params.compile:
+            module.compile()
+        with warnings.catch_warnings():
+            # Accelerate knows this option of torch by its older name only
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.module, *self.optimizers = accelerator.prepare(module, *optimizers)
+
+    @property
+    def epoch(self) -> int:
+        """The present epoch, from 0."""
+        return self.step // self.steps_per_epoch
+
+    def begin_epoch(self) -> None:
+        """Count the optimisers' steps from here."""
+        self.num_updates = self.num_skipped = 0
+
+    def begin_step(self, step: int, batches: list[Batch]) -> None:
+        """Set the rates of a step, and the parts of it that this process runs."""
+        self.step, self._batches = step, batches
+        factor = rate_factor(self.task.params.schedule, step, self.num_steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+
+    def parts(self) -> Iterator[Batch]:
+        """Yield the step's batch in the parts that this process runs, on the device.
+
+        Run the module and :meth:`backward` once inside the loop. The loop may be run again, for another optimiser.
+        Gradients are exchanged with other processes in the last round only.
+        """
+        for number, batch in enumerate(self._batches, start=1):
+            is_last = number == len(self._batches)
+            with nullcontext() if is_last else self.accelerator.no_sync(self.module):
+                yield send_to_device(batch, self.accelerator.device, non_blocking=True)
+
+    def share(self, part: Batch) -> float:
+        """Return the share of a part in its step: the weight of its means in those of the step."""
+        return len(next(iter(part.values())).labels) / self.task.params.batch_size
+
+    def backward(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Add the gradient of a part's loss to that of the step.
+
+        Args:
+            loss: a mean over the part's images.
+            part: one of :meth:`parts`.
+            components: what the loss is made of, for a message and for the curves: means too.
+
+        Returns:
+            What the part adds to the step's means: `components`, and the loss as ``objective``.
+
+        Raises:
+            UserError: the loss of a process is NaN or infinite: its step, images and the last good checkpoint.
+        """
+        self._check_finite(loss, part, components)
+        share = self.share(part)
+        self.accelerator.backward(loss * (share * self.num_processes))  # the processes' gradients are averaged
+        return {name: value.detach() * share for name, value in {"objective": loss, **components}.items()}
+
+    def update(self, number: int = 0) -> None:
+        """Take a step of an optimiser, and forget the gradients of all.
+
+        In fp16 a step is left out whose gradients have overflowed; the scale of the loss is then halved.
+        """
+        self.optimizers[number].step()
+        self.num_updates += 1
+        self.num_skipped += bool(self.optimizers[number].step_was_skipped)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+
+    def predict(self, domain: Domain, places: np.ndarray) -> Outcome:
+        """Run the network in evaluation mode over rows of a domain, each process over its share.
+
+        Returns:
+            The same in every process: all rows, in their order.
+        """
+        mine = places[share_of(len(places), self.accelerator.process_index, self.num_processes)]
+        batches = evaluation_batches(self.dataset, domain, mine, EVALUATION_BATCH, self.task.params.workers)
+        found = []
+        if len(mine):
+            with self.accelerator.autocast():
+                found.append(predict(self.network, batches, domain, self.accelerator.device))
+        return joined(gather_object(found) if self.num_processes > 1 else found)
+
+    def average_statistics(self, state: Mapping[str, Tensor]) -> None:
+        """Put the mean over the processes in the place of each running statistic, of the network or of its average.
+
+        Args:
+            state: tensors by their names in the network's state; weights are left alone, they are equal anyway.
+        """
+        if self.num_processes == 1:
+            return
+        statistics = dict(self.network.named_buffers())
+        for name, value in state.items():
+            if name in statistics and value.is_floating_point():
+                first = broadcast(value.clone())  # a mean of differences: what is equal everywhere keeps its bits
+                value.copy_(first + self.accelerator.reduce(value - first, "mean"))
+
+    def total(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return each value's sum over the processes."""
+        if self.num_processes == 1:
+            return {name: value.item() for name, value in values.items()}
+        sums = self.accelerator.reduce(torch.stack([value.float() for value in values.values()]), "sum")
+        return dict(zip(values, sums.tolist(), strict=True))
+
+    def check_epoch(self) -> None:
+        """Check that an epoch's steps were not all left out.
+
+        Raises:
+            UserError: they were: nothing is learned any more.
+        """
+        if 0 < self.num_updates == self.num_skipped:
+            raise UserError(
+                f"{self.task.name}: every gradient of epoch {self.epoch + 1} overflowed in fp16: nothing was learned.\n"
+                f"Last good checkpoint: {self.last_checkpoint}\n"
+                "Set train.mixed_precision to bf16 or no, or lower train.learning_rate."
+            )
+
+    def check_weights(self) -> None:
+        """Check what an epoch's last step has made: no loss has been computed with it yet.
+
+        The same in every process, once their running statistics are averaged.
+
+        Raises:
+            UserError: a weight or a running statistic is NaN or infinite.
+        """
+        broken = [
+            name
+            for name, value in self.module.state_dict().items()
+            if value.is_floating_point() and not torch.isfinite(value).all()
+        ]
+        if broken:
+            shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+            raise UserError(
+                f"{self.task.name}: after step {self.step} (epoch {self.epoch + 1}), the last of its epoch, "
+                f"{len(broken)} weights or statistics are NaN or infinite: {shown}.\n{self._what_to_do()}"
+            )
+
+    def check_validation(self, domain: Domain, values: Mapping[str, float]) -> None:
+        """Check what was measured on the validation images; in every process it is the same.
+
+        Raises:
+            UserError: a value is NaN or infinite.
+        """
+        if not all(math.isfinite(value) for value in values.values()):
+            text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise UserError(
+                f"{self.task.name}: on the validation images of the {domain} domain after epoch {self.epoch + 1}: "
+                f"{text}.\n{self._what_to_do()}"
+            )
+
+    def _check_finite(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> None:
+        of_all = loss.detach()
+        if self.num_processes > 1:
+            of_all = self.accelerator.reduce(of_all, "sum")
+        if torch.isfinite(of_all):
+            return
+        ids = self.task.examples.rows["image_id"]
+        images = {domain: [ids[place] for place in found.places.tolist()] for domain, found in part.items()}
+        text = ", ".join(f"{name} {value.item():.4g}" for name, value in components.items())
+        mine = [] if torch.isfinite(loss) else [(loss.item(), text, images)]
+        value, text, images = (gather_object(mine) if self.num_processes > 1 else mine)[0]
+        raise UserError(
+            f"{self.task.name}: the loss is {value} at step {self.step} (epoch {self.epoch + 1}): {text}.\n"
+            f"Its images: {images}\n{self._what_to_do()}"
+        )
+
+    def _what_to_do(self) -> str:
+        fp16 = "" if self.task.params.mixed_precision != "fp16" else ", or set train.mixed_precision to bf16"
+        return (
+            f"Last good checkpoint: {self.last_checkpoint}\n"
+            f"Lower train.learning_rate or lengthen train.schedule.warm_up{fp16}."
+        )
+
+
+def check_parts(params: TrainParams, num_processes: int) -> None:
+    """Check that every part of a step has images enough for batch normalisation.
+
+    Raises:
+        UserError: fewer than two of a domain.
+    """
+    parts = params.accumulation * num_processes
+    if params.batch_size < 2 * parts:
+        raise UserError(
+            f"train.batch_size = {params.batch_size} images of a domain, for {num_processes} processes with "
+            f"train.accumulation = {params.accumulation}: that leaves parts of fewer than 2 images; "
+            f"take a batch_size of {2 * parts} or more, or fewer processes"
+        )
+
+
+def num_steps_per_epoch(task: Task) -> int:
+    """Return the steps in which the phase's main domain is passed once."""
+    return math.ceil(task.examples.epoch_images[task.phase.main_domain] / task.params.batch_size)

@@ -1,0 +1,138 @@
+"""Tables written in shards whose bytes do not depend on the run, and read back.
+
+A row's shard is a stable hash of its key column; a shard's rows are merged, sorted and written by one call as one
+file. So the bytes are the same for any number of workers, input files and bundles, as long as no two rows agree in
+all columns that sort them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from base.artifacts import read_tables, reading, shard_name, write_table
+from base.console import UserError
+from pipelines.beam.shuffle import INLINE, GroupIntoShards, Packer, merge
+
+
+def sort_rows(batch: pa.RecordBatch, sort_by: Sequence[str]) -> pa.RecordBatch:
+    """Return the batch with its rows ordered by the columns, ascending; strings in code-point order."""
+    return batch.sort_by([(column, "ascending") for column in sort_by])
+
+
+def write_shard(shard: tuple[int, pa.RecordBatch], directory: Path) -> tuple[str, int]:
+    """Write one whole shard, its rows as they stand, and return its file name and row count."""
+    number, batch = shard
+    write_table(pa.Table.from_batches([batch]), Path(directory) / shard_name(number))
+    return shard_name(number), batch.num_rows
+
+
+def read_shard(path: Path, schema: pa.Schema) -> pa.RecordBatch:
+    """Read one shard as one batch.
+
+    Raises:
+        UserError: it is damaged, or its columns are not the schema's.
+    """
+    with reading(path):
+        found = pq.read_schema(path)
+    if found.names != schema.names:
+        raise UserError(
+            f"{path}: expected the columns {schema.names}, found {found.names}; was another stage's output given?"
+        )
+    with reading(path):
+        table = pq.read_table(path)
+    return merge(table.to_batches(), schema)
+
+
+def shard_files(directory: Path) -> list[Path]:
+    """Return a folder's shards in order; their place in the list is their number.
+
+    Raises:
+        UserError: none is there, or one is missing in the sequence.
+    """
+    files = sorted(Path(directory).glob("part-*.parquet"))
+    if not files:
+        raise UserError(f"{directory}: no part-*.parquet shards here; run the stage that writes them")
+    for number, file in enumerate(files):
+        if file.name != shard_name(number):
+            raise UserError(f"{directory}: shard {shard_name(number)} is missing; run the stage that writes them again")
+    return files
+
+
+@dataclass(eq=False)
+class WriteShards(beam.PTransform):
+    """Batches in; ``part-NNNNN.parquet`` files on disk and (file name, rows) of each out.
+
+    Every shard has a file, also one without rows. ``directory`` must exist; wrap the run in
+    :func:`base.artifacts.whole_directory` and name its temporary folder here.
+
+    Attributes:
+        directory: where the shards go.
+        schema: of the batches; an artifact's, from base/schemas.py.
+        key_column: the string column whose stable hash is the shard.
+        num_shards: 1 .. 32,767.
+        sort_by: columns that order a shard's rows; together they must tell any two rows apart.
+        packer: how batches travel; by default as their own bytes.
+    """
+
+    directory: Path
+    schema: pa.Schema
+    key_column: str
+    num_shards: int
+    sort_by: tuple[str, ...]
+    packer: Packer = INLINE
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """Wire: group, sort, write."""
+        finish = partial(write_sorted, sort_by=self.sort_by, directory=self.directory)
+        return batches | "WrittenShards" >> GroupIntoShards(
+            self.schema, self.key_column, self.num_shards, finish, self.packer, "write"
+        )
+
+
+def write_sorted(
+    shard: int, batch: pa.RecordBatch, sort_by: Sequence[str], directory: Path
+) -> Iterable[tuple[str, int]]:
+    """Write one whole shard, sorted; return its file name and row count."""
+    return [write_shard((shard, sort_rows(batch, sort_by)), directory)]
+
+
+@dataclass(eq=False)
+class WriteCounts(beam.PTransform):
+    """(name, count) pairs in; one small Parquet file of summed counts by name on disk.
+
+    Counts travel as data, not as Beam metrics: a bundle that a runner tries twice must not count twice.
+
+    Attributes:
+        path: the file; :func:`read_counts` reads it back.
+    """
+
+    path: Path
+
+    def expand(self, counts: beam.PCollection) -> beam.PCollection:
+        """Wire: sum by name, gather, write."""
+        path = self.path
+        return (
+            counts
+            | "SumByName" >> beam.CombinePerKey(sum)
+            | "AllCounts" >> beam.combiners.ToList()
+            | "WrittenCounts" >> beam.Map(write_counts, path)
+        )
+
+
+def write_counts(counts: Sequence[tuple[str, int]], path: Path) -> None:
+    """Write counts by name, sorted."""
+    ordered = sorted(counts)
+    table = pa.table({"name": [name for name, _ in ordered], "count": pa.array([n for _, n in ordered], pa.int64())})
+    write_table(table, path)
+
+
+def read_counts(path: Path) -> dict[str, int]:
+    """Read what :class:`WriteCounts` wrote, and remove it: it is for the closing lines and the summary only."""
+    table = read_tables(path)
+    Path(path).unlink()
+    return dict(zip(table["name"].to_pylist(), table["count"].to_pylist(), strict=True))

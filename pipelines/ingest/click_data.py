@@ -1,0 +1,282 @@
+"""Turn a raw data set in Clickture's layout into checked Parquet tables; quarantine what is bad, with the reason.
+
+    python -m pipelines.ingest.click_data --raw data/raw/toy --output data/ingested
+
+In, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
+source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps
+aliases.tsv; data/README.md has the layouts. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/
+(schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/ (schemas.QUARANTINE),
+and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of images that the data set
+lacks are kept and counted: a log is commonly larger than the images one has, and later stages take the clicks of the
+images that they select.
+
+Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
+"""
+
+import argparse
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+from pydantic import Field
+
+from base import console
+from base.artifacts import read_tables, whole_directory, write_json, write_table
+from base.cores import CORES
+from base.params import DEFAULT_PATH, Params, load_section
+from base.pool import processes
+from base.schemas import DUPLICATES, QUARANTINE
+from pipelines.beam import runner
+from pipelines.beam.concurrency import concurrently
+from pipelines.beam.shards import WriteCounts, read_counts
+from pipelines.beam.shuffle import packing, unpack
+from pipelines.ingest.click_log import (
+    LogFile,
+    ReadClickLog,
+    WriteClicks,
+    WriteQuarantine,
+    files_below,
+    find_logs,
+    num_quarantines,
+)
+from pipelines.ingest.duplicates import count_duplicates, find_duplicates
+from pipelines.ingest.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
+from pipelines.ingest.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
+
+# From so many on, each core has a process that checks images: Pillow decodes without Python's lock, but opens files,
+# reads headers and converts with it. For fewer, starting the processes takes longer than they save.
+MANY = 10_000
+NAMED = 20  # categories that the closing lines name; summary.json has them all
+TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
+CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
+OUTPUT = ("clicks", "images", "duplicates.parquet", "quarantine", "summary.json")
+LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not: a day's log, each
+
+
+class IngestParams(Params):
+    """Section `ingest`: how the checked tables are cut up, and how large images stay."""
+
+    click_shards: int = Field(
+        description="files of clicks/; about a million rows each are a good size", ge=1, le=32_767
+    )
+    image_shards: int = Field(description="files of images/; some 100 MB each are a good size", ge=1, le=32_767)
+    longest_side: int | None = Field(
+        description="pixels; larger images are scaled down to it, null keeps them as they are", ge=16
+    )
+    duplicate_distance: int = Field(
+        description="most bits of 256 in which the perceptual hashes of near duplicates differ", ge=0, le=96
+    )
+
+
+def ingest_shard(
+    packed: tuple[int, bytes], raw: Path, directory: Path, longest_side: int | None, in_processes: bool
+) -> Iterator[
+    beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
+    | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
+]:
+    """Write one shard, here or in a process of its own; yield what is quarantined and the counts under their tags."""
+    shard, parcel = packed
+    plan = ShardPlan(shard, unpack(parcel))
+    if in_processes:
+        quarantine, counts = processes().submit(write_image_shard, plan, raw, directory, longest_side).result()
+    else:
+        quarantine, counts = write_image_shard(plan, raw, directory, longest_side)
+    if quarantine.num_rows:
+        yield beam.pvalue.TaggedOutput("quarantine", quarantine)
+    for name, count in sorted(counts.items()):
+        yield beam.pvalue.TaggedOutput("counts", (name, count))
+
+
+def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict[str, int]]]:
+    """Write duplicates.parquet from the fingerprints and remove those; return its counts."""
+    fingerprints = pl.DataFrame(read_tables(directory / "fingerprints"))
+    shutil.rmtree(directory / "fingerprints")
+    duplicates = find_duplicates(fingerprints, distance)
+    write_table(duplicates.to_arrow().cast(DUPLICATES), directory / "duplicates.parquet")
+    return count_duplicates(duplicates)
+
+
+def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
+    """Return what the catalogue refused, as schemas.QUARANTINE."""
+    return pa.RecordBatch.from_pylist([row._asdict() for row in catalogue.refused], schema=QUARANTINE)
+
+
+def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
+    """Return the catalogue's counts under the names that shards use."""
+    counts = {f"{table}: rows read": count for table, count in catalogue.read.items()}
+    for table, reasons in catalogue.refusals.items():
+        for reason, count in reasons.items():
+            counts[f"{table}: quarantined: {reason}"] = count
+    counts[f"{LABELS}: rows kept"] = catalogue.read[LABELS] - catalogue.refusals[LABELS].total()
+    return counts
+
+
+def find_click_logs(raw: Path) -> list[LogFile]:
+    """Return the files of a raw data set's click log: one of CLICK_LOGS, and those of the folder LATER_LOGS.
+
+    Raises:
+        UserError: there is none, or more than one of CLICK_LOGS.
+    """
+    first = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
+    later = list(files_below(raw / LATER_LOGS)) if (raw / LATER_LOGS).exists() else []
+    if len(first) > 1 or not first + later:
+        seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
+        raise console.UserError(
+            f"{raw / 'source'}: expected one click log of {', '.join(CLICK_LOGS)}, or a folder {LATER_LOGS.name}/ "
+            f"of them; {seen}"
+        )
+    return find_logs([*first, *later], root=raw)
+
+
+def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Ingest a raw data set; return what summary.json says.
+
+    Raises:
+        UserError: the data set lacks a file, or no image of a domain is usable.
+    """
+    logs = find_click_logs(raw)
+    catalogue = list_images(raw)
+    in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
+    with whole_directory(output, holds=OUTPUT) as directory:
+        for name in ("clicks", "images", "fingerprints", "quarantine"):
+            (directory / name).mkdir()
+        with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
+            plans = plan_shards(catalogue.entries, params.image_shards)
+            packed_plans = [(plan.shard, packer.pack([plan.table])[0]) for plan in plans]
+            log = pipeline | "ClickLog" >> ReadClickLog(logs)
+            log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards, packer)
+            images = (
+                pipeline
+                | "ShardPlans" >> beam.Create(packed_plans)
+                | "Images"
+                >> concurrently("images", ingest_shard, raw, directory, params.longest_side, in_processes).with_outputs(
+                    "quarantine", "counts"
+                )
+            )
+            refused = pipeline | "Refused" >> beam.Create([refused_batch(catalogue)])
+            (
+                (log.quarantine, images.quarantine, refused)
+                | "EveryQuarantine" >> beam.Flatten()
+                | "Quarantine" >> WriteQuarantine(directory / "quarantine", num_quarantines(logs), packer)
+            )
+            clicks = log.counts | "ClickCounts" >> beam.Map(lambda pair: (f"clicks: {pair[0]}", pair[1]))
+            (
+                (clicks, images.counts)
+                | "EveryCount" >> beam.Flatten()
+                | "Counts" >> WriteCounts(directory / "counts.parquet")
+            )
+        counts = Counter(read_counts(directory / "counts.parquet"))
+        counts.update(catalogue_counts(catalogue))
+        summary = summarise(counts, directory)
+        summary["categories"] |= {"renamed": catalogue.renamed, "aliases_without_category": catalogue.idle_aliases}
+        summary["duplicates"] = write_duplicates(directory, params.duplicate_distance)
+        for domain, table in TABLE_OF.items():
+            if not summary["images"][domain]:
+                rows = summary["tables"][table]
+                reasons = ", ".join(f"{reason} {count}" for reason, count in rows["quarantined"].items())
+                raise console.UserError(
+                    f"{raw}: no usable image in the {domain} domain: {rows['rows_read']} read, quarantined: {reasons}"
+                )
+        write_json(summary, directory / "summary.json")
+    return summary
+
+
+def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
+    """Return the summary of what was written into a folder; checks that no row was lost."""
+    tables: dict[str, Any] = {}
+    for table in TABLES:
+        quarantined = console.by_reason(f"{table}: quarantined", counts)
+        read, kept = counts[f"{table}: rows read"], counts[f"{table}: rows kept"]
+        console.rows_add_up(read, kept, quarantined, table)
+        tables[table] = {"rows_read": read, "rows_kept": kept, "quarantined": quarantined}
+    images = pl.scan_parquet(directory / "images" / "*.parquet").select("image_id", "domain", "category").collect()
+    clicks = pl.scan_parquet(directory / "clicks" / "*.parquet")
+    source = images.filter(pl.col("domain") == "source")
+    unknown = clicks.join(source.lazy(), on="image_id", how="anti")
+    categories = {
+        domain: set(images.filter(pl.col("domain") == domain)["category"].unique()) for domain in ("source", "target")
+    }
+    return {
+        "tables": tables,
+        "clicks": {
+            "image_query_pairs": _number(clicks.select(pl.len())),
+            "clicks": _number(clicks.select(pl.col("clicks").sum())),
+            "distinct_queries": _number(clicks.select(pl.col("query").n_unique())),
+            "clicked_images": _number(clicks.select(pl.col("image_id").n_unique())),
+            "pairs_of_unknown_images": _number(unknown.select(pl.len())),
+        },
+        "images": {"source": source.height, "target": images.height - source.height},
+        "converted": {
+            table: console.by_reason(f"{table}: converted", counts) for table in (SOURCE_IMAGES, TARGET_IMAGES)
+        },
+        "categories": {
+            "source": len(categories["source"]),
+            "target": len(categories["target"]),
+            "only_in_source": sorted(categories["source"] - categories["target"]),
+            "only_in_target": sorted(categories["target"] - categories["source"]),
+        },
+    }
+
+
+def _number(frame: pl.LazyFrame) -> int:
+    return int(frame.collect(engine="streaming").item())
+
+
+def _duplicate_lines(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
+    """Label the counts of duplicates for the closing lines."""
+    lines = {}
+    for domain, others in counts.items():
+        for other, number in others.items():
+            where = "again" if other == domain else f"in the {other}, too"
+            lines[f"{domain} images that are {where}, byte by byte"] = number["exact"]
+            lines[f"{domain} images that are {where}, nearly"] = number["near"]
+            lines[f"{domain} images that are {where}, under another category"] = number["other_category"]
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m pipelines.ingest.click_data",
+    )
+    parser.add_argument("--raw", type=Path, required=True, help="the raw data set's folder")
+    parser.add_argument("--output", type=Path, required=True, help="where the checked tables go")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="the parameter file")
+    arguments, beam_arguments = parser.parse_known_args(argv)
+    with console.stage("ingest", describe=str(arguments.raw)) as closing:
+        params = load_section(IngestParams, "ingest", arguments.params)
+        summary = run(arguments.raw, arguments.output, params, beam_arguments)
+        for table, rows in summary["tables"].items():
+            closing.counts[f"{table}: read"] = rows["rows_read"]
+            closing.counts[f"{table}: kept"] = rows["rows_kept"]
+            closing.counts.update(console.as_counts(f"{table}: quarantined", rows["quarantined"]))
+        for table, reasons in summary["converted"].items():
+            closing.counts.update(console.as_counts(f"{table}: converted", reasons))
+        closing.counts.update(_duplicate_lines(summary["duplicates"]))
+        closing.counts["click pairs of images that are not there (kept)"] = summary["clicks"]["pairs_of_unknown_images"]
+        for domain in ("source", "target"):
+            if alone := summary["categories"][f"only_in_{domain}"]:
+                closing.counts[f"categories only in the {domain}: {', '.join(alone[:NAMED])}"] = len(alone)
+            if renamed := summary["categories"]["renamed"][domain]:
+                names = ", ".join(f"{name} to {singular}" for name, singular in list(renamed.items())[:NAMED])
+                closing.counts[f"{domain} categories renamed: {names}"] = len(renamed)
+        if idle := summary["categories"]["aliases_without_category"]:
+            closing.counts[f"aliases of names that no category has: {', '.join(idle[:NAMED])}"] = len(idle)
+        pairs, images = summary["clicks"]["image_query_pairs"], summary["images"]
+        closing.wrote[str(arguments.output)] = (
+            f"{pairs:,} (image, query) pairs, {images['source']:,} source and {images['target']:,} target images"
+        )
+        closing.next_command = (
+            f"python -m systems.cleaning.train --images {arguments.output}/images --output data/cleaner"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Rows of a click log, checked column-wise: what is a click, and why a row is not one.
+
+A row is an image id, a query and a number of clicks. It is kept when all of these hold, and quarantined with the first
+reason that applies otherwise:
+
+- ``empty line``: nothing stands in it;
+- ``not UTF-8``: some byte sequence in it is not UTF-8;
+- ``wrong number of fields``: a text row has too few tabs or too many (one inside a query is one too many);
+- ``empty image id``, ``empty query``: nothing, or white space only;
+- ``clicks not an integer``: other than ASCII digits with an optional minus sign (``3.0`` only in a float column);
+- ``clicks below 1``: no click happened, or less than none;
+- ``clicks above 10^12``: no log has it, and sums of such counts would overflow.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from base.schemas import CLICKS, QUARANTINE
+
+MOST_CLICKS = 10**12
+LARGEST_EXACT = 2**53  # up to it a float64 is one integer only
+
+REASONS = (
+    "",
+    "empty line",
+    "not UTF-8",
+    "wrong number of fields",
+    "empty image id",
+    "empty query",
+    "clicks not an integer",
+    "clicks below 1",
+    "clicks above 10^12",
+)
+(KEPT, EMPTY_LINE, NOT_UTF8, WRONG_NUMBER, EMPTY_IMAGE_ID, EMPTY_QUERY, NOT_AN_INTEGER, TOO_SMALL, TOO_LARGE) = range(
+    len(REASONS)
+)
+
+NEWLINE, TAB, CARRIAGE_RETURN = b"\n\t\r"
+
+COLUMNS = ("image_id", "query", "clicks")  # of a log, if nothing else is said
+
+
+@dataclass(frozen=True)
+class CheckedRows:
+    """What became of some rows of one file.
+
+    Attributes:
+        clicks: the rows that were kept, in order; schemas.CLICKS.
+        quarantine: the others; schemas.QUARANTINE.
+    """
+
+    clicks: pa.RecordBatch
+    quarantine: pa.RecordBatch
+
+    def counts(self) -> dict[str, int]:
+        """Return rows kept, and quarantined rows by reason, under their names in summaries."""
+        counts = {"rows kept": self.clicks.num_rows}
+        for reason, count in Counter(self.quarantine.column("reason").to_pylist()).items():
+            counts[f"quarantined: {reason}"] = count
+        return counts
+
+
+def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS) -> CheckedRows:
+    r"""Check whole lines of fields between tabs, ended by ``\n`` or ``\r\n``.
+
+    Nothing is done line by line: tabs and line ends are found in the block as a whole, and each column is gathered
+    from its positions.
+
+    Args:
+        block: whole lines, less than 2 GiB; the last may lack its line end.
+        file: the log's name, for the quarantine.
+        first_row: the 1-based number of the block's first line in the file.
+        columns: what stands in a line's fields: each of COLUMNS once, other names for fields to pass over.
+    """
+    if block and not block.endswith(b"\n"):
+        block += b"\n"
+    codes = np.frombuffer(block, np.uint8)
+    marks = np.flatnonzero((codes == TAB) | (codes == NEWLINE))
+    is_line_end = codes[marks] == NEWLINE
+    line_ends, tabs = marks[is_line_end], marks[~is_line_end]
+    starts = np.r_[0, line_ends[:-1] + 1] if len(line_ends) else line_ends
+    ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
+
+    num_tabs = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
+    reasons = np.where(num_tabs == len(columns) - 1, KEPT, WRONG_NUMBER)
+    reasons[starts == ends] = EMPTY_LINE
+    if not is_utf8(block):
+        lines = gather(block, starts, ends)
+        reasons[[not is_utf8(line) for line in lines.to_pylist()]] = NOT_UTF8
+
+    rows = np.flatnonzero(reasons == KEPT)
+    between = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, len(columns) - 1).T
+    field_starts, field_ends = [starts[rows], *(between + 1)], [*between, ends[rows]]
+    image_ids, queries, texts = (
+        gather(block, field_starts[place], field_ends[place]).view(pa.string())
+        for place in map(list(columns).index, COLUMNS)
+    )
+    reasons[rows], clicks = check_fields(image_ids, queries, texts)
+
+    kept = pa.array(reasons[rows] == KEPT)
+    bad = np.flatnonzero(reasons != KEPT)
+    return CheckedRows(
+        clicks=pa.record_batch([image_ids, queries, clicks], schema=CLICKS).filter(kept),
+        quarantine=quarantine(
+            file,
+            first_row + bad,
+            reasons[bad],
+            [as_text(block[start:end]) for start, end in zip(starts[bad].tolist(), ends[bad].tolist(), strict=True)],
+        ),
+    )
+
+
+def check_columns(batch: pa.RecordBatch, file: str, first_row: int) -> CheckedRows:
+    """Check rows that come in columns, as from a Parquet log.
+
+    Args:
+        batch: columns image_id, query (strings or bytes) and clicks (integers, floats or strings).
+        file: the log's name, for the quarantine.
+        first_row: the 1-based number of the batch's first row in the file.
+    """
+    image_ids, queries = (as_bytes(batch.column(name)) for name in ("image_id", "query"))
+    texts = as_bytes(batch.column("clicks"))
+    valid = valid_rows(image_ids) & valid_rows(queries) & valid_rows(texts)
+    reasons = np.where(valid, KEPT, NOT_UTF8)
+    rows = np.flatnonzero(valid)
+    checked = [column.take(pa.array(rows)).view(pa.string()) for column in (image_ids, queries, texts)]
+    reasons[rows], clicks = check_fields(*checked)
+
+    kept = pa.array(reasons[rows] == KEPT)
+    bad = np.flatnonzero(reasons != KEPT)
+    fields = [column.take(pa.array(bad)).to_pylist() for column in (image_ids, queries, texts)]
+    return CheckedRows(
+        clicks=pa.record_batch([*checked[:2], clicks], schema=CLICKS).filter(kept),
+        quarantine=quarantine(
+            file, first_row + bad, reasons[bad], [as_text(b"\t".join(row)) for row in zip(*fields, strict=True)]
+        ),
+    )
+
+
+def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Return each row's reason code (KEPT for a good one) and its clicks (0 where the text is no such number).
+
+    Shape:
+        image_ids, queries, texts: strings (n,); results: integers (n,), int64 (n,)
+    """
+    is_decimal = pc.ascii_is_decimal(texts)
+    digits = pc.ascii_ltrim(texts, "0")
+    is_small = pc.less(pc.binary_length(digits), len(str(MOST_CLICKS)) + 1)
+    has_digits = pc.greater(pc.binary_length(digits), 0)
+    usable = pc.and_(is_decimal, pc.and_(is_small, has_digits))
+    clicks = pc.if_else(usable, digits, "0").cast(pa.int64())
+
+    numbers = clicks.to_numpy()
+    decimal, small = np.asarray(is_decimal), np.asarray(is_small)
+    reasons = np.full(len(numbers), KEPT)
+    reasons[decimal & (~small | (numbers > MOST_CLICKS))] = TOO_LARGE
+    reasons[decimal & small & (numbers < 1)] = TOO_SMALL
+    odd = np.flatnonzero(~decimal)
+    if len(odd):
+        is_negative = pc.match_substring_regex(texts.take(pa.array(odd)), r"\A-[0-9]+\z")
+        reasons[odd] = np.where(np.asarray(is_negative), TOO_SMALL, NOT_AN_INTEGER)
+    reasons[is_blank(queries)] = EMPTY_QUERY
+    reasons[is_blank(image_ids)] = EMPTY_IMAGE_ID
+    return reasons, clicks
+
+
+def is_blank(texts: pa.Array) -> np.ndarray:
+    """Tell which texts are empty or white space only."""
+    return np.asarray(pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts)))
+
+
+def gather(block: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
+    """Return the pieces of a block as an Arrow array of bytes.
+
+    The array of the pieces *and* the gaps between them needs nothing but offsets; every second value of it is a piece.
+
+    Shape:
+        starts, ends: integers (n,), ascending, starts[i] <= ends[i] <= starts[i + 1]; result: binary (n,)
+    """
+    if not len(starts):
+        return pa.array([], pa.binary())
+    offsets = np.stack([starts, ends], axis=1).astype(np.int32).ravel()
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    pieces_and_gaps = pa.Array.from_buffers(pa.binary(), len(offsets) - 1, buffers)
+    return pieces_and_gaps.take(pa.array(np.arange(0, len(offsets), 2)))
+
+
+def is_utf8(text: bytes) -> bool:
+    """Tell whether bytes are UTF-8."""
+    offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
+    try:
+        pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def valid_rows(column: pa.Array) -> np.ndarray:
+    """Tell which values of a column of bytes are UTF-8; one look for a column that is clean."""
+    try:
+        column.cast(pa.string())
+    except pa.ArrowInvalid:
+        return np.array([is_utf8(value) for value in column.to_pylist()], bool)
+    return np.ones(len(column), bool)
+
+
+def as_bytes(column: pa.Array) -> pa.Array:
+    """Return a column of strings or bytes, however encoded, as bytes; a null becomes an empty value."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_binary_view(column.type):
+        column = column.cast(pa.binary())
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        column = integers_as_text(column).cast(pa.string())  # ids may be numbers
+    return pc.fill_null(column.cast(pa.binary()), b"")
+
+
+def integers_as_text(column: pa.Array) -> pa.Array:
+    """Return a column of floats as text, one without a fraction as the integer it is; other columns as they are."""
+    if pa.types.is_float16(column.type):  # Arrow rounds wider ones only
+        column = column.cast(pa.float32())
+    if not pa.types.is_floating(column.type):
+        return column
+    whole = pc.and_(pc.is_finite(column), pc.equal(pc.trunc(column), column))
+    within = pc.and_(whole, pc.less_equal(pc.abs(column), float(LARGEST_EXACT)))
+    integers = pc.if_else(within, column, None).cast(pa.int64())
+    return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
+
+
+def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, texts: list[str]) -> pa.RecordBatch:
+    """Return a quarantine batch from row numbers, reason codes and raw texts."""
+    return pa.record_batch(
+        [
+            pa.array([file] * len(rows), pa.string()),
+            pa.array(rows, pa.int64()),
+            pa.array([REASONS[reason] for reason in reasons], pa.string()),
+            pa.array(texts, pa.string()),
+        ],
+        schema=QUARANTINE,
+    )
+
+
+def as_text(raw: bytes) -> str:
+    r"""Return bytes as text, what is not UTF-8 as ``\xNN``."""
+    return raw.decode("utf-8", "backslashreplace")

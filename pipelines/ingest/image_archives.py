@@ -1,0 +1,305 @@
+"""Where the files of a folder or an archive lie, and their bytes, read in place: nothing is unpacked to disk.
+
+An archive (.tar, .tar.gz, .tgz, .zip) is listed as the folder that it unpacks to, and each of its files by the place of
+its bytes, so that any worker can read any one of them:
+
+- of .tar and of stored members of .zip: offset and length;
+- of deflated members of .zip: the same, and they are inflated by themselves;
+- of .tar.gz: offset and length in the inflated stream. An index of points to start inflating from (one a MiB) is made
+  while the archive is listed, once per process, and kept in memory, about 3 % of the archive's size.
+
+Names are only ever looked at, never opened: links and names that lead out of an archive (absolute, ``..``) are told
+apart by their reason and not followed.
+"""
+
+import base64
+import binascii
+import contextlib
+import errno
+import io
+import os
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, NamedTuple, cast
+
+import indexed_gzip
+
+from base.console import UserError
+from pipelines.ingest.decoding import BadImageError
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
+GZIPPED = (".tar.gz", ".tgz")
+MOST_BYTES = 1 << 28  # of one image's file; far above every real one, and what a worker can hold
+INDEX_SPACING = 1 << 20  # bytes of inflated stream between two points to start from
+TAR_BLOCK = 512
+# What the libraries raise for damaged archives; indexed_gzip's errors are OSError.
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
+# What the system says of a file that is at fault itself; too many open files, say, is no fault of the next one.
+UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
+ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; the member's bytes follow those
+
+Packing = Literal["file", "base64", "stored", "deflated", "gzipped"]
+
+
+class Place(NamedTuple):
+    """Where a file's bytes are.
+
+    Attributes:
+        file: below the raw folder: the file itself, or the archive or table that holds it.
+        row: 1-based line of a table or member of an archive; 1 for a file of its own.
+        name: as people should see it: a file's name, or a member's path in the archive.
+        packing: how to read it.
+        offset: of the packed bytes, from the start of ``file`` (gzipped: of the inflated stream).
+        length: of the packed bytes.
+        size: of the file as it was before packing; -1 if only reading tells.
+    """
+
+    file: str
+    row: int = 1
+    name: str = ""
+    packing: Packing = "file"
+    offset: int = 0
+    length: int = -1
+    size: int = -1
+
+
+class Listed(NamedTuple):
+    """A file of a folder or archive.
+
+    Attributes:
+        name: without its folders.
+        place: of its bytes.
+        reason: why it must not be read; empty if it may.
+    """
+
+    name: str
+    place: Place
+    reason: str = ""
+
+
+@dataclass
+class Folder:
+    """A folder's files and folders by name; hidden ones (``.DS_Store``) are not listed.
+
+    Attributes:
+        name: without the folders above; an archive's without its suffix.
+        place: where to point when the folder itself is refused.
+        files: in name order.
+        folders: in name order.
+    """
+
+    name: str
+    place: Place
+    files: list[Listed] = field(default_factory=list)
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+
+    def children(self) -> list["Listed | Folder"]:
+        """Return files and folders together, in name order."""
+        return sorted([*self.files, *self.folders.values()], key=lambda child: child.name)
+
+    def sort(self) -> None:
+        """Bring everything below into name order; files of one name stay in the archive's order."""
+        self.files.sort(key=lambda listed: listed.name)
+        self.folders = dict(sorted(self.folders.items()))
+        for folder in self.folders.values():
+            folder.sort()
+
+
+def is_archive(name: str) -> bool:
+    """Say whether a file's name is that of an archive that can be read."""
+    return name.lower().endswith(ARCHIVES)
+
+
+def list_folder(raw: Path, path: str) -> Folder:
+    """List a folder or archive, and every archive in it as the folder that it unpacks to.
+
+    Args:
+        raw: the raw data set's folder.
+        path: below it, with forward slashes.
+
+    Raises:
+        UserError: an archive is damaged.
+    """
+    if is_archive(path) and (raw / path).is_file():
+        return _list_archive(raw, path)
+    folder = Folder(path.rpartition("/")[2], Place(path, name=path.rpartition("/")[2]))
+    for child in (raw / path).iterdir():
+        if child.name.startswith("."):
+            continue
+        below = f"{path}/{child.name}"
+        if child.is_dir() or is_archive(child.name):
+            folder.folders[child.name] = list_folder(raw, below)
+        else:
+            folder.files.append(Listed(child.name, Place(below, name=child.name)))
+    folder.sort()
+    return folder
+
+
+def _list_archive(raw: Path, path: str) -> Folder:
+    file_name = path.rpartition("/")[2]
+    suffix = next(suffix for suffix in ARCHIVES if file_name.lower().endswith(suffix))
+    root = Folder(file_name[: -len(suffix)], Place(path, name=file_name))
+    members = _zip_members(raw / path, path) if suffix == ".zip" else _tar_members(raw / path, path, suffix in GZIPPED)
+    try:
+        for place, reason in members:
+            _add_member(root, place, reason)
+    except DAMAGED as error:
+        raise UserError(f"{raw / path}: not a whole {suffix} archive ({error}); copy or download it again") from None
+    root.sort()
+    return root
+
+
+def _add_member(root: Folder, place: Place, reason: str) -> None:
+    parts = [part for part in place.name.split("/") if part not in ("", ".")]
+    if place.name.startswith("/") or ".." in parts:
+        root.files.append(Listed(place.name, place, "name leads out of the archive"))
+        return
+    if not parts or any(part.startswith(".") for part in parts):
+        return
+    folder = root
+    for depth, part in enumerate(parts[:-1], start=1):
+        inside = Place(place.file, place.row, "/".join(parts[:depth]))
+        folder = folder.folders.setdefault(part, Folder(part, inside))
+    folder.files.append(Listed(parts[-1], place, reason))
+
+
+def _tar_members(archive: Path, path: str, gzipped: bool) -> Iterator[tuple[Place, str]]:
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(_open_gzipped(archive) if gzipped else archive.open("rb"))
+        tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+        for row, member in enumerate(tar, start=1):
+            if member.isdir():
+                continue
+            reason = (
+                "link in an archive" if member.issym() or member.islnk()
+                else "neither file nor folder" if not member.isfile() or member.issparse()
+                else ""
+            )  # fmt: skip
+            packing: Packing = "gzipped" if gzipped else "stored"
+            yield Place(path, row, member.name, packing, member.offset_data, member.size, member.size), reason
+            vars(tar)["members"] = []  # else it keeps a kilobyte of every member
+        stream.seek(tar.offset)
+        if stream.read(TAR_BLOCK) != bytes(TAR_BLOCK):  # what tarfile takes for the end, a cut archive has, too
+            raise tarfile.ReadError("no end mark")
+
+
+def _zip_members(archive: Path, path: str) -> Iterator[tuple[Place, str]]:
+    with zipfile.ZipFile(archive) as contents, archive.open("rb") as stream:
+        for row, member in enumerate(contents.infolist(), start=1):
+            if member.is_dir():
+                continue
+            reason = (
+                "link in an archive" if stat.S_ISLNK(member.external_attr >> 16)
+                else "encrypted" if member.flag_bits & 1
+                else "" if member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                else "unsupported compression"
+            )  # fmt: skip
+            stream.seek(member.header_offset)
+            magic, name_length, extra_length = ZIP_LOCAL_HEADER.unpack(stream.read(ZIP_LOCAL_HEADER.size))
+            if magic != b"PK\x03\x04":
+                raise zipfile.BadZipFile(f"no member where {member.filename!r} should be")
+            packing: Packing = "stored" if member.compress_type == zipfile.ZIP_STORED else "deflated"
+            offset = member.header_offset + ZIP_LOCAL_HEADER.size + name_length + extra_length
+            yield Place(path, row, member.filename, packing, offset, member.compress_size, member.file_size), reason
+
+
+def _open_gzipped(archive: Path) -> BinaryIO:
+    """Open the inflated stream of a .gz file for reading anywhere."""
+    status = archive.stat()
+    index = _index_of(str(archive), status.st_size, status.st_mtime_ns)
+    stream = indexed_gzip.IndexedGzipFile(str(archive), spacing=INDEX_SPACING)
+    stream.import_index(fileobj=io.BytesIO(index))
+    return cast(BinaryIO, stream)
+
+
+@lru_cache(maxsize=16)
+def _index_of(archive: str, size: int, changed_ns: int) -> bytes:
+    """Return the points of a .gz file where inflating may start; made anew when the file has changed."""
+    buffer = io.BytesIO()
+    with indexed_gzip.IndexedGzipFile(archive, spacing=INDEX_SPACING) as stream:
+        stream.build_full_index()
+        stream.export_index(fileobj=buffer)
+    return buffer.getvalue()
+
+
+class PlaceReader:
+    """Reads files from their places; keeps tables and archives open in between. For one thread.
+
+    Args:
+        raw: the raw data set's folder.
+    """
+
+    def __init__(self, raw: Path) -> None:
+        self.raw = raw
+        self._stack = contextlib.ExitStack()
+        self._streams: dict[str, BinaryIO] = {}
+
+    def __enter__(self) -> "PlaceReader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def read(self, place: Place) -> bytes:
+        """Return a file as it was before packing; of base64, its text: see :func:`decode_base64`.
+
+        Raises:
+            BadImageError: too large, not to be read (a broken link, no permission), or not what its archive says of it.
+        """
+        if place.packing == "file":
+            try:
+                with (self.raw / place.file).open("rb", buffering=0) as file:
+                    if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                        raise BadImageError("too many bytes")
+                    return file.readall()
+            except OSError as error:
+                if error.errno not in UNREADABLE:
+                    raise
+                raise BadImageError("cannot be read") from error
+        if max(place.length, place.size) > MOST_BYTES:
+            raise BadImageError("too many bytes")
+        stream = self._stream(place)
+        stream.seek(place.offset)
+        data = stream.read(place.length)
+        if place.packing == "deflated":
+            data = _inflate(data, place.size)
+        if place.size >= 0 and len(data) != place.size:
+            raise BadImageError("damaged in the archive")
+        return data
+
+    def _stream(self, place: Place) -> BinaryIO:
+        if place.file not in self._streams:
+            path = self.raw / place.file
+            opened = _open_gzipped(path) if place.packing == "gzipped" else path.open("rb")
+            self._streams[place.file] = self._stack.enter_context(opened)
+        return self._streams[place.file]
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    """Inflate a member, but not beyond the size that the archive says it has."""
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
+    except zlib.error:
+        raise BadImageError("damaged in the archive") from None
+
+
+def decode_base64(text: bytes) -> bytes:
+    """Return what base64 text stands for.
+
+    Raises:
+        BadImageError: it is not base64.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise BadImageError("not base64") from None

@@ -1,0 +1,324 @@
+"""Choose the categories and images of both domains, and split them 50/25/25, once per seed.
+
+    python -m pipelines.splits.select --images data/ingested/images --duplicates data/ingested/duplicates.parquet \
+        --cleaned data/cleaned/images.parquet --output data/splits
+
+In: the ingested images of both domains (`schemas.IMAGES`), which of them are there twice (`schemas.DUPLICATES`), and
+which source images Table II keeps (`schemas.CLEANED`).
+Out: `images.parquet` (`schemas.SELECTED`), `seed-N.parquet` for every seed (`schemas.SPLITS`: the same rows with their
+split) and `categories.parquet` (`schemas.CATEGORIES`: what became of every category, also of those left out).
+
+A split depends on its own seed alone. Inside a category, images are ranked by a hash of the seed and the image, so
+adding an image moves no others than those beside the borders between the splits.
+
+A source image that is a duplicate of a target image can show the network, in training, a picture that it will be tested
+on. With ``duplicates: drop_leaks`` every source image leaves that is an exact or near duplicate of *any* target image:
+which target images are tested differs from seed to seed, and the selected source images must not, or results of several
+seeds would be of several data sets. The cleaner still sees them; it only decides which source images stay.
+"""
+
+import argparse
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from base import schemas
+from base.artifacts import read_tables, whole_directory, write_table
+from base.console import UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+
+DOMAINS = ("source", "target")
+SPLITS = ("train", "validation", "test")
+SELECTED = "selected"
+NAMED = 20  # categories left out that the closing lines name; categories.parquet has them all
+
+
+class Shares(Params):
+    """Shares of a category's images; they add up to 1."""
+
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "Shares":
+        if sum(Fraction(str(getattr(self, split))) for split in SPLITS) != 1:
+            raise ValueError(f"train, validation and test must add up to 1, found {self.model_dump()}")
+        return self
+
+
+class SelectParams(Params):
+    """Which categories and images take part, and how large the splits are."""
+
+    categories: Literal["shared", "all"] = Field(
+        description="shared: only categories that both domains have (the paper); all: each domain keeps its own too",
+    )
+    minimum_images: int = Field(
+        description="a category with fewer (cleaned) images in a domain is left out of it", ge=3
+    )
+    most_images: int = Field(description="source domain: a category with more is cut to as many, drawn at random", ge=3)
+    duplicates: Literal["keep", "drop_leaks"] = Field(
+        description="keep: duplicates are reported only (the paper); drop_leaks: source images that are exact or near "
+        "duplicates of target images are left out",
+    )
+    shares: Shares
+    seed: int = Field(description="of the draw under most_images; it is the same for all splits", ge=0)
+
+
+def hash_rank(seed: int, purpose: str, domain: str, image_id: str) -> int:
+    """Return a 64-bit number that orders images at random: the same on every machine, for every set of images."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{domain}/{image_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def split_sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Divide n images among the splits by largest remainder, at least one each.
+
+    Each split gets floor(share * n), the images left over go to the largest fractions (ties: train before validation
+    before test). A split left empty then takes one from the largest.
+
+    Args:
+        n: images of a category in a domain, >= 3.
+        shares: of train, validation and test, each in (0, 1).
+
+    Raises:
+        ValueError: fewer images than splits.
+    """
+    if n < len(SPLITS):
+        raise ValueError(f"{n} images cannot fill {len(SPLITS)} splits")
+    quotas = {split: Fraction(str(shares[split])) * n for split in SPLITS}
+    sizes = {split: math.floor(quota) for split, quota in quotas.items()}
+    by_fraction = sorted(SPLITS, key=lambda split: sizes[split] - quotas[split])
+    for split in by_fraction[: n - sum(sizes.values())]:
+        sizes[split] += 1
+    for split in SPLITS:
+        if sizes[split] == 0:
+            sizes[max(SPLITS, key=lambda other: sizes[other])] -= 1
+            sizes[split] = 1
+    return sizes
+
+
+def usable_images(images: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame:
+    """Return the images of both domains without the source images that Table II drops.
+
+    Args:
+        images: `image_id`, `domain`, `category` of all ingested images.
+        cleaned: `image_id`, `kept` of all source images.
+
+    Raises:
+        UserError: the cleaned images are not the ingested source images.
+    """
+    source = images.filter(pl.col("domain") == "source")
+    unknown = source.join(cleaned, on="image_id", how="anti")
+    gone = cleaned.join(source, on="image_id", how="anti")
+    if len(unknown) or len(gone):
+        example = [*unknown["image_id"], *gone["image_id"]][0]
+        raise UserError(
+            f"cleaned and ingested images differ: {len(unknown)} source images were never cleaned, {len(gone)} cleaned "
+            f"ones are not in the images (one of them: {example!r}); run the stages `score` and `clean` again"
+        )
+    dropped = cleaned.filter(~pl.col("kept")).select("image_id", pl.lit("source").alias("domain"))
+    return images.join(dropped, on=["domain", "image_id"], how="anti")
+
+
+def leaking_images(duplicates: pl.DataFrame) -> pl.DataFrame:
+    """Return the source images that are duplicates of target images, by `image_id`, each once.
+
+    Args:
+        duplicates: the columns of `schemas.DUPLICATES`.
+    """
+    leaks = duplicates.filter(pl.col("domain") == "source", pl.col("duplicate_domain") == "target")
+    return leaks.select("image_id", "domain").unique().sort("image_id")
+
+
+def judge_categories(images: pl.DataFrame, usable: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
+    """Say of every category of both domains whether it is selected, and if not, why.
+
+    Returns:
+        The columns of `schemas.CATEGORIES`, rows by domain and category.
+    """
+    key = ["domain", "category"]
+    counts = (
+        images.group_by(key)
+        .agg(pl.len().alias("images_ingested"))
+        .join(usable.group_by(key).agg(pl.len().alias("images_cleaned")), on=key, how="left")
+        .with_columns(pl.col("images_cleaned").fill_null(0))
+        .with_columns((pl.col("images_cleaned") >= params.minimum_images).alias("large"))
+    )
+    other = counts.select(
+        pl.col("domain").replace_strict({"source": "target", "target": "source"}),
+        "category",
+        pl.col("large").alias("large_there"),
+    )
+    judged = counts.join(other, on=key, how="left").with_columns(
+        (pl.col("large") & pl.col("large_there").fill_null(False)).alias("shared"),
+        pl.col("domain").replace_strict({"source": "target", "target": "source"}).alias("other"),
+    )
+    selected = pl.col("shared") if params.categories == "shared" else pl.col("large")
+    status = (
+        pl.when(~pl.col("large"))
+        .then(pl.format("fewer than {} images", pl.lit(params.minimum_images)))
+        .when(selected)
+        .then(pl.lit(SELECTED))
+        .when(pl.col("large_there").is_null())
+        .then(pl.format("not in the {}", "other"))
+        .otherwise(pl.format("fewer than {} images in the {}", pl.lit(params.minimum_images), "other"))
+    )
+    most = pl.when(pl.col("domain") == "source").then(params.most_images).otherwise(pl.col("images_cleaned"))
+    return (
+        judged.with_columns(status.alias("status"))
+        .with_columns(
+            pl.when(pl.col("status") == SELECTED)
+            .then(pl.min_horizontal("images_cleaned", most))
+            .otherwise(0)
+            .alias("images_selected")
+        )
+        .select(schemas.CATEGORIES.names)
+        .sort(key)
+    )
+
+
+def select_images(usable: pl.DataFrame, categories: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Return the images of the selected categories, cut to `images_selected` each by hash rank.
+
+    Returns:
+        The columns of `schemas.SELECTED`, rows by domain and image id.
+    """
+    chosen = categories.filter(pl.col("status") == SELECTED)
+    images = usable.join(chosen, on=["domain", "category"]).with_columns(_ranks(seed, "cap"))
+    place = pl.int_range(pl.len()).over("domain", "category", order_by=["rank", "image_id"])
+    kept = images.filter(place < pl.col("images_selected"))
+    return kept.select(schemas.SELECTED.names).sort("domain", "image_id")
+
+
+def split_images(selected: pl.DataFrame, seed: int, shares: Mapping[str, float]) -> pl.DataFrame:
+    """Split each category of each domain, for one seed.
+
+    Args:
+        selected: the columns of `schemas.SELECTED`.
+        seed: of this split; no other split depends on it.
+        shares: see :func:`split_sizes`.
+
+    Returns:
+        The columns of `schemas.SPLITS`, in the order of `selected`.
+    """
+    sizes = {n: split_sizes(n, shares) for n in selected.group_by("domain", "category").len()["len"].unique().sort()}
+    borders = pl.DataFrame(
+        {
+            "n": list(sizes),
+            "train": [size["train"] for size in sizes.values()],
+            "not_test": [size["train"] + size["validation"] for size in sizes.values()],
+        },
+        schema={"n": pl.Int64, "train": pl.Int64, "not_test": pl.Int64},
+    )
+    place = pl.int_range(pl.len(), dtype=pl.Int64).over("domain", "category", order_by=["rank", "image_id"])
+    split = (
+        pl.when(pl.col("place") < pl.col("train"))
+        .then(pl.lit("train"))
+        .when(pl.col("place") < pl.col("not_test"))
+        .then(pl.lit("validation"))
+        .otherwise(pl.lit("test"))
+    )
+    return (
+        selected.with_columns(_ranks(seed, "split"), pl.len().over("domain", "category").cast(pl.Int64).alias("n"))
+        .with_columns(place.alias("place"))
+        .join(borders, on="n", how="left", validate="m:1")
+        .with_columns(split.alias("split"))
+        .select(schemas.SPLITS.names)
+        .sort("domain", "image_id")
+    )
+
+
+def _ranks(seed: int, purpose: str) -> pl.Expr:
+    def rank(row: Mapping[str, str]) -> int:
+        return hash_rank(seed, purpose, row["domain"], row["image_id"])
+
+    return pl.struct("domain", "image_id").map_elements(rank, return_dtype=pl.UInt64).alias("rank")
+
+
+def check_something_selected(categories: pl.DataFrame) -> None:
+    """Refuse an empty selection, with names from both sides to compare.
+
+    Raises:
+        UserError: a domain is left without a category.
+    """
+    empty = [d for d in DOMAINS if categories.filter(pl.col("domain") == d, pl.col("status") == SELECTED).is_empty()]
+    if not empty:
+        return
+    names = {
+        domain: ", ".join(repr(name) for name in categories.filter(pl.col("domain") == domain)["category"][:5])
+        or "none"
+        for domain in DOMAINS
+    }
+    raise UserError(
+        f"no category of the {' and of the '.join(empty)} domain is left to select; "
+        f"source categories begin with: {names['source']}; target: {names['target']}. "
+        "Do both domains name categories alike, and do enough images survive the cleaning (select.minimum_images)?"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--duplicates", type=Path, help="from `ingest`; by default duplicates.parquet beside --images")
+    parser.add_argument("--cleaned", type=Path, required=True, help="Table II applied, from `clean`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    arguments = parser.parse_args(argv)
+    with stage("select") as closing:
+        params = load_section(SelectParams, "select", arguments.params)
+        seeds = read_seeds(arguments.params)
+        images = pl.DataFrame(read_tables(arguments.images, columns=["image_id", "domain", "category"]))
+        cleaned = pl.DataFrame(read_tables(arguments.cleaned, columns=["image_id", "kept"]))
+        duplicates = arguments.duplicates or arguments.images.parent / "duplicates.parquet"
+        clean = usable_images(images, cleaned)
+        unleaked = clean.join(
+            leaking_images(pl.DataFrame(read_tables(duplicates))), on=["domain", "image_id"], how="anti"
+        )
+        usable = unleaked if params.duplicates == "drop_leaks" else clean
+        categories = judge_categories(images, usable, params)
+        check_something_selected(categories)
+        selected = select_images(usable, categories, params.seed)
+        with whole_directory(arguments.output, ("categories.parquet", "images.parquet", "seed-*.parquet")) as folder:
+            write_table(categories.to_arrow().cast(schemas.CATEGORIES), folder / "categories.parquet")
+            write_table(selected.to_arrow().cast(schemas.SELECTED), folder / "images.parquet")
+            for seed in seeds:
+                rows = split_images(selected, seed, params.shares.model_dump())
+                write_table(rows.to_arrow().cast(schemas.SPLITS), folder / f"seed-{seed}.parquet")
+        for domain in DOMAINS:
+            mine = categories.filter(pl.col("domain") == domain)
+            chosen = mine.filter(pl.col("status") == SELECTED)
+            closing.counts |= {
+                f"{domain} images ingested": int(mine["images_ingested"].sum()),
+                f"{domain} images dropped by Table II": int((mine["images_ingested"] - mine["images_cleaned"]).sum())
+                - (len(clean) - len(usable) if domain == "source" else 0),
+                f"{domain} images in categories left out": int(
+                    mine.filter(pl.col("status") != SELECTED)["images_cleaned"].sum()
+                ),
+                f"{domain} images over the cap": int((chosen["images_cleaned"] - chosen["images_selected"]).sum()),
+                f"{domain} images selected": int(chosen["images_selected"].sum()),
+                f"{domain} categories selected": len(chosen),
+            }
+            if domain == "source":
+                done = "dropped" if params.duplicates == "drop_leaks" else "kept"
+                closing.counts[f"source images that are duplicates of target images, {done}"] = len(clean) - len(
+                    unleaked
+                )
+            for (status,), left_out in mine.filter(pl.col("status") != SELECTED).group_by(
+                "status", maintain_order=True
+            ):
+                names = ", ".join([*left_out["category"][:NAMED], *(["..."] if len(left_out) > NAMED else [])])
+                closing.counts[f"{domain} categories left out, {status} ({names})"] = len(left_out)
+        closing.wrote[str(arguments.output)] = f"{len(selected):,} images, splits of seeds {', '.join(map(str, seeds))}"
+        closing.next_command = "python -m pipelines.words.segment (see dvc.yaml)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Draw a toy click data set, in Clickture's layout.
+
+    python -m pipelines.toy.synthesize --output data/raw/toy
+    python -m pipelines.toy.synthesize --animals birds --output data/raw/toy_birds
+
+In: the `synthesize` section of the parameter file. Out, the same bytes for the same section and animals:
+source/clicks.tsv, source/images.tsv (base64 JPEG), source/labels.tsv (partly wrong), target/<category>/*.jpg, and
+truth/labels.tsv, the source images' true categories, which no stage reads: it is for measuring the cleaning.
+"""
+
+import argparse
+import base64
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from base import console
+from base.artifacts import whole_directory
+from base.params import DEFAULT_PATH, Params, load_section
+from pipelines.toy import bird_drawing, drawing, queries
+from pipelines.toy.birds import BIRDS
+from pipelines.toy.breeds import BREEDS
+from pipelines.toy.brush import Look
+from pipelines.toy.queries import Animal, Phrases, clicks_of
+from pipelines.toy.scenes import Domain
+
+JPEG_QUALITY = 88
+FEW = 2  # images of a category that is too small to be selected
+# What is broken on purpose, whatever is drawn, so that the quarantine has something to hold; without the newline.
+BROKEN_ROWS: tuple[bytes, ...] = (
+    b"{id}\tbrown dog\tmany",
+    b"{id}\tspotted puppy\t-3",
+    b"{id}\tcute dog",
+    b"{id}\t\xff\xfe\xe7\x8b dog\t2",
+    b"{id}\t\t5",
+    b"\tlost dog\t1",
+)
+BROKEN_IMAGE = "0badbad00001"  # ends too soon
+UNSEEN_IMAGE = "0badbad00002"  # has a label and clicks, but no picture
+NUM_UNSEEN_ROWS = 3
+
+
+class SynthesizeParams(Params):
+    """Section `synthesize`: how large the toy is, and how noisy."""
+
+    seed: int = Field(description="of every random stream", ge=0, lt=2**31)
+    source_images: int = Field(description="images per category of the source domain", ge=3, le=10_000)
+    target_images: int = Field(description="images per category of the target domain", ge=3, le=10_000)
+    wrong_labels: float = Field(description="share of source images labelled as another category", ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Animals:
+    """A kind of animal that can be drawn.
+
+    Attributes:
+        categories: its breeds or species.
+        phrases: what people type who look for it.
+        draw_look: of a domain: the circumstances of a picture.
+        draw_picture: of a category, a look and a domain.
+    """
+
+    categories: Sequence[Animal]
+    phrases: Phrases
+    draw_look: Callable[[Domain, np.random.Generator], Look]
+    draw_picture: Callable[[Any, Look, Domain, np.random.Generator], Image.Image]
+
+
+ANIMALS = {
+    "dogs": Animals(BREEDS, queries.DOGS, drawing.draw_look, drawing.draw_picture),
+    "birds": Animals(BIRDS, queries.BIRDS, bird_drawing.draw_look, bird_drawing.draw_picture),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture that is going to be drawn: what it shows, and what its label says."""
+
+    image_id: str
+    category: Animal
+    label: Animal
+    number: int
+
+
+def random_stream(seed: int, *purpose: str | int) -> np.random.Generator:
+    """Return the random numbers of one purpose, independent of those of any other and of the order of drawing."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode("utf-8")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def source_pictures(animals: Animals, params: SynthesizeParams) -> list[Picture]:
+    """List the source domain's pictures, ordered by image id, with their partly wrong labels."""
+    categories = [one for one in animals.categories if one.presence != "target"]
+    labels = [one for one in categories if not one.few]  # a wrong label must not lift a small category over the limit
+    numbered = [(one, n) for one in categories for n in range(FEW if one.few else params.source_images)]
+    stream = random_stream(params.seed, "wrong labels")
+    wrong = set(stream.permutation(len(numbered))[: round(params.wrong_labels * len(numbered))].tolist())
+    pictures = []
+    for place, (category, n) in enumerate(numbered):
+        label = category
+        if place in wrong and not category.few:
+            label = mistake(category, labels, stream)
+        image_id = hashlib.sha256(f"{params.seed}/source/{category.name}/{n}".encode()).hexdigest()[:12]
+        pictures.append(Picture(image_id, category, label, n))
+    return sorted(pictures, key=lambda picture: picture.image_id)
+
+
+def mistake(category: Animal, categories: Sequence[Animal], stream: np.random.Generator) -> Animal:
+    """Return another category: one of the same kind half of the time, as people mistake what looks alike."""
+    others = [other for other in categories if other.name != category.name]
+    kin = [other for other in others if other.name.split()[-1] == category.name.split()[-1]]
+    pool = kin if kin and stream.random() < 0.5 else others
+    return pool[int(stream.integers(len(pool)))]
+
+
+def draw(animals: Animals, picture: Picture, domain: Domain, seed: int) -> tuple[Look, bytes]:
+    """Draw a picture; return its look and its JPEG bytes."""
+    stream = random_stream(seed, domain, picture.category.name, picture.number)
+    look = animals.draw_look(domain, stream)
+    return look, as_jpeg(animals.draw_picture(picture.category, look, domain, stream))
+
+
+def as_jpeg(image: Image.Image) -> bytes:
+    """Encode an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def write_source(directory: Path, animals: Animals, params: SynthesizeParams) -> dict[str, int]:
+    """Write the source domain and the truth about its labels; return the row counts by file."""
+    pictures = source_pictures(animals, params)
+    rows: list[bytes] = []
+    (directory / "source").mkdir(parents=True)
+    (directory / "truth").mkdir()
+    with (
+        (directory / "source" / "images.tsv").open("wb") as images,
+        (directory / "source" / "labels.tsv").open("w", encoding="utf-8", newline="\n") as labels,
+        (directory / "truth" / "labels.tsv").open("w", encoding="utf-8", newline="\n") as truth,
+    ):
+        for picture in console.progress(pictures, "source", "images"):
+            look, jpeg = draw(animals, picture, "source", params.seed)
+            images.write(picture.image_id.encode() + b"\t" + base64.b64encode(jpeg) + b"\n")
+            labels.write(f"{picture.image_id}\t{picture.label.name}\n")
+            truth.write(f"{picture.image_id}\t{picture.category.name}\n")
+            rows += click_rows(animals, picture, look, params.seed)
+        # One image that ends too soon, and one label whose image nobody has.
+        images.write(BROKEN_IMAGE.encode() + b"\t" + base64.b64encode(jpeg[: len(jpeg) // 2]) + b"\n")
+        for image_id in (BROKEN_IMAGE, UNSEEN_IMAGE):
+            labels.write(f"{image_id}\t{picture.label.name}\n")
+    rows += [row.replace(b"{id}", pictures[place].image_id.encode()) for place, row in enumerate(BROKEN_ROWS)]
+    rows += [f"{UNSEEN_IMAGE}\t{one.name}\t2".encode() for one in animals.categories[:NUM_UNSEEN_ROWS]]
+    order = random_stream(params.seed, "order of the log").permutation(len(rows))
+    (directory / "source" / "clicks.tsv").write_bytes(b"".join(rows[place] + b"\n" for place in order))
+    return {"source images": len(pictures) + 1, "click rows": len(rows)}
+
+
+def click_rows(animals: Animals, picture: Picture, look: Look, seed: int) -> list[bytes]:
+    """Return a picture's lines of the log; who labels a picture wrongly has found it under the wrong name, too."""
+    stream = random_stream(seed, "clicks", picture.image_id)
+    name = picture.category.name
+    mislabelled = picture.label.name != name
+    others = [picture.label] if mislabelled else [other for other in animals.categories if other.name != name]
+    found = clicks_of(animals.phrases, picture.category, look, others, mislabelled, stream)
+    return [f"{picture.image_id}\t{query}\t{clicks}".encode() for query, clicks in found]
+
+
+def target_pictures(animals: Animals, params: SynthesizeParams) -> Iterator[Picture]:
+    """Yield the target domain's pictures; image ids are <folder>/<file stem>."""
+    for category in animals.categories:
+        if category.presence == "source":
+            continue
+        folder = category.name.title().replace(" ", "_")
+        for number in range(params.target_images):
+            yield Picture(f"{folder}/{folder}_{number + 1:04d}", category, category, number)
+
+
+def write_target(directory: Path, animals: Animals, params: SynthesizeParams) -> dict[str, int]:
+    """Write the target domain, a folder for each category; return the number of files."""
+    pictures = list(target_pictures(animals, params))
+    for picture in console.progress(pictures, "target", "images"):
+        path = directory / "target" / f"{picture.image_id}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(draw(animals, picture, "target", params.seed)[1])
+    return {"target images": len(pictures)}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m pipelines.toy.synthesize",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--animals", choices=ANIMALS, default="dogs", help="what is drawn (default: %(default)s)")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="the parameter file")
+    arguments = parser.parse_args(argv)
+    with console.stage("synthesize") as closing:
+        params = load_section(SynthesizeParams, "synthesize", arguments.params)
+        animals = ANIMALS[arguments.animals]
+        with whole_directory(arguments.output) as directory:
+            closing.counts = {
+                **write_source(directory, animals, params),
+                **write_target(directory, animals, params),
+            }
+        closing.wrote = {str(arguments.output): f"{len(animals.categories)} categories of {arguments.animals}"}
+        closing.next_command = f"python -m pipelines.ingest.click_data --raw {arguments.output} --output data/ingested"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Which images click features are fitted on and made for."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from base.artifacts import reading
+from base.console import UserError
+
+
+def source_images(path: Path, split: str | None = None) -> pa.Array:
+    """Return the image ids of a Parquet file that lists images, in code-point order.
+
+    Args:
+        path: has a column image_id; with a column domain, only its ``source`` images count.
+        split: only images of this split (column split); ``None`` takes all.
+
+    Raises:
+        UserError: no such file, a damaged one, a column is missing, a row has no id, an image stands there twice, or
+            none is left.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; expected a Parquet file with a column image_id")
+    with reading(path):
+        table = pq.read_table(path)
+    needed = ["image_id"] if split is None else ["image_id", "split"]
+    if missing := [column for column in needed if column not in table.column_names]:
+        raise UserError(f"{path}: lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
+    if "domain" in table.column_names:
+        table = table.filter(pc.equal(table["domain"], "source"))
+    if split is not None:
+        table = table.filter(pc.equal(table["split"], split))
+    image_ids = table["image_id"].cast(pa.string()).combine_chunks()
+    if image_ids.null_count:
+        raise UserError(f"{path}: {image_ids.null_count} rows without an image_id (null); leave them out")
+    if not len(image_ids):
+        raise UserError(f"{path}: no source images{f' in split {split}' if split else ''}")
+    image_ids = image_ids.take(pc.sort_indices(image_ids))
+    if twice := image_ids[1:].filter(pc.equal(image_ids[1:], image_ids[:-1])).to_pylist():
+        raise UserError(f"{path}: image {twice[0]!r} stands there more than once")
+    return image_ids

@@ -1,0 +1,187 @@
+"""Queries to words, the same way for every script, each query's words once.
+
+A query is normalised (NFKC, then Unicode case folding, then NFKC again, so that folding cannot undo it). A word is then
+a maximal run of Unicode letters and digits; a combining mark belongs to the letter before it, so that vowel signs do
+not break words of Hindi, Thai or vocalised Arabic apart. A run ends where Han begins and begins where Han ends; runs
+of Han go through jieba (precise mode with its hidden Markov model for names, as jieba has it by default).
+
+What that gives, script by script:
+
+- Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, ...: what stands between spaces and punctuation
+  (``don't`` is ``don``, ``t``; ``golden-retriever`` is two words; ``naïve`` and ``ＮＡÏＶＥ`` are the same one);
+- Chinese: jieba's words, ``iphone手机壳`` is ``iphone``, ``手机``, ``壳``;
+- Japanese: kanji runs go to jieba, hiragana and katakana runs are one word each (``東京タワー``: ``東京``, ``タワー``);
+- Korean: what stands between spaces, with its particles;
+- Thai, Lao, Khmer: what stands between spaces, for want of a dictionary;
+- emoji, punctuation, ``_``: never words; they separate.
+
+With ``lemmas``, words give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary of
+the language; stop words are left out before and after. The dictionaries are not folded, and folding takes ``ß`` and
+``ς`` away: so words are looked up in lower case, and folded after it (``σκύλοι``: ``σκύλος``, which is ``σκύλοσ``).
+
+Everything but Han is done for all queries at once; only queries with Han are looked at one by one.
+
+Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only, as WordNet's lemmas.
+"""
+
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import simplemma
+from pydantic import Field
+
+from base.console import UserError
+from base.params import Params
+from pipelines.words.han import build_tokenizer, cut_runs, read_lines
+
+OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
+HAN_RUN = r"[\p{Han}&&[\p{L}\p{N}]]+"
+RUN = f"{OTHER_RUN}|{HAN_RUN}"
+
+LARGEST_CACHE = 1 << 20  # Han runs whose words are remembered; queries repeat them
+
+
+class SegmentParams(Params):
+    """Section ``segment`` of a parameter file."""
+
+    stop_words: str | None = Field(description="file of words never kept, one a line, UTF-8; null keeps all")
+    dictionary: str | None = Field(description="jieba dictionary (word, frequency, tag a line) in place of jieba's own")
+    user_dictionary: str | None = Field(description="jieba dictionary on top (word, optional frequency and tag)")
+    minimum_length: int = Field(ge=1, le=100, description="characters a word has at least; 1 .. 100")
+    lemmas: str | None = Field(description="language whose words give way to their lemmas, as in en; null keeps words")
+
+
+class Segmenter:
+    """Turns queries into words.
+
+    Args:
+        params: section ``segment``.
+
+    Raises:
+        UserError: a file of the parameters is missing, not UTF-8, or not a jieba dictionary; a language is not known.
+    """
+
+    def __init__(self, params: SegmentParams) -> None:
+        self.params = params
+        if params.lemmas is not None:
+            try:
+                simplemma.lemmatize("dogs", lang=params.lemmas)
+            except ValueError:
+                raise UserError(f"lemmas: simplemma has no language {params.lemmas!r}; English is 'en'") from None
+        self.stop_words = {word for line in read_lines(params.stop_words) for word in [normalise_text(line)] if word}
+        if params.dictionary or params.user_dictionary:  # a bad one is an error now, not at the first Han run
+            build_tokenizer(params.dictionary, params.user_dictionary)
+        self._known: dict[str, str] = {}
+
+    def __call__(self, queries: pa.Array) -> pa.Array:
+        """Return each query's words, each once, in order of their first occurrence; a query may have none.
+
+        Shape:
+            queries: strings (n,); result: lists of strings (n,)
+        """
+        with_lemmas = self.params.lemmas is not None
+        normalised = normalise(queries, compatible_text if with_lemmas else normalise_text)
+        words = normalised.str.extract_all(RUN)
+        has_han = normalised.str.contains(HAN_RUN).to_numpy()
+        if has_han.any():
+            order = np.argsort(np.r_[np.flatnonzero(~has_han), np.flatnonzero(has_han)])
+            words = pl.concat([words.filter(~has_han), self._cut_han(words.filter(has_han))])[order]
+        word = pl.element()
+        words = self._lemmatised(words) if with_lemmas else self._without_stop_words(words)
+        if self.params.minimum_length > 1:
+            words = words.list.filter(word.str.len_chars() >= self.params.minimum_length)
+        return words.list.unique(maintain_order=True).to_arrow().cast(pa.list_(pa.string()))
+
+    def _without_stop_words(self, words: pl.Series) -> pl.Series:
+        return words.list.filter(~pl.element().is_in(sorted(self.stop_words))) if self.stop_words else words
+
+    def _lemmatised(self, words: pl.Series) -> pl.Series:
+        """Replace words, not folded yet, by their folded lemmas, without stop words.
+
+        Shape:
+            words: lists of strings (n,); result: the same
+        """
+        distinct = words.explode().drop_nulls().unique()
+        lemmas = pl.Series([self._lemma_of(word) for word in distinct], dtype=pl.String)
+        changed = distinct.ne_missing(lemmas)
+        if not changed.any():
+            return words
+        lemma = pl.element().replace(distinct.filter(changed), lemmas.filter(changed))
+        return words.list.eval(lemma.drop_nulls())
+
+    def _lemma_of(self, word: str) -> str | None:
+        """Return a word's lemma, folded, or the word if the language's dictionary and rules do not know it.
+
+        None stands for a stop word, or a lemma that is one.
+        """
+        if normalise_text(word) in self.stop_words:
+            return None
+        lemma = normalise_text(simplemma.lemmatize(word.lower(), lang=str(self.params.lemmas)))
+        return None if lemma in self.stop_words else lemma
+
+    def _cut_han(self, runs: pl.Series) -> pl.Series:
+        """Replace runs of Han by their words.
+
+        Shape:
+            runs: lists of strings (n,), none empty; result: the same
+        """
+        run = pl.col("run")
+        flat = pl.DataFrame({"query": np.arange(len(runs)), "run": runs}).explode("run")
+        han = flat.filter(run.str.contains(rf"^{HAN_RUN}"))["run"].unique().to_list()
+        cut = pl.DataFrame({"run": han, "words": self._words_of(han)}).with_columns(pl.col("words").str.split(" "))
+        words = flat.join(cut, on="run", how="left", maintain_order="left").with_columns(
+            pl.col("words").fill_null(pl.concat_list(run))
+        )
+        return words.explode("words").group_by("query", maintain_order=True).agg("words")["words"]
+
+    def _words_of(self, runs: list[str]) -> list[str]:
+        """Return the words of distinct Han runs; those of many runs are remembered, for queries repeat them."""
+        words = {run: self._known.get(run) for run in runs}
+        unknown = [run for run, found in words.items() if found is None]
+        cut = dict(zip(unknown, cut_runs(unknown, self.params.dictionary, self.params.user_dictionary), strict=True))
+        if len(self._known) + len(cut) > LARGEST_CACHE:
+            self._known.clear()
+        self._known.update(cut)
+        return [found if found is not None else cut[run] for run, found in words.items()]
+
+
+def compatible_text(text: str) -> str:
+    """Return a text without the differences that compatibility forms make, in its own case."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def normalise_text(text: str) -> str:
+    """Return a text in the form in which words are compared.
+
+    >>> normalise_text("Ｇｏｌｄｅｎ Straße")
+    'golden strasse'
+    """
+    return unicodedata.normalize("NFKC", compatible_text(text).casefold())
+
+
+@lru_cache(maxsize=1)
+def segmenter_of(params: SegmentParams) -> Segmenter:
+    """Return this process's segmenter for the parameters; built once, however many bundles a worker gets."""
+    return Segmenter(params)
+
+
+def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) -> pl.Series:
+    """Normalise queries: the ASCII ones all at once, which is to lower case, the others one by one.
+
+    Args:
+        queries: any.
+        form: what makes of a text its normal form.
+
+    Shape:
+        queries: strings (n,); result: strings (n,)
+    """
+    lowered = pl.Series(queries, dtype=pl.String).str.to_lowercase()
+    others = np.flatnonzero(~np.asarray(pc.string_is_ascii(queries)))
+    if len(others):
+        lowered[others] = pl.Series([form(text) for text in queries.take(pa.array(others)).to_pylist()])
+    return lowered

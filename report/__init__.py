@@ -1,0 +1,1 @@
+"""Pages, tables, plots and intervals of reports. It knows no paper."""

@@ -1,0 +1,322 @@
+"""Score every source image: how probable the cleaner finds the image's own category.
+
+    python -m systems.cleaning.score --images data/ingested/images --model data/cleaner --output data/scores
+
+In: the ingested images (`schemas.IMAGES`; the source domain is scored) and the cleaner's folder. Each image is scored
+by the network of its fold (`schemas.FOLDS`).
+Out: shards of `schemas.SCORES`, one row per source image, null where the cleaner was not trained on the category.
+
+Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``. Batches are cut
+from the shards before they are distributed, so that no probability depends on who runs which batch. With the in-process
+runner an interrupted call continues when it is made again: scored batches wait under ``.state/scores``.
+"""
+
+import argparse
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import apache_beam as beam
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
+from pydantic import Field
+
+from base.artifacts import read_tables, whole_directory, write_table
+from base.console import STATE, UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section
+from base.schemas import SCORES
+from pipelines.beam import runner
+from pipelines.beam.shards import WriteShards, read_shard, shard_files
+
+if TYPE_CHECKING:
+    from systems.mtmdd.predict import LoadedRecogniser
+
+COLUMNS = ["image_id", "domain", "category", "image"]
+NAMES = {"image_id": pl.String, "category": pl.String}
+SECONDS_BETWEEN_LINES = 10.0
+
+log = logging.getLogger("clicksight")
+
+
+class ScoreParams(Params):
+    """How the cleaner is run."""
+
+    batch_size: int = Field(description="most images in a batch", ge=1)
+    threads: int | None = Field(description="CPU threads of a worker; null: as many as the machine has", ge=1)
+
+
+def read_source_batches(
+    shard: Path, folds: pl.DataFrame, batch_size: int, done: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """Yield a shard's source images in named batches, each of one fold, in an order that the shard alone decides.
+
+    Args:
+        shard: of ingested images.
+        folds: `schemas.FOLDS`.
+        batch_size: most images in a batch.
+        done: names of batches to leave out.
+
+    Shape:
+        batches: `image_id`, `domain`, `category`, `image`, `fold` (null where the category was not trained on); no
+        batch is empty.
+
+    Raises:
+        UserError: an image should have a fold and has none.
+    """
+    numbers = [*range(num_folds(folds)), None]
+    number = 0
+    with pq.ParquetFile(shard) as file:
+        # as many as make a full batch for each fold, more or less
+        for rows in file.iter_batches(batch_size=batch_size * num_folds(folds), columns=COLUMNS):
+            source = with_fold(rows.filter(pc.equal(rows["domain"], "source")), folds)
+            for fold in numbers:
+                column = source["fold"]
+                mine = source.filter(pc.is_null(column) if fold is None else pc.equal(column, fold))
+                for start in range(0, mine.num_rows, batch_size):
+                    name = f"{shard.stem}-{number:06d}"
+                    number += 1
+                    if name not in done:
+                        yield name, mine.slice(start, batch_size)
+
+
+def num_folds(folds: pl.DataFrame) -> int:
+    """Return the number of folds."""
+    return folds["fold"].n_unique()
+
+
+def with_fold(images: pa.RecordBatch, folds: pl.DataFrame) -> pa.RecordBatch:
+    """Append the column `fold`: int32, null where the category was not trained on.
+
+    Raises:
+        UserError: the category was trained on, but this image is not among its images.
+    """
+    names = pl.DataFrame({name: images[name].to_pylist() for name in ("image_id", "category")}, schema=NAMES)
+    found = names.join(folds, on=["image_id", "category"], how="left", maintain_order="left", validate="m:1")
+    strangers = found.filter(pl.col("fold").is_null()).join(folds, on="category", how="semi")
+    if len(strangers):
+        raise UserError(
+            f"image {strangers['image_id'][0]!r} of {strangers['category'][0]!r} is not among those that the cleaner "
+            "was trained on: it was made from other images; run the stage `train_cleaner` again"
+        )
+    return images.append_column("fold", pa.array(found["fold"].to_list(), pa.int32()))
+
+
+def own_category_probabilities(
+    categories: Sequence[str], known: Sequence[str], probabilities: np.ndarray
+) -> np.ndarray:
+    """Return p(own category) of each image.
+
+    Args:
+        categories: of the images, as labelled.
+        known: the classifier's, in the order of its outputs; every image's category is among them.
+        probabilities: of all known categories.
+
+    Shape:
+        probabilities: float32 (images, known); result: float32 (images,)
+    """
+    place = {name: number for number, name in enumerate(known)}
+    return probabilities[np.arange(len(categories)), [place[name] for name in categories]]
+
+
+def score_batch(batch: pa.RecordBatch, recogniser: "LoadedRecogniser | None") -> pa.RecordBatch:
+    """Return a batch's rows of `schemas.SCORES`; without a recogniser, which knows all the categories, null.
+
+    Raises:
+        UserError: a probability is NaN.
+    """
+    if recogniser is None:
+        probabilities = pa.nulls(batch.num_rows, pa.float32())
+    else:
+        of_all = recogniser.probabilities(pc.struct_field(batch["image"], "bytes").to_pylist())
+        categories = batch["category"].to_pylist()
+        own = own_category_probabilities(categories, recogniser.categories, of_all)
+        if np.isnan(own).any():
+            name = batch["image_id"][int(np.isnan(own).argmax())].as_py()
+            raise UserError(
+                f"image {name!r}: p(own category) is NaN, so the cleaner's weights are unusable; "
+                "run the stage `train_cleaner` again, with a lower learning rate (section `cleaner`)"
+            )
+        probabilities = pa.array(own)
+    return pa.RecordBatch.from_arrays([batch["image_id"], batch["category"], probabilities], schema=SCORES)
+
+
+@dataclass(frozen=True)
+class FoldRecognisers:
+    """The cleaner's networks, by fold; RunInference shares a model by weak reference, which a plain list forbids."""
+
+    by_fold: "Sequence[LoadedRecogniser]"
+
+
+class CleanerHandler(ModelHandler):
+    """RunInference's handler of the cleaner's networks: a record batch of one fold's images in, one of scores out.
+
+    Args:
+        model: the cleaner's folder.
+        folds: their number; the networks of all are loaded.
+        threads: CPU threads; None leaves them alone.
+        images_in_all: for the time left, which is told as if this worker had all of them to do.
+    """
+
+    def __init__(self, model: Path, folds: int, threads: int | None, images_in_all: int) -> None:
+        super().__init__()
+        self._folds = folds
+        self._images_in_all = images_in_all
+        self._model = model
+        self._threads = threads
+        self._num_images = 0
+        self._started = self._told = 0.0
+
+    def load_model(self) -> FoldRecognisers:
+        """Load every fold's recogniser of the source domain, on the GPU if there is one; once per worker."""
+        import torch
+
+        from systems.mtmdd.predict import load_recogniser
+
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        self._started = self._told = time.monotonic()
+        return FoldRecognisers([load_recogniser(self._model / f"fold-{fold}", "source") for fold in range(self._folds)])
+
+    def run_inference(
+        self,
+        batch: Sequence[pa.RecordBatch],
+        model: FoldRecognisers,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterable[pa.RecordBatch]:
+        """Score record batches, each by itself and by its fold's recogniser."""
+        for images in batch:
+            fold = images["fold"][0].as_py()
+            yield score_batch(images, None if fold is None else model.by_fold[fold])
+            self._tell(images.num_rows)
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        """An element is a batch already: don't let its company depend on timing."""
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+    def get_num_bytes(self, batch: Sequence[pa.RecordBatch]) -> int:
+        """Return the size of the batches; the default would pickle them to know."""
+        return sum(images.nbytes for images in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Return the heading of RunInference's counters."""
+        return "cleaner"
+
+    def _tell(self, num_images: int) -> None:
+        self._num_images += num_images
+        now = time.monotonic()
+        if now - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = now
+            rate = self._num_images / (now - self._started)
+            left_s = (self._images_in_all - self._num_images) / rate
+            done = f"{self._num_images:,} of {self._images_in_all:,} images"
+            log.info("score: %s, %.0f a second, %.0f s left", done, rate, left_s)
+
+
+def fingerprint(images: Sequence[Path], cleaner: Path, params: ScoreParams) -> str:
+    """Return what names the scored batches of a call: it changes with all that a score depends on."""
+    import systems.mtmdd.predict  # noqa: F401  the code that scores: the digest is of what is loaded
+    from model.training.checkpoints import code_digest
+
+    digest = hashlib.blake2b(f"{params.model_dump_json()} {code_digest()} {version('torch')}".encode(), digest_size=8)
+    for file in [*images, *sorted(path for path in cleaner.rglob("*") if path.is_file())]:
+        state = file.stat()
+        digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def keep_scores(name: str, scores: pa.RecordBatch, folder: Path | None) -> pa.RecordBatch:
+    """Write a batch's scores into the folder, if there is one, and return them."""
+    if folder is not None:
+        write_table(pa.Table.from_batches([scores]), folder / f"{name}.parquet")
+    return scores
+
+
+def run(images: Path, model: Path, output: Path, params: ScoreParams, beam_arguments: Sequence[str] = ()) -> pa.Table:
+    """Score all source images and write the shards; return their rows.
+
+    Raises:
+        UserError: there is no source image, no image shard, or no cleaner, or it was trained on other images, or its
+            probabilities are NaN.
+    """
+    shards = shard_files(images)
+    if not (model / "folds.parquet").is_file():
+        raise UserError(f"{model}: not the cleaner's folder (no folds.parquet); run the stage `train_cleaner`")
+    folds = pl.DataFrame(read_tables(model / "folds.parquet"))
+    num_images = pc.sum(pc.equal(read_tables(images, columns=["domain"])["domain"], "source")).as_py()
+    if not num_images:
+        raise UserError(f"{images}: no image of the source domain; see the closing lines of `ingest`")
+    kept, files = None, []
+    if runner.is_in_process(beam_arguments):  # its workers share this machine's files
+        kept = (STATE / "scores" / fingerprint(shards, model, params)).resolve()
+        kept.mkdir(parents=True, exist_ok=True)
+        files = sorted(kept.glob("*.parquet"))
+    num_kept = sum(pq.read_metadata(file).num_rows for file in files)
+    if num_kept:
+        log.info("score: continues, %s of %s images are scored already", f"{num_kept:,}", f"{num_images:,}")
+    done = frozenset(file.stem for file in files)
+    handler = CleanerHandler(model, num_folds(folds), params.threads, num_images - num_kept)
+    with whole_directory(output) as folder:
+        with runner.pipeline(beam_arguments) as pipeline:
+            new = (
+                pipeline
+                | "ImageShards" >> beam.Create(shards)
+                | "SourceBatches"
+                >> beam.FlatMap(read_source_batches, folds, params.batch_size, done).with_output_types(
+                    tuple[str, pa.RecordBatch]
+                )
+                | "Scores" >> RunInference(KeyedModelHandler(handler)).with_output_types(tuple[str, pa.RecordBatch])
+                | "KeptScores" >> beam.MapTuple(partial(keep_scores, folder=kept)).with_output_types(pa.RecordBatch)
+            )
+            old = (
+                pipeline
+                | "EarlierFiles" >> beam.Create(files)
+                | "EarlierScores" >> beam.Map(read_shard, SCORES).with_output_types(pa.RecordBatch)
+            )
+            (
+                (new, old)
+                | "EveryScore" >> beam.Flatten()
+                | "ScoreShards" >> WriteShards(folder, SCORES, "image_id", len(shards), ("image_id",))
+            )
+        scores = read_tables(folder)
+        if scores.num_rows != num_images:
+            raise RuntimeError(f"{num_images} source images, {scores.num_rows} scores")
+    if kept is not None:
+        shutil.rmtree(kept, ignore_errors=True)
+    return scores
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--model", type=Path, required=True, help="the cleaner's folder")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    arguments, beam_arguments = parser.parse_known_args(argv)
+    with stage("score") as closing:
+        params = load_section(ScoreParams, "score", arguments.params)
+        scores = run(arguments.images, arguments.model, arguments.output, params, beam_arguments)
+        unknown = scores["probability"].null_count
+        closing.counts = {
+            "source images": scores.num_rows,
+            "scored": scores.num_rows - unknown,
+            "not scored, category too small for the cleaner": unknown,
+            "mean p(own category)": pc.mean(scores["probability"]).as_py() or 0.0,
+        }
+        closing.wrote[str(arguments.output)] = f"{scores.num_rows:,} rows"
+        closing.next_command = "python -m systems.cleaning.clean (see dvc.yaml)"
+
+
+if __name__ == "__main__":
+    main()

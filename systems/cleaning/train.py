@@ -1,0 +1,229 @@
+"""Train the classifiers on the noisy source images that are to say which labels they doubt.
+
+    python -m systems.cleaning.train --images data/ingested/images --output data/cleaner
+
+In: the ingested images (`schemas.IMAGES`), source domain only.
+Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per fold a model folder `fold-N/`, as
+`systems.mtmdd.train` writes it, with the one phase `cleaner`.
+
+With `cleaner.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same images.
+With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored by a
+network that has seen it. There are no validation images in either case: the last epoch is taken.
+
+Categories with fewer images than `cleaner.minimum_category_size` are left out and named in the closing lines; their
+images get no probability and Table II drops them.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from base import schemas
+from base.artifacts import read_tables, whole_directory, write_table
+from base.console import UserError, log, stage
+from base.params import DEFAULT_PATH, Params, load_section
+from base.seeding import derive_seed
+from systems.mtmdd.config import LossTerm, NetworkParams, Phase, Recipe, TrainParams
+from systems.mtmdd.examples import Examples
+from systems.mtmdd.train import run_name
+
+PHASE = "cleaner"
+HELD_OUT = "held out"  # the split of the images that a fold's network scores
+
+
+class CleanerParams(Params):
+    """The classifier that finds doubtful labels; its network is that of the section `network`."""
+
+    minimum_category_size: int = Field(description="smaller source categories are dropped before training", ge=1)
+    folds: int = Field(
+        description="1: one network scores the images it learned from (the paper); k: one of k networks scores each "
+        "image, the one that has not seen it",
+        ge=1,
+    )
+    seed: int = Field(description="of initialisation, batches, crops and folds; one cleaner serves all `seeds`", ge=0)
+    train: TrainParams
+
+    @model_validator(mode="after")
+    def _no_fold_holds_a_whole_category(self) -> "CleanerParams":
+        if self.folds > 1 and self.minimum_category_size < 2:
+            raise ValueError(
+                f"with folds = {self.folds}, minimum_category_size must be 2 or more: the only image of a category "
+                "cannot be scored by a network that has not seen it"
+            )
+        return self
+
+
+def cleaner_recipe(network: NetworkParams, train: TrainParams) -> Recipe:
+    """Return the recipe of a plain classifier of the source domain: one phase, cross-entropy, visual feature."""
+    return Recipe(
+        method="cleaner",
+        network=network.model_copy(update={"embedding": None}),
+        train=train,
+        phases=[
+            Phase(
+                name=PHASE,
+                losses=[LossTerm(domain="source", kind="recognition", weight=1.0)],
+                start="backbone",
+                frozen=[],
+                features="visual",
+            )
+        ],
+    )
+
+
+def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the source images to train on, and the categories that are too small.
+
+    Args:
+        images: `image_id`, `domain`, `category` of all ingested images.
+        minimum_category_size: images.
+
+    Returns:
+        Rows with a `split` of train, by image id; and `category`, `images` of the categories left out.
+
+    Raises:
+        UserError: fewer than two categories are large enough.
+    """
+    source = images.filter(pl.col("domain") == "source")
+    sizes = source.group_by("category").agg(pl.len().alias("images")).sort("category")
+    too_small = sizes.filter(pl.col("images") < minimum_category_size)
+    if len(sizes) - len(too_small) < 2:
+        raise UserError(
+            f"{len(sizes) - len(too_small)} of {len(sizes)} source categories have cleaner.minimum_category_size = "
+            f"{minimum_category_size} images or more: a classifier needs two categories"
+        )
+    rows = source.join(too_small, on="category", how="anti").sort("image_id")
+    return rows.with_columns(pl.lit("train").alias("split")), too_small
+
+
+def assign_folds(rows: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
+    """Say which fold's network scores each image.
+
+    Folds are dealt out within each category, in the order of a hash of the image id and from a fold that is a hash of
+    the category: sizes of a category's folds differ by one at most, small categories do not all begin with fold 0, and
+    a new image moves none of another category.
+
+    Args:
+        rows: `image_id`, `category` of the images to train on.
+        folds: their number k.
+        seed: the cleaner's.
+
+    Returns:
+        The columns of `schemas.FOLDS`, rows by image id.
+
+    Raises:
+        UserError: there are more folds than images in the largest category, so that one might stay empty.
+    """
+    largest = rows["category"].value_counts()["count"].max()
+    assert isinstance(largest, int)
+    if folds > largest:
+        raise UserError(f"cleaner.folds = {folds}, but the largest source category has {largest} images; take fewer")
+    order = [derive_seed(seed, "fold of image", image_id) for image_id in rows["image_id"]]
+    first = {name: derive_seed(seed, "first fold", name) % folds for name in rows["category"].unique()}
+    return (
+        rows.select("image_id", "category", order=pl.Series(order, dtype=pl.UInt64))
+        .with_columns(
+            fold=(
+                pl.int_range(pl.len()).over("category", order_by=["order", "image_id"])
+                + pl.col("category").replace_strict(first, return_dtype=pl.Int64)
+            )
+            % folds
+        )
+        .select("image_id", "category", pl.col("fold").cast(pl.Int32))
+        .sort("image_id")
+    )
+
+
+def examples_of_fold(examples: Examples, folds: pl.DataFrame, fold: int) -> Examples:
+    """Return the examples that a fold's network learns from: all of the other folds; of a single fold, all.
+
+    Args:
+        examples: of all images to train on.
+        folds: as :func:`assign_folds` returns them, of the same images.
+        fold: from 0.
+    """
+    if folds["fold"].n_unique() == 1:
+        return examples
+    rows = examples.rows.join(folds, on=["image_id", "category"], how="left", validate="1:1", maintain_order="left")
+    split = pl.when(pl.col("fold") == fold).then(pl.lit(HELD_OUT)).otherwise("split").alias("split")
+    rows = rows.with_columns(split).drop("fold")
+    num_images = rows.filter(pl.col("split") == "train").height
+    return replace(
+        examples,
+        rows=rows,
+        epoch_images={**examples.epoch_images, "source": num_images},
+        fingerprint=f"{examples.fingerprint}, without fold {fold} of {folds['fold'].n_unique()}",
+    )
+
+
+def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: int, output: Path) -> None:
+    """Train one network per fold and write `folds.parquet` and the model folders, whole or not at all.
+
+    An interrupted call continues in the fold where it stopped: finished folds wait beside the checkpoints.
+
+    Args:
+        recipe: of each network.
+        examples: of all images to train on.
+        folds: as :func:`assign_folds` returns them, of the same images.
+        seed: of every network.
+        output: the folder.
+    """
+    from model.training.checkpoints import Checkpoints  # torch takes seconds to import: bad parameters are found first
+    from model.training.ranks import processes, writes_alone
+    from model.training.trainer import train
+
+    numbers = sorted(folds["fold"].unique())
+    data, together = f"{examples.fingerprint} {len(numbers)}", processes().num_processes
+    name = run_name(output, "data")  # another data set's cleaner may be trained at the same time
+    finished = Checkpoints(f"{name}/finished", recipe, seed, data, together)
+    for fold in numbers:
+        if (finished.folder / f"fold-{fold}").is_dir():
+            log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))
+            continue
+        run = f"{name}/fold-{fold}"
+        train(recipe, examples_of_fold(examples, folds, fold), seed, finished.folder / f"fold-{fold}", run)
+    with writes_alone() as this_process:
+        if this_process:
+            with whole_directory(output) as folder:
+                for fold in numbers:
+                    shutil.copytree(finished.folder / f"fold-{fold}", folder / f"fold-{fold}")
+                write_table(folds.to_arrow().cast(schemas.FOLDS), folder / "folds.parquet")
+            finished.remove()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    arguments = parser.parse_args(argv)
+    with stage("train_cleaner") as closing:
+        params = load_section(CleanerParams, "cleaner", arguments.params)
+        recipe = cleaner_recipe(load_section(NetworkParams, "network", arguments.params), params.train)
+        table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
+        rows, too_small = training_rows(pl.DataFrame(table), params.minimum_category_size)
+        folds = assign_folds(rows, params.folds, params.seed)
+        examples = Examples.read(arguments.images, rows, None, recipe.network, params.train.cache_images)
+        train_folds(recipe, examples, folds, params.seed, arguments.output)
+        closing.counts = {
+            "folds": params.folds,
+            "source images trained on": len(rows),
+            "source categories trained on": rows["category"].n_unique(),
+            "source images in categories too small": int(too_small["images"].sum()),
+        }
+        for row in too_small.iter_rows(named=True):
+            closing.counts[f"category too small: {row['category']}, images"] = row["images"]
+        closing.wrote[str(arguments.output)] = (
+            f"{params.folds} classifier{'s' if params.folds > 1 else ''} of {rows['category'].n_unique()} categories"
+        )
+        closing.next_command = "python -m systems.cleaning.score (see dvc.yaml)"
+
+
+if __name__ == "__main__":
+    main()

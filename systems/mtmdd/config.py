@@ -1,0 +1,278 @@
+"""The parameters of networks, losses and training, and the recipe that a training run reads.
+
+The first half are sections of the parameter file. The second half is what `systems.mtmdd.recipes` makes of them: a
+recipe is one method at one point of a study, with only the parameters that its phases use, so that a parameter makes
+stale just the trainings that it changes.
+"""
+
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from base.params import Params
+
+Domain = Literal["source", "target"]
+Features = Literal["visual", "click", "visual+click"]
+EmbeddingKind = Literal["FC", "biFC", "CONV+FC", "CONV+biFC"]
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
+
+
+class EmbeddingParams(Params):
+    """The word embedding, from the ConvNet's last map to the predicted click feature (section III-C, Table III)."""
+
+    kind: EmbeddingKind = Field(description="FC is linear (E of eq. 2); CONV is E1, biFC is E2 and E3 of eq. 8")
+    kernel_size: int | None = Field(None, description="E1: side of the kernels, odd for 'same' padding", ge=1, le=15)
+    kernels: int | None = Field(None, description="E1: number of kernels", ge=1)
+    hidden: int | None = Field(None, description="rows of E2", ge=1)
+    dropout: float | None = Field(None, description="share of E2's outputs dropped in training", ge=0, lt=1)
+    padding: int | None = Field(None, description="E1: zeros around omega; null: 'same'", ge=0, le=7)
+    ceil_pooling: bool | None = Field(None, description="E1: pool incomplete windows too, as Caffe does; null: no")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "EmbeddingParams":
+        missing = [name for name in self.used() if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
+        if self.has_convolution and self.padding is None and self.kernel_size is not None and self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd ('same' padding), found {self.kernel_size}; or set padding")
+        return self
+
+    @property
+    def has_convolution(self) -> bool:
+        """Whether E1 is there."""
+        return self.kind.startswith("CONV")
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether E2 is there."""
+        return self.kind.endswith("biFC")
+
+    def used(self) -> list[str]:
+        """Return the names of the parameters that this kind needs, besides the kind."""
+        return ["kernel_size", "kernels"] * self.has_convolution + ["hidden", "dropout"] * self.has_hidden
+
+    def only_used(self, kind: EmbeddingKind) -> "EmbeddingParams":
+        """Return an embedding of a kind with these values, without those that the kind does not use."""
+        used = self.model_copy(update={"kind": kind}).used()
+        used += ["padding", "ceil_pooling"] * kind.startswith("CONV")
+        return EmbeddingParams(kind=kind, **{name: getattr(self, name) for name in used})
+
+
+class NetworkParams(Params):
+    """The network of Fig. 8 and the images that go into it."""
+
+    backbone: str = Field(
+        description="plain (a small ConvNet of ours), or a name of torchvision's, as vgg19; model/nets/backbones.py"
+    )
+    weights: str = Field(
+        description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"
+    )
+    image_size: int = Field(description="side of the square crop the ConvNet sees, pixels", ge=16, le=1024)
+    resize: int = Field(description="shorter side of the whole image before cropping, pixels", ge=16, le=2048)
+    dropout: float = Field(description="share of [N(phi), N(v^)] dropped before the recogniser in training", ge=0, lt=1)
+    embedding: EmbeddingParams | None = Field(None, description="null in the recipe of a method without click branch")
+    shared_normalisation: bool = Field(
+        False, description="N of eq. 7: with the statistics of both domains together, instead of each domain's own"
+    )
+    affine_normalisation: bool = Field(False, description="N of eq. 7: with a learned scale and shift of each value")
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "NetworkParams":
+        if self.resize < self.image_size:
+            raise ValueError(f"resize ({self.resize}) must be at least image_size ({self.image_size})")
+        return self
+
+
+class PositionParams(Params):
+    """The position function S of eq. 11."""
+
+    bandwidth: float = Field(description="B: x = B maps to 1 - T", gt=0)
+    threshold: float = Field(description="T: x = 0 maps to T", gt=0, lt=0.5)
+    position_input: Literal["batch-normalised", "raw"] = Field(
+        "batch-normalised", description="what the sigmoid sees of v and v^; raw: as in the released definition"
+    )
+    position_scale: Literal["l2", "1/sqrt(K)"] = Field(
+        "l2", description="of the sigmoid's output: N' (eq. 11), or the released definition's constant"
+    )
+
+
+class ObjectiveParams(PositionParams):
+    """The weights of eq. 12, 13 and 15."""
+
+    lambda_: float = Field(
+        alias="lambda", description="eq. 13: weight of the click loss against source recognition", ge=0, le=1
+    )
+    tau: float = Field(description="eq. 12: weight of the position loss against the count loss", ge=0, le=1)
+    mu_separate_heads: float = Field(description="eq. 15: weight of target recognition, separate heads", ge=0)
+    mu_shared_head: float = Field(description="eq. 15: weight of target recognition, shared head", ge=0)
+    halved_click_losses: bool = Field(False, description="half of each squared distance, as Caffe's Euclidean loss")
+    mean_over: Literal["step", "domain"] = Field(
+        "step", description="eq. 6: the mean over all images of a step; domain: the sum of each domain's mean"
+    )
+
+
+class ScheduleParams(Params):
+    """How the learning rates move over a phase; see model/training/schedules.py for the formulas."""
+
+    kind: Literal["constant", "one-cycle", "cosine", "step"]
+    warm_up: float = Field(description="share of the steps spent rising; 0: none", ge=0, lt=1)
+    drop_every: float | None = Field(None, description="step: drop after each such share of the steps", gt=0, le=1)
+    drop_factor: float | None = Field(None, description="step: what the rate is multiplied by", gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "ScheduleParams":
+        drops = ["drop_every", "drop_factor"]
+        given = [name for name in drops if getattr(self, name) is not None]
+        used = drops if self.kind == "step" else []
+        if given != used:
+            missing = [name for name in used if name not in given]
+            surplus = [name for name in given if name not in used]
+            raise ValueError(f"kind {self.kind} takes {['warm_up', *used]}; missing {missing}, not used {surplus}")
+        return self
+
+
+class TrainParams(Params):
+    """How every phase is trained (eq. 6 by stochastic gradient descent)."""
+
+    epochs: int = Field(description="per phase; one epoch passes once through the phase's main domain", ge=1)
+    batch_size: int = Field(description="images of each domain in a step, over all processes", ge=2)
+    accumulation: int = Field(description="parts a step's images are run in, one after another, to save memory", ge=1)
+    learning_rate: float = Field(description="peak, of the ConvNet", gt=0)
+    embedding_multiplier: float = Field(description="times learning_rate: peak of the word embedding", gt=0)
+    recogniser_multiplier: float = Field(description="times learning_rate: peak of the recognisers", gt=0)
+    momentum: float = Field(ge=0, lt=1, description="of SGD")
+    weight_decay: float = Field(ge=0, description="alpha of eq. 6")
+    schedule: ScheduleParams
+    ema: float | None = Field(
+        None, description="decay of the moving average of the weights that is then validated and saved; null: none",
+        gt=0, lt=1,
+    )  # fmt: skip
+    early_stopping: int | None = Field(
+        None, description="a phase ends after so many epochs without a better validation; null: it has all", ge=1
+    )
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
+    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; drops other units")
+    channels_last: bool = Field(description="channels innermost: faster on a CPU, and on a GPU in mixed precision")
+    workers: int = Field(description="processes that load images; 0: a thread of the training process does", ge=0)
+    threads: int | None = Field(
+        None, description="CPU threads of a training process; null: as many as the machine has", ge=1
+    )
+    cache_images: bool = Field(description="keep the decoded, resized images in memory")
+    recogniser_bias_multiplier: float = Field(
+        1.0, description="times recogniser_multiplier: peak of the recognisers' biases", gt=0
+    )
+    mirrored: list[Domain] = Field(list(DOMAINS), description="whose training images are mirrored half of the time")
+
+    @model_validator(mode="after")
+    def _parts_have_statistics(self) -> "TrainParams":
+        if self.batch_size < 2 * self.accumulation:
+            raise ValueError(
+                f"batch_size {self.batch_size} in accumulation = {self.accumulation} parts leaves parts of fewer than "
+                "2 images of a domain: too few for batch normalisation"
+            )
+        return self
+
+
+class LossTerm(Params):
+    """One weighted term of a phase's objective; the mean is over all images of the step (eq. 6)."""
+
+    domain: Domain
+    kind: Literal["recognition", "count", "position"]
+    weight: float = Field(gt=0)
+
+
+class Phase(Params):
+    """One training from start weights to chosen weights: which domains, which losses, from where, what is frozen."""
+
+    name: str = Field(pattern=r"^[a-z0-9_-]+$", description="of its weights file")
+    losses: list[LossTerm] = Field(min_length=1)
+    start: str = Field(description="backbone (network.weights), or the name of an earlier phase")
+    frozen: list[Literal["backbone", "embedding"]] = Field(description="parts that keep their start weights")
+    features: Features | None = Field(None, description="what the recogniser sees; null: nothing is recognised")
+    shared_head: bool = Field(False, description="one recogniser for both domains")
+    unlearned: list[Domain] | None = Field(
+        None,
+        description="domains recognised without a loss (lambda = 1): by the shared head, or by one left as initialised",
+    )
+    procedure: str = Field("weighted-sum", description="how it learns: a name in systems.mtmdd.procedures.PROCEDURES")
+    options: dict[str, bool | int | float | str] | None = Field(None, description="of the procedure")
+
+    @property
+    def domains(self) -> list[Domain]:
+        """The domains that have a loss."""
+        return [domain for domain in DOMAINS if any(term.domain == domain for term in self.losses)]
+
+    @property
+    def main_domain(self) -> Domain:
+        """The domain whose passes are epochs and whose validation split chooses: the target if it takes part."""
+        return self.domains[-1]
+
+    @property
+    def recognised(self) -> list[Domain]:
+        """The domains with a recogniser."""
+        learned = {term.domain for term in self.losses if term.kind == "recognition"}
+        return [domain for domain in DOMAINS if domain in learned.union(self.unlearned or ())]
+
+    @property
+    def predicts_clicks(self) -> bool:
+        """Whether a click loss is trained."""
+        return any(term.kind != "recognition" for term in self.losses)
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the word embedding takes part."""
+        return self.predicts_clicks or (self.features is not None and "click" in self.features)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Phase":
+        if any(term.domain == "target" and term.kind != "recognition" for term in self.losses):
+            raise ValueError("the target domain has no clicks: a count or position loss on it cannot be")
+        if bool(self.recognised) != (self.features is not None):
+            raise ValueError("`features` and a recognition loss go together: one of them is missing")
+        learned = [term.domain for term in self.losses if term.kind == "recognition"]
+        if self.unlearned and (not learned or not set(self.unlearned) <= set(self.domains) - set(learned)):
+            raise ValueError(f"unlearned = {self.unlearned}: not domains that have other losses, beside a learned one")
+        if self.shared_head and len(self.recognised) < 2:
+            raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
+        if len({(term.domain, term.kind) for term in self.losses}) < len(self.losses):
+            raise ValueError("a loss is listed twice for the same domain")
+        return self
+
+
+class Fewer(Params):
+    """One-shot study: training images per category of one domain are cut to ceil(share * n_k) (Fig. 14)."""
+
+    domain: Domain
+    share: float = Field(gt=0, le=1)
+
+
+class Recipe(Params):
+    """One method at one point of a study: everything a training run is made of besides data and seed."""
+
+    method: str
+    network: NetworkParams
+    train: TrainParams
+    position: PositionParams | None = Field(None, description="only where a phase has the position loss")
+    phases: list[Phase] = Field(min_length=1)
+    source_categories: int | None = Field(None, description="out-of-class study: the source keeps so many", ge=1)
+    fewer: Fewer | None = Field(None, description="one-shot study")
+    source: str | None = Field(
+        None, description="cross-object study: the data set whose source takes the own one's place"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        earlier: list[str] = ["backbone"]
+        for phase in self.phases:
+            if phase.start not in earlier:
+                raise ValueError(f"phase {phase.name} starts from {phase.start!r}; before it there are {earlier}")
+            if phase.name in earlier:
+                raise ValueError(f"two phases are named {phase.name!r}")
+            earlier.append(phase.name)
+        if any(phase.has_embedding for phase in self.phases) != (self.network.embedding is not None):
+            raise ValueError("network.embedding must be there if and only if a phase uses the click branch")
+        if any(term.kind == "position" for phase in self.phases for term in phase.losses) != (
+            self.position is not None
+        ):
+            raise ValueError("position must be there if and only if a phase has the position loss")
+        return self

@@ -1,0 +1,81 @@
+"""The word embedding: from the ConvNet's last map omega to the predicted click feature v^."""
+
+import torch
+from torch import Tensor, nn
+
+from base.console import UserError
+from systems.mtmdd.config import EmbeddingParams
+
+POOL = 3  # side and stride of E1's pooling, as in the released model definition
+
+
+class WordEmbedding(nn.Module):
+    """Predicts the click feature from omega.
+
+    - FC (linear): v^ = E omega
+    - biFC: v^ = E3 f(E2 omega)
+    - CONV+FC: v^ = E E1(omega)
+    - CONV+biFC: v^ = E3 f(E2 E1(omega))
+
+    E1 is a convolution ('same' padding), maximum pooling 3 x 3 with stride 3 and ReLU; f is ReLU, followed by dropout.
+    Maps smaller than 3 x 3 are pooled whole; of larger ones incomplete windows are left out, or not (`ceil_pooling`).
+
+    Args:
+        params: which of the four, and its sizes.
+        map_shape: omega's (C, H, W).
+        num_words: K.
+
+    Shape:
+        input: (B, C, H, W); output: (B, K)
+
+    Raises:
+        UserError: E1's kernels are larger than omega with its padding.
+
+    Reference: section III-C, eq. 3 (linear) and eq. 8; Table III. The released definition convolves 5 x 5 with padding
+    1, pools incomplete windows too, and writes pooling after ReLU, which is the same in the other order.
+    """
+
+    def __init__(self, params: EmbeddingParams, map_shape: tuple[int, int, int], num_words: int) -> None:
+        super().__init__()
+        channels, height, width = map_shape
+        layers: list[nn.Module] = []
+        if params.has_convolution:
+            assert params.kernels is not None
+            assert params.kernel_size is not None
+            kernel_size, ceil = params.kernel_size, bool(params.ceil_pooling)
+            padding = kernel_size // 2 if params.padding is None else params.padding
+            sides = [side + 2 * padding - kernel_size + 1 for side in (height, width)]
+            if min(sides) < 1:
+                raise UserError(
+                    f"network.embedding.kernel_size = {kernel_size} with padding = {padding} does not fit omega, which"
+                    f" is {height} x {width}; take smaller kernels or more padding"
+                )
+            pool = (min(POOL, sides[0]), min(POOL, sides[1]))
+            layers += [
+                nn.Conv2d(channels, params.kernels, kernel_size, padding=padding),
+                nn.MaxPool2d(pool, ceil_mode=ceil),
+                nn.ReLU(inplace=True),
+            ]
+            channels = params.kernels
+            height, width = ((n + p - 1) // p if ceil else n // p for n, p in zip(sides, pool, strict=True))
+        layers.append(nn.Flatten())
+        inputs = channels * height * width
+        if params.has_hidden:
+            assert params.hidden is not None
+            assert params.dropout is not None
+            layers += [nn.Linear(inputs, params.hidden), nn.ReLU(inplace=True), nn.Dropout(params.dropout)]
+            inputs = params.hidden
+        layers.append(nn.Linear(inputs, num_words))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, omega: Tensor) -> Tensor:
+        """Return v^, in the weights' own precision whatever the layers before it are run in.
+
+        The position function changes within B = 0.01 standard deviations of v^: in bfloat16 that is about one step of a
+        number near 1, and in half precision many words' gradients are too small to be told from zero.
+        """
+        *before, last = self.layers
+        for layer in before:
+            omega = layer(omega)
+        with torch.autocast(omega.device.type, enabled=False):
+            return last(omega.to(next(last.parameters()).dtype))

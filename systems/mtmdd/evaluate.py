@@ -1,0 +1,236 @@
+"""Measure a trained model on the test split, which is read here and nowhere else.
+
+    python -m systems.mtmdd.evaluate --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
+        --split data/splits/seed-0.parquet --features data/features --output data/evaluations/methods/TDL/seed-0
+
+In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
+of the cross-object study also the --source-images and the --source-split of its training.
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs
+were chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
+
+A domain is recognised by the last phase that trained it; clicks are predicted by the last phase with a click loss.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+
+from base import schemas
+from base.artifacts import whole_directory, write_json, write_table
+from base.console import UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section
+from model.data.batches import ImageDataset, evaluation_batches
+from model.losses.count import count_loss
+from systems.mtmdd.config import DOMAINS, Domain, LossTerm
+from systems.mtmdd.examples import Examples, OtherSource, add_other_source, other_source, read_rows
+from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, probabilities, rmse
+from systems.mtmdd.predict import Model, device_at_hand
+
+
+class EvaluateParams(Params):
+    """How the test images are run through the network."""
+
+    batch_size: int = Field(ge=1, description="images at once; no result depends on it")
+
+
+def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table]:
+    """Return the content of metrics.json and the predictions.
+
+    Args:
+        model: what to measure.
+        examples: the test rows.
+        batch_size: images at once.
+    """
+    outcomes: dict[tuple[str, Domain], Outcome] = {}
+    for name in sorted({name for _, name in _needed(model)}):
+        phase = next(phase for phase in model.recipe.phases if phase.name == name)
+        network = model.network(phase)
+        for domain in [domain for domain, of_phase in _needed(model) if of_phase == name]:
+            dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
+            batches = evaluation_batches(dataset, domain, examples.places(domain, "test"), batch_size, workers=0)
+            outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
+    metrics: dict[str, Any] = {}
+    counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
+    predictor = model.phase_that_predicts_clicks()
+    predicted = None if predictor is None else outcomes[predictor.name, "source"]
+    tables = []
+    for domain in DOMAINS:
+        recogniser = model.phase_that_recognises(domain)
+        metrics[f"accuracy_{domain}"] = None
+        if recogniser is None:
+            counted["null"][f"accuracy_{domain}"] = f"{model.recipe.method} trains no recogniser of the {domain} domain"
+            continue
+        outcome = outcomes[recogniser.name, domain]
+        counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
+        metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
+        of_clicks = predicted if domain == "source" else None
+        tables.append(predictions_table(outcome, of_clicks, examples, domain, model.categories[domain]))
+    metrics["rmse_source"] = None
+    if predicted is None:
+        counted["null"]["rmse_source"] = f"{model.recipe.method} predicts no clicks"
+    else:
+        counted["images"]["source"] = predicted.num_images
+        metrics["rmse_source"] = rmse(predicted)
+        metrics["click_loss"] = {
+            term.kind: round(mean_loss(predicted, term, model.recipe.position), 6) for term in _click_terms(model)
+        }
+    for epoch in model.chosen:
+        counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
+    return {**metrics, **counted}, pa.concat_tables(tables)
+
+
+def _needed(model: Model) -> list[tuple[Domain, str]]:
+    """Return which domain goes through which phase's network, each pair once."""
+    pairs: list[tuple[Domain, str]] = []
+    for domain in DOMAINS:
+        recogniser = model.phase_that_recognises(domain)
+        if recogniser is not None:
+            pairs.append((domain, recogniser.name))
+    predictor = model.phase_that_predicts_clicks()
+    if predictor is not None and ("source", predictor.name) not in pairs:
+        pairs.append(("source", predictor.name))
+    return pairs
+
+
+def _click_terms(model: Model) -> list[LossTerm]:
+    predictor = model.phase_that_predicts_clicks()
+    return [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
+
+
+def predictions_table(
+    outcome: Outcome, of_clicks: Outcome | None, examples: Examples, domain: Domain, categories: list[str]
+) -> pa.Table:
+    """Return a domain's predictions (`schemas.PREDICTIONS`), rows by image_id.
+
+    Args:
+        outcome: of the network that recognises the domain.
+        of_clicks: of the network that predicts the same images' clicks, if one does.
+        examples: the test rows.
+        domain: whose images these are.
+        categories: names, in the order of the logits.
+    """
+    assert outcome.prediction.logits is not None
+    chances = probabilities(outcome.prediction.logits)
+    best = outcome.prediction.logits.argmax(dim=1).numpy()
+    rows = examples.rows[examples.places(domain, "test")]
+    columns = [
+        rows["image_id"].to_list(),
+        [domain] * len(rows),
+        rows["category"].to_list(),
+        [categories[place] for place in best],
+        chances[range(len(best)), best],
+        [None] * len(rows) if of_clicks is None else click_errors(of_clicks),
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schemas.PREDICTIONS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schemas.PREDICTIONS)
+
+
+def click_errors(outcome: Outcome) -> np.ndarray:
+    """Return each image's || N'(v) - N'(v^) ||^2; RMSE-S is the root of their mean.
+
+    Shape:
+        result: float32 (N,)
+    """
+    assert outcome.clicks is not None
+    assert outcome.prediction.clicks is not None
+    return count_loss(outcome.clicks, outcome.prediction.clicks).numpy()
+
+
+def read_test_examples(
+    model: Model, images: Path, split: Path, features: Path, other: OtherSource | None = None
+) -> Examples:
+    """Read the test rows that a model is measured on.
+
+    Args:
+        model: the trained model.
+        images: the folder of ingested images.
+        split: the split file.
+        features: the folder with vocabulary and click features.
+        other: the source of another data set that the model was trained with.
+
+    Raises:
+        UserError: the split file's categories are not those the model was trained for, or a domain has no test images.
+    """
+    rows = read_rows(split, model.recipe, model.seed, other)
+    predicts = model.phase_that_predicts_clicks() is not None
+    examples = Examples.read(
+        images if other is None else {"source": other.images, "target": images},
+        rows,
+        features if predicts else None,
+        model.recipe.network,
+        cache=False,
+        splits=("test",),
+    )
+    for domain, _ in _needed(model):
+        of_domain = split if other is None or domain == "target" else other.split
+        check_same_data(model, examples, [domain], of_domain, features)
+        if not len(examples.places(domain, "test")):
+            raise UserError(f"{of_domain}: the {domain} domain has no test images")
+    return examples
+
+
+def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain], split: Path, features: Path) -> None:
+    """Check that a model was trained for the categories and the words of some examples.
+
+    Args:
+        model: the trained model.
+        examples: what it is to be used on.
+        domains: whose categories have to be the model's.
+        split: where the examples' rows come from, for the message.
+        features: where their click features come from, for the message.
+
+    Raises:
+        UserError: it was trained for others.
+    """
+    for domain in domains:
+        if examples.categories[domain] != model.categories[domain]:
+            raise UserError(
+                f"{split}: its {len(examples.categories[domain])} {domain} categories are not the"
+                f" {len(model.categories[domain])} that {model.folder} was trained for;"
+                " give the split file of its training"
+            )
+    if examples.clicks is not None and examples.clicks.num_words != model.num_words:
+        raise UserError(
+            f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for"
+            f" {model.num_words}; train it again"
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
+    parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
+    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_other_source(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    with stage(f"evaluate {arguments.model}") as closing:
+        params = load_section(EvaluateParams, "evaluate", arguments.params)
+        model = Model.read(arguments.model)
+        if model.recipe.train.threads is not None:
+            torch.set_num_threads(model.recipe.train.threads)
+        other = other_source(model.recipe, arguments.source_images, arguments.source_split)
+        examples = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
+        metrics, predictions = evaluate(model, examples, params.batch_size)
+        with whole_directory(arguments.output) as folder:
+            write_json(metrics, folder / "metrics.json")
+            write_table(predictions, folder / "predictions.parquet")
+        for name in ("accuracy_source", "accuracy_target", "rmse_source"):
+            if metrics[name] is not None:
+                closing.counts[name] = metrics[name]
+        closing.counts["test images"] = predictions.num_rows
+        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet"
+        closing.next_command = "python -m systems.mtmdd.report.write --data data --output data/report"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Running a network over images without training it, and what is measured on its predictions."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.data.batches import Batch, DomainBatch
+from model.losses.count import count_loss
+from systems.mtmdd.config import Domain, LossTerm, PositionParams
+from systems.mtmdd.network import Prediction
+from systems.mtmdd.objective import term_losses
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A network's predictions for some images of one domain, in their order, with the truth. N images."""
+
+    prediction: Prediction  # logits (N, C), clicks (N, K), on the CPU in single precision
+    labels: Tensor  # (N,)
+    clicks: Tensor | None  # v, (N, K)
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.labels)
+
+
+@torch.no_grad()
+def predict(network: nn.Module, batches: Iterable[Batch], domain: Domain, device: torch.device) -> Outcome:
+    """Run a network in evaluation mode over the batches of one domain.
+
+    Training mode is as before afterwards.
+    """
+    was_training = network.training
+    network.eval()
+    predictions: list[Prediction] = []
+    seen: list[DomainBatch] = []
+    for batch in batches:
+        predictions.append(network({domain: batch[domain].images.to(device, non_blocking=True)})[domain])
+        seen.append(batch[domain])
+    network.train(was_training)
+    return Outcome(
+        prediction=Prediction(*(_together(parts) for parts in zip(*predictions, strict=True))),
+        labels=torch.cat([of_batch.labels for of_batch in seen]),
+        clicks=_together([of_batch.clicks for of_batch in seen]),
+    )
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return several outcomes of a domain, of different images, as one."""
+    if len(outcomes) == 1:
+        return outcomes[0]
+    predictions = (outcome.prediction for outcome in outcomes)
+    return Outcome(
+        prediction=Prediction(*(_together(parts) for parts in zip(*predictions, strict=True))),
+        labels=torch.cat([outcome.labels for outcome in outcomes]),
+        clicks=_together([outcome.clicks for outcome in outcomes]),
+    )
+
+
+def _together(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part.float().cpu() for part in parts if part is not None]
+    return torch.cat(present) if present else None
+
+
+def num_correct(outcome: Outcome) -> int:
+    """Return how many images are recognised."""
+    assert outcome.prediction.logits is not None
+    return int((outcome.prediction.logits.argmax(dim=1) == outcome.labels).sum())
+
+
+def percent(part: int, whole: int) -> float:
+    """Return a share in percent, with four decimals."""
+    return round(100 * part / whole, 4)
+
+
+def rmse(outcome: Outcome) -> float:
+    r"""Return RMSE-S = sqrt(mean || N'(v) - N'(v^) ||^2); predicting zero gives 1.
+
+    Reference: Table VII, which prints it times 100.
+    """
+    assert outcome.prediction.clicks is not None
+    assert outcome.clicks is not None
+    losses = count_loss(outcome.clicks, outcome.prediction.clicks).double()
+    return round(math.sqrt(losses.mean().item()), 6)
+
+
+def mean_loss(outcome: Outcome, term: LossTerm, position: PositionParams | None) -> float:
+    """Return the mean of a loss term over all images, unweighted."""
+    return term_losses(term, outcome.prediction, outcome.labels, outcome.clicks, position).double().mean().item()
+
+
+def probabilities(logits: Tensor) -> np.ndarray:
+    """Return each category's probability.
+
+    Shape:
+        logits and result: (N, C); float32
+    """
+    return functional.softmax(logits.double(), dim=1).float().numpy()

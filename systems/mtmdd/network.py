@@ -1,0 +1,236 @@
+"""The network of Fig. 8: ConvNet, word embedding, and one recogniser per domain or one for both."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from base.console import UserError
+from model.nets.backbones import ConvNet, Visual, build_backbone
+from systems.mtmdd.config import Domain, Features, NetworkParams, Phase
+from systems.mtmdd.embedding import WordEmbedding
+
+SHARED = "shared"
+
+
+class Prediction(NamedTuple):
+    """What the network says of a domain's images. B images, C categories, K words."""
+
+    logits: Tensor | None  # (B, C); None where the phase recognises nothing in the domain
+    clicks: Tensor | None  # v^, (B, K); None without word embedding
+
+
+class Recogniser(nn.Module):
+    """Categories from the image representation [N_d(phi), N_d(v^)].
+
+    N_d is batch normalisation without an affine part, with statistics of its own for each domain d. Dropout and one
+    fully connected layer follow: one per domain, or one shared by both.
+
+    Args:
+        features: visual (phi only), click (v^ only) or visual+click.
+        sizes: D of phi and K of v^.
+        num_categories: of each domain that is recognised.
+        shared: one fully connected layer for both domains.
+        dropout: share dropped in training.
+        shared_normalisation: one N for both domains, whose images it sees together.
+        affine: N with a learned scale and shift.
+        unlearned: domains without a loss here. What is theirs alone keeps its weights; their N still moves with them.
+
+    Shape:
+        input: of each domain phi (B_d, D) and v^ (B_d, K); output: of each domain (B_d, C_d)
+
+    Reference: eq. 7; section III-D. Separate statistics per domain and no affine part as in the released definition.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        sizes: tuple[int, int],
+        num_categories: Mapping[Domain, int],
+        shared: bool,
+        dropout: float,
+        *,
+        shared_normalisation: bool = False,
+        affine: bool = False,
+        unlearned: Sequence[Domain] = (),
+    ) -> None:
+        super().__init__()
+        visual, click = ("visual" in features) * sizes[0], ("click" in features) * sizes[1]
+        domains = list(num_categories)
+        self.shared = shared
+        self.shared_normalisation = shared_normalisation
+        norms = [SHARED] if shared_normalisation else domains
+        self.visual_norms = nn.ModuleDict({name: nn.BatchNorm1d(visual, affine=affine) for name in norms if visual})
+        self.click_norms = nn.ModuleDict({name: nn.BatchNorm1d(click, affine=affine) for name in norms if click})
+        self.dropout = nn.Dropout(dropout)
+        heads = {SHARED: num_categories[domains[0]]} if shared else dict(num_categories)
+        self.heads = nn.ModuleDict({name: nn.Linear(visual + click, number) for name, number in heads.items()})
+        for domain in unlearned:
+            for modules in (self.visual_norms, self.click_norms, self.heads):
+                if domain in modules:
+                    modules[domain].requires_grad_(False)
+
+    def forward(self, inputs: Mapping[Domain, tuple[Tensor, Tensor | None]]) -> dict[Domain, Tensor]:
+        """Return the logits of each domain's images."""
+        if self.shared_normalisation:
+            phi, clicks = (_joined(parts) for parts in zip(*inputs.values(), strict=True))
+            assert phi is not None
+            sizes = [len(of_domain) for of_domain, _ in inputs.values()]
+            representations = list(self._normalise(SHARED, phi, clicks).split(sizes))
+        else:
+            representations = [self._normalise(domain, *of_domain) for domain, of_domain in inputs.items()]
+        return {
+            domain: self.heads[SHARED if self.shared else domain](self.dropout(representation))
+            for domain, representation in zip(inputs, representations, strict=True)
+        }
+
+    def _normalise(self, name: str, phi: Tensor, clicks: Tensor | None) -> Tensor:
+        parts = []
+        if self.visual_norms:
+            parts.append(self.visual_norms[name](phi))
+        if self.click_norms:
+            parts.append(self.click_norms[name](clicks))
+        return torch.cat(parts, dim=1)
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    present = [part for part in parts if part is not None]
+    return torch.cat(present) if present else None
+
+
+class MultidomainNetwork(nn.Module):
+    """ConvNet and word embedding shared by both domains, and the recognisers of a phase.
+
+    The images of both domains go through the ConvNet and the embedding as one batch.
+
+    Args:
+        backbone: images to omega and phi.
+        embedding: omega to v^; None without click branch.
+        recogniser: [phi, v^] to categories; None where nothing is recognised.
+        recognised: the domains it recognises.
+        frozen: parts (backbone, embedding) that keep their weights; they stay in evaluation mode.
+
+    Shape:
+        input: per domain, uint8 (B_d, 3, S, S); output: per domain, :class:`Prediction`
+    """
+
+    def __init__(
+        self,
+        backbone: ConvNet,
+        embedding: WordEmbedding | None,
+        recogniser: Recogniser | None,
+        recognised: list[Domain],
+        frozen: list[str],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.embedding = embedding
+        self.recogniser = recogniser
+        self.recognised = recognised
+        self.frozen = frozen
+        for part in frozen:
+            getattr(self, part).requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "MultidomainNetwork":
+        """Set training mode, except for what is frozen: no dropout and no moving statistics there."""
+        super().train(mode)
+        for part in self.frozen:
+            getattr(self, part).eval()
+        return self
+
+    def forward(self, images: Mapping[Domain, Tensor]) -> dict[Domain, Prediction]:
+        """Return logits and predicted click features of each domain's images."""
+        sizes = [len(of_domain) for of_domain in images.values()]
+        visual: Visual = self.backbone(torch.cat(list(images.values())))
+        clicks = None if self.embedding is None else self.embedding(visual.omega)
+        phi_by_domain = visual.phi.split(sizes)
+        clicks_by_domain = [None] * len(sizes) if clicks is None else clicks.split(sizes)
+        inputs = dict(zip(images, zip(phi_by_domain, clicks_by_domain, strict=True), strict=True))
+        logits: dict[Domain, Tensor] = {}
+        if self.recogniser is not None:
+            recognised = {domain: of_domain for domain, of_domain in inputs.items() if domain in self.recognised}
+            logits = self.recogniser(recognised) if recognised else {}
+        return {domain: Prediction(logits.get(domain), predicted) for domain, (_, predicted) in inputs.items()}
+
+
+def build_network(
+    network: NetworkParams,
+    phase: Phase,
+    categories: Mapping[Domain, list[str]],
+    num_words: int,
+    load_weights: bool,
+) -> MultidomainNetwork:
+    """Build the network of a phase, initialised by torch's generator.
+
+    Args:
+        network: sizes.
+        phase: says which parts there are.
+        categories: names of each domain.
+        num_words: K; not used without click branch.
+        load_weights: whether the ConvNet gets its start weights (not needed where all weights are loaded afterwards).
+
+    Raises:
+        UserError: a shared head for category sets that differ (named), or what `build_backbone` raises.
+    """
+    backbone = build_backbone(network, load_weights)
+    embedding = None
+    if phase.has_embedding:
+        assert network.embedding is not None  # the recipe has checked it
+        embedding = WordEmbedding(network.embedding, backbone.map_shape, num_words)
+    recogniser = None
+    if phase.features is not None:
+        if phase.shared_head:
+            check_same_categories(categories)
+        numbers = {domain: len(categories[domain]) for domain in phase.recognised}
+        sizes = (backbone.num_features, num_words)
+        recogniser = Recogniser(
+            phase.features,
+            sizes,
+            numbers,
+            phase.shared_head,
+            network.dropout,
+            shared_normalisation=network.shared_normalisation,
+            affine=network.affine_normalisation,
+            unlearned=phase.unlearned or (),
+        )
+    return MultidomainNetwork(backbone, embedding, recogniser, phase.recognised, list(phase.frozen))
+
+
+def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
+    """Check that a shared head can be.
+
+    Raises:
+        UserError: the domains' category sets differ; names some that only one has.
+    """
+    source, target = set(categories["source"]), set(categories["target"])
+    if source != target:
+        only = {"source": sorted(source - target), "target": sorted(target - source)}
+        listed = "; ".join(
+            f"only in the {domain}: {len(names)}, as {names[:3]}" for domain, names in only.items() if names
+        )
+        raise UserError(
+            f"a shared head needs the same categories in both domains ({listed}); use separate heads (MTMDD-VM)"
+        )
+
+
+def copy_parts(network: MultidomainNetwork, earlier: Mapping[str, Tensor]) -> list[str]:
+    """Take over the parts that an earlier phase has trained: ConvNet and embedding.
+
+    Recognisers start anew: they belong to a phase's domains and features.
+
+    Args:
+        network: the later phase's.
+        earlier: the earlier phase's weights, by name.
+
+    Returns:
+        The parts taken over.
+    """
+    taken = []
+    for part in ("backbone", "embedding"):
+        module = getattr(network, part)
+        weights = {key.removeprefix(f"{part}."): value for key, value in earlier.items() if key.startswith(f"{part}.")}
+        if module is not None and weights:
+            module.load_state_dict(weights)
+            taken.append(part)
+    return taken

@@ -1,0 +1,134 @@
+"""The report's part about click predictors: which are declared, and what `systems.mtmdd.diagnose` wrote of them."""
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+from pydantic import ConfigDict
+
+from base.console import UserError
+from base.params import Params
+from report.pages import Column, Table, number
+from systems.mtmdd.published import RATIOS
+from systems.mtmdd.report.runs import Point
+
+PICTURES = ("gradients", "click_features")
+PREDICTORS = {
+    "model": "the model",
+    "without_position": "the same without the position loss",
+    "zero": "nothing",
+    "constant": "the mean click feature",
+    "category_means": "the mean click feature of the image's own category",
+}
+INPUTS = {
+    "true_percent": "v",
+    "predicted_percent": "v^",
+    "predicted_without_position_percent": "v^ without the position loss",
+    "normal_percent": "standard normal",
+}
+
+
+class Diagnosed(Params):
+    """Of the section ``diagnose``, what was looked into. `systems.mtmdd.diagnose` has all of it, but loads torch."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    methods: list[str]
+    points: list[str]
+
+    def find(self, points: Collection[Point]) -> tuple[list[Point], list[Point]]:
+        """Return the declared points that were looked into, and those whose ratios were measured.
+
+        Raises:
+            UserError: one of them is not declared as a method, or as a component point.
+        """
+        methods = [Point("methods", name) for name in self.methods]
+        components = [Point("components", name) for name in self.points]
+        for listed, point in [("methods", one) for one in methods] + [("points", one) for one in components]:
+            if point not in points:
+                where = "methods.names" if point.study == "methods" else "components.points"
+                raise UserError(f"diagnose.{listed}: {point.method} is not in {where}; list it there, or take it out")
+        return methods, components
+
+
+class Diagnosis(NamedTuple):
+    """What the page shows of a method's click predictor.
+
+    Attributes:
+        method: its name in the recipes.
+        folder: where the stage wrote, below the data folder.
+        content: of diagnostics.json.
+        inputs: of sigmoid_inputs.csv.
+        pictures: PNG bytes by name.
+    """
+
+    method: str
+    folder: str
+    content: dict[str, Any]
+    inputs: pl.DataFrame
+    pictures: dict[str, bytes]
+
+
+def read_diagnoses(data: Path, points: Sequence[Point]) -> list[Diagnosis]:
+    """Read what was found of the click predictors of some methods.
+
+    Raises:
+        UserError: a method's diagnostics are not there.
+    """
+    found = []
+    for point in points:
+        folder = data / "evaluations" / point.folder / "diagnostics"
+        try:
+            content = json.loads((folder / "diagnostics.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(
+                f"{folder}/diagnostics.json: no such file; run `dvc repro`, or take {point.method} out of"
+                " diagnose.methods"
+            ) from None
+        pictures = {name: (folder / f"{name}.png").read_bytes() for name in PICTURES}
+        inputs = pl.read_csv(folder / "sigmoid_inputs.csv")
+        found.append(Diagnosis(point.method, folder.relative_to(data).as_posix(), content, inputs, pictures))
+    return found
+
+
+def errors_texts(content: dict[str, Any]) -> Table:
+    """Return RMSE-S of the model beside that of simple predictors, the largest error first."""
+    errors = {name: value for name, value in content["rmse_source"].items() if value is not None}
+    rows = [
+        [PREDICTORS[name], number(errors[name], 3)] for name in sorted(errors, key=errors.__getitem__, reverse=True)
+    ]
+    return Table([Column("what is predicted", number=False), Column("RMSE-S, validation")], rows)
+
+
+def gradients_texts(content: dict[str, Any]) -> Table:
+    """Return the gradient ratios at the shares of the steps that were asked for."""
+    columns = {
+        "step": [f"{row['step']:,} ({row['share']:.0%})" for row in content["gradient_ratios"]],
+        **{
+            heading: [number(row[name], 2) for row in content["gradient_ratios"]]
+            for heading, name in (
+                ("position / count", "position_over_count"),
+                ("recognition / click", "recognition_over_click"),
+                ("cosine", "recognition_click_cosine"),
+            )
+        },
+    }
+    return Table([Column(heading) for heading in columns], list(zip(*columns.values(), strict=True)))
+
+
+def inputs_texts(inputs: pl.DataFrame) -> Table:
+    """Return the shares of the position function's inputs in [0, B], beside the paper's."""
+    ours, theirs = "ours, on this data", "published"
+    shown = {name: heading for name, heading in INPUTS.items() if name in inputs.columns}
+    columns = [Column("B"), *(Column(f"{heading}, %", group=ours) for heading in shown.values())]
+    rows = [
+        [
+            f"{row['bandwidth']:g}",
+            *(number(row[name], 2) for name in shown),
+            number(RATIOS["bandwidth"].get(f"{row['bandwidth']:g}"), 2),
+        ]
+        for row in inputs.iter_rows(named=True)
+    ]
+    return Table([*columns, Column("Ratio, %", group=theirs)], rows)

@@ -1,0 +1,216 @@
+"""The evaluations that a report is about: those that the parameters declare, all of them and no others."""
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from base import schemas
+from base.console import UserError
+
+Study = Literal["methods", "components", "out_of_class", "one_shot", "cross_object"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method at one point of a study; it has a run per seed.
+
+    Attributes:
+        study: the stage family.
+        method: as in the recipes; of a component study, its point, as in ``tau=0.4``.
+        value: source categories (out of class), share of the training images (one-shot), or null (whole data).
+        domain: one-shot only: whose training images are cut.
+        source: cross-object only: the data set whose source it is.
+    """
+
+    study: Study
+    method: str
+    value: float | int | None = None
+    domain: str | None = None
+    source: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its seeds' folders are, below ``data/evaluations``."""
+        name = {
+            "methods": None,
+            "components": None,
+            "out_of_class": f"{self.value}",
+            "one_shot": f"{self.domain}-{self.value}",
+            "cross_object": self.source,
+        }[self.study]
+        return Path(self.study) / self.method / (name or "")
+
+
+def declared_points(
+    methods: Sequence[str],
+    components: Sequence[str],
+    out_of_class: tuple[Sequence[str], Sequence[int]],
+    one_shot: tuple[Sequence[str], Sequence[str], Sequence[float]],
+    cross_object: tuple[Sequence[str], Sequence[str]],
+) -> list[Point]:
+    """Return every point that the parameters declare, in their order.
+
+    Args:
+        methods: names of the methods study.
+        components: points of the component studies that are trained for themselves.
+        out_of_class: methods and numbers of source categories.
+        one_shot: methods, domains and shares.
+        cross_object: methods and the data sets whose sources they have.
+    """
+    points = [Point("methods", method) for method in methods]
+    points += [Point("components", point) for point in components]
+    points += [Point("out_of_class", method, n) for method in out_of_class[0] for n in out_of_class[1]]
+    points += [
+        Point("one_shot", method, share, domain)
+        for method in one_shot[0]
+        for domain in one_shot[1]
+        for share in one_shot[2]
+    ]
+    return points + [
+        Point("cross_object", method, source=source) for method in cross_object[0] for source in cross_object[1]
+    ]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was read of the declared runs.
+
+    Attributes:
+        points: the declared points.
+        seeds: the declared seeds.
+        metrics: ``metrics.json`` by point and seed.
+        images: one row per point, seed and test image: `point` (index into `points`), `seed`, `domain`, `image_id`,
+            `correct` and `click_error` (null where no clicks are predicted).
+        studies: the point that each value of a component study has, by study.
+        ratios: what `systems.mtmdd.click_ratios` measured, by point.
+    """
+
+    points: list[Point]
+    seeds: list[int]
+    metrics: dict[tuple[Point, int], dict[str, Any]]
+    images: pl.DataFrame
+    studies: Mapping[str, Mapping[str, Point]] = field(default_factory=dict)
+    ratios: Mapping[Point, dict[str, Any]] = field(default_factory=dict)
+
+    def of(self, point: Point, domain: str) -> pl.DataFrame:
+        """Return a point's rows of a domain's test images: `seed`, `image_id`, `correct`."""
+        return self._rows(point, domain).select("seed", "image_id", "correct")
+
+    def click_errors(self, point: Point) -> pl.DataFrame:
+        """Return a point's source test images: `seed`, `image_id`, `click_error`; no row if it predicts no clicks."""
+        return self._rows(point, "source").select("seed", "image_id", "click_error").drop_nulls()
+
+    def _rows(self, point: Point, domain: str) -> pl.DataFrame:
+        return self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
+
+    def find(self, name: str) -> Point | None:
+        """Return the point of a method, as in ``TDL``, or of a study's value, as in ``tau=0.4``; None if not run.
+
+        ``cross_object=TDL`` is the method with the first of the other sources.
+        """
+        study, is_value, value = name.partition("=")
+        if study == "cross_object":
+            return next((point for point in self.points if (point.study, point.method) == (study, value)), None)
+        if is_value:
+            return self.studies.get(study, {}).get(value)
+        point = Point("methods", name)
+        return point if point in self.points else None
+
+
+def read_studies(path: Path, points: Sequence[Point]) -> dict[str, dict[str, Point]]:
+    """Read which declared point each value of a component study has, from the file of `systems.mtmdd.recipes`.
+
+    Raises:
+        UserError: no such file, or it names a recipe that is none of the points.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run python -m systems.mtmdd.recipes") from None
+    by_folder = {point.folder.as_posix(): point for point in points}
+    unknown = [folder for values in content.values() for folder in values.values() if folder not in by_folder]
+    if unknown:
+        raise UserError(f"{path}: the parameters declare no {unknown[0]}; run python -m systems.mtmdd.recipes again")
+    return {study: {value: by_folder[folder] for value, folder in values.items()} for study, values in content.items()}
+
+
+def read_runs(
+    evaluations: Path,
+    points: Sequence[Point],
+    seeds: Sequence[int],
+    studies: Mapping[str, Mapping[str, Point]] = MappingProxyType({}),
+    measured: Collection[Point] = (),
+) -> Runs:
+    """Read the metrics and predictions of every declared run.
+
+    Args:
+        evaluations: the folder of all of them.
+        points, seeds: the declared ones.
+        studies: the point that each value of a component study has.
+        measured: points whose ratios of click losses (`systems.mtmdd.click_ratios`) are declared too.
+
+    Raises:
+        UserError: runs are missing (all are named), or a run's accuracy or RMSE-S is not that of its predictions.
+    """
+    runs = [(point, seed, evaluations / point.folder / f"seed-{seed}") for point in points for seed in seeds]
+    missing = [
+        str(folder / name)
+        for _, _, folder in runs
+        for name in ("metrics.json", "predictions.parquet")
+        if not (folder / name).is_file()
+    ]
+    ratios = {point: evaluations / point.folder / "ratios.json" for point in measured}
+    missing += [str(path) for path in ratios.values() if not path.is_file()]
+    if missing:
+        listed = "\n".join(f"  {name}" for name in missing[:10]) + ("\n  ..." if len(missing) > 10 else "")
+        raise UserError(
+            f"{len(missing)} evaluations that the parameters declare are missing:\n{listed}\nrun `dvc repro`, or take "
+            "their methods, seeds or points out of the parameter file"
+        )
+    metrics, frames = {}, []
+    for point, seed, folder in runs:
+        metrics[point, seed] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        predictions = pl.DataFrame(pq.read_table(folder / "predictions.parquet").cast(schemas.PREDICTIONS))
+        rows = predictions.select(
+            pl.lit(points.index(point)).alias("point"),
+            pl.lit(seed).alias("seed"),
+            "domain",
+            "image_id",
+            (pl.col("category") == pl.col("predicted")).alias("correct"),
+            pl.col("click_error").cast(pl.Float64),
+        )
+        check_metrics(metrics[point, seed], rows, folder)
+        frames.append(rows)
+    measures = {point: json.loads(path.read_text(encoding="utf-8")) for point, path in ratios.items()}
+    return Runs(list(points), list(seeds), metrics, pl.concat(frames), studies, measures)
+
+
+def check_metrics(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> None:
+    """Compare the accuracies and the RMSE-S that an evaluation states with its own predictions.
+
+    Raises:
+        UserError: they differ by more than rounding.
+    """
+    counted: dict[str, float | None] = {}
+    for domain in ("source", "target"):
+        mine = rows.filter(pl.col("domain") == domain)["correct"]
+        counted[f"accuracy_{domain}"] = 100 * float(mine.sum()) / len(mine) if len(mine) else None
+    errors = rows["click_error"].drop_nulls().to_list()
+    if counted["accuracy_source"] is not None:  # else there are no rows to hold the errors
+        counted["rmse_source"] = math.sqrt(math.fsum(errors) / len(errors)) if errors else None
+    for name, value in counted.items():
+        stated, tolerance = metrics[name], 1e-5 if name == "rmse_source" else 0.01
+        if (stated is None) != (value is None) or (
+            stated is not None and value is not None and abs(stated - value) > tolerance
+        ):
+            raise UserError(
+                f"{folder}: metrics.json has {name} = {stated}, predictions.parquet gives {value}; "
+                "run the evaluation again"
+            )

@@ -1,0 +1,89 @@
+"""Train one recipe with one seed.
+
+    python -m systems.mtmdd.train --recipe data/recipes/methods/TDL.json --seed 0 --images data/ingested/images \\
+        --split data/splits/seed-0.parquet --features data/features --output data/models/methods/TDL/seed-0
+
+In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary
+and click features. Out: a model folder, see `model.training.trainer.train`. A run that was interrupted
+continues. While it runs, its curves grow in .state/curves, with images per second and the share of time waiting for
+data.
+
+A recipe of the cross-object study has the source of another data set: --source-images, --source-split and --features
+are that data set's then.
+
+On several GPUs or processes of one machine: accelerate launch --num_processes N -m systems.mtmdd.train ..; the
+batch size stays that of all together.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from base.console import UserError, stage
+from model.training.curves import live_folder
+from systems.mtmdd.config import Recipe
+from systems.mtmdd.examples import Examples, add_other_source, other_source, read_rows
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        UserError: no such file, or not a recipe (what is wrong is listed).
+    """
+    try:
+        return Recipe.model_validate_json(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; run python -m systems.mtmdd.recipes") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: not a recipe: {error}") from None
+
+
+def run_name(output: Path, top: str = "models") -> str:
+    """Return what tells a run apart, in logs too: its folder below the top one, as in ``methods/TDL/seed-0``."""
+    parts = output.resolve().parts
+    below = parts[parts.index(top) + 1 :] if top in parts else ()
+    return "/".join(below) or parts[-1]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, required=True, help="what to train (.json, from systems.mtmdd.recipes)")
+    parser.add_argument("--seed", type=int, required=True, help="of initialisation, batches, crops and dropout")
+    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
+    parser.add_argument("--split", type=Path, required=True, help="split file, normally of the same seed")
+    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_other_source(parser)
+    parser.add_argument("--output", type=Path, required=True, help="the model folder")
+    arguments = parser.parse_args(argv)
+    run = run_name(arguments.output)
+    with stage(f"train {run}") as closing:
+        recipe = read_recipe(arguments.recipe)
+        has_embedding = any(phase.has_embedding for phase in recipe.phases)
+        other = other_source(recipe, arguments.source_images, arguments.source_split)
+        examples = Examples.read(
+            arguments.images if other is None else {"source": other.images, "target": arguments.images},
+            read_rows(arguments.split, recipe, arguments.seed, other),
+            arguments.features if has_embedding else None,
+            recipe.network,
+            recipe.train.cache_images,
+        )
+        # here, not above: --help and a wrong recipe need not wait for torch's optimiser
+        from model.training.trainer import train
+
+        chosen = train(recipe, examples, arguments.seed, arguments.output, run)
+        for split in ("train", "validation"):
+            closing.counts[f"{split} images"] = sum(len(examples.places(d, split)) for d in ("source", "target"))
+        phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)
+        closing.wrote[str(arguments.output)] = phases
+        watched = live_folder(run, "")
+        if watched is not None:
+            closing.wrote[str(watched)] = "curves with images per second and share of time waiting for data"
+        closing.next_command = f"python -m systems.mtmdd.evaluate --model {arguments.output} ..."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from base.console import UserError
+from model.nets.backbones import (
+    FAMILIES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    POSITIONS,
+    PlaceMean,
+    at_this_size,
+    build_backbone,
+    load_backbone_weights,
+)
+from systems.mtmdd.config import NetworkParams
+
+WEIGHTS = Path(__file__).parents[3].parent / "shared" / "weights" / "squeezenet1_1_imagenet_features.safetensors"
+
+
+def params(backbone: str = "plain", weights: str = "none", size: int = 48) -> NetworkParams:
+    return NetworkParams(backbone=backbone, weights=weights, image_size=size, resize=size, dropout=0.0)
+
+
+class Classifier(nn.Module):
+    """Named as torchvision's are."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        self.classifier = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, classes))
+
+
+@pytest.mark.parametrize("size", [32, 48, 61])
+def test_plain_sizes_are_as_declared(size):
+    backbone = build_backbone(params(size=size))
+    visual = backbone(torch.zeros(2, 3, size, size, dtype=torch.uint8))
+    assert visual.omega.shape == (2, *backbone.map_shape)
+    assert visual.phi.shape == (2, backbone.num_features)
+    assert backbone.map_shape[1] == -(-size // 2) // 4
+
+
+def test_images_are_normalised_as_torchvision_wants_them():
+    backbone = build_backbone(params(size=16))
+    seen = []
+    backbone.features.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    backbone(torch.tensor([255, 0, 128], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 16, 16))
+    expected = [(value - m) / s for value, m, s in zip((1.0, 0.0, 128 / 255), IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    assert seen[0][1, :, 3, 5].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_place_mean():
+    omega = torch.arange(12.0).view(1, 2, 2, 3)
+    assert PlaceMean()(omega).tolist() == [[2.5, 8.5]]
+
+
+def test_weights_are_loaded_by_name(tmp_path):
+    path = tmp_path / "w.safetensors"
+    torch.manual_seed(0)
+    given, classifier = Classifier(), Classifier()
+    save_file(given.features.state_dict(prefix="features."), path)
+    before = {key: value.clone() for key, value in classifier.classifier.state_dict().items()}
+    load_backbone_weights(classifier, path, "classifier")
+    assert torch.equal(classifier.features[0].weight, given.features[0].weight)
+    assert all(torch.equal(value, before[key]) for key, value in classifier.classifier.state_dict().items())
+
+
+def test_a_whole_classifier_of_other_classes_gives_all_but_its_last_layer(tmp_path):
+    path = tmp_path / "w.safetensors"
+    given, classifier = Classifier(classes=9), Classifier(classes=5)
+    save_file(given.state_dict(), path)
+    load_backbone_weights(classifier, path, "classifier")
+    assert torch.equal(classifier.classifier[0].weight, given.classifier[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("features.0.bias"), r"missing \['features.0.bias'\] \(1\)"),
+        (lambda w: w.update({"features.9.bias": torch.zeros(1)}), r"unknown \['features.9.bias'\] \(1\)"),
+        (lambda w: w.update({"features.0.bias": torch.zeros(7)}), r"other shape \['features.0.bias'\] \(1\)"),
+        (lambda w: w.update({"classifier.0.bias": torch.zeros(6)}), r"missing \['classifier.0.weight'\] \(1\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path, change, message):
+    weights = Classifier().features.state_dict(prefix="features.")
+    change(weights)
+    save_file(weights, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"not the weights of some-net: .*" + message):
+        load_backbone_weights(Classifier(), tmp_path / "w.safetensors", "some-net")
+
+
+def test_no_such_weights_file(tmp_path):
+    with pytest.raises(UserError, match=r"network.weights = '.*none.safetensors': no such file"):
+        load_backbone_weights(Classifier(), tmp_path / "none.safetensors", "x")
+    (tmp_path / "text.safetensors").write_text("no tensors here")
+    with pytest.raises(UserError, match="not a safetensors file"):
+        load_backbone_weights(Classifier(), tmp_path / "text.safetensors", "x")
+
+
+def test_what_cannot_be_is_said():
+    with pytest.raises(UserError, match="the plain backbone has none to load"):
+        build_backbone(params(weights="download"))
+    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's vgg"):
+        build_backbone(params(backbone="lenet"))
+
+
+# the smallest member of each family, an image size, and omega's and phi's shapes from the papers of these networks
+SMALLEST = [
+    ("vgg11", 32, (512, 1, 1), 4096),
+    ("alexnet", 72, (256, 1, 1), 4096),
+    ("squeezenet1_1", 64, (512, 3, 3), 512),
+    ("resnet18", 70, (512, 3, 3), 512),
+    ("resnext50_32x4d", 33, (2048, 2, 2), 2048),
+    ("wide_resnet50_2", 32, (2048, 1, 1), 2048),
+    ("regnet_y_400mf", 64, (440, 2, 2), 440),
+    ("shufflenet_v2_x0_5", 64, (1024, 2, 2), 1024),
+    ("mnasnet0_5", 64, (1280, 2, 2), 1280),
+    ("mobilenet_v2", 64, (1280, 2, 2), 1280),
+    ("mobilenet_v3_small", 64, (576, 2, 2), 1024),
+    ("efficientnet_b0", 64, (1280, 2, 2), 1280),
+    ("densenet121", 64, (1024, 2, 2), 1024),
+    ("convnext_tiny", 70, (768, 2, 2), 768),
+    ("swin_t", 40, (768, 2, 2), 768),
+    ("vit_b_32", 96, (768, 3, 3), 768),
+]
+
+
+def test_every_family_is_tested():
+    assert {family for family in FAMILIES for name, *_ in SMALLEST if name.startswith(family)} == set(FAMILIES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size", "map_shape", "num_features"), SMALLEST)
+def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
+    """The uncut classifier is the oracle: its last layer, on our phi, gives its own logits."""
+    import torchvision
+
+    torch.manual_seed(0)
+    made, get_model = [], torchvision.models.get_model
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *a, **k: made.append(get_model(*a, **k)) or made[-1])
+    backbone = build_backbone(params(name, size=size)).eval()
+    assert (backbone.map_shape, backbone.num_features) == (map_shape, num_features)
+    (classifier,) = made
+    last = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
+    if last:
+        nn.init.normal_(last[-1].weight)  # a ViT's is zero at first
+    pixels = torch.randn(2, 3, size, size)
+    visual = backbone.look(pixels)
+    with torch.no_grad():
+        expected = classifier.eval()(pixels)
+        # without a linear layer (SqueezeNet) the last one is a convolution of omega
+        found = last[-1](visual.phi) if last else classifier.classifier(visual.omega).flatten(1)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+    (visual.omega.square().mean() + visual.phi.square().mean()).backward()
+    for key, parameter in backbone.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+
+
+class FewTokens(nn.Module):
+    """Has positions as torchvision's ViT has."""
+
+    def __init__(self, places: int, width: int = 3) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, 1 + places, width))
+
+
+def test_positions_are_interpolated_to_the_image_size():
+    # 2 x 2 places to 3 x 3: corners stay, as does the class token; each edge's middle is the mean of its corners
+    given = torch.tensor([7.0, 0, 1, 2, 5]).view(1, 5, 1)
+    found = at_this_size({POSITIONS: given}, FewTokens(9, 1))[POSITIONS].flatten().tolist()
+    assert found == pytest.approx([7, 0, 0.5, 1, 1, 2, 3, 2, 3.5, 5], abs=1e-6)
+    assert at_this_size({POSITIONS: given}, FewTokens(4, 1))[POSITIONS] is given
+    assert at_this_size({POSITIONS: given}, FewTokens(9, 2))[POSITIONS] is given  # another width: an error later
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_loads_a_file_of_another_image_size(tmp_path):
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    given = get_model("vit_b_32", image_size=64, num_classes=3)
+    save_file(given.state_dict(), tmp_path / "w.safetensors")
+    backbone = build_backbone(params("vit_b_32", str(tmp_path / "w.safetensors"), size=96))
+    assert torch.equal(backbone.features.conv_proj.weight, given.conv_proj.weight)
+    assert torch.equal(backbone.features.encoder.ln.weight, given.encoder.ln.weight)
+    positions = backbone.features.encoder.pos_embedding[0]
+    assert positions.shape == (1 + 9, 768)
+    assert torch.equal(positions[[0, 1, 3, 7, 9]], given.encoder.pos_embedding[0])
+    with pytest.raises(UserError, match=r"network\.image_size = 48: vit_b_32 takes multiples of 32, the side"):
+        build_backbone(params("vit_b_32", size=48))
+
+
+@pytest.mark.slow
+def test_an_image_too_small_for_its_backbone():
+    with pytest.raises(UserError, match=r"network\.image_size = 16 is too small for this backbone"):
+        build_backbone(params("squeezenet1_1", size=16))
+
+
+@pytest.mark.slow
+def test_unknown_member_of_a_family():
+    with pytest.raises(UserError, match=r"network.backbone = 'resnet19': .*known: plain, .*resnet18"):
+        build_backbone(params("resnet19"))
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_squeezenet_with_its_imagenet_weights():
+    if not WEIGHTS.is_file():
+        pytest.skip(f"{WEIGHTS} is missing")
+    backbone = build_backbone(params("squeezenet1_1", str(WEIGHTS), size=128))
+    from safetensors.torch import load_file
+
+    for name, value in load_file(WEIGHTS).items():
+        assert torch.equal(backbone.state_dict()[name], value)

@@ -1,0 +1,58 @@
+import warnings
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from model.training.schedules import rate_factor
+from systems.mtmdd.config import ScheduleParams
+
+
+@pytest.mark.parametrize(("num_steps", "warm_up"), [(20, 0.3), (37, 0.25), (280, 0.1)])
+def test_one_cycle_is_torchs(num_steps, warm_up):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    oracle = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=num_steps, pct_start=warm_up)
+    schedule = ScheduleParams(kind="one-cycle", warm_up=warm_up)
+    for step in range(num_steps):
+        assert rate_factor(schedule, step, num_steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        with warnings.catch_warnings(action="ignore"):  # about a scheduler that steps without its optimiser
+            oracle.step() if step < num_steps - 1 else None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "num_steps", "expected"),
+    [
+        (ScheduleParams(kind="constant", warm_up=0.0), 3, [1, 1, 1]),
+        # three of five steps rise: 0.5 * 5 is rounded up
+        (ScheduleParams(kind="constant", warm_up=0.5), 5, [1 / 3, 2 / 3, 1, 1, 1]),
+        # the paper's: dropped twice in a run
+        (ScheduleParams(kind="step", warm_up=0.0, drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        # still rising when it is dropped first: the drops stay where they are, and take their share of the rise
+        (
+            ScheduleParams(kind="step", warm_up=0.5, drop_every=0.25, drop_factor=0.1),
+            8,
+            [0.25, 0.5, 0.075, 0.1, 0.01, 0.01, 0.001, 0.001],
+        ),
+        # two steps of warm-up, then 1, cos(pi/4) etc. halves
+        (ScheduleParams(kind="cosine", warm_up=0.5), 4, [0.5, 1.0, 1.0, 0.5]),
+        # no warm-up: starts at the peak, ends above 0
+        (ScheduleParams(kind="cosine", warm_up=0.0), 2, [1.0, 0.5]),
+        # the warm-up takes all steps, and nothing is left to fall in
+        (ScheduleParams(kind="cosine", warm_up=0.95), 10, [step / 10 for step in range(1, 11)]),
+        (ScheduleParams(kind="cosine", warm_up=0.3), 1, [1.0]),
+        # a run too short to warm up
+        (ScheduleParams(kind="one-cycle", warm_up=0.0), 2, [1.0, 4e-6]),
+    ],
+)
+def test_table(schedule, num_steps, expected):
+    found = [rate_factor(schedule, step, num_steps) for step in range(num_steps)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_missing_and_surplus_keys_are_named():
+    with pytest.raises(ValidationError, match=r"takes \['warm_up'\]; missing \[\], not used \['drop_every'\]"):
+        ScheduleParams(kind="cosine", warm_up=0.1, drop_every=0.5)
+    with pytest.raises(ValidationError, match=r"missing \['drop_every'\], not used \[\]"):
+        ScheduleParams(kind="step", warm_up=0.1, drop_factor=0.5)
+    with pytest.raises(ValidationError, match=r"warm_up\n  Field required"):
+        ScheduleParams.model_validate({"kind": "constant"})

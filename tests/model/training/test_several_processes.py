@@ -1,0 +1,90 @@
+import json
+from pathlib import Path
+
+import pytest
+from launched import HERE, run_in_two_processes
+from safetensors.torch import load_file
+from training_runs import read_curve
+from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
+
+from base.artifacts import write_json
+from model.training import trainer
+from systems.mtmdd.examples import Examples
+from systems.mtmdd.recipes import build_recipe
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_data, network_params, objective_params, train_params) -> Path:
+    """What two processes have left that were launched as a user would."""
+    folder = tmp_path_factory.mktemp("several")
+    data = folder / "data"
+    data.mkdir()
+    for name in ("images", "split", "features"):
+        path = getattr(tiny_data, name)
+        (data / path.name).symlink_to(path)
+    params = train_params.model_copy(update={"batch_size": 6})
+    recipe = build_recipe("MTMDD-VM", network_params, objective_params, params)
+    write_json(recipe.model_dump(mode="json", exclude_none=True), data / "recipe.json")
+    run_in_two_processes([str(HERE / "several_processes.py"), str(data), str(folder)], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder) -> list[dict]:
+    return [json.loads((folder / f"process-{number}.json").read_text()) for number in (0, 1)]
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_without_batch_statistics_they_find_what_one_process_finds(
+    folder, tiny_data, tiny_rows, network_params, train_params, tmp_path, monkeypatch, accumulation
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trainer, "build_network", build_network_without_norms)
+    examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
+    trainer.train(unnormalised_recipe(train_params, batch_size=8), examples, 0, tmp_path / "one", "one")
+    one = load_file(tmp_path / "one" / "joint.safetensors")
+    two = load_file(folder / f"parts-{accumulation}" / "joint.safetensors")
+    assert largest_difference(one, two) < 1e-4  # sums in another order
+    for name in ("train/objective", "train/source count", "validation/target recognition"):
+        curves = [read_curve(path / "curves" / "joint", name) for path in (tmp_path / "one", folder / "parts-1")]
+        assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_all_have_the_same_weights_after_every_epoch(found):
+    states = found[0]["states"]
+    assert states == found[1]["states"]
+    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2 + 3  # epochs until it was killed, and after
+    assert all(one == other for one, other in states)
+
+
+def test_a_continued_run_ends_with_the_same_bytes(found):
+    assert [process["killed"] for process in found] == [True, True]
+    assert [process["same"] for process in found] == [True, True]
+
+
+def test_all_choose_the_same_images(found):
+    chosen = found[0]["chosen"]
+    assert chosen == found[1]["chosen"]
+    assert [epoch and sorted(map(len, epoch.values())) for epoch in chosen] == [[7, 7], None, [7, 7]]
+    assert chosen[0] != chosen[2]
+
+
+def test_only_the_first_writes(folder):
+    assert {path.name for path in folder.iterdir()} == {
+        "data", "parts-1", "parts-2", "whole", "continued", "adversarial", "chosen",
+        "process-0.json", "process-1.json", ".state",
+    }  # fmt: skip
+    assert {path.name for path in (folder / "whole").iterdir()} == {"joint.safetensors", "run.json", "curves"}
+
+
+def test_a_nan_of_one_process_stops_all(found, tiny_rows):
+    errors = [process["error"].splitlines() for process in found]
+    assert errors[0] == errors[1]
+    assert errors[0][0].startswith("spoilt, phase joint: the loss is nan at step 1 (epoch 1): source recognition ")
+    assert "images" not in found[0]
+    read = tiny_rows.filter(tiny_rows["split"] != "test")["image_id"]
+    ids = [read[place] for place in found[1]["images"]]
+    assert len(ids) == 3  # of six
+    assert f"'target': {ids}" in errors[0][1]

@@ -1,0 +1,506 @@
+import hashlib
+import json
+import logging
+from copy import deepcopy
+from dataclasses import replace
+
+import polars as pl
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import nn
+from training_runs import Killed, contents, read_curve
+from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
+
+from base.console import UserError
+from model.nets.backbones import build_backbone
+from model.training import learner, trainer
+from model.training.checkpoints import Checkpoints
+from model.training.trainer import PhaseTraining, train
+from systems.mtmdd import procedures
+from systems.mtmdd.config import EmbeddingParams, LossTerm, Phase, Recipe, TrainParams
+from systems.mtmdd.examples import Examples
+from systems.mtmdd.methods import METHODS
+from systems.mtmdd.recipes import build_recipe
+
+pytestmark = pytest.mark.usefixtures("own_folder")
+
+
+@pytest.fixture
+def recipe(network_params, objective_params, train_params):
+    def recipe(method: str, **train_values) -> Recipe:
+        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
+
+    return recipe
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains(method, recipe, examples, tmp_path):
+    chosen = train(recipe(method, epochs=1), examples, 0, tmp_path / "model", "run")
+    names = [phase.name for phase in METHODS[method].phases]
+    assert [epoch.phase for epoch in chosen] == names
+    for name in names:
+        weights = load_file(tmp_path / "model" / f"{name}.safetensors")
+        assert all(torch.isfinite(value).all() for value in weights.values())
+        assert (tmp_path / "model" / "curves" / name / "metrics.json").is_file()
+
+
+def test_two_runs_have_the_same_bytes_and_leave_nothing(recipe, examples, tmp_path):
+    for name in ("one", "two"):
+        train(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / name, name)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert not list((tmp_path / ".state" / "checkpoints").iterdir())
+
+
+def test_seeds_differ(recipe, examples, tmp_path):
+    for seed in (0, 1):
+        train(recipe("VGGsrc", epochs=1), examples, seed, tmp_path / str(seed), "run")
+    one, other = (load_file(tmp_path / str(seed) / "target.safetensors") for seed in (0, 1))
+    assert not torch.equal(one["recogniser.heads.target.weight"], other["recogniser.heads.target.weight"])
+
+
+OPTIONS = {"accumulation": 2, "ema": 0.8, "early_stopping": 3, "channels_last": True}
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS], ids=["plain", "options"])
+@pytest.mark.parametrize("stop_at", [3, 10, 17, 25])  # steps: 6 per epoch of the source, 3 epochs; then 4 per epoch
+def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch, caplog, stop_at, options):
+    whole = recipe("MTTDL", **options)
+    parts = options.get("accumulation", 1)
+    train(whole, examples, 0, tmp_path / "whole", "whole")
+    real, steps = procedures.objective, []
+
+    def objective(*arguments):
+        steps.append(arguments)
+        if len(steps) == stop_at * parts:
+            raise Killed
+        return real(*arguments)
+
+    monkeypatch.setattr(procedures, "objective", objective)
+    with pytest.raises(Killed):
+        train(whole, examples, 0, tmp_path / "model", "run")
+    assert not (tmp_path / "model").exists()
+    caplog.set_level(logging.INFO, logger="clicksight")
+    train(whole, examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "model")
+    total = 3 * 6 + 3 * 4
+    again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last epoch that was whole; then one for the kill
+    assert len(steps) == (total + again + 1) * parts
+    assert ("continues after epoch" in caplog.text) == (stop_at in (10, 17, 25))
+
+
+def test_other_parameters_do_not_continue_a_run(recipe, examples):
+    paths = {
+        Checkpoints("run", recipe("TDL", **values), seed, fingerprint).folder
+        for values, seed, fingerprint in [({}, 0, "a"), ({"momentum": 0.8}, 0, "a"), ({}, 1, "a"), ({}, 0, "b")]
+    }
+    assert len(paths) == 4
+    assert Checkpoints("run", recipe("TDL"), 0, "a").folder in paths
+
+
+def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_path, monkeypatch):
+    real, steps = procedures.objective, []
+
+    def objective(*arguments):
+        total, means = real(*arguments)
+        steps.append([arguments[2][domain].places.tolist() for domain in ("source", "target")])
+        return (total * float("nan") if len(steps) == 6 else total), means
+
+    monkeypatch.setattr(procedures, "objective", objective)
+    with pytest.raises(UserError) as error:
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "some/run")
+    lines = str(error.value).splitlines()
+    ids = examples.rows["image_id"]
+    assert lines[0].startswith("some/run, phase joint: the loss is nan at step 5 (epoch 2): source recognition ")
+    for name, places in zip(("source", "target"), steps[-1], strict=True):
+        assert f"'{name}': {[ids[place] for place in places]}" in lines[1]
+    assert lines[2].startswith("Last good checkpoint: .state/checkpoints/some-run-")
+    assert lines[2].endswith("/joint-epoch-00001")
+    assert "Lower train.learning_rate" in lines[3]
+    assert not (tmp_path / "model").exists()
+
+
+def spoil(monkeypatch, number: int) -> None:
+    """Make a weight NaN by the update of a step, once its loss has been found good."""
+    real = procedures.Procedure.step
+
+    def step(self, of_learner):
+        means = real(self, of_learner)
+        if of_learner.step == number:
+            of_learner.network.backbone.features[0].weight.data[0] = float("nan")
+        return means
+
+    monkeypatch.setattr(procedures.Procedure, "step", step)
+
+
+def test_an_epoch_that_ends_with_broken_weights_is_no_good_checkpoint(recipe, examples, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        spoil(patch, 7)  # four steps per epoch
+        with pytest.raises(UserError) as error:
+            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("run, phase joint: after step 7 (epoch 2), the last of its epoch, ")
+    assert "backbone.features.0.weight" in lines[0]
+    assert lines[1].endswith("/joint-epoch-00001")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # what is left is good
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+    assert contents(tmp_path / "model") == contents(tmp_path / "whole")
+
+
+def test_without_validation_images_broken_weights_are_seen_too(recipe, examples, tmp_path, monkeypatch):
+    spoil(monkeypatch, 11)
+    only_train = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
+    with pytest.raises(UserError, match=r"phase source: after step 11 \(epoch 2\)"):
+        train(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_cannot_be_validated_stops_the_run(recipe, examples, tmp_path, monkeypatch):
+    real = PhaseTraining._validate_domain
+
+    def validate_domain(self, domain, places):
+        values, rank = real(self, domain, places)
+        return values | {"recognition": float("inf")}, rank
+
+    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
+    with pytest.raises(UserError, match=r"(?s)on the validation images of the source domain after epoch 1: .*none yet"):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+
+
+def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch):
+    values = {"mixed_precision": "bf16", "ema": 0.8, "accumulation": 2, "channels_last": True}
+    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "whole", "whole")
+    with monkeypatch.context() as patch:
+        real, calls = procedures.Procedure.step, []
+
+        def step(self, of_learner):
+            calls.append(of_learner.step)
+            if len(calls) == 6:  # in the second epoch
+                raise Killed
+            return real(self, of_learner)
+
+        patch.setattr(procedures.Procedure, "step", step)
+        with pytest.raises(Killed):
+            train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "whole") == contents(tmp_path / "model")
+    train(recipe("MTMDD-VM", **values | {"mixed_precision": "no"}), examples, 0, tmp_path / "single", "single")
+    one, other = (load_file(tmp_path / name / "joint.safetensors") for name in ("whole", "single"))
+    assert {weight.dtype for weight in one.values()} == {torch.float32, torch.int64}
+    # a bf16 number has 8 bits; nearly equal weights were single precision in disguise
+    assert largest_difference(one, other) > 1e-3
+
+
+def test_the_environment_has_no_say_in_accumulation(recipe, examples, tmp_path, monkeypatch):
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "plain", "run")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "plain") == contents(tmp_path / "model")
+
+
+def test_early_stopping_needs_images_to_stop_by(recipe, examples, tmp_path):
+    unvalidated = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
+    with pytest.raises(UserError, match=r"train.early_stopping = 2, but phase source has no validation images of"):
+        train(recipe("VGGsrc", early_stopping=2), unvalidated, 0, tmp_path / "model", "run")
+
+
+def test_the_chosen_epoch_is_the_best_on_validation(recipe, examples, tmp_path):
+    train(recipe("TDL", epochs=5), examples, 0, tmp_path / "model", "run")
+    run = json.loads((tmp_path / "model" / "run.json").read_text())
+    chosen = {epoch["phase"]: epoch for epoch in run["chosen"]}
+
+    def curve(phase: str, name: str) -> list[float]:
+        return read_curve(tmp_path / "model" / "curves" / phase, f"validation/{name}")
+
+    accuracy = curve("target", "target accuracy")
+    assert chosen["target"]["chosen_on"] == "target validation accuracy"
+    assert chosen["target"]["value"] == max(accuracy) == accuracy[chosen["target"]["epoch"] - 1]
+    clicks = [
+        0.9 * c + 0.1 * p
+        for c, p in zip(curve("predict", "source count"), curve("predict", "source position"), strict=True)
+    ]
+    assert chosen["predict"]["chosen_on"] == "source validation click loss"
+    assert chosen["predict"]["value"] == pytest.approx(min(clicks))
+    assert chosen["predict"]["epoch"] == clicks.index(min(clicks)) + 1
+    assert len(accuracy) == len(clicks) == 5
+
+
+def test_without_validation_images_the_last_epoch_is_taken(
+    recipe, examples, tmp_path, tiny_data, tiny_rows, network_params
+):
+    rows = tiny_rows.filter(tiny_rows["split"] == "train")
+    only_train = Examples.read(tiny_data.images, rows, None, network_params, cache=True)
+    chosen = train(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
+    assert [(c.epoch, c.chosen_on, c.value) for c in chosen] == [(2, "last epoch (no validation images)", None)] * 2
+
+
+def test_run_json_says_what_was_done(recipe, examples, tmp_path):
+    train(recipe("TDL7", epochs=1), examples, 7, tmp_path / "model", "run")
+    run = json.loads((tmp_path / "model" / "run.json").read_text())
+    assert run["method"] == "TDL7"
+    assert run["seed"] == 7
+    assert run["categories"] == {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
+    assert run["num_words"] == 5
+    assert run["images"] == {"source": {"train": 21, "validation": 9}, "target": {"train": 15, "validation": 6}}
+    assert run["recipe"]["network"]["embedding"] == {"kind": "FC"}
+    assert run["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert Recipe.model_validate_json(json.dumps(run["recipe"])) == recipe("TDL7", epochs=1)
+
+
+def test_it_learns(recipe, examples, tmp_path):
+    # three colours, each clicked for its own word: a network that cannot tell them apart is broken
+    embedding = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=16, hidden=32, dropout=0.1)
+    values = {
+        "epochs": 30,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "embedding_multiplier": 1.0,
+        "recogniser_multiplier": 1.0,
+    }
+    one = recipe("MTMDD-VM-star", **values)
+    wide = one.model_copy(update={"network": one.network.model_copy(update={"embedding": embedding})})
+    train(wide, examples, 0, tmp_path / "model", "run")
+    path = tmp_path / "model" / "curves" / "joint" / "metrics.json"
+    found = json.loads(path.read_text())["validation"]
+    assert found["target accuracy"] == 100
+    assert found["source rmse"] < 0.25
+
+
+def test_what_does_not_fit_is_said(recipe, examples, tiny_data, tiny_rows, network_params, tmp_path):
+    source_only = tiny_rows.filter(tiny_rows["domain"] == "source")
+    lacking = Examples.read(tiny_data.images, source_only, tiny_data.features, network_params, cache=False)
+    with pytest.raises(UserError, match="phase joint: the target domain has no training images"):
+        train(recipe("MTMDD-VM"), lacking, 0, tmp_path / "model", "run")
+    unclicked = Examples.read(tiny_data.images, tiny_rows, None, network_params, cache=False)
+    with pytest.raises(UserError, match="phase predict uses the click branch, but no click features were given"):
+        train(recipe("TDL"), unclicked, 0, tmp_path / "model", "run")
+
+
+def test_clicks_are_learned_alone_without_target(network_params, train_params, examples, tmp_path):
+    phase = Phase(
+        name="clicks", losses=[LossTerm(domain="source", kind="count", weight=1)], start="backbone", frozen=[]
+    )
+    only = Recipe(method="clicks", network=network_params, train=train_params, phases=[phase])
+    assert train(only, examples, 0, tmp_path / "model", "run")[0].chosen_on == "source validation click loss"
+
+
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(8, 2), (7, 3)])
+def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
+    examples, train_params, tmp_path, monkeypatch, batch_size, accumulation
+):
+    monkeypatch.setattr(trainer, "build_network", build_network_without_norms)
+    found = {}
+    for parts in (1, accumulation):
+        recipe = unnormalised_recipe(train_params, batch_size=batch_size, accumulation=parts)
+        train(recipe, examples, 0, tmp_path / str(parts), "run")
+        found[parts] = load_file(tmp_path / str(parts) / "joint.safetensors")
+        found[f"curves of {parts}"] = read_curve(tmp_path / str(parts) / "curves" / "joint", "train/objective")
+    # sums in another order, single precision; forgetting one part would change a share of 0.1 and more
+    assert largest_difference(found[1], found[accumulation]) < 1e-4
+    assert found[f"curves of {accumulation}"] == pytest.approx(found["curves of 1"], rel=1e-5)
+
+
+def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
+    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 images"):
+        TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
+
+
+def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypatch):
+    real, compiled = nn.Module.compile, []
+
+    def compile_without_a_compiler(module: nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        real(module, backend="eager")  # traced as it would be, then run as it is
+
+    monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
+    for name, value in (("plain", False), ("compiled", True)):
+        train(recipe("MTMDD-VM", compile=value, epochs=2), examples, 0, tmp_path / name, "run")
+    assert compiled == ["MultidomainNetwork"]
+    plain, other = (contents(tmp_path / name) for name in ("plain", "compiled"))
+    assert plain.pop("run.json") != other.pop("run.json")
+    assert plain == other
+
+
+def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeypatch):
+    strides = []
+    real = procedures.objective
+
+    def objective(terms, predictions, *others):
+        strides.append(networks[-1].backbone.features[3].weight.stride()[1])
+        return real(terms, predictions, *others)
+
+    networks = []
+    built = trainer.build_network
+    monkeypatch.setattr(procedures, "objective", objective)
+    monkeypatch.setattr(trainer, "build_network", lambda *a, **b: networks.append(built(*a, **b)) or networks[-1])
+    for value in (False, True):
+        train(recipe("MTMDD-VM", channels_last=value, epochs=1), examples, 0, tmp_path / str(value), "run")
+    assert strides == [9] * 4 + [1] * 4  # between channels of a 3 x 3 kernel
+    one, other = (load_file(tmp_path / str(value) / "joint.safetensors") for value in (False, True))
+    assert largest_difference(one, other) < 1e-3
+
+
+def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, monkeypatch):
+    seen, validated = [], []
+    step, predict = procedures.Procedure.step, learner.Learner.predict
+
+    def recorded_step(self, of_learner):
+        if not seen:
+            seen.append({name: value.double().clone() for name, value in of_learner.network.state_dict().items()})
+        means = step(self, of_learner)
+        seen.append({name: value.double().clone() for name, value in of_learner.network.state_dict().items()})
+        return means
+
+    def recorded_predict(self, domain, places):
+        validated.append(self.network.recogniser.heads["target"].weight.detach().clone())
+        return predict(self, domain, places)
+
+    monkeypatch.setattr(procedures.Procedure, "step", recorded_step)
+    monkeypatch.setattr(learner.Learner, "predict", recorded_predict)
+    train(recipe("MTMDD-VM", epochs=1, ema=0.5), examples, 0, tmp_path / "model", "run")
+    saved = load_file(tmp_path / "model" / "joint.safetensors")
+    decays = [0.1, 2 / 11, 0.25, 4 / 13]  # (1 + t) / (10 + t), all below 0.5
+    assert len(seen) == 5
+    for name, start in seen[0].items():
+        expected = start
+        for decay, after in zip(decays, seen[1:], strict=True):
+            expected = decay * expected + (1 - decay) * after[name]
+        if "num_batches" not in name:
+            assert torch.allclose(saved[name].double(), expected, rtol=1e-4, atol=1e-7), name
+            assert name.endswith("running_mean") or not torch.equal(saved[name].double(), seen[-1][name]), name
+    assert all(torch.equal(weight, saved["recogniser.heads.target.weight"]) for weight in validated)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkeypatch, caplog, killed):
+    scripted = {1: 30.0, 2: 50.0, 3: 40.0, 4: 50.0, 5: 20.0, 6: 90.0}  # the fourth is no better, only as good
+    stop = {"at": 4 if killed else None}
+
+    def validate_domain(self, domain, places):
+        epoch = self.progress.epoch + 1
+        if epoch == stop["at"]:
+            stop["at"] = None
+            raise Killed
+        return {"accuracy": scripted[epoch]}, [scripted[epoch], 0.0]
+
+    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
+    caplog.set_level(logging.INFO, logger="clicksight")
+    patient = recipe("MTMDD-VM", epochs=6, early_stopping=3)
+    if killed:
+        with pytest.raises(Killed):
+            train(patient, examples, 0, tmp_path / "model", "run")
+    chosen = train(patient, examples, 0, tmp_path / "model", "run")
+    assert [(epoch.epoch, epoch.of, epoch.value) for epoch in chosen] == [(2, 5, 50.0)]
+    curve = read_curve(tmp_path / "model" / "curves" / "joint", "validation/target accuracy")
+    assert curve == [30, 50, 40, 50, 20]
+    assert ("continues after epoch 3 of 6" in caplog.text) == killed
+    rates = read_curve(tmp_path / "model" / "curves" / "joint", "train/learning rate backbone")
+    assert rates[-1] > 4e-6 * 0.02  # the schedule is that of six epochs
+
+
+def test_curves_of_every_component_and_rate(recipe, examples, tmp_path):
+    train(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / "model", "some/run")
+    found = json.loads((tmp_path / "model" / "curves" / "joint" / "metrics.json").read_text())
+    assert set(found["train"]) == {
+        "objective", "source recognition", "source count", "source position", "target recognition",
+        "learning rate backbone", "learning rate embedding", "learning rate recogniser",
+    }  # fmt: skip
+    assert found["train"]["learning rate embedding"] == pytest.approx(3 * found["train"]["learning rate backbone"])
+    assert "speed" not in found
+    live = tmp_path / ".state" / "curves" / "some" / "run" / "joint"
+    watched = json.loads((live / "metrics.json").read_text())
+    speed = watched.pop("speed")
+    assert watched == found
+    assert set(speed) == {"images per second", "share of time waiting for data"}
+    assert speed["images per second"] > 0
+    assert all(0 < share < 1 for share in read_curve(live, "speed/share of time waiting for data"))
+
+
+def test_curves_of_a_continued_run_are_whole(recipe, examples, tmp_path, monkeypatch):
+    real, calls = trainer.PhaseTraining._validate, []
+
+    def validate(self, epoch):
+        calls.append(epoch)
+        if len(calls) == 3:
+            raise Killed
+        return real(self, epoch)
+
+    monkeypatch.setattr(PhaseTraining, "_validate", validate)
+    with pytest.raises(Killed):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    assert calls == [1, 2, 3, 3]
+    live = tmp_path / ".state" / "curves" / "run" / "joint"
+    for name in ("train/objective", "speed/images per second"):
+        assert len(read_curve(live, name)) == 3
+
+
+def test_without_state_no_curve_can_be_watched(recipe, examples, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    assert not (tmp_path / ".state" / "curves").exists()
+
+
+def test_the_start_weights_are_named_by_their_content(recipe, examples, tmp_path, monkeypatch):
+    start = build_backbone(recipe("VGGsrc").network)
+    monkeypatch.setattr("systems.mtmdd.network.build_backbone", lambda network, load_weights: deepcopy(start))
+    path = tmp_path / "start.safetensors"
+    one = recipe("VGGsrc", epochs=1)
+    named = one.model_copy(update={"network": one.network.model_copy(update={"weights": str(path)})})
+    digests = []
+    for content in (b"some weights", b"other weights"):
+        path.write_bytes(content)
+        train(named, examples, 0, tmp_path / "model", "run")
+        digests.append(json.loads((tmp_path / "model" / "run.json").read_text())["start_weights"])
+    assert digests == [hashlib.blake2b(b, digest_size=8).hexdigest() for b in (b"some weights", b"other weights")]
+
+
+class Overflowing(trainer.Accelerator):
+    """Scales the loss as in fp16, by so much that single precision overflows until the scale has been halved."""
+
+    scale = 2.0**127
+
+    def __init__(self, **values) -> None:
+        super().__init__(**values)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=self.scale, growth_interval=1000)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_overflowing_gradients_are_left_out_and_counted(recipe, examples, tmp_path, monkeypatch, killed):
+    monkeypatch.setattr(trainer, "Accelerator", Overflowing)
+    if killed:
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+        real, calls = procedures.Procedure.step, []
+
+        def step(self, of_learner):
+            calls.append(of_learner.step)
+            if len(calls) == 10:
+                raise Killed
+            return real(self, of_learner)
+
+        monkeypatch.setattr(procedures.Procedure, "step", step)
+        with pytest.raises(Killed):
+            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    skipped = read_curve(tmp_path / "model" / "curves" / "joint", "train/skipped steps")
+    assert 0 < skipped[0] < 4
+    assert skipped[1:] == [0, 0]
+    if killed:
+        assert contents(tmp_path / "whole") == contents(tmp_path / "model")
+
+
+def test_an_epoch_without_a_step_is_an_error(recipe, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "Accelerator", Overflowing)
+    monkeypatch.setattr(Overflowing, "scale", float("inf"))
+    with pytest.raises(
+        UserError, match=r"every gradient of epoch 1 overflowed in fp16(.|\n)*Last good checkpoint: none"
+    ):
+        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+
+
+def test_a_precision_that_is_not_there_is_said(recipe, examples, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("a GPU has fp16")
+    with pytest.raises(UserError, match=r"train.mixed_precision = fp16: .*; use no or bf16"):
+        train(recipe("MTMDD-VM", mixed_precision="fp16"), examples, 0, tmp_path / "model", "run")

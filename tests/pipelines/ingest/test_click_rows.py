@@ -1,0 +1,180 @@
+"""What is a click row and why a row is not one."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.ingest.click_log import Block
+from pipelines.ingest.click_log import num_rows as counted
+from pipelines.ingest.click_rows import check_columns, check_lines
+
+
+def rows(checked) -> tuple[list[tuple], list[tuple]]:
+    return [tuple(row.values()) for row in checked.clicks.to_pylist()], [
+        (row["row"], row["reason"], row["raw"]) for row in checked.quarantine.to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "raw"),
+    [
+        (b"", "empty line", ""),
+        (b"a\tdog", "wrong number of fields", "a\tdog"),
+        (b"a\tdog\t1\t2", "wrong number of fields", "a\tdog\t1\t2"),
+        (b"a\tbig\tdog\t2", "wrong number of fields", "a\tbig\tdog\t2"),
+        (b"\tdog\t2", "empty image id", "\tdog\t2"),
+        (b" \tdog\t2", "empty image id", " \tdog\t2"),
+        (b"a\t\t2", "empty query", "a\t\t2"),
+        ("a\t\u3000\t2".encode(), "empty query", "a\t\u3000\t2"),
+        (b"a\tdog\t", "clicks not an integer", "a\tdog\t"),
+        (b"a\tdog\t1.0", "clicks not an integer", "a\tdog\t1.0"),
+        (b"a\tdog\t 1", "clicks not an integer", "a\tdog\t 1"),
+        (b"a\tdog\t0x10", "clicks not an integer", "a\tdog\t0x10"),
+        (b"a\tdog\t1_000", "clicks not an integer", "a\tdog\t1_000"),
+        ("a\tdog\t٣".encode(), "clicks not an integer", "a\tdog\t٣"),
+        (b"a\tdog\t--3", "clicks not an integer", "a\tdog\t--3"),
+        (b"a\tdog\t-3", "clicks below 1", "a\tdog\t-3"),
+        (b"a\tdog\t000", "clicks below 1", "a\tdog\t000"),
+        (b"a\tdog\t1000000000001", "clicks above 10^12", "a\tdog\t1000000000001"),
+        (b"a\tdog\t" + b"9" * 40, "clicks above 10^12", "a\tdog\t" + "9" * 40),
+        (b"a\tdo\xe9g\t1", "not UTF-8", "a\tdo\\xe9g\t1"),
+        (b"a\t\xed\xa0\x80\t1", "not UTF-8", "a\t\\xed\\xa0\\x80\t1"),
+        (b"a\tdog\t1\xff", "not UTF-8", "a\tdog\t1\\xff"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_bad_line_is_quarantined_with_its_reason_and_good_neighbours_stay(line, reason, raw, end):
+    block = end.join([b"x\tcat\t5", line, b"y\tcow\t0007", b""])
+    kept, quarantined = rows(check_lines(block, "log.tsv", 41))
+    assert kept == [("x", "cat", 5), ("y", "cow", 7)]
+    assert quarantined == [(42, reason, raw)]
+
+
+@pytest.mark.parametrize("block", [b"", b"\n", b"\r\n", b"\r", b"\t", b"\t\t", b"\t\t\n\t\t\n", b"\x00\n", b"\xff"])
+def test_degenerate_blocks_are_accounted_for(block):
+    checked = check_lines(block, "log.tsv", 1)
+    assert checked.clicks.num_rows == 0
+    assert checked.quarantine.num_rows == len(block.split(b"\n")) - (block.endswith(b"\n") or not block)
+
+
+def test_largest_clicks_long_queries_and_odd_characters_are_kept():
+    query = "dog\r \x00'\"" + "狗" * 40_000
+    block = f"a\t{query}\t1000000000000\nb\tcat\t1".encode()
+    assert rows(check_lines(block, "log.tsv", 1)) == ([("a", query, 10**12), ("b", "cat", 1)], [])
+
+
+def one_by_one(block: bytes) -> tuple[int, list[tuple]]:
+    """Count rows and parse them line by line, by Python's own means."""
+    lines = block.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    kept = []
+    for line in lines:
+        try:
+            fields = line.removesuffix(b"\r").decode().split("\t")
+        except UnicodeDecodeError:
+            continue
+        if len(fields) == 3 and fields[0].strip() and fields[1].strip() and fields[2].isascii() and fields[2].isdigit():
+            clicks = int(fields[2])
+            if 1 <= clicks <= 10**12:
+                kept.append((fields[0], fields[1], clicks))
+    return len(lines), kept
+
+
+pieces = st.sampled_from(
+    [b"\t", b"\t", b"\n", b"\r\n", b"a", b"7", b"0", b"-", b" ", b"\xc3", b"\xa9", "é".encode(), b"\x85"]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(pieces | st.binary(max_size=3), max_size=40).map(b"".join))
+def test_any_bytes_are_accounted_for_as_line_by_line(block):
+    checked = check_lines(block, "log.tsv", 1)
+    num_rows, kept = one_by_one(block)
+    assert rows(checked)[0] == kept
+    assert counted(Block("log.tsv", 1, block)) == num_rows
+    assert sum(checked.counts().values()) == num_rows
+    assert checked.quarantine["row"].to_pylist() == sorted(set(checked.quarantine["row"].to_pylist()))
+
+
+@pytest.mark.parametrize(
+    ("clicks", "kept", "reasons"),
+    [
+        (pa.array([3, -1, None], pa.int16()), [3], ["clicks below 1", "clicks not an integer"]),
+        (pa.array([3.0, 2.5, float("nan")]), [3], ["clicks not an integer", "clicks not an integer"]),
+        (pa.array([3.0, float("inf"), 1e300]), [3], ["clicks not an integer", "clicks not an integer"]),
+        (pa.array([3.0, 0.0, 2e12]), [3], ["clicks below 1", "clicks above 10^12"]),
+        (pa.array([3.0, 1e14, 2.0**53]), [3], ["clicks above 10^12", "clicks above 10^12"]),
+        (pa.array(np.array([3, 2.5, 0], np.float16)), [3], ["clicks not an integer", "clicks below 1"]),
+        (pa.array(["3", "x", ""]), [3], ["clicks not an integer", "clicks not an integer"]),
+        (pa.array([3, 2**63, 2**64 - 1], pa.uint64()), [3], ["clicks above 10^12", "clicks above 10^12"]),
+    ],
+)
+def test_columns_of_any_kind_of_number(clicks, kept, reasons):
+    batch = pa.record_batch({"image_id": ["a", "b", "c"], "query": ["p", "q", "r"], "clicks": clicks})
+    checked = check_columns(batch, "log.parquet", 100)
+    assert checked.clicks["clicks"].to_pylist() == kept
+    assert [row[:2] for row in rows(checked)[1]] == list(zip([101, 102], reasons, strict=True))
+
+
+def test_columns_of_bytes_dictionaries_nulls_and_integer_ids():
+    batch = pa.record_batch(
+        {
+            "image_id": pa.array([7, 8, None, 9]),
+            "query": pa.array([b"dog", b"d\xffg", b"cat", None]).dictionary_encode(),
+            "clicks": [1, 2, 3, 4],
+        }
+    )
+    kept, quarantined = rows(check_columns(batch, "log.parquet", 1))
+    assert kept == [("7", "dog", 1)]
+    assert quarantined == [
+        (2, "not UTF-8", "8\td\\xffg\t2"),
+        (3, "empty image id", "\tcat\t3"),
+        (4, "empty query", "9\t\t4"),
+    ]
+
+
+@pytest.mark.parametrize("encode", [lambda ids: ids, pa.Array.dictionary_encode], ids=["plain", "dictionary"])
+def test_ids_that_are_whole_floats_are_the_integers(encode):
+    ids = [7.0, 1234567890123.0, 2.0**53, -3.0, 0.5, 2.0**60]
+    image_ids = encode(pa.array(ids))
+    batch = pa.record_batch({"image_id": image_ids, "query": encode(pa.array(ids[::-1])), "clicks": [1] * len(ids)})
+    kept, quarantined = rows(check_columns(batch, "log.parquet", 1))
+    texts = ["7", "1234567890123", "9007199254740992", "-3", "0.5", "1.152921504606847e+18"]
+    assert kept == [(image_id, query, 1) for image_id, query in zip(texts, texts[::-1], strict=True)]
+    assert quarantined == []
+
+
+@pytest.mark.parametrize("kind", [pa.binary(3), pa.binary_view(), pa.large_binary()], ids=str)
+def test_ids_of_any_kind_of_bytes(kind):
+    batch = pa.record_batch(
+        {"image_id": pa.array([b"abc", b"a\xffc"], kind), "query": ["dog", "cat"], "clicks": [1, 2]}
+    )
+    assert rows(check_columns(batch, "log.parquet", 1)) == ([("abc", "dog", 1)], [(2, "not UTF-8", "a\\xffc\tcat\t2")])
+
+
+def test_columns_may_hold_tabs_and_line_ends():
+    frame = pl.DataFrame({"image_id": ["a"], "query": ["big\tdog\nhere"], "clicks": [2]})
+    batch = frame.to_arrow().to_batches()[0]
+    assert rows(check_columns(batch, "log.parquet", 1)) == ([("a", "big\tdog\nhere", 2)], [])
+
+
+@pytest.mark.parametrize("columns", [("clicks", "image_id", "query"), ("day", "query", "_", "clicks", "image_id", "_")])
+def test_fields_in_another_order(columns):
+    lines = [("x", "cat", "5"), ("y", " cow\u2028", "0007"), ("z", "", "2"), ("x", "dog", "-1")]
+    texts = [
+        "\t".join({"image_id": i, "query": q, "clicks": c}.get(name, "é") for name in columns) for i, q, c in lines
+    ]
+    few = "\t".join(["a"] * (len(columns) - 1))
+    block = "\r\n".join([*texts[:1], few, *texts[1:], "1\t" + texts[0]]).encode()
+    kept, quarantined = rows(check_lines(block, "log.tsv", 1, columns))
+    assert kept == [("x", "cat", 5), ("y", " cow\u2028", 7)]
+    assert quarantined == [
+        (2, "wrong number of fields", few),
+        (4, "empty query", texts[2]),
+        (5, "clicks below 1", texts[3]),
+        (6, "wrong number of fields", "1\t" + texts[0]),
+    ]

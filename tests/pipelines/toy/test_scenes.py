@@ -1,0 +1,46 @@
+"""Scenes differ between the domains; light and colours stay in range."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipelines.toy.scenes import SCENES, SCENES_OF, draw_scene, jitter, light, shade
+
+colours = st.tuples(*[st.integers(0, 255)] * 3)
+
+
+def test_every_scene_belongs_to_one_domain() -> None:
+    assert sorted(SCENES) == sorted(SCENES_OF["source"] + SCENES_OF["target"])
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_ground_lies_below(scene: str) -> None:
+    image = draw_scene(scene, (60, 48), np.random.default_rng(1))
+    assert image.size == (60, 48)
+    bottom = np.asarray(image, float)[40:].mean(axis=(0, 1))
+    ground, behind = (np.array(colour) for colour in SCENES[scene])
+    assert np.linalg.norm(bottom - ground) < np.linalg.norm(bottom - behind)
+
+
+def test_rooms_are_darker_than_the_open_air() -> None:
+    grey = Image.new("RGB", (40, 30), (150, 150, 150))
+    means = {
+        domain: np.mean([np.asarray(light(grey, domain, np.random.default_rng(seed))).mean() for seed in range(50)])
+        for domain in SCENES_OF
+    }
+    assert means["target"] < means["source"] - 20
+
+
+@given(colours, st.floats(0, 4))
+def test_shades_stay_in_range(colour: tuple[int, int, int], factor: float) -> None:
+    assert all(0 <= channel <= 255 for channel in shade(colour, factor))
+    assert shade(colour, 1) == colour
+
+
+@given(colours, st.integers(0, 100), st.integers(0, 2**32))
+def test_jitter_moves_by_no_more_than_the_spread(colour: tuple[int, int, int], spread: int, seed: int) -> None:
+    moved = jitter(colour, spread, np.random.default_rng(seed))
+    assert all(0 <= channel <= 255 for channel in moved)
+    assert all(abs(after - before) <= spread + 1 for after, before in zip(moved, colour, strict=True))

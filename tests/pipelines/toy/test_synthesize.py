@@ -1,0 +1,161 @@
+"""The toy data set: the same bytes each time, noisy as asked for, and broken where it should be."""
+
+import base64
+import io
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from base.params import ParamsError, load_section
+from pipelines.ingest.click_data import IngestParams, run
+from pipelines.toy.birds import BIRDS
+from pipelines.toy.breeds import BREEDS
+from pipelines.toy.synthesize import (
+    ANIMALS,
+    BROKEN_IMAGE,
+    BROKEN_ROWS,
+    NUM_UNSEEN_ROWS,
+    UNSEEN_IMAGE,
+    SynthesizeParams,
+    main,
+    mistake,
+    random_stream,
+    source_pictures,
+)
+
+SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12}}\n"
+NUM_SOURCE = 25 * 6 + 2  # 24 shared breeds and one of the source only; two images of the breed with few
+
+
+def synthesize(folder: Path, *options: str, seed: int = 7) -> Path:
+    folder.mkdir()
+    (folder / "params.yaml").write_text(SMALL.format(seed=seed))
+    main(["--output", str(folder / "toy"), "--params", str(folder / "params.yaml"), *options])
+    return folder / "toy"
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("drawn") / "once")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def pairs(path: Path) -> dict[str, str]:
+    return dict(line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+
+
+def test_same_bytes_each_time_and_others_for_another_seed(toy: Path, tmp_path: Path) -> None:
+    assert content(toy) == content(synthesize(tmp_path / "again"))
+    other = content(synthesize(tmp_path / "other", seed=8))
+    assert all(other[name] != data for name, data in content(toy).items())
+
+
+def test_more_images_leave_those_before_as_they_are() -> None:
+    def ids(n: int) -> set[str]:
+        return {
+            picture.image_id
+            for picture in source_pictures(
+                ANIMALS["dogs"], SynthesizeParams(seed=7, source_images=n, target_images=3, wrong_labels=0)
+            )
+        }
+
+    assert ids(3) < ids(5)
+
+
+def test_layout(toy: Path) -> None:
+    assert sorted(path.name for path in toy.iterdir()) == ["source", "target", "truth"]
+    images = pairs(toy / "source/images.tsv")
+    assert len(images) == NUM_SOURCE + 1
+    for image_id, text in images.items():
+        if image_id != BROKEN_IMAGE:
+            image = Image.open(io.BytesIO(base64.b64decode(text)))
+            image.load()
+            assert (image.format, min(image.size)) == ("JPEG", 64)
+    folders = {folder.name: len(list(folder.glob("*.jpg"))) for folder in (toy / "target").iterdir()}
+    assert len(folders) == 25
+    assert folders["Moon_Terrier"] == 3
+    assert set(folders.values()) == {3}
+    assert "Village_Hound" not in folders
+
+
+def test_wrong_labels_are_as_many_as_asked_for(toy: Path) -> None:
+    labels, truth = pairs(toy / "source/labels.tsv"), pairs(toy / "truth/labels.tsv")
+    assert set(labels) - set(truth) == {BROKEN_IMAGE, UNSEEN_IMAGE}
+    assert len(truth) == NUM_SOURCE
+    wrong = [image_id for image_id in truth if labels[image_id] != truth[image_id]]
+    assert len(wrong) == round(0.12 * NUM_SOURCE)
+    assert set(labels.values()) == {breed.name for breed in BREEDS if breed.presence != "target"}
+    assert Counter(labels.values())["frost spitz"] == Counter(truth.values())["frost spitz"] == 2
+
+
+def test_mistakes_prefer_what_looks_alike() -> None:
+    breeds = [breed for breed in BREEDS if breed.presence == "both"]
+    marsh = next(breed for breed in breeds if breed.name == "marsh hound")
+    found = Counter(mistake(marsh, breeds, random_stream(1, n)).name.split()[-1] for n in range(400))
+    assert "marsh hound" not in found
+    assert 0.45 < found["hound"] / 400 < 0.7  # a half, and 3 of 23 of the other half
+    assert len(found) == 6
+
+
+def test_streams_differ_by_purpose_and_seed() -> None:
+    drawn = {random_stream(*key).integers(2**60) for key in [(1, "a"), (2, "a"), (1, "b"), (1, "a", 1), (1, "a", 2)]}
+    assert len(drawn) == 5
+    assert random_stream(1, "a").integers(2**60) == random_stream(1, "a").integers(2**60)
+
+
+def test_ingest_quarantines_what_is_broken_on_purpose(toy: Path, tmp_path: Path) -> None:
+    params = IngestParams(click_shards=2, image_shards=2, longest_side=None, duplicate_distance=48)
+    summary = run(toy, tmp_path / "ingested", params)
+    assert summary["tables"]["clicks"]["quarantined"] == {
+        "clicks below 1": 1,
+        "clicks not an integer": 1,
+        "empty image id": 1,
+        "empty query": 1,
+        "not UTF-8": 1,
+        "wrong number of fields": 1,
+    }
+    assert sum(summary["tables"]["clicks"]["quarantined"].values()) == len(BROKEN_ROWS)
+    assert summary["tables"]["labels"]["quarantined"] == {"label without image": 1}
+    assert summary["tables"]["source images"]["quarantined"] == {"truncated image": 1}
+    assert summary["tables"]["target images"]["quarantined"] == {}
+    assert summary["clicks"]["pairs_of_unknown_images"] == NUM_UNSEEN_ROWS
+    assert summary["images"] == {"source": NUM_SOURCE, "target": 25 * 3}
+    assert summary["categories"]["only_in_source"] == ["frost spitz", "village hound"]
+    assert summary["categories"]["only_in_target"] == ["moon terrier"]
+
+
+def test_birds_are_another_data_set_of_the_same_make(toy: Path, tmp_path: Path) -> None:
+    birds = synthesize(tmp_path / "birds", "--animals", "birds")
+    assert content(birds) == content(synthesize(tmp_path / "again", "--animals", "birds"))
+    assert set(pairs(birds / "truth/labels.tsv").values()) == {bird.name for bird in BIRDS if bird.presence != "target"}
+    for name in ("source/labels.tsv", "truth/labels.tsv"):
+        ids = [set(pairs(folder / name)) - {BROKEN_IMAGE, UNSEEN_IMAGE} for folder in (toy, birds)]
+        assert len(ids[0]) == len(ids[1]) == NUM_SOURCE
+        assert not ids[0] & ids[1]
+    assert {folder.name for folder in (birds / "target").iterdir()} >= {"Oak_Jay", "Lunar_Jay"}
+    log = (birds / "source/clicks.tsv").read_bytes().lower()
+    assert b" bird" in log
+    assert sum(b"dog" in row for row in log.splitlines()) == sum(b"dog" in row for row in BROKEN_ROWS)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{seed: 7, source_images: 2, target_images: 3, wrong_labels: 0.1}", "synthesize.source_images = 2: "),
+        ("{seed: 7, source_images: 6, target_images: 3, wrong_labels: 1.0}", "synthesize.wrong_labels = 1.0: "),
+        (
+            "{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, cats: 3}",
+            "unknown parameter synthesize.cats",
+        ),
+    ],
+)
+def test_impossible_parameters_are_named(tmp_path: Path, section: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"synthesize: {section}\n")
+    with pytest.raises(ParamsError, match=message):
+        load_section(SynthesizeParams, "synthesize", path)

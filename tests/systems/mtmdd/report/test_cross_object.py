@@ -1,0 +1,75 @@
+"""Table IX against numbers worked by hand."""
+
+from pathlib import Path
+
+import pytest
+from report_data import write_run
+
+from systems.mtmdd.report.cross_object import cross_object_table, cross_object_texts
+from systems.mtmdd.report.runs import Point, read_runs
+from systems.mtmdd.report.tables import claims_table
+
+SINGLE = Point("methods", "MTMDD-VM")
+CROSS = Point("cross_object", "MTMDD-VM", source="birds")
+CATS = Point("cross_object", "MTMDD-VM", source="cats")
+ALONE = Point("cross_object", "TDL7", source="birds")
+
+
+def table_of(folder: Path, **right: int):
+    points = {"single": SINGLE, "cross": CROSS, "cats": CATS, "alone": ALONE}
+    for name, number in right.items():
+        write_run(folder / points[name].folder / "seed-0", 0, {"source": 3, "target": number})
+    return cross_object_table(read_runs(folder, [points[name] for name in right], [0]))
+
+
+def test_what_another_source_costs_is_paired_by_image(tmp_path: Path) -> None:
+    table = table_of(tmp_path, single=12, cross=9, cats=13)
+    row, other = table.to_dicts()
+    assert (row["method"], row["source"], other["source"]) == ("MTMDD-VM", "birds", "cats")
+    assert (row["single"], row["cross"], other["single"], other["cross"]) == (75.0, 56.25, 75.0, 81.25)
+    # 3 of 16 images differ, each by 1: mean 0.1875, variance 16 / 15 * (13 * 0.1875^2 + 3 * 0.8125^2) / 16^2
+    half = 100 * 1.959963984540054 * (16 / 15 * (13 * 0.1875**2 + 3 * 0.8125**2)) ** 0.5 / 16
+    assert (row["lost"], row["lost_low"], row["lost_high"]) == (18.75, round(18.75 - half, 2), round(18.75 + half, 2))
+    assert other["lost"] == -6.25
+    assert [row[f"published_{name}"] for name in ("dog_single", "dog_cross", "bird_single", "bird_cross")] == [
+        74.7, 73.5, 73.8, 70.7,
+    ]  # fmt: skip
+
+
+def test_what_was_not_run_or_published_is_empty(tmp_path: Path) -> None:
+    table = table_of(tmp_path, alone=4)
+    row = table.row(0, named=True)
+    assert row["cross"] == 25.0
+    assert [name for name, value in row.items() if value is not None] == [
+        "method", "source", "cross", "cross_low", "cross_high",
+    ]  # fmt: skip
+    texts = cross_object_texts(table)
+    assert list(texts.rows[0][:5]) == ["TDL [7]", "birds", "–", "–", "25.0"]
+    assert set(texts.rows[0][6:]) == {"–"}
+
+
+def test_no_study_no_rows(tmp_path: Path) -> None:
+    assert table_of(tmp_path, single=5).is_empty()
+
+
+def test_texts_have_a_cell_for_each_heading(tmp_path: Path) -> None:
+    texts = cross_object_texts(table_of(tmp_path, single=12, cross=9))
+    assert [len(row) for row in texts.rows] == [len(texts.columns)]
+    cells = {(column.heading, column.group): cell for column, cell in zip(texts.columns, texts.rows[0], strict=True)}
+    assert cells["lost", "ours, on this data"] == "+18.8"
+    assert cells["birds, single / cross", "published"] == "73.8 / 70.7"
+
+
+@pytest.mark.parametrize(
+    ("single", "cross", "verdict"),
+    [(8, 8, "holds"), (8, 7, "open"), (16, 1, "contradicted"), (8, 13, "holds")],
+)
+def test_a_small_cost_is_one_of_at_most_the_papers_largest(
+    tmp_path: Path, single: int, cross: int, verdict: str
+) -> None:
+    # no image differs: 0 is below 3.1; one of 16: 6.2 points, -6 to 18; 15 of 16: 94 points, 82 to 106
+    for point, right in ((SINGLE, single), (CROSS, cross)):
+        write_run(tmp_path / point.folder / "seed-0", 0, {"target": right})
+    runs = read_runs(tmp_path, [SINGLE, CROSS], [0])
+    row = claims_table(runs).filter(better="MTMDD-VM", worse="cross_object=MTMDD-VM").row(0, named=True)
+    assert (row["claim"], row["published"], row["verdict"]) == (8, 1.2, verdict)

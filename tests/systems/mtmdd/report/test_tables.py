@@ -1,0 +1,236 @@
+"""The report's tables against numbers worked by hand from the runs of `report_data`."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from report_data import IMAGES, RIGHT, write_data, write_run
+
+from base.console import UserError
+from report.intervals import wilson
+from systems.mtmdd.report.runs import Point, Runs, declared_points, read_runs
+from systems.mtmdd.report.tables import (
+    chosen_epochs,
+    claims_table,
+    declines_compared,
+    noise_filter_table,
+    paired,
+    paired_rmse,
+    split_table,
+    sweep_table,
+    table_viii,
+)
+
+POINTS = declared_points(
+    ["VGGimg", "VGGsrc", "MTMDD-VM"],
+    [],
+    (["VGGsrc", "MTMDD-VM"], [1]),
+    (["VGGsrc", "MTMDD-VM"], ["source", "target"], [0.4]),
+    (["VGGsrc", "MTMDD-VM"], ["birds"]),
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return read_runs(write_data(tmp_path_factory.mktemp("runs")) / "evaluations", POINTS, [0, 1])
+
+
+def test_table_viii(runs: Runs) -> None:
+    rows = {row["method"]: row for row in table_viii(runs).to_dicts()}
+    assert list(rows) == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    ours = rows["MTMDD-VM"]
+    # 13 of 16 in both seeds; seed 1 has 8 of seed 0's images and 8 others: 24 distinct ones.
+    interval = wilson(13 / 16, 24)
+    assert ours["accuracy_target"] == 81.25
+    assert (ours["low_target"], ours["high_target"]) == (round(100 * interval.low, 2), round(100 * interval.high, 2))
+    assert (ours["deviation_target"], ours["images_target"], ours["seeds"]) == (0.0, 16, 2)
+    # 6 and 7 of 9: 66.67 and 77.78, mean 72.22, deviation 11.11 / sqrt(2).
+    assert (ours["accuracy_source"], ours["deviation_source"], ours["images_source"]) == (72.22, 7.86, 9)
+    assert ours["rmse_source"] == 0.81
+    assert (ours["published_source"], ours["published_target"]) == (77.3, 74.7)
+    assert (ours["difference_source"], ours["difference_target"]) == (-5.08, 6.55)
+
+
+def test_a_method_without_a_source_recogniser_or_clicks_has_nulls(runs: Runs) -> None:
+    row = table_viii(runs).row(0, named=True)
+    missing = ("accuracy_source", "low_source", "high_source", "deviation_source", "images_source", "rmse_source")
+    assert [row[name] for name in missing] == [None] * 6
+    assert row["difference_source"] is None
+    assert row["published_source"] == 76.5
+
+
+def test_a_method_that_the_paper_lacks_has_no_published_numbers(tmp_path: Path) -> None:
+    write_run(tmp_path / "methods/ours/seed-0", 0, {"target": 3})
+    row = table_viii(read_runs(tmp_path, [Point("methods", "ours")], [0])).row(0, named=True)
+    assert (row["accuracy_target"], row["deviation_target"]) == (18.75, None)
+    assert (row["published_target"], row["difference_target"]) == (None, None)
+
+
+def test_the_sweeps_end_at_the_whole_data_and_tell_the_decline(runs: Runs) -> None:
+    table = sweep_table(runs, "out_of_class", whole=24)
+    points = table.select("method", "reduced", "value", "accuracy_target", "decline").rows()
+    assert points == [
+        ("VGGsrc", "source", 1.0, 25.0, 31.25),
+        ("VGGsrc", "source", 24.0, 56.25, None),
+        ("MTMDD-VM", "source", 1.0, 75.0, 6.25),
+        ("MTMDD-VM", "source", 24.0, 81.25, None),
+    ]
+    table = sweep_table(runs, "one_shot", whole=1.0)
+    assert table.filter(method="VGGsrc").select("reduced", "value", "accuracy_target", "decline").rows() == [
+        ("source", 0.4, 50.0, 6.25),
+        ("source", 1.0, 56.25, None),
+        ("target", 0.4, 18.75, 37.5),
+        ("target", 1.0, 56.25, None),
+    ]
+
+
+def test_a_sweep_of_a_method_that_was_not_run_whole_has_no_decline(tmp_path: Path) -> None:
+    write_run(tmp_path / "out_of_class/TDL/6/seed-0", 0, {"target": 4})
+    table = sweep_table(read_runs(tmp_path, [Point("out_of_class", "TDL", 6)], [0]), "out_of_class", whole=24)
+    assert table.select("value", "accuracy_target", "decline").rows() == [(6.0, 25.0, None)]
+
+
+def test_a_study_that_is_left_out_has_an_empty_table(tmp_path: Path) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
+    assert sweep_table(read_runs(tmp_path, [Point("methods", "TDL")], [0]), "one_shot", whole=1.0).is_empty()
+
+
+def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
+    better, worse = Point("methods", "MTMDD-VM"), Point("methods", "VGGsrc")
+    interval = paired(runs, better, worse)
+    assert interval.mean == pytest.approx(25.0)
+    # The places 9-12 of each seed differ. Seed 1 begins 8 images later, so these are the images 9-12 and 17-20, and the
+    # images 8-15 are tested twice. By d and m: 9-12 (1, 2); 17-20 (1, 1); 8, 13-15 (0, 2); the other 12 (0, 1).
+    residuals = 4 * (1 - 2 * 0.25) ** 2 + 4 * (1 - 0.25) ** 2 + 4 * (2 * 0.25) ** 2 + 12 * 0.25**2
+    half = 1.959963984540054 * (24 / 23 * residuals) ** 0.5 / 32
+    assert (interval.low, interval.high) == pytest.approx((25 - 100 * half, 25 + 100 * half))
+    back = paired(runs, worse, better)
+    assert (back.mean, back.low, back.high) == pytest.approx((-25.0, -interval.high, -interval.low))
+
+
+def test_pairs_on_different_images_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
+    write_run(tmp_path / "methods/TDL7/seed-0", 1, {"target": 4})
+    points = [Point("methods", "TDL"), Point("methods", "TDL7")]
+    with pytest.raises(UserError, match="tested on different target images: 16 and 16, 8 of them in both"):
+        paired(read_runs(tmp_path, points, [0]), *points)
+
+
+def test_declines_are_compared_where_all_four_runs_exist(runs: Runs) -> None:
+    rows = declines_compared(runs, "MTMDD-VM", "VGGsrc")
+    assert [(row["what"], round(row["interval"].mean, 6)) for row in rows] == [
+        ("with 1 source categories", 31.25 - 6.25),
+        ("with 0.4 of the source's training images", 6.25 - 6.25),
+        ("with 0.4 of the target's training images", 37.5 - 50.0),
+    ]
+    assert declines_compared(runs, "MTMDD-VM", "VGGimg") == []
+
+
+def test_claims_have_the_published_difference_and_a_verdict_of_ours(runs: Runs) -> None:
+    table = claims_table(runs)
+    assert table["claim"].is_sorted()
+    verdicts = {(row["better"], row["worse"], row["claim"]): row for row in table.to_dicts() if row["claim"] != 7}
+    ours = verdicts["MTMDD-VM", "VGGsrc", 5]
+    assert (ours["published"], ours["difference"], ours["verdict"]) == (2.5, 25.0, "holds")
+    # Table VIII: 74.7 - 73.3; the runs have no MTTDL.
+    unknown = verdicts["MTMDD-VM", "MTTDL", 5]
+    assert (unknown["published"], unknown["difference"], unknown["verdict"]) == (1.4, None, "not run")
+    # Table III: 57.3 - 44.2.
+    assert verdicts["embedding=CONV+biFC", "embedding=FC", 1]["published"] == 13.1
+    sevens = table.filter(claim=7, worse="VGGsrc")
+    assert sevens["verdict"].to_list() == ["holds", "open", "open"]
+    assert sevens["published"].null_count() == 3
+
+
+def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tmp_path: Path) -> None:
+    methods = ["VGGimg", "TDL", "MTMDD-VM"]
+    right = {"VGGimg": (6, 6), "TDL": (12, 4), "MTMDD-VM": (12, 10)}
+    for name, (whole, reduced) in right.items():
+        write_run(tmp_path / "methods" / name / "seed-0", 0, {"target": whole})
+        write_run(tmp_path / "out_of_class" / name / "6/seed-0", 0, {"target": reduced})
+    table = claims_table(read_runs(tmp_path, declared_points(methods, [], (methods, [6]), ([], [], []), ([], [])), [0]))
+    # 8 of 16 lost against 2; VGGimg has no source to lose
+    assert table.filter(claim=7).select("says", "worse", "difference").rows() == [
+        ("ours declines less than TDL with 6 source categories", "TDL", 37.5)
+    ]
+
+
+def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
+    good, bad, blind = (Point("components", f"lambda=separate-{value}") for value in ("0.4", "0", "0.2"))
+    # RMSE-S 0.5 and 1, the errors of the images 0-3 apart from those of the others
+    errors = {good: [0.25] * 9, bad: [1.9] * 4 + [0.28] * 5, blind: []}
+    for point, of_point in errors.items():
+        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
+    studies = {"lambda": {point.method.partition("=")[2]: point for point in errors}}
+    runs = read_runs(tmp_path, list(errors), [0], studies)
+    interval = paired_rmse(runs, good, bad)
+    assert interval is not None
+    # to first order an image stands for (e / R + R) / 2: 1.45 or 0.64 with R = 1, minus 0.5, so 0.95 or 0.14
+    half = 1.959963984540054 * (9 / 8 * (4 * 0.45**2 + 5 * 0.36**2)) ** 0.5 / 9
+    assert interval == pytest.approx((50.0, 50 - 100 * half, 50 + 100 * half), rel=1e-6)
+    assert paired_rmse(runs, bad, good) == pytest.approx((-50.0, -50 - 100 * half, -50 + 100 * half), rel=1e-6)
+    assert paired_rmse(runs, good, blind) is None
+    row = claims_table(runs).filter(measure="RMSE-S", better="lambda=separate-0.4").row(0, named=True)
+    # Table VII: 100.0 - 81.9
+    assert (row["claim"], row["published"], row["difference"], row["verdict"]) == (4, 18.1, 50.0, "holds")
+
+
+def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
+    one, other = Point("components", "tau=0"), Point("components", "tau=1")
+    draw = np.random.default_rng(3)
+    errors = draw.gamma(2.0, 0.5, (2, IMAGES["source"]))
+    for point, of_point in zip((one, other), errors, strict=True):
+        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
+    found = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
+    assert found is not None
+    drawn = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
+    roots = np.sqrt(errors[:, drawn].mean(axis=2))
+    assert found.mean == pytest.approx(100 * np.subtract(*np.sqrt(errors.mean(axis=1))[::-1]), abs=1e-4)
+    # of 9 images, the bootstrap's deviation is sqrt(8 / 9) of the unbiased one; the rest is the first order's error
+    deviation = 100 * np.std(roots[1] - roots[0]) * math.sqrt(9 / 8)
+    assert (found.high - found.low) / 2 / 1.96 == pytest.approx(deviation, rel=0.1)
+
+
+def test_a_claim_is_contradicted_when_the_interval_lies_below_zero(tmp_path: Path) -> None:
+    for method, right in (("TDL", 2), ("TDL7", 14)):
+        write_run(tmp_path / "methods" / method / "seed-0", 0, {"target": right})
+    table = claims_table(read_runs(tmp_path, [Point("methods", "TDL"), Point("methods", "TDL7")], [0]))
+    row = table.filter(better="TDL").row(0, named=True)
+    assert (row["difference"], row["verdict"]) == (-75.0, "contradicted")
+
+
+def test_the_noise_filter_adds_up() -> None:
+    summary = {
+        "images": 45,
+        "kept": 35,
+        "categories": 3,
+        "rules": [
+            {"rule": "n < 8, keep all", "images": 5, "kept": 5, "categories": 1},
+            {"rule": "8 <= n < 100, first, p < 0.2", "images": 40, "kept": 30, "categories": 2},
+        ],
+    }
+    assert noise_filter_table(summary).select("rule", "images", "kept", "kept_percent").rows() == [
+        ("n < 8, keep all", 5, 5, 100.0),
+        ("8 <= n < 100, first, p < 0.2", 40, 30, 75.0),
+        ("all", 45, 35, 77.8),
+    ]
+
+
+def test_splits_are_counted_by_seed_and_domain() -> None:
+    rows = pl.DataFrame(
+        [("a", "source", "x", "train"), ("b", "source", "y", "test"), ("c", "target", "x", "train")],
+        schema=["image_id", "domain", "category", "split"],
+        orient="row",
+    )
+    assert split_table([(3, rows), (0, rows.head(1))]).rows() == [
+        (0, "source", 1, 1, 1, 0, 0),
+        (3, "source", 2, 2, 1, 0, 1),
+        (3, "target", 1, 1, 1, 0, 0),
+    ]
+
+
+def test_what_chose_the_epochs_is_collected_over_all_runs(runs: Runs) -> None:
+    assert len(runs.metrics) == 2 * len([point for point in RIGHT if not point.startswith("components")])
+    assert chosen_epochs(runs) == ["target validation accuracy"]

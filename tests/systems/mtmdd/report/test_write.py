@@ -1,0 +1,264 @@
+"""The whole report: read back from its files, with an independent reader where there is one."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from html_page import Page
+from report_data import PARAMS, write_data, write_run
+
+from systems.mtmdd.report.write import main, seeds_sentence
+
+
+def run(root: Path, output: str = "report") -> Path:
+    main(["--data", str(root / "data"), "--output", str(root / output), "--params", str(root / "params.yaml")])
+    return root / output
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_data(folder)
+    # What an earlier parameter file left: must not show anywhere.
+    write_run(folder / "data/evaluations/methods/LEFTOVER/seed-0", 0, {"target": 16})
+    write_run(folder / "data/evaluations/methods/VGGsrc/seed-7", 1, {"target": 16})
+    run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(root: Path) -> Page:
+    return Page((root / "report/index.html").read_text(encoding="utf-8"))
+
+
+def test_its_files(root: Path) -> None:
+    assert sorted(path.name for path in (root / "report").iterdir()) == [
+        *(
+            "claims.csv",
+            "cross_object.csv",
+            "cross_object.png",
+            "index.html",
+            "noise_filter.csv",
+            "noise_filter.png",
+            "one_shot.csv",
+            "one_shot.png",
+        ),
+        *("out_of_class.csv", "out_of_class.png"),
+        *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
+        *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
+        "vocabulary.png",
+    ]
+
+
+def test_the_tables_agree_with_each_other(root: Path) -> None:
+    with (root / "report/table_viii.csv").open(encoding="utf-8") as file:
+        rows = {row["method"]: row for row in csv.DictReader(file)}
+    methods = json.loads((root / "report/table_viii.json").read_text())["methods"]
+    assert [method["method"] for method in methods] == list(rows) == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    for method in methods:
+        for name, value in method.items():
+            text = rows[method["method"]][name]
+            assert (value is None and text == "") or text == value or float(text) == value
+    assert float(rows["MTMDD-VM"]["accuracy_target"]) == 81.25
+    assert "| MTMDD-VM | 72.2 ± 7.9 | 81.2 ± 0.0 |" in (root / "report/table_viii.md").read_text()
+
+
+def test_the_page_needs_nothing_beside_it(page: Page) -> None:
+    assert page.loaded == []
+    assert len(page.pictures) == 10
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
+
+
+def test_the_page_shows_ours_beside_the_published_numbers(page: Page) -> None:
+    groups, heads, *rows = page.tables[0]
+    assert groups == ["", "ours, on this data", "published", ""]
+    assert heads[1:3] == heads[6:8] == ["Acc-S, %", "Acc-T, %"]
+    assert [row[0] for row in rows] == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    assert rows[2][2] == "81.2 ± 0.0"
+    assert rows[2][6:8] == ["77.3", "74.7"]
+
+
+def test_the_page_says_what_its_reader_must_know(root: Path) -> None:
+    text = (root / "report/index.html").read_text(encoding="utf-8")
+    assert "Made &lt;up&gt; for a test." in text
+    assert "target validation accuracy" in text
+    assert "Means over 2 seeds (0, 1: split, initialisation and batches)" in text
+    assert "Clickture-Dog to Stanford, Columbia and ImageNet dogs" in text
+
+
+def test_names_from_the_data_are_shown_as_they_are_and_never_as_markup(page: Page, root: Path) -> None:
+    cells = [cell for table in page.tables for row in table for cell in row]
+    assert "斑点狗" in cells
+    assert "<dingo>" in cells
+    assert "<dingo>" not in (root / "report/index.html").read_text(encoding="utf-8")
+    # Two words were asked for: the third is not listed.
+    assert "<b>" not in cells
+
+
+def test_quarantined_rows_and_left_out_categories_are_listed(page: Page) -> None:
+    assert ["clicks", "empty query", "3"] in [row for table in page.tables for row in table]
+    assert ["source", "<dingo>", "not in the target", "5"] in [row for table in page.tables for row in table]
+
+
+def test_nothing_undeclared_is_reported(root: Path) -> None:
+    for path in (root / "report").iterdir():
+        assert b"LEFTOVER" not in path.read_bytes()
+    with (root / "report/table_viii.csv").open(encoding="utf-8") as file:
+        assert [row["accuracy_target"] for row in csv.DictReader(file)] == ["50.0", "56.25", "81.25"]
+
+
+def test_the_result_table_stands_on_the_screen(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(root, "again")
+    shown = capsys.readouterr().out
+    assert "81.2 ± 0.0" in shown
+    assert "published: Clickture-Dog" in shown
+
+
+def test_the_same_bytes_again(root: Path) -> None:
+    again = run(root, "again")
+    for path in (root / "report").iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "28 evaluations that the parameters declare are missing" in caplog.text
+    assert "methods/VGGimg/seed-5/metrics.json" in caplog.text
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_missing_summary_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "data/cleaned/summary.json").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "cleaned/summary.json: no such file; run the stage that writes it" in caplog.text
+    assert not (tmp_path / "report").exists()
+
+
+def test_studies_that_are_left_out_have_no_section(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    params = PARAMS.replace("out_of_class: {methods: [VGGsrc, MTMDD-VM]", "out_of_class: {methods: []")
+    (tmp_path / "params.yaml").write_text(params)
+    output = run(tmp_path)
+    headings = Page((output / "index.html").read_text(encoding="utf-8")).headings
+    assert "Fewer training images (Fig. 14)" in headings
+    assert "Fewer source categories (Fig. 13)" not in headings
+    assert not (output / "out_of_class.csv").exists()
+
+
+def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> None:
+    assert {"Visual and click feature (Table VI)", "One task or two (Table VII)"} <= set(page.headings)
+    # A study whose values are all methods' runs, or of one value, has nothing to show.
+    assert not any("Fig. 12" in heading or "Table V)" in heading for heading in page.headings)
+    (table,) = [table for table in page.tables if table[1][0] == "what the recognisers see"]
+    # C: 6 and 7 of 9 source images, 6 of 16 target images in both seeds; 8 with V; RMSE-S 0.80 and 0.82.
+    c = dict(zip(table[1], table[3], strict=True))
+    assert (table[3][0], c["run"]) == ("C", "–")
+    assert table[3][1:3] == ["72.2 ± 7.9", "37.5 ± 0.0"]
+    assert (table[3][4], c["Acc-T −\nV"]) == ("0.810", "-12.5")
+    assert table[3][7:9] == ["71.5", "58.9"]
+    assert (table[2][-1], table[2][5]) == ("VGGimg", "–")
+    assert not any("RMSE-S" in heading for heading in table[1][7:])
+
+
+def test_table_ix_stands_beside_the_paper(page: Page) -> None:
+    assert "Another kind of object as source (Table IX)" in page.headings
+    (table,) = [table for table in page.tables if "other source" in table[1]]
+    assert table[0] == ["", "ours, on this data", "published"]
+    # 13 of 16 target images with the own source, 11 with birds; Table IX
+    assert [row[0] for row in table[2:]] == ["VGGsrc", "MTMDD-VM"]
+    assert table[3][1:3] == ["birds", "81.2 ± 0.0"]
+    assert (table[3][4], table[3][6]) == ("68.8 ± 0.0", "+12.5")
+    assert table[3][8:] == ["74.7 / 73.5", "73.8 / 70.7"]
+
+
+def test_a_report_without_the_cross_object_study(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        PARAMS.replace("{methods: [VGGsrc, MTMDD-VM], sources", "{methods: [], sources")
+    )
+    output = run(tmp_path)
+    assert "Table IX)" not in "".join(Page((output / "index.html").read_text(encoding="utf-8")).headings)
+    assert not list(output.glob("cross_object.*"))
+    with (output / "claims.csv").open(encoding="utf-8") as file:
+        assert {row["verdict"] for row in csv.DictReader(file) if row["claim"] == "8"} == {"not run"}
+
+
+def test_claims_of_component_studies_are_told_by_their_runs(root: Path) -> None:
+    with (root / "report/claims.csv").open(encoding="utf-8") as file:
+        claims = {(row["better"], row["worse"]): row for row in csv.DictReader(file)}
+    ours = claims["lambda=separate-0.4", "lambda=separate-1"]
+    # 12 against 10 of 16; Table VII: 73.3 - 71.5.
+    assert (float(ours["difference"]), float(ours["published"])) == (12.5, 1.8)
+    assert claims["tau=0.1", "tau=0"]["verdict"] == "not run"
+
+
+def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("features=C, ", ""))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert (
+        "studies.json: the parameters declare no components/features=C; run python -m systems.mtmdd.recipes"
+        in caplog.text
+    )
+
+
+def test_click_predictors_that_were_looked_into_are_shown(page: Page, root: Path) -> None:
+    assert page.headings.count("Click predictors, looked into") == 1
+    by_corner = {table[0][0]: table for table in page.tables}
+    errors, gradients = by_corner["what is predicted"], by_corner["step"]
+    (inputs,) = [table for table in page.tables if table[1][0] == "B"]
+    assert errors[1:] == [
+        ["the mean click feature", "1.164"], ["the model", "1.125"], ["nothing", "1.000"],
+        ["the mean click feature of the image's own category", "0.500"],
+    ]  # fmt: skip
+    assert gradients[1:] == [["0 (0%)", "0.66", "7.24", "-0.03"], ["1,500 (15%)", "–", "9.20", "0.04"]]
+    # beside Table IV, which has no B = 0.05
+    assert inputs[1] == ["B", "v, %", "v^, %", "standard normal, %", "Ratio, %"]
+    assert inputs[2:] == [["10", "14.60", "45.90", "50.00", "57.53"], ["0.05", "0.40", "2.00", "1.99", "–"]]
+
+
+def test_a_page_without_diagnoses(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(
+        PARAMS.replace("methods: [MTMDD-VM], points: [features=C]", "methods: [], points: []")
+    )
+    text = (run(tmp_path) / "index.html").read_text(encoding="utf-8")
+    assert "Click predictors" not in text
+    assert len(Page(text).pictures) == 8
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("methods: [MTMDD-VM], points", "methods: [TDL], points", "diagnose.methods: TDL is not in methods.names"),
+        ("points: [features=C], every", "points: [tau=1], every", "diagnose.points: tau=1 is not in components.points"),
+    ],
+)
+def test_diagnoses_of_what_is_not_declared_are_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, old: str, new: str, message: str
+) -> None:
+    write_data(tmp_path)
+    assert old in PARAMS
+    (tmp_path / "params.yaml").write_text(PARAMS.replace(old, new))
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert f"{message}; list it there, or take it out" in caplog.text
+
+
+def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = write_data(tmp_path)
+    (data / "evaluations/methods/MTMDD-VM/diagnostics/diagnostics.json").unlink()
+    with pytest.raises(SystemExit, match="2"):
+        run(tmp_path)
+    assert "diagnostics.json: no such file; run `dvc repro`, or take MTMDD-VM out of diagnose.methods" in caplog.text
+
+
+def test_one_seed_says_that_it_has_no_spread() -> None:
+    assert seeds_sentence([3]).endswith("(seed 3): no spread over seeds can be given")

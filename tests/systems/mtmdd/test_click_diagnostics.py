@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from model.losses.count import count_loss
+from systems.mtmdd.click_diagnostics import (
+    TABLE_IV,
+    choose_samples,
+    percent_within,
+    reference_rmse,
+    sample_table,
+    sigmoid_inputs,
+)
+from systems.mtmdd.measures import Outcome
+from systems.mtmdd.network import Prediction
+
+
+def test_shares_of_normal_features_are_the_papers():
+    # a million values: the standard error at B = 1 is 0.05 points
+    features = torch.randn(2000, 500, generator=torch.Generator().manual_seed(0)) * 7 + 3
+    for bandwidth, papers in ((1.0, 34.36), (0.1, 3.90)):
+        expected = 100 * (norm.cdf(bandwidth) - 0.5)
+        assert percent_within(features, bandwidth) == pytest.approx(expected, abs=0.2)
+        assert expected == pytest.approx(papers, abs=0.25)
+
+
+@pytest.mark.parametrize("bandwidth", [10, 0.7, 0.01])
+def test_shares_against_numpy(bandwidth):
+    features = np.random.default_rng(0).exponential(0.3, (31, 7)).astype(np.float32)
+    exact = features.astype(np.float64)
+    inputs = (exact - exact.mean(axis=0)) / np.sqrt(exact.var(axis=0) + 1e-5)
+    expected = 100 * np.mean((inputs >= 0) & (inputs <= bandwidth))
+    assert percent_within(torch.from_numpy(features), bandwidth) == round(expected, 4)
+
+
+def test_a_word_that_never_varies_lies_inside():
+    # second column by hand: (1, 5), mean 3: about -1 and 1, the latter just below 1 for the variance's 1e-5
+    features = torch.tensor([[0.5, 1.0], [0.5, 5.0]])
+    assert percent_within(features, 1.0) == 75.0
+    assert percent_within(features, 0.9) == 50.0
+
+
+def test_the_table_has_a_row_per_bandwidth():
+    features = torch.rand(9, 4, generator=torch.Generator().manual_seed(1))
+    assert percent_within(torch.tensor([[-0.2, 0.0, 0.3, 1.1]]), 0.3, batch_normalised=False) == 50.0
+    table = sigmoid_inputs(features, {"predicted": features * 2, "other": features.square()}, [0.05, 0.1])
+    assert table["bandwidth"].to_list() == sorted({*TABLE_IV, 0.05}, reverse=True)
+    assert table.columns == ["bandwidth", "true_percent", "predicted_percent", "other_percent", "normal_percent"]
+    row = table.row(by_predicate=pl.col("bandwidth") == 1.0, named=True)
+    assert row["true_percent"] == percent_within(features, 1.0) == row["predicted_percent"]
+    assert row["other_percent"] == percent_within(features.square(), 1.0)
+    normal = [100 * (norm.cdf(width) - 0.5) for width in table["bandwidth"]]
+    assert table["normal_percent"].to_list() == pytest.approx(normal, abs=5.1e-5)  # four decimals
+
+
+def outcome(clicks: list[list[float]], labels: list[int]) -> Outcome:
+    true = torch.tensor(clicks)
+    return Outcome(Prediction(None, torch.zeros_like(true)), torch.tensor(labels), true)
+
+
+def test_references_by_hand():
+    # directions (1, 0), (0, 1), (0, 1): their mean points to (1, 2); of category 0 to (1, 1), of 1 to (0, 1)
+    train_clicks, train_labels = torch.tensor([[2.0, 0], [0, 1], [0, 3]]), torch.tensor([0, 0, 1])
+    looked_at = outcome([[4.0, 0], [0, 0], [0, 5], [6, 0]], [0, 1, 1, 2])
+    # squared distances 2 - 2 cos; 1 for an image without clicks (0 if zero is predicted), and for category 2, which
+    # has no training image and so is predicted zero
+    constant = [2 - 2 / math.sqrt(5), 1, 2 - 4 / math.sqrt(5), 2 - 2 / math.sqrt(5)]
+    by_category = [2 - math.sqrt(2), 1, 0, 1]
+    assert reference_rmse(looked_at, train_clicks, train_labels) == {
+        "zero": round(math.sqrt(3 / 4), 6),
+        "constant": round(math.sqrt(sum(constant) / 4), 6),
+        "category_means": round(math.sqrt(sum(by_category) / 4), 6),
+    }
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_other_constant_is_better_on_its_images(seed):
+    draw = np.random.default_rng(seed)
+    clicks = torch.from_numpy(draw.exponential(size=(6, 3)).astype(np.float32))
+    labels = torch.zeros(6, dtype=torch.int64)
+    best = reference_rmse(Outcome(Prediction(None, clicks), labels, clicks), clicks, labels)
+    other = torch.from_numpy(draw.normal(size=3).astype(np.float32)).expand_as(clicks)
+    # reference_rmse rounds to six decimals
+    assert best["constant"] <= math.sqrt(count_loss(clicks, other).mean().item()) + 1e-6
+    # of one category it is the same predictor; the sixth decimal may be rounded the other way
+    assert best["category_means"] == pytest.approx(best["constant"], abs=1.5e-6)
+
+
+ROWS = pl.DataFrame({"image_id": list("abcdefg"), "category": ["x", "x", "x", "y", "y", "z", "z"]})
+HAS_CLICKS = [True, True, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_samples_have_clicks_and_go_round_the_categories(seed):
+    two, three = (choose_samples(ROWS, HAS_CLICKS, number, seed) for number in (2, 3))
+    assert sorted(ROWS["category"][place] for place in two) == ["x", "y"]
+    assert set(two) < set(three) <= {0, 1, 3, 4}
+    assert three == sorted(three)
+    assert choose_samples(ROWS, HAS_CLICKS, 99, seed) == [0, 1, 3, 4]
+
+
+def test_samples_depend_on_seed_and_not_on_the_order_of_rows():
+    chosen = {tuple(choose_samples(ROWS, HAS_CLICKS, 2, seed)) for seed in range(8)}
+    assert len(chosen) > 1
+    turned = choose_samples(ROWS.reverse(), HAS_CLICKS[::-1], 2, 3)
+    assert sorted(6 - place for place in turned) == choose_samples(ROWS, HAS_CLICKS, 2, 3)
+
+
+def test_sample_table_by_hand():
+    rows = pl.DataFrame({"image_id": ["i", "j"], "category": ["x", "y"]})
+    true = torch.tensor([[0.0, 3, 4, 0], [0, 0, 0, 2]])
+    predicted = torch.tensor([[2.0, 0, 1, -2], [1, 1, 1, 1]])
+    table = sample_table(rows, ["p", "q", "r", "s"], true, {"predicted": predicted}, num_words=3)
+    assert table.columns == ["image_id", "category", "word", "true", "predicted"]
+    # i: N'(v) = (0, .6, .8, 0), N'(v^) = (2/3, 0, 1/3, -2/3): largest are r .8, p 2/3, q .6; s is below 0
+    # j: N'(v) = (0, 0, 0, 1), N'(v^) = 1/2 each: s, then p and q, of equal words the first
+    assert table.rows() == [
+        ("i", "x", "r", 0.8, 0.3333), ("i", "x", "q", 0.6, 0.0), ("i", "x", "p", 0.0, 0.6667),
+        ("j", "y", "s", 1.0, 0.5), ("j", "y", "p", 0.0, 0.5), ("j", "y", "q", 0.0, 0.5),
+    ]  # fmt: skip

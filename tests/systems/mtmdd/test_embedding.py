@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from base.console import UserError
+from systems.mtmdd.config import EmbeddingParams
+from systems.mtmdd.embedding import WordEmbedding
+
+PARAMS = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=4, hidden=6, dropout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "map_shape", "weights"),
+    [
+        ("FC", (2, 5, 4), [(9, 40)]),
+        ("biFC", (2, 5, 4), [(6, 40), (9, 6)]),
+        ("CONV+FC", (2, 7, 8), [(4, 2, 3, 3), (9, 4 * 2 * 2)]),
+        ("CONV+biFC", (2, 7, 6), [(4, 2, 3, 3), (6, 4 * 2 * 2), (9, 6)]),
+        ("CONV+biFC", (2, 2, 1), [(4, 2, 3, 3), (6, 4), (9, 6)]),  # smaller than the pool
+    ],
+)
+def test_layers(kind, map_shape, weights):
+    embedding = WordEmbedding(PARAMS.only_used(kind), map_shape, num_words=9)
+    assert [tuple(p.shape) for name, p in embedding.named_parameters() if name.endswith("weight")] == weights
+    assert embedding(torch.randn(3, *map_shape)).shape == (3, 9)
+
+
+@pytest.mark.parametrize(
+    ("side", "padding", "ceil_pooling", "places"),
+    [
+        # the released definition: pool5 of 7 x 7, 5 x 5 kernels, padding 1: 5 x 5; Caffe pools it to 2 x 2
+        (7, 1, True, 2 * 2),
+        (7, 1, None, 1 * 1),
+        (7, None, None, 2 * 2),  # 'same': 7 x 7, whose last row and column are left out
+        (7, None, True, 3 * 3),
+        (3, 1, True, 1),  # one place after the convolution
+    ],
+)
+def test_borders(side, padding, ceil_pooling, places):
+    params = EmbeddingParams(kind="CONV+FC", kernel_size=5, kernels=4, padding=padding, ceil_pooling=ceil_pooling)
+    embedding = WordEmbedding(params, (2, side, side), num_words=9)
+    assert embedding.layers[-1].in_features == 4 * places
+    assert embedding(torch.randn(3, 2, side, side)).shape == (3, 9)
+
+
+def test_kernels_that_do_not_fit_are_named():
+    params = EmbeddingParams(kind="CONV+FC", kernel_size=5, kernels=4, padding=0)
+    with pytest.raises(UserError, match=r"kernel_size = 5 with padding = 0 does not fit omega, which is 4 x 6"):
+        WordEmbedding(params, (2, 4, 6), num_words=9)
+
+
+def test_fc_is_linear_and_the_others_are_not():
+    torch.manual_seed(0)
+    omega, other = torch.randn(2, 1, 2, 4, 4)
+    for kind in ("FC", "biFC", "CONV+FC", "CONV+biFC"):
+        embedding = WordEmbedding(PARAMS.only_used(kind), (2, 4, 4), num_words=5).eval()
+        zero = embedding(torch.zeros_like(omega))
+        added = embedding(omega + other) - zero
+        apart = embedding(omega) - zero + embedding(other) - zero
+        assert torch.allclose(added, apart, atol=1e-5) == (kind == "FC")
+
+
+def test_by_hand():
+    # E1: the middle of a 1 x 1 kernel doubles, the maximum over 3 x 3, ReLU; then E
+    embedding = WordEmbedding(EmbeddingParams(kind="CONV+FC", kernel_size=1, kernels=1), (1, 3, 6), num_words=1)
+    with torch.no_grad():
+        for name, value in embedding.named_parameters():
+            value.fill_(2.0 if name.endswith("weight") else -1.0)
+    omega = torch.tensor([[[[0.0, 1, 5, -9, -9, -2], [0, 0, 0, -1, -3, -3], [0, 2, 0, -4, -4, -4]]]])
+    # maxima 2 * 5 - 1 = 9 and 2 * -1 - 1 = -3, the latter cut to 0; 2 * 9 + 2 * 0 - 1
+    assert embedding(omega).item() == 17
+
+
+def test_dropout_only_in_training():
+    embedding = WordEmbedding(PARAMS, (2, 4, 4), num_words=5)
+    omega = torch.randn(1, 2, 4, 4)
+    assert not torch.equal(embedding(omega), embedding(omega))
+    embedding.eval()
+    assert torch.equal(embedding(omega), embedding(omega))

@@ -1,0 +1,294 @@
+import json
+import math
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import write_tiny_data
+from training_runs import train_methods
+
+from base import schemas
+from base.console import UserError
+from base.seeding import derive_seed
+from model.data.images import centre_crop
+from model.training.trainer import train
+from systems.mtmdd.evaluate import main
+from systems.mtmdd.examples import Examples, OtherSource, read_rows
+from systems.mtmdd.network import build_network
+from systems.mtmdd.predict import Model, load_recogniser
+from systems.mtmdd.recipes import build_recipe
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, tiny_data, network_params, objective_params, train_params):
+    """Train methods for one epoch each; return the folders by method."""
+    params = train_params.model_copy(update={"epochs": 1})
+    methods = ("VGGsrc", "TDL", "TDL7", "MTMDD-VM")
+    return train_methods(
+        tmp_path_factory.mktemp("models"), methods, tiny_data, network_params, objective_params, params
+    )
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, models, tiny_data):
+    """Evaluate as the stage does; return the metrics and the predictions."""
+    monkeypatch.chdir(tmp_path)
+
+    def evaluate(method: str, batch_size: int = 5, split=tiny_data.split, features=tiny_data.features):
+        (tmp_path / "params.yaml").write_text(f"evaluate: {{batch_size: {batch_size}}}\n")
+        output = tmp_path / "evaluation"
+        main(
+            [
+                f"--model={models / method}",
+                f"--images={tiny_data.images}",
+                f"--split={split}",
+                f"--features={features}",
+                f"--output={output}",
+            ]
+        )
+        return json.loads((output / "metrics.json").read_text()), pq.read_table(output / "predictions.parquet")
+
+    return evaluate
+
+
+@pytest.mark.parametrize("method", ["VGGsrc", "TDL", "MTMDD-VM"])
+def test_metrics_follow_from_the_predictions(evaluate, tiny_rows, method):
+    metrics, predictions = evaluate(method)
+    assert predictions.schema.equals(schemas.PREDICTIONS)
+    test_rows = tiny_rows.filter(pl.col("split") == "test").select("image_id", "domain", "category")
+    assert pl.from_arrow(predictions).select("image_id", "domain", "category").equals(test_rows)
+    counted = duckdb.sql(
+        "select domain, count(*), sum((category = predicted)::int) from predictions group by domain order by domain"
+    ).fetchall()
+    for domain, images, correct in counted:
+        assert metrics["images"][domain] == images
+        assert metrics["correct"][domain] == correct
+        assert metrics[f"accuracy_{domain}"] == round(100 * correct / images, 4)
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM", "TDL"])
+def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, method):
+    # of TDL, another network predicts the clicks than recognises
+    metrics, predictions = evaluate(method)
+    model = Model.read(models / method)
+    network = model.network(model.recipe.phases[0])
+    rows = tiny_rows.filter((pl.col("split") == "test") & (pl.col("domain") == "source"))
+    examples = Examples.read(
+        tiny_data.images, rows, tiny_data.features, model.recipe.network, cache=False, splits=("test",)
+    )
+    pixels = np.stack([centre_crop(examples.images[place], 16) for place in range(len(rows))]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        predicted = network({"source": torch.from_numpy(pixels.copy())})["source"].clicks.double().numpy()
+    true = examples.clicks.vectors(rows["image_id"].to_list()).astype(float)
+    unit_true = true / np.linalg.norm(true, axis=1, keepdims=True)
+    unit_predicted = predicted / np.linalg.norm(predicted, axis=1, keepdims=True)
+    squares = ((unit_true - unit_predicted) ** 2).sum(axis=1)
+    stored = pl.from_arrow(predictions).filter(domain="source")
+    assert stored["image_id"].to_list() == rows["image_id"].to_list()
+    assert stored["click_error"].to_numpy() == pytest.approx(squares, abs=1e-5)
+    assert pl.from_arrow(predictions).filter(domain="target")["click_error"].is_null().all()
+    count = squares.mean()
+    assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
+    assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
+    assert set(metrics["click_loss"]) == {"count", "position"}
+
+
+@pytest.fixture
+def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, train_params):
+    """Train a method on a data set and evaluate it as the stages do; return metrics, predictions and the model."""
+    monkeypatch.chdir(tmp_path)
+
+    def train_and_evaluate(method: str, data, epochs: int = 1, **objective_values):
+        objective = objective_params.model_copy(update=objective_values)
+        params = train_params.model_copy(update={"epochs": epochs})
+        recipe = build_recipe(method, network_params, objective, params)
+        rows = read_rows(data.split, recipe, 0)
+        examples = Examples.read(data.images, rows, data.features, network_params, cache=True)
+        train(recipe, examples, 0, tmp_path / "model", "run")
+        (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 9}\n")
+        main(
+            [
+                "--model=model",
+                f"--images={data.images}",
+                f"--split={data.split}",
+                f"--features={data.features}",
+                "--output=evaluation",
+            ]
+        )
+        metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+        predictions = pl.read_parquet(tmp_path / "evaluation" / "predictions.parquet")
+        return metrics, predictions, Model.read(tmp_path / "model")
+
+    return train_and_evaluate
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
+def test_prediction_alone_still_tells_the_accuracy_of_the_source(train_and_evaluate, tiny_data, method):
+    """MDD-VM and MDD-VM* of Table VII."""
+    metrics, predictions, model = train_and_evaluate(method, tiny_data, lambda_=1.0)
+    assert metrics["null"] == {}
+    assert set(metrics["click_loss"]) == {"count", "position"}
+    assert metrics["rmse_source"] > 0
+    assert set(predictions["domain"]) == {"source", "target"}
+    assert metrics["chosen"]["joint"]["chosen_on"] == "target validation accuracy"
+    (phase,) = model.recipe.phases
+    trained = model.network(phase).recogniser
+    torch.manual_seed(derive_seed(0, "initialise"))
+    started = build_network(model.recipe.network, phase, model.categories, model.num_words, load_weights=True)
+    for name, head in trained.heads.items():
+        assert torch.equal(head.weight, started.recogniser.heads[name].weight) == (name == "source")
+    assert int(trained.visual_norms["source"].num_batches_tracked) > 0
+    assert not torch.equal(trained.visual_norms["source"].running_mean, trained.visual_norms["target"].running_mean)
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
+def test_recognition_alone_still_tells_how_far_its_click_features_are_off(train_and_evaluate, tiny_data, method):
+    metrics, _, model = train_and_evaluate(method, tiny_data, lambda_=0.0)
+    assert metrics["null"] == {}
+    assert metrics["click_loss"] == {}
+    assert metrics["rmse_source"] > 0.5  # nothing has drawn v^ to v
+    assert model.recipe.position is None
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [(("ant", "bee"), ("cat", "dog")), (("ant", "bee", "dog"), ("ant", "cat")), (("bee",), ("ant", "bee", "dog"))],
+    ids=["disjoint", "overlapping", "subset"],
+)
+def test_unseen_categories(train_and_evaluate, tmp_path, source, target):
+    """Eq. 16: each domain's softmax runs over its own categories; a shared head cannot."""
+    data = write_tiny_data(tmp_path / "data", source, target)
+    metrics, predictions, model = train_and_evaluate("MTMDD-VM", data, epochs=2)
+    assert model.categories == {"source": list(source), "target": list(target)}
+    for domain, names in (("source", source), ("target", target)):
+        of_domain = predictions.filter(pl.col("domain") == domain)
+        assert set(of_domain["category"]) == set(names)
+        assert set(of_domain["predicted"]) <= set(names)
+        assert (of_domain["probability"] >= 1 / len(names)).all()
+        correct = (of_domain["category"] == of_domain["predicted"]).sum()
+        assert metrics["correct"][domain] == correct
+    assert metrics["rmse_source"] is not None
+    with pytest.raises(UserError, match=r"a shared head needs the same categories in both domains \(only in the"):
+        train_and_evaluate("MTMDD-VM-star", data)
+
+
+def test_what_a_method_lacks_is_null_with_the_reason(evaluate):
+    metrics, _ = evaluate("VGGsrc")
+    assert metrics["rmse_source"] is None
+    assert metrics["null"] == {"rmse_source": "VGGsrc predicts no clicks"}
+    assert "click_loss" not in metrics
+    assert set(evaluate("TDL7")[0]["click_loss"]) == {"count"}
+
+
+def test_epochs_and_what_chose_them_are_reported(evaluate):
+    metrics, _ = evaluate("TDL")
+    assert {phase: of["chosen_on"] for phase, of in metrics["chosen"].items()} == {
+        "predict": "source validation click loss",
+        "source": "source validation accuracy",
+        "target": "target validation accuracy",
+    }
+
+
+def test_no_result_depends_on_the_batch_size(evaluate):
+    one, predictions = evaluate("MTMDD-VM", batch_size=3)
+    other, others = evaluate("MTMDD-VM", batch_size=50)
+    assert one["correct"] == other["correct"]
+    assert predictions["predicted"] == others["predicted"]
+    assert one["rmse_source"] == pytest.approx(other["rmse_source"], abs=1e-6)
+
+
+def test_twice_the_same_bytes(evaluate, tmp_path):
+    evaluate("MTMDD-VM")
+    first = [path.read_bytes() for path in sorted((tmp_path / "evaluation").iterdir())]
+    evaluate("MTMDD-VM")
+    assert first == [path.read_bytes() for path in sorted((tmp_path / "evaluation").iterdir())]
+
+
+def test_only_the_test_split_is_read(evaluate, tiny_data, tmp_path):
+    rows = pl.read_parquet(tiny_data.split)
+    absent = rows.filter(pl.col("split") != "test").with_columns(image_id=pl.lit("no such ") + pl.col("image_id"))
+    pl.concat([absent, rows.filter(pl.col("split") == "test")]).write_parquet(tmp_path / "split.parquet")
+    assert evaluate("VGGsrc", split=tmp_path / "split.parquet")[0] == evaluate("VGGsrc")[0]
+
+
+def test_another_split_file_is_refused(evaluate, tiny_data, tmp_path, caplog):
+    rows = pl.read_parquet(tiny_data.split)
+    rows.filter(pl.col("category") != "bee").write_parquet(tmp_path / "split.parquet")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("VGGsrc", split=tmp_path / "split.parquet")
+    assert "its 2 source categories are not the 3 that" in caplog.text
+    rows.filter((pl.col("split") != "test") | (pl.col("domain") == "source")).write_parquet(tmp_path / "split.parquet")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("VGGsrc", split=tmp_path / "split.parquet")
+    assert "the target domain has no test images" in caplog.text
+
+
+def test_another_vocabulary_is_refused(evaluate, tiny_data, tmp_path, caplog):
+    words = pl.read_parquet(tiny_data.features / "vocabulary.parquet")
+    (tmp_path / "features").mkdir()
+    pl.concat([words, words]).write_parquet(tmp_path / "features" / "vocabulary.parquet")
+    (tmp_path / "features" / "click_features").symlink_to(tiny_data.features / "click_features")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("TDL", features=tmp_path / "features")
+    assert "10 words, " in caplog.text
+    assert "was trained for 5; train it again" in caplog.text
+
+
+def test_not_a_model_folder(evaluate, caplog):
+    with pytest.raises(SystemExit, match="2"):
+        evaluate("nothing")
+    assert "a model folder, written by a train stage?" in caplog.text
+
+
+def test_a_loaded_recogniser_gives_the_same_probabilities(evaluate, models, tiny_data):
+    _, predictions = evaluate("TDL")
+    images = pl.read_parquet(tiny_data.images).filter(pl.col("domain") == "target")
+    encoded = {row["image_id"]: row["image"]["bytes"] for row in images.iter_rows(named=True)}
+    recogniser = load_recogniser(models / "TDL", "target")
+    expected = pl.from_arrow(predictions).filter(pl.col("domain") == "target")
+    found = recogniser.probabilities([encoded[image_id] for image_id in expected["image_id"]])
+    assert found.shape == (len(expected), 3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert [recogniser.categories[place] for place in found.argmax(axis=1)] == expected["predicted"].to_list()
+    np.testing.assert_allclose(found.max(axis=1), expected["probability"], atol=1e-6)
+
+
+def test_cross_object_is_measured_with_the_source_of_its_training(
+    tmp_path, monkeypatch, caplog, tiny_data, network_params, objective_params, train_params
+):
+    birds = write_tiny_data(tmp_path / "birds", ("dog", "cat", "ant"), ("dog",))
+    params = train_params.model_copy(update={"epochs": 1})
+    recipe = build_recipe("MTMDD-VM", network_params, objective_params, params, source="birds")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 5}\n")
+    rows = read_rows(tiny_data.split, recipe, 0, OtherSource(birds.images, birds.split))
+    folders = {"source": birds.images, "target": tiny_data.images}
+    examples = Examples.read(folders, rows, birds.features, network_params, cache=True)
+    train(recipe, examples, 0, tmp_path / "model", "model")
+
+    def evaluate(*options: str) -> None:
+        given = [f"--images={tiny_data.images}", f"--split={tiny_data.split}", f"--features={birds.features}"]
+        main(["--model=model", *given, "--output=evaluation", *options])
+
+    evaluate(f"--source-images={birds.images}", f"--source-split={birds.split}")
+    predictions = pl.read_parquet(tmp_path / "evaluation/predictions.parquet")
+    tested = pl.concat(
+        [
+            pl.read_parquet(split).filter(pl.col("domain") == domain, pl.col("split") == "test")
+            for domain, split in (("source", birds.split), ("target", tiny_data.split))
+        ]
+    )
+    columns = ["image_id", "domain", "category"]
+    assert predictions.select(columns).equals(tested.select(columns).sort("domain", "image_id"))
+    for domain, names in (("source", ["ant", "cat", "dog"]), ("target", ["ant", "bee", "cat"])):
+        assert set(predictions.filter(domain=domain)["predicted"]) <= set(names)
+    assert json.loads((tmp_path / "evaluation/metrics.json").read_text())["rmse_source"] > 0
+    with pytest.raises(SystemExit, match="2"):
+        evaluate()
+    assert "has the source of birds: give --source-images and --source-split" in caplog.text
+    with pytest.raises(SystemExit, match="2"):  # the images are there, the categories are others
+        evaluate(f"--source-images={tiny_data.images}", f"--source-split={tiny_data.split}")
+    assert f"{tiny_data.split}: its 3 source categories are not the 3 that model was trained for" in caplog.text

@@ -1,0 +1,115 @@
+import pytest
+from pydantic import ValidationError
+
+from base.params import ParamsError
+from systems.mtmdd.methods import METHODS, MethodsParams, weigh
+
+
+def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
+    phase = weigh(METHODS[method].phases[place], objective_params)
+    return {f"{term.domain} {term.kind}": term.weight for term in phase.losses}
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "expected"),
+    [
+        ("VGGimg", 0, {"source recognition": 1}),
+        ("VGGimg", 1, {"target recognition": 1}),
+        ("TDL7", 0, {"source count": 1}),
+        ("TDL", 0, {"source count": 0.9, "source position": 0.1}),
+        ("TDL", 1, {"source recognition": 1}),
+        ("TDL", 2, {"target recognition": 1}),
+        ("MTTDL", 0, {"source recognition": 0.6, "source count": 0.36, "source position": 0.04}),
+        (
+            "MTMDD-VM",
+            0,
+            {"source recognition": 0.6, "source count": 0.36, "source position": 0.04, "target recognition": 0.1},
+        ),
+        # the released definition's weights
+        (
+            "MTMDD-VM-star",
+            0,
+            {"source recognition": 0.6, "source count": 0.36, "source position": 0.04, "target recognition": 0.9},
+        ),
+    ],
+)
+def test_weights_of_the_paper(method, place, expected, objective_params):
+    assert weights(objective_params, method, place) == expected
+
+
+def test_extremes_drop_their_terms(objective_params):
+    def found(**values):
+        return set(weights(objective_params.model_copy(update=values), "MTMDD-VM"))
+
+    assert found(tau=0.0) == {"source recognition", "source count", "target recognition"}
+    assert found(tau=1.0) == {"source recognition", "source position", "target recognition"}
+    assert found(lambda_=0.0) == {"source recognition", "target recognition"}
+    assert found(mu_separate_heads=0.0) == {"source recognition", "source count", "source position"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lambda_", [0.0, 1.0])
+def test_every_method_has_both_ends_of_lambda(method, lambda_, objective_params):
+    objective = objective_params.model_copy(update={"lambda_": lambda_})
+    for plan in METHODS[method].phases:
+        phase = weigh(plan, objective)
+        assert (phase.features is None) == (not phase.recognised)
+
+
+@pytest.mark.parametrize(("method", "mu"), [("MTMDD-VM", 0.1), ("MTMDD-VM-star", 0.9)])
+def test_with_prediction_alone_the_source_is_recognised_unlearned(method, mu, objective_params):
+    (plan,) = METHODS[method].phases
+    phase = weigh(plan, objective_params.model_copy(update={"lambda_": 1.0}))
+    found = {f"{term.domain} {term.kind}": term.weight for term in phase.losses}
+    assert found == {"source count": 0.9, "source position": 0.1, "target recognition": mu}
+    assert phase.unlearned == ["source"]
+    assert phase.recognised == ["source", "target"]
+
+
+def test_what_nothing_recognises_has_no_recogniser(objective_params):
+    # MTTDL's first phase at lambda = 1 is TDL's: there is no other domain whose recognition is learned
+    phase = weigh(METHODS["MTTDL"].phases[0], objective_params.model_copy(update={"lambda_": 1.0}))
+    assert (phase.recognised, phase.unlearned, phase.features) == ([], None, None)
+    # at mu = 0 no target image is seen: its recogniser would have an N without statistics
+    phase = weigh(METHODS["MTMDD-VM"].phases[0], objective_params.model_copy(update={"mu_separate_heads": 0.0}))
+    assert (phase.domains, phase.recognised, phase.unlearned) == (["source"], ["source"], None)
+
+
+def test_a_shared_head_needs_both_domains(objective_params):
+    (plan,) = METHODS["MTMDD-VM-star"].phases
+    with pytest.raises(
+        ParamsError, match=r"mu = 0\.0.*a shared head needs both domains, and a recognition loss on one"
+    ):
+        weigh(plan, objective_params.model_copy(update={"mu_shared_head": 0.0}))
+
+
+@pytest.mark.parametrize(
+    ("values", "method", "expected"),
+    [
+        # halves of the squared distances only
+        ({"halved_click_losses": True}, "MTMDD-VM-star", [0.6, 0.18, 0.02, 0.9]),
+        # two means, one of each domain: twice the mean of as many images of both
+        ({"mean_over": "domain"}, "MTMDD-VM-star", [1.2, 0.72, 0.08, 1.8]),
+        ({"mean_over": "domain", "halved_click_losses": True}, "MTMDD-VM-star", [1.2, 0.36, 0.04, 1.8]),
+        # one domain has one mean
+        ({"mean_over": "domain", "halved_click_losses": True}, "TDL", [0.45, 0.05]),
+        ({"mean_over": "domain", "mu_separate_heads": 0.0}, "MTMDD-VM", [0.6, 0.36, 0.04]),
+    ],
+)
+def test_weights_of_the_released_definition(values, method, expected, objective_params):
+    found = weights(objective_params.model_copy(update=values), method)
+    assert list(found.values()) == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_ends_with_both_recognisers(method, objective_params):
+    phases = [weigh(plan, objective_params) for plan in METHODS[method].phases]
+    assert {domain for phase in phases for domain in phase.recognised} == {"source", "target"}
+    assert phases[-1].main_domain == "target"
+
+
+def test_unknown_methods_are_named():
+    with pytest.raises(ValidationError, match=r"unknown methods \['VGG'\]; known: VGGimg, .*MTMDD-VM-star"):
+        MethodsParams(names=["VGGimg", "VGG"])
+    with pytest.raises(ValidationError, match="a method is listed twice"):
+        MethodsParams(names=["TDL", "TDL"])

@@ -1,0 +1,237 @@
+import pytest
+import torch
+
+from base.console import UserError
+from model.data.batches import DomainBatch
+from systems.mtmdd.config import LossTerm, Phase
+from systems.mtmdd.methods import METHODS
+from systems.mtmdd.network import Recogniser, build_network, check_same_categories, copy_parts
+from systems.mtmdd.objective import objective
+from systems.mtmdd.recipes import build_recipe
+
+CATEGORIES = {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
+K = 11
+
+
+def images(*sizes: int) -> dict:
+    generator = torch.Generator().manual_seed(1)
+    domains = ("source", "target")[-len(sizes) :] if len(sizes) == 1 else ("source", "target")
+    return {
+        domain: torch.randint(256, (size, 3, 16, 16), generator=generator, dtype=torch.uint8)
+        for domain, size in zip(domains, sizes, strict=True)
+    }
+
+
+@pytest.fixture
+def build(network_params, objective_params, train_params):
+    def build(method: str, place: int = 0, categories=CATEGORIES, objective=None, **network_values):
+        network = network_params.model_copy(update=network_values)
+        recipe = build_recipe(method, network, objective or objective_params, train_params)
+        torch.manual_seed(0)
+        phase = recipe.phases[place]
+        return recipe, phase, build_network(recipe.network, phase, categories, K, load_weights=True)
+
+    return build
+
+
+def with_lambda(objective, value: float):
+    return objective.model_copy(update={"lambda_": value})
+
+
+OPTIONS = {
+    "paper": {},
+    "lambda 1": {"lambda_": 1.0},
+    "lambda 0": {"lambda_": 0.0},
+    "affine normalisation": {"affine_normalisation": True},
+    "lambda 1, affine normalisation": {"lambda_": 1.0, "affine_normalisation": True},
+    "shared affine normalisation": {"shared_normalisation": True, "affine_normalisation": True},
+    "released position loss": {"position_input": "raw", "position_scale": "1/sqrt(K)", "bandwidth": 1.0},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(
+    ("method", "place"), [(name, place) for name, method in METHODS.items() for place in range(len(method.phases))]
+)
+def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, build, objective_params):
+    values = OPTIONS[options]
+    in_network = {name: value for name, value in values.items() if name.endswith("normalisation")}
+    objective_values = {name: value for name, value in values.items() if name not in in_network}
+    recipe, phase, network = build(
+        method, place, objective=objective_params.model_copy(update=objective_values), **in_network
+    )
+    pixels = {domain: part for domain, part in images(5, 4).items() if domain in phase.domains}
+    clicks = torch.rand(5, K, generator=torch.Generator().manual_seed(1))
+    batch = {
+        domain: DomainBatch(
+            part,
+            torch.tensor([0, 1, 2, 0, 1][: len(part)]),
+            clicks if domain == "source" else None,
+            torch.arange(len(part)),
+        )
+        for domain, part in pixels.items()
+    }
+    network.train()
+    total, _ = objective(phase.losses, network(pixels), batch, recipe.position)
+    total.backward()
+    # what keeps its weights: a frozen part, and what only a domain without a loss would use
+    still = [*phase.frozen]
+    for domain in phase.unlearned or ():
+        still += [f"recogniser.{part}.{domain}." for part in ("heads", "visual_norms", "click_norms")]
+    for name, parameter in network.named_parameters():
+        if name.startswith(tuple(still)):
+            assert not parameter.requires_grad, name
+            assert parameter.grad is None, name
+        else:
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(("method", "head"), [("MTMDD-VM", "source"), ("MTMDD-VM-star", "shared")])
+def test_with_prediction_alone_the_source_keeps_a_recogniser(method, head, build, objective_params):
+    """MDD-VM and MDD-VM* of Table VII: lambda = 1."""
+    _, phase, network = build(method, objective=with_lambda(objective_params, 1.0))
+    assert [(term.domain, term.kind) for term in phase.losses] == [
+        ("source", "count"),
+        ("source", "position"),
+        ("target", "recognition"),
+    ]
+    assert phase.recognised == ["source", "target"]
+    assert set(network.recogniser.heads) == ({"shared"} if head == "shared" else {"source", "target"})
+    weight = network.recogniser.heads[head].weight
+    assert weight.requires_grad == (head == "shared")
+    # N of the source follows the source's images, and no others
+    seen = []
+    network.backbone.register_forward_hook(lambda _, __, visual: seen.append(visual.phi))
+    predictions = network.train()(images(6, 4))
+    of_source, of_target = (seen[0][:6].detach(), seen[0][6:].detach())
+    norms = network.recogniser.visual_norms
+    torch.testing.assert_close(norms["source"].running_mean, 0.1 * of_source.mean(0))
+    torch.testing.assert_close(norms["target"].running_mean, 0.1 * of_target.mean(0))
+    assert predictions["source"].logits.shape == (6, 3)
+
+
+def test_both_domains_share_all_but_statistics_and_heads(build):
+    _, _, network = build("MTMDD-VM")
+    network.eval()
+    pixels = images(5, 4)
+    same = network({"source": pixels["target"], "target": pixels["target"]})
+    assert torch.equal(same["source"].clicks, same["target"].clicks)
+    assert not torch.equal(same["source"].logits, same["target"].logits)
+    names = [name for name, _ in network.named_parameters() if name.startswith("recogniser")]
+    assert names == [f"recogniser.heads.{d}.{kind}" for d in ("source", "target") for kind in ("weight", "bias")]
+
+
+def test_each_domain_is_normalised_by_itself():
+    phi = {"source": torch.randn(40, 3) * 5 + 2, "target": torch.randn(30, 3) * 0.1 - 7}
+    recogniser = Recogniser("visual", (3, 0), {"source": 2, "target": 2}, shared=True, dropout=0.0)
+    seen = []
+    recogniser.dropout.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    recogniser({domain: (of_domain, None) for domain, of_domain in phi.items()})
+    for (domain, of_domain), found in zip(phi.items(), seen, strict=True):
+        expected = (of_domain - of_domain.mean(0)) / (of_domain.var(0, unbiased=False) + 1e-5).sqrt()
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(recogniser.visual_norms[domain].running_mean, 0.1 * of_domain.mean(0))
+
+
+def test_shared_normalisation_sees_both_domains_as_one():
+    phi = {"source": torch.randn(5, 3) * 5 + 2, "target": torch.randn(3, 3) * 0.1 - 7}
+    clicks = {"source": torch.rand(5, 4), "target": torch.rand(3, 4) + 1}
+    numbers = {"source": 2, "target": 4}
+    recogniser = Recogniser("visual+click", (3, 4), numbers, shared=False, dropout=0.0, shared_normalisation=True)
+    seen = []
+    recogniser.dropout.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    logits = recogniser({domain: (phi[domain], clicks[domain]) for domain in phi})
+    assert {domain: tuple(found.shape) for domain, found in logits.items()} == {"source": (5, 2), "target": (3, 4)}
+    both = torch.cat([torch.cat([phi[domain], clicks[domain]], dim=1) for domain in phi])
+    expected = (both - both.mean(0)) / (both.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(torch.cat(seen), expected)
+    assert list(recogniser.visual_norms) == list(recogniser.click_norms) == ["shared"]
+    # in evaluation each domain alone, with the statistics of both
+    recogniser.eval()
+    alone = recogniser({"target": (phi["target"], clicks["target"])})["target"]
+    together = recogniser({domain: (phi[domain], clicks[domain]) for domain in phi})["target"]
+    torch.testing.assert_close(alone, together)
+
+
+def test_affine_normalisation_scales_and_shifts():
+    recogniser = Recogniser("visual", (2, 0), {"target": 2}, shared=False, dropout=0.0, affine=True)
+    with torch.no_grad():
+        recogniser.visual_norms["target"].weight.copy_(torch.tensor([3.0, 1.0]))
+        recogniser.visual_norms["target"].bias.copy_(torch.tensor([0.0, -2.0]))
+    seen = []
+    recogniser.dropout.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    recogniser({"target": (torch.tensor([[1000.0, 5000.0], [3000.0, 1000.0]]), None)})
+    torch.testing.assert_close(seen[0], torch.tensor([[-3.0, -1.0], [3.0, -3.0]]))
+
+
+@pytest.mark.parametrize(("features", "inputs"), [("visual", 3), ("click", 5), ("visual+click", 8)])
+def test_features(features, inputs):
+    recogniser = Recogniser(features, (3, 5), {"target": 2}, shared=False, dropout=0.0)
+    assert recogniser.heads["target"].in_features == inputs
+    assert recogniser({"target": (torch.randn(4, 3), torch.randn(4, 5))})["target"].shape == (4, 2)
+
+
+def test_the_shared_head_is_one(build):
+    _, _, network = build("MTMDD-VM-star")
+    assert list(network.recogniser.heads) == ["shared"]
+    assert set(network.recogniser.click_norms) == {"source", "target"}
+
+
+def test_a_shared_head_needs_the_same_categories(build):
+    with pytest.raises(UserError, match=r"only in the source: 1, as \['eel'\]; only in the target: 2, as \['bee', 'c"):
+        check_same_categories({"source": ["ant", "eel"], "target": ["ant", "bee", "cat"]})
+    with pytest.raises(UserError, match=r"use separate heads \(MTMDD-VM\)"):
+        build("MTMDD-VM-star", categories={**CATEGORIES, "source": ["ant"]})
+    _, _, network = build("MTMDD-VM", categories={**CATEGORIES, "source": ["ant"]})
+    predictions = network.eval()(images(2, 3))
+    assert [predictions[d].logits.shape for d in ("source", "target")] == [(2, 1), (3, 3)]
+
+
+def test_without_a_recogniser_there_are_clicks_only(build):
+    _, _, network = build("TDL")
+    prediction = network.eval()({"source": images(3)["target"]})["source"]
+    assert prediction.logits is None
+    assert prediction.clicks.shape == (3, K)
+
+
+def test_domains_do_not_look_at_each_other_in_evaluation(build):
+    _, _, network = build("MTMDD-VM-star")
+    network.eval()
+    pixels = images(5, 4)
+    together, alone = network(pixels)["target"], network({"target": pixels["target"]})["target"]
+    torch.testing.assert_close(together.logits, alone.logits)
+    torch.testing.assert_close(together.clicks, alone.clicks)
+
+
+def test_a_later_phase_takes_over_backbone_and_embedding(build):
+    _, _, first = build("TDL", 0)
+    with torch.no_grad():
+        for value in first.parameters():
+            value.add_(1)
+    _, phase, later = build("TDL", 2)
+    assert copy_parts(later, first.state_dict()) == ["backbone", "embedding"]
+    assert phase.frozen == ["embedding"]
+    for name, value in first.state_dict().items():
+        assert torch.equal(later.state_dict()[name], value), name
+
+
+def test_frozen_parts_neither_learn_nor_drop_nor_move(network_params):
+    phase = Phase(
+        name="p",
+        losses=[LossTerm(domain="target", kind="recognition", weight=1)],
+        start="backbone",
+        frozen=["backbone", "embedding"],
+        features="click",
+    )
+    network = build_network(network_params, phase, CATEGORIES, K, load_weights=True).train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pixels = images(6)
+    one, other = network(pixels)["target"].clicks, network(pixels)["target"].clicks
+    assert torch.equal(one, other)
+    assert network.recogniser.training
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {
+        f"recogniser.click_norms.target.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")
+    }
+    assert not any(p.requires_grad for part in (network.backbone, network.embedding) for p in part.parameters())

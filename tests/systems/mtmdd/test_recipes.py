@@ -1,0 +1,139 @@
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from base.params import DEFAULT_PATH
+from systems.mtmdd.config import Recipe
+from systems.mtmdd.recipes import main
+
+PARAMS = Path(__file__).parents[3] / DEFAULT_PATH
+
+
+def write(tmp_path: Path, change=lambda params: None) -> dict[str, dict]:
+    """Run the stage on this repository's parameters, changed; return the recipes by path."""
+    yaml = YAML()
+    params = yaml.load(PARAMS)
+    change(params)
+    yaml.dump(params, tmp_path / "params.yaml")
+    main(["--output", str(tmp_path / "recipes"), "--params", str(tmp_path / "params.yaml")])
+    files = (tmp_path / "recipes").rglob("*/*.json")
+    return {
+        file.relative_to(tmp_path / "recipes").with_suffix("").as_posix(): json.loads(file.read_text())
+        for file in files
+    }
+
+
+def names_in(value) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {name for part in value.values() for name in names_in(part)}
+    return {name for part in value for name in names_in(part)} if isinstance(value, list) else set()
+
+
+def test_one_recipe_per_method_and_study_point(tmp_path):
+    def change(params):
+        params["methods"]["names"] = ["VGGimg", "TDL"]
+        params["components"]["points"] = ["tau=0.4"]
+        params["out_of_class"] = {"methods": ["VGGsrc"], "categories": [6, 12]}
+        params["one_shot"] = {"methods": ["TDL"], "shares": [0.4, 0.75], "domains": ["target"]}
+        params["cross_object"] = {"methods": ["TDL", "MTMDD-VM"], "sources": ["toy_birds"]}
+
+    recipes = write(tmp_path, change)
+    assert set(recipes) == {
+        "methods/VGGimg",
+        "methods/TDL",
+        "components/tau=0.4",
+        "out_of_class/VGGsrc/6",
+        "out_of_class/VGGsrc/12",
+        "one_shot/TDL/target-0.4",
+        "one_shot/TDL/target-0.75",
+        "cross_object/TDL/toy_birds",
+        "cross_object/MTMDD-VM/toy_birds",
+    }
+    assert recipes["out_of_class/VGGsrc/12"]["source_categories"] == 12
+    assert recipes["one_shot/TDL/target-0.75"]["fewer"] == {"domain": "target", "share": 0.75}
+    assert recipes["methods/TDL"] == {k: v for k, v in recipes["one_shot/TDL/target-0.4"].items() if k != "fewer"}
+    assert recipes["cross_object/TDL/toy_birds"] == recipes["methods/TDL"] | {"source": "toy_birds"}
+    # a training with another source stands for no point of a component study
+    studies = json.loads((tmp_path / "recipes/studies.json").read_text())
+    assert studies["features"]["V+C"] == "methods/TDL"
+    assert "cross_object" not in json.dumps(studies)
+
+
+def test_recipes_read_back_as_they_were_written(tmp_path):
+    for recipe in write(tmp_path).values():
+        again = Recipe.model_validate_json(json.dumps(recipe))
+        assert again.model_dump(mode="json", exclude_none=True) == recipe
+
+
+def test_recipes_hold_only_what_they_use(tmp_path):
+    recipes = write(tmp_path)
+    click_names = {"position", "bandwidth", "threshold", "embedding"}
+    assert not names_in(recipes["methods/VGGimg"]) & click_names
+    assert not names_in(recipes["methods/VGGsrc"]) & click_names
+    assert recipes["methods/TDL7"]["network"]["embedding"] == {"kind": "FC"}
+    assert not names_in(recipes["methods/TDL7"]) & {"position", "bandwidth", "threshold", "kernels", "hidden"}
+    assert click_names <= names_in(recipes["methods/MTMDD-VM"])
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "changed"),
+    [
+        ("objective", "tau", 0.2, {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "bandwidth", 0.1, {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "lambda", 0.3, {"MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "mu_shared_head", 0.5, {"MTMDD-VM-star"}),
+        ("objective", "mu_separate_heads", 0.5, {"MTMDD-VM"}),
+        ("objective", "position_input", "raw", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "position_scale", "1/sqrt(K)", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "halved_click_losses", True, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "mean_over", "domain", {"MTMDD-VM", "MTMDD-VM-star"}),
+        ("network", "shared_normalisation", True, {"MTMDD-VM", "MTMDD-VM-star"}),
+        ("train", "momentum", 0.8, {"VGGimg", "VGGsrc", "TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+    ],
+)
+def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, value, changed):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    before = write(tmp_path / "a")
+    after = write(tmp_path / "b", lambda params: params[section].update({key: value}))
+    names = {path.removeprefix("methods/") for path in before if path.startswith("methods/")}
+    assert {name for name in names if before[f"methods/{name}"] != after[f"methods/{name}"]} == changed
+
+
+def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    before = write(tmp_path / "a")
+    after = write(tmp_path / "b", lambda params: params["network"]["embedding"].update(padding=1, ceil_pooling=True))
+    changed = {path for path in before if before[path] != after[path] and path.startswith("methods/")}
+    assert changed == {f"methods/{name}" for name in ("TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star")}
+    assert after["methods/TDL7"]["network"]["embedding"] == {"kind": "FC"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p["objective"].update(tau=1.5), "objective.tau = 1.5: Input should be less than or equal to 1"),
+        (
+            lambda p: p["objective"].update(labmda=0.5),
+            "unknown parameter objective.labmda (value 0.5); known: bandwidth, threshold, position_input",
+        ),
+        (lambda p: p["train"].pop("epochs"), "parameter train.epochs is missing"),
+        (lambda p: p["methods"].update(names=["VGG"]), "unknown methods ['VGG']"),
+        (lambda p: p["one_shot"].update(shares=[1.0]), "distinct shares above 0 and below 1 expected"),
+        (lambda p: p["out_of_class"].update(categories=[0]), "distinct numbers of at least 1 expected"),
+        (
+            lambda p: p["cross_object"].update(methods=["TDL", "MTMDD-VM-star"]),
+            "['MTMDD-VM-star']: one head for both domains can't be where they have no category in common; take",
+        ),
+        (lambda p: p["cross_object"].update(sources=["a/b"]), "distinct names of letters, digits, _ and - expected"),
+        (lambda p: p["network"].pop("embedding"), "network.embedding is missing; TDL7 predicts clicks"),
+    ],
+)
+def test_bad_parameters_are_named(tmp_path, caplog, change, message):
+    with pytest.raises(SystemExit, match="2"):
+        write(tmp_path, change)
+    assert message in caplog.text
+    assert not (tmp_path / "recipes").exists()
