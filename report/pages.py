@@ -10,8 +10,6 @@ from typing import Any
 import jinja2
 import polars as pl
 
-from systems.mtmdd.published import label, point_label
-
 PARTS = Path(__file__).with_name("page_parts.html.jinja")  # head, style and macros of every page
 NOTHING = "–"
 
@@ -73,86 +71,6 @@ def interval(low: float | None, high: float | None, sign: bool = False) -> str:
 def with_deviation(mean: float | None, deviation: float | None) -> str:
     """Return a mean over seeds, with the seeds' standard deviation where there are several."""
     return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"
-
-
-def methods_table(table: pl.DataFrame) -> Table:
-    """Return Table VIII as texts: ours in one group of columns, the paper's in another."""
-    ours, theirs = "ours, on this data", "published"
-    columns = [
-        Column("method", number=False, name=True),
-        Column("Acc-S, %", group=ours),
-        Column("Acc-T, %", group=ours),
-        Column("Acc-T, 95 %", group=ours),
-        Column("test images S / T", group=ours),
-        Column("RMSE-S", group=ours),
-        Column("Acc-S, %", group=theirs),
-        Column("Acc-T, %", group=theirs),
-        Column("Acc-T, ours − published"),
-    ]
-    rows = [
-        [
-            label(row["method"]),
-            with_deviation(row["accuracy_source"], row["deviation_source"]),
-            with_deviation(row["accuracy_target"], row["deviation_target"]),
-            interval(row["low_target"], row["high_target"]),
-            f"{number(row['images_source'], 0)} / {number(row['images_target'], 0)}",
-            number(row["rmse_source"], 3),
-            number(row["published_source"]),
-            number(row["published_target"]),
-            number(row["difference_target"], sign=True),
-        ]
-        for row in table.iter_rows(named=True)
-    ]
-    return Table(columns, rows)
-
-
-def claims_texts(table: pl.DataFrame) -> Table:
-    """Return the claims as texts."""
-    columns = [
-        Column("claim", number=False), Column("says", number=False), Column("compared", number=False, name=True),
-        Column("measure", number=False),
-        Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
-        Column("here", number=False, verdict=True),
-    ]  # fmt: skip
-    rows = [
-        [
-            str(row["claim"]),
-            row["says"],
-            " −\n".join(point_label(row[side]) for side in _order(row["measure"])),
-            row["measure"],
-            number(row["published"], sign=True),
-            number(row["difference"], sign=True),
-            interval(row["low"], row["high"], sign=True),
-            row["verdict"],
-        ]
-        for row in table.iter_rows(named=True)
-    ]
-    return Table(columns, rows)
-
-
-def _order(measure: str) -> tuple[str, str]:
-    return ("worse", "better") if measure == "RMSE-S" else ("better", "worse")
-
-
-def sweep_texts(table: pl.DataFrame, axis: str, percent: bool) -> Table:
-    """Return a sweep as texts."""
-    columns = [
-        Column("method", number=False, name=True), Column("reduced", number=False), Column(axis), Column("Acc-T, %"),
-        Column("95 %"), Column("lost against the whole data"), Column("95 %"),
-    ]  # fmt: skip
-    rows = [
-        [
-            label(row["method"]),
-            row["reduced"],
-            f"{row['value']:.0%}" if percent else number(row["value"], 0),
-            with_deviation(row["accuracy_target"], row["deviation_target"]),
-            interval(row["low_target"], row["high_target"]),
-            number(row["decline"], sign=True),
-            interval(row["decline_low"], row["decline_high"], sign=True),
-        ]
-        for row in table.iter_rows(named=True)
-    ]
-    return Table(columns, rows)
 
 
 def plain_table(table: pl.DataFrame, headings: Mapping[str, str], decimals: int = 1) -> Table:

@@ -5,7 +5,7 @@ mirrors come from a hash of (seed, purpose, pass, image), so they don't depend o
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from base.console import UserError, progress
 from base.seeding import derive_seed
+from model.data.batches import Draw
 
 
 def decode(encoded: bytes, resize: int) -> np.ndarray:
@@ -92,7 +95,7 @@ class ImageStore:
     def __init__(self, shards: Path | Mapping[str, Path], rows: pl.DataFrame, resize: int, cache: bool) -> None:
         self.resize = resize
         self.names = list(zip(rows["domain"], rows["image_id"], strict=True))
-        self._encoded = _read_encoded(folders_of(shards), rows)
+        self._encoded = _read_encoded(folders_of(shards, rows["domain"].unique()), rows)
         self._decoded: list[np.ndarray] | None = None
         if cache:
             places = progress(range(len(self)), "decode", "images", total=len(self))
@@ -128,10 +131,21 @@ class ImageStore:
             return centre_crop(self[place], size)
         return random_crop(self[place], size, derive_seed(seed, "crop", draw, *self.names[place]), mirror)
 
+    def crops(self, draws: Sequence[Draw], size: int, seed: int, mirror: bool = True) -> Tensor:
+        """Return the crops of some draws, as :meth:`crop` does.
 
-def folders_of(shards: Path | Mapping[str, Path]) -> dict[Path, list[str]]:
+        Shape:
+            result: uint8 (draws, 3, size, size)
+        """
+        pixels = np.empty((len(draws), 3, size, size), np.uint8)
+        for image, draw in zip(pixels, draws, strict=True):
+            image[:] = self.crop(draw.row, size, seed, draw.turn, mirror).transpose(2, 0, 1)
+        return torch.from_numpy(pixels)
+
+
+def folders_of(shards: Path | Mapping[str, Path], domains: Iterable[str]) -> dict[Path, list[str]]:
     """Return each folder of image shards with the domains whose images are read from it."""
-    by_domain = shards if isinstance(shards, Mapping) else {"source": shards, "target": shards}
+    by_domain = shards if isinstance(shards, Mapping) else dict.fromkeys(sorted(domains), shards)
     folders: dict[Path, list[str]] = {}
     for domain, folder in by_domain.items():
         folders.setdefault(Path(folder), []).append(domain)

@@ -1,5 +1,7 @@
 """The click count loss."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -21,18 +23,23 @@ def l2_normalise(vectors: Tensor) -> Tensor:
     return torch.where(is_zero, torch.zeros_like(unit), unit)
 
 
-def count_loss(true: Tensor, predicted: Tensor) -> Tensor:
-    r"""Return each image's click count loss, || N'(v) - N'(v^) ||^2, in [0, 4].
+@dataclass(frozen=True)
+class CountLoss:
+    r"""Each image's click count loss, || N'(v) - N'(v^) ||^2, in [0, 4].
 
     An image without clicks (v = 0) has the loss 1 whatever is predicted (0 for v^ = 0), and no gradient.
 
-    Args:
-        true: v.
-        predicted: v^.
-
-    Shape:
-        inputs: (B, K); output: (B,)
-
-    Reference: eq. 2, first term of eq. 12.
+    Reference: eq. 2, first term of eq. 12 of the MTMDD-VM paper.
     """
-    return (l2_normalise(true) - l2_normalise(predicted)).square().sum(dim=1)
+
+    def __call__(self, true: Tensor, predicted: Tensor) -> Tensor:
+        """Return each image's loss.
+
+        Args:
+            true: v.
+            predicted: v^.
+
+        Shape:
+            inputs: (B, K); output: (B,)
+        """
+        return (l2_normalise(true) - l2_normalise(predicted)).square().sum(dim=1)

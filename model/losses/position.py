@@ -1,6 +1,7 @@
 """The click position loss: which words are clicked, whatever their counts."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from model.losses.count import l2_normalise
 
+Scale = Literal["l2", "1/sqrt(K)"]
 EPSILON = 1e-5  # added to the variance, as in batch normalisation
 
 
@@ -16,9 +18,7 @@ def slope(bandwidth: float, threshold: float) -> float:
     return 2 / bandwidth * math.log((1 - threshold) / threshold)
 
 
-def position_function(
-    features: Tensor, bandwidth: float, threshold: float, scale: Literal["l2", "1/sqrt(K)"] = "l2"
-) -> Tensor:
+def position_function(features: Tensor, bandwidth: float, threshold: float, scale: Scale = "l2") -> Tensor:
     r"""Return S(x) = N'(sigmoid(a (x - B/2))), the smooth form of "is x > 0".
 
     Before N', 0 maps to T and B to 1 - T.
@@ -50,37 +50,42 @@ def standardise(features: Tensor) -> Tensor:
     return centred * torch.rsqrt(centred.square().mean(dim=0) + EPSILON)
 
 
-def position_loss(
-    true: Tensor,
-    predicted: Tensor,
-    bandwidth: float,
-    threshold: float,
-    *,
-    batch_normalised: bool = True,
-    scale: Literal["l2", "1/sqrt(K)"] = "l2",
-) -> Tensor:
-    r"""Return each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2]; with 1/sqrt(K), in [0, 1].
+@dataclass(frozen=True, kw_only=True)
+class PositionLoss:
+    r"""Each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2]; with 1/sqrt(K), in [0, 1].
 
     Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
     III-C, 1). So a word counts as clicked where it is clearly above its mean over the images: for rare words that is
     wherever it was clicked at all, for a frequent word only where it was clicked much.
 
-    Args:
-        true: v.
-        predicted: v^.
+    Attributes:
         bandwidth: B, in standard deviations; of raw features in their own unit.
         threshold: T.
         batch_normalised: False takes v and v^ as they are.
         scale: of S, see :func:`position_function`.
 
-    Shape:
-        inputs: (B, K); output: (B,)
-
-    Reference: eq. 10 and 11, second term of eq. 12. The released code leaves out the standardisation and has
-    1 / sqrt(K) in place of N'.
+    Reference: eq. 10 and 11, second term of eq. 12 of the MTMDD-VM paper. The released code leaves out the
+    standardisation and has 1 / sqrt(K) in place of N'.
     """
-    if batch_normalised:
-        true, predicted = standardise(true), standardise(predicted)
-    of_true = position_function(true, bandwidth, threshold, scale)
-    of_predicted = position_function(predicted, bandwidth, threshold, scale)
-    return (of_true - of_predicted).square().sum(dim=1)
+
+    bandwidth: float
+    threshold: float
+    batch_normalised: bool = True
+    scale: Scale = "l2"
+
+    def __call__(self, true: Tensor, predicted: Tensor) -> Tensor:
+        """Return each image's loss.
+
+        Args:
+            true: v.
+            predicted: v^.
+
+        Shape:
+            inputs: (B, K); output: (B,)
+        """
+        if self.batch_normalised:
+            true, predicted = standardise(true), standardise(predicted)
+        of_true, of_predicted = (
+            position_function(features, self.bandwidth, self.threshold, self.scale) for features in (true, predicted)
+        )
+        return (of_true - of_predicted).square().sum(dim=1)

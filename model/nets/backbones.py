@@ -31,7 +31,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from base.console import UserError
-from systems.mtmdd.config import NetworkParams
+from model.nets.params import BackboneParams
 
 POSITIONS = "encoder.pos_embedding"  # of a ViT: one learned vector for each place of the patches
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation, of values in [0, 1]
@@ -185,7 +185,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def build_backbone(network: NetworkParams, load_weights: bool = True) -> ConvNet:
+def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNet:
     """Build the ConvNet that the parameters name, with its start weights.
 
     Args:
@@ -287,7 +287,7 @@ def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
     classifier.load_state_dict({key: value for key, value in found.items() if key not in optional}, strict=False)
 
 
-def _cut(classifier: Any, network: NetworkParams) -> ConvNet:
+def _cut(classifier: Any, network: BackboneParams) -> ConvNet:
     """Take a torchvision classifier apart into omega's and phi's part."""
     name = _family_of(network.backbone)
     assert name is not None

@@ -50,3 +50,10 @@ def live_folder(run: str, phase: str) -> Path | None:
     None with CLICKSIGHT_NO_STATE in the environment: nothing is kept then.
     """
     return None if os.environ.get("CLICKSIGHT_NO_STATE") else STATE / "curves" / run / phase
+
+
+def run_name(output: Path, top: str = "models") -> str:
+    """Return what tells a run apart, in logs too: its folder below the top one, as in ``methods/TDL/seed-0``."""
+    parts = output.resolve().parts
+    below = parts[parts.index(top) + 1 :] if top in parts else ()
+    return "/".join(below) or parts[-1]

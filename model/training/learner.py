@@ -1,8 +1,8 @@
-"""What a procedure has in its hands: a phase's network while it learns, in one process or several.
+"""What a task has in its hands: a phase's network while it learns, in one process or several.
 
-Several processes (``accelerate launch``) share each step: `train.batch_size` images of each domain are cut into one
-part per process and accumulation, gradients are those of the whole step. What is computed *per batch* is computed per
-part: batch normalisation, and the standardisation of the position loss. Their running statistics are averaged over the
+Several processes (``accelerate launch``) share each step: `batch_size` draws of each stream are cut into one part per
+process and accumulation, gradients are those of the whole step. What is computed *per batch* is computed per part:
+batch normalisation, and the standardisation of a position loss. Their running statistics are averaged over the
 processes after each epoch.
 """
 
@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,42 +19,24 @@ from accelerate.utils import broadcast, gather_object, send_to_device
 from torch import Tensor, nn
 
 from base.console import UserError
-from model.data.batches import Batch, ImageDataset, evaluation_batches, share_of
+from model.data.batches import Batch, Loaded, evaluation_batches, share_of
+from model.training.params import TrainParams
 from model.training.schedules import rate_factor
-from systems.mtmdd.config import Domain, LossTerm, Phase, PositionParams, TrainParams
-from systems.mtmdd.examples import Examples
-from systems.mtmdd.measures import Outcome, joined, predict
-from systems.mtmdd.network import MultidomainNetwork
+from model.training.task import Task
 
 EVALUATION_BATCH = 128
-
-
-# Told of every step before its gradients are computed: (step from 0, steps of the phase, network, the weighted loss of
-# some of the phase's terms on the step's batch, differentiable). It must change nothing and draw no random number.
-Observer = Callable[[int, int, MultidomainNetwork, Callable[[Sequence[LossTerm]], Tensor]], None]
-
-
-class Task(NamedTuple):
-    """What a phase learns and from what; fixed while it runs."""
-
-    name: str  # of run and phase, for people
-    phase: Phase
-    params: TrainParams
-    position: PositionParams | None
-    examples: Examples
-    seed: int
-    observer: Observer | None = None  # of the weighted-sum procedure's steps; of parts of them where they have several
+Result = TypeVar("Result")
 
 
 class Learner:
-    """A phase's network as it learns. A procedure's step is written with its methods.
+    """A phase's network as it learns. A task's step is written with its methods.
 
     Args:
         task: what is learned.
+        name: of run and phase, for people.
         network: the phase's.
-        module: the network with what a procedure trains beside it; the network itself if that is all.
-        optimizers: the procedure's. Each of their groups has a ``peak`` rate and names the ``part`` it trains.
-        dataset: loads images.
+        module: the network with what the task trains beside it; the network itself if that is all.
+        optimizers: the task's. Each of their groups has a ``peak`` rate and names the ``part`` it trains.
         accelerator: a fresh one.
         num_steps: of the phase.
 
@@ -70,20 +52,21 @@ class Learner:
     def __init__(
         self,
         task: Task,
-        network: MultidomainNetwork,
+        name: str,
+        network: nn.Module,
         module: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
-        dataset: ImageDataset,
         accelerator: Accelerator,
         num_steps: int,
     ) -> None:
-        self.task, self.network, self.dataset, self.accelerator = task, network, dataset, accelerator
+        self.task, self.name, self.network, self.accelerator = task, name, network, accelerator
         self.num_processes = accelerator.num_processes
         self.num_steps = num_steps
         self.steps_per_epoch = num_steps // task.params.epochs
         self.step = self.num_updates = self.num_skipped = 0
         self.last_checkpoint = ""
-        self._batches: list[Batch] = []
+        self._loaded: list[Loaded] = []
+        self._rows: Mapping[str, list[int]] = {}  # of the part that is being run
         if task.params.channels_last:
             module.to(memory_format=torch.channels_last)
         if task.params.compile:
@@ -102,9 +85,9 @@ class Learner:
         """Count the optimisers' steps from here."""
         self.num_updates = self.num_skipped = 0
 
-    def begin_step(self, step: int, batches: list[Batch]) -> None:
+    def begin_step(self, step: int, loaded: list[Loaded]) -> None:
         """Set the rates of a step, and the parts of it that this process runs."""
-        self.step, self._batches = step, batches
+        self.step, self._loaded = step, loaded
         factor = rate_factor(self.task.params.schedule, step, self.num_steps)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -116,20 +99,21 @@ class Learner:
         Run the module and :meth:`backward` once inside the loop. The loop may be run again, for another optimiser.
         Gradients are exchanged with other processes in the last round only.
         """
-        for number, batch in enumerate(self._batches, start=1):
-            is_last = number == len(self._batches)
+        for number, loaded in enumerate(self._loaded, start=1):
+            is_last = number == len(self._loaded)
+            self._rows = loaded.rows
             with nullcontext() if is_last else self.accelerator.no_sync(self.module):
-                yield send_to_device(batch, self.accelerator.device, non_blocking=True)
+                yield send_to_device(loaded.batch, self.accelerator.device, non_blocking=True)
 
     def share(self, part: Batch) -> float:
         """Return the share of a part in its step: the weight of its means in those of the step."""
-        return len(next(iter(part.values())).labels) / self.task.params.batch_size
+        return len(next(iter(part.values()))[0]) / self.task.params.batch_size
 
     def backward(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add the gradient of a part's loss to that of the step.
 
         Args:
-            loss: a mean over the part's images.
+            loss: a mean over the part's draws.
             part: one of :meth:`parts`.
             components: what the loss is made of, for a message and for the curves: means too.
 
@@ -137,9 +121,9 @@ class Learner:
             What the part adds to the step's means: `components`, and the loss as ``objective``.
 
         Raises:
-            UserError: the loss of a process is NaN or infinite: its step, images and the last good checkpoint.
+            UserError: the loss of a process is NaN or infinite: its step, rows and the last good checkpoint.
         """
-        self._check_finite(loss, part, components)
+        self._check_finite(loss, components)
         share = self.share(part)
         self.accelerator.backward(loss * (share * self.num_processes))  # the processes' gradients are averaged
         return {name: value.detach() * share for name, value in {"objective": loss, **components}.items()}
@@ -155,19 +139,30 @@ class Learner:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    def predict(self, domain: Domain, places: np.ndarray) -> Outcome:
-        """Run the network in evaluation mode over rows of a domain, each process over its share.
+    @torch.no_grad()
+    def run(self, stream: str, rows: np.ndarray, look: Callable[[nn.Module, Any], Result]) -> list[Result]:
+        """Run the network in evaluation mode over rows of a stream, each process over its share.
+
+        Training mode is as before afterwards.
+
+        Args:
+            stream: whose rows.
+            rows: which.
+            look: takes the network and what `Task.load` returned of a batch, on the device; returns what is kept of
+                it, on the CPU.
 
         Returns:
-            The same in every process: all rows, in their order.
+            The same in every process: what was kept of each batch, in the order of the rows.
         """
-        mine = places[share_of(len(places), self.accelerator.process_index, self.num_processes)]
-        batches = evaluation_batches(self.dataset, domain, mine, EVALUATION_BATCH, self.task.params.workers)
-        found = []
-        if len(mine):
-            with self.accelerator.autocast():
-                found.append(predict(self.network, batches, domain, self.accelerator.device))
-        return joined(gather_object(found) if self.num_processes > 1 else found)
+        mine = rows[share_of(len(rows), self.accelerator.process_index, self.num_processes)]
+        found: list[Result] = []
+        was_training = self.network.training
+        self.network.eval()
+        with self.accelerator.autocast():
+            for loaded in evaluation_batches(self.task.load, stream, mine, EVALUATION_BATCH, self.task.params.workers):
+                found.append(look(self.network, send_to_device(loaded, self.accelerator.device, non_blocking=True)))
+        self.network.train(was_training)
+        return gather_object(found) if self.num_processes > 1 else found
 
     def average_statistics(self, state: Mapping[str, Tensor]) -> None:
         """Put the mean over the processes in the place of each running statistic, of the network or of its average.
@@ -198,7 +193,7 @@ class Learner:
         """
         if 0 < self.num_updates == self.num_skipped:
             raise UserError(
-                f"{self.task.name}: every gradient of epoch {self.epoch + 1} overflowed in fp16: nothing was learned.\n"
+                f"{self.name}: every gradient of epoch {self.epoch + 1} overflowed in fp16: nothing was learned.\n"
                 f"Last good checkpoint: {self.last_checkpoint}\n"
                 "Set train.mixed_precision to bf16 or no, or lower train.learning_rate."
             )
@@ -219,12 +214,12 @@ class Learner:
         if broken:
             shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
             raise UserError(
-                f"{self.task.name}: after step {self.step} (epoch {self.epoch + 1}), the last of its epoch, "
+                f"{self.name}: after step {self.step} (epoch {self.epoch + 1}), the last of its epoch, "
                 f"{len(broken)} weights or statistics are NaN or infinite: {shown}.\n{self._what_to_do()}"
             )
 
-    def check_validation(self, domain: Domain, values: Mapping[str, float]) -> None:
-        """Check what was measured on the validation images; in every process it is the same.
+    def check_validation(self, values: Mapping[str, float]) -> None:
+        """Check what was measured after an epoch; in every process it is the same.
 
         Raises:
             UserError: a value is NaN or infinite.
@@ -232,24 +227,22 @@ class Learner:
         if not all(math.isfinite(value) for value in values.values()):
             text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
             raise UserError(
-                f"{self.task.name}: on the validation images of the {domain} domain after epoch {self.epoch + 1}: "
-                f"{text}.\n{self._what_to_do()}"
+                f"{self.name}: the validation after epoch {self.epoch + 1} found {text}.\n{self._what_to_do()}"
             )
 
-    def _check_finite(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> None:
+    def _check_finite(self, loss: Tensor, components: Mapping[str, Tensor]) -> None:
         of_all = loss.detach()
         if self.num_processes > 1:
             of_all = self.accelerator.reduce(of_all, "sum")
         if torch.isfinite(of_all):
             return
-        ids = self.task.examples.rows["image_id"]
-        images = {domain: [ids[place] for place in found.places.tolist()] for domain, found in part.items()}
+        names = {stream: self.task.names(stream, rows) for stream, rows in self._rows.items()}
         text = ", ".join(f"{name} {value.item():.4g}" for name, value in components.items())
-        mine = [] if torch.isfinite(loss) else [(loss.item(), text, images)]
-        value, text, images = (gather_object(mine) if self.num_processes > 1 else mine)[0]
+        mine = [] if torch.isfinite(loss) else [(loss.item(), text, names)]
+        value, text, names = (gather_object(mine) if self.num_processes > 1 else mine)[0]
         raise UserError(
-            f"{self.task.name}: the loss is {value} at step {self.step} (epoch {self.epoch + 1}): {text}.\n"
-            f"Its images: {images}\n{self._what_to_do()}"
+            f"{self.name}: the loss is {value} at step {self.step} (epoch {self.epoch + 1}): {text}.\n"
+            f"Its images: {names}\n{self._what_to_do()}"
         )
 
     def _what_to_do(self) -> str:
@@ -261,20 +254,20 @@ class Learner:
 
 
 def check_parts(params: TrainParams, num_processes: int) -> None:
-    """Check that every part of a step has images enough for batch normalisation.
+    """Check that every part of a step has draws enough for batch normalisation.
 
     Raises:
-        UserError: fewer than two of a domain.
+        UserError: fewer than two of a stream.
     """
     parts = params.accumulation * num_processes
     if params.batch_size < 2 * parts:
         raise UserError(
-            f"train.batch_size = {params.batch_size} images of a domain, for {num_processes} processes with "
-            f"train.accumulation = {params.accumulation}: that leaves parts of fewer than 2 images; "
+            f"train.batch_size = {params.batch_size} draws of a stream, for {num_processes} processes with "
+            f"train.accumulation = {params.accumulation}: that leaves parts of fewer than 2; "
             f"take a batch_size of {2 * parts} or more, or fewer processes"
         )
 
 
 def num_steps_per_epoch(task: Task) -> int:
-    """Return the steps in which the phase's main domain is passed once."""
-    return math.ceil(task.examples.epoch_images[task.phase.main_domain] / task.params.batch_size)
+    """Return the steps in which the phase's main stream is passed once."""
+    return math.ceil(task.epoch_rows / task.params.batch_size)

@@ -2,7 +2,7 @@
 
 import math
 
-from systems.mtmdd.config import ScheduleParams
+from model.training.params import ScheduleParams
 
 START = 1 / 25  # one-cycle: first rate, share of the peak (torch.optim.lr_scheduler.OneCycleLR's defaults)
 END = START * 1e-4  # one-cycle: last rate, share of the peak

@@ -1,4 +1,4 @@
-"""Runs the phases of a recipe. It knows no method by name, and no procedure by which one learns."""
+"""Runs the phases of a training. It knows no system: what a phase learns is its task's business."""
 
 import logging
 import os
@@ -14,23 +14,20 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.artifacts import whole_directory, write_json
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.batches import Batch, ImageDataset, training_batches
+from model.data.batches import Loaded, training_batches
 from model.training.averaging import MovingAverage
-from model.training.checkpoints import Checkpoints, code_digest, weights_digest
+from model.training.checkpoints import Checkpoints, code_digest
 from model.training.clock import Clock
 from model.training.curves import LiveCurves, live_folder, write_curves
-from model.training.learner import Learner, Observer, Task, check_parts, num_steps_per_epoch
+from model.training.learner import Learner, check_parts, num_steps_per_epoch
+from model.training.params import TrainParams
 from model.training.ranks import processes, writes_alone
-from systems.mtmdd.config import Domain, Recipe, TrainParams
-from systems.mtmdd.examples import Examples
-from systems.mtmdd.measures import mean_loss, num_correct, percent, rmse
-from systems.mtmdd.network import MultidomainNetwork, build_network, copy_parts
-from systems.mtmdd.procedures import add, start_procedure
+from model.training.task import Run, Task, add
 
 log = logging.getLogger("clicksight")
 
@@ -56,7 +53,11 @@ class Progress:
         epoch: epochs done.
         history: one mapping of curve values per epoch.
         rates: the same of what is measured in seconds, and goes into no artifact.
-        best: the chosen epoch so far (from 1), what it was chosen by, and its weights.
+        best_epoch: the chosen epoch so far (from 1).
+        best_rank: its rank.
+        best_weights: its weights.
+        chosen_by: what the rank's first number is.
+        chosen_value: that number, as a person reads it.
     """
 
     epoch: int = 0
@@ -65,6 +66,8 @@ class Progress:
     best_epoch: int = 0
     best_rank: list[float] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    chosen_by: str = ""
+    chosen_value: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it."""
@@ -75,83 +78,67 @@ class Progress:
         vars(self).update(state)
 
 
-def train(
-    recipe: Recipe,
-    examples: Examples,
-    seed: int,
-    output: Path,
-    run: str,
-    observers: Mapping[str, Observer] | None = None,
-) -> list[ChosenEpoch]:
-    """Train all phases of a recipe and write the model folder, whole or not at all.
+def train(run: Run, output: Path) -> list[ChosenEpoch]:
+    """Train all phases of a run and write the model folder, whole or not at all.
 
-    An interrupted call continues where it stopped when it is made again with the same recipe, examples and seed: after
-    every epoch the state goes to ``.state/checkpoints/<run>-<fingerprint>``, which is removed in the end. On a CPU, in
-    single precision, the result has the same bytes as that of an uninterrupted call.
+    An interrupted call continues where it stopped when it is made again with the same run: after every epoch the state
+    goes to ``.state/checkpoints/<run>-<fingerprint>``, which is removed in the end. On a CPU, in single precision, the
+    result has the same bytes as that of an uninterrupted call. A damaged checkpoint is never used: a warning names it,
+    and what it held is trained again.
 
-    A phase's epoch is chosen on the validation images of its main domain: highest accuracy (ties: lowest
-    cross-entropy), or lowest weighted click loss where nothing is recognised. Without validation images the last epoch
-    is taken. With `train.ema` it is the moving average of the weights that is validated and saved.
+    Of each phase the epoch of the highest rank is kept (`Task.validate`), without a rank the last one. With `ema` it is
+    the moving average of the weights that is validated and saved.
 
-    The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (recipe, seed, categories per domain, K, chosen
-    epochs and what chose them, digest of the start weights' file, library versions) and ``curves/`` (DVCLive).
-    `systems.mtmdd.predict.load_recogniser` reads it. Curves with rates beside them grow in
+    The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (the run's description, chosen epochs and what
+    chose them, digest of the code, library versions) and ``curves/`` (DVCLive). Curves with rates beside them grow in
     ``.state/curves/<run>/<phase>``.
 
-    In several processes (``accelerate launch -m systems.mtmdd.train ..``) all make the same call. They share every step
+    In several processes (``accelerate launch -m ..``) all make the same call. They share every step
     (`model.training.learner`) and every validation; the first one writes. They need one file system.
 
     Args:
-        recipe: what to train.
-        examples: images, labels, splits and, where a phase predicts clicks, click features.
-        seed: of initialisation, batches, crops and dropout.
+        run: what to train.
         output: the model folder.
-        run: a name for logs and the checkpoint folder, as in ``methods/TDL/seed-0``.
-        observers: by phase; a continued run does not tell them of the steps that are done already.
 
     Returns:
         One entry per phase.
 
     Raises:
-        UserError: recipe and examples don't fit each other (named), or a loss, a weight or what is validated became
-            NaN or infinite (phase, epoch, step, image ids and the last good checkpoint named).
+        UserError: a phase has no training rows, or a loss, a weight or what is validated became NaN or infinite (phase,
+            epoch, step, rows and the last good checkpoint named).
     """
     together = processes()
-    checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint, together.num_processes)
-    check_examples(recipe, examples)
-    check_parts(recipe.train, together.num_processes)
-    make_deterministic(recipe.train.threads)
-    if together.num_processes > 1:
-        log.info("%s: %d processes share each step", run, together.num_processes)
-    chosen, curves = [], {}
-    for number, phase in enumerate(recipe.phases):
-        if checkpoints.finished(phase.name) is None:
-            later = len(recipe.phases) - number - 1
-            task = Task(
-                f"{run}, phase {phase.name}",
-                phase,
-                recipe.train,
-                recipe.position,
-                examples,
-                seed,
-                (observers or {}).get(phase.name),
-            )
-            PhaseTraining(recipe, task, checkpoints, live_folder(run, phase.name), later).train()
-        result = checkpoints.finished(phase.name)
-        assert result is not None
-        chosen.append(ChosenEpoch(**result["chosen"]))
-        curves[phase.name] = result["history"]
+    checkpoints = Checkpoints(run.name, run.fingerprint, together.num_processes)
+    for task in run.tasks:
+        check_parts(task.params, together.num_processes)
+        for stream, rows in task.rows.items():
+            if not len(rows):
+                raise UserError(f"phase {task.name}: {stream} has no training images")
     with writes_alone() as this_process:
         if this_process:
-            write_model(recipe, examples, seed, chosen, curves, checkpoints, Path(output))
+            checkpoints.drop_damaged({task.name: task.starts_from for task in run.tasks})
+    if together.num_processes > 1:
+        log.info("%s: %d processes share each step", run.name, together.num_processes)
+    chosen, curves = [], {}
+    for number, task in enumerate(run.tasks):
+        make_deterministic(task.params.threads)
+        if checkpoints.finished(task.name) is None:
+            later = len(run.tasks) - number - 1
+            name = f"{run.name}, phase {task.name}"
+            PhaseTraining(task, name, checkpoints, live_folder(run.name, task.name), later).train()
+        result = checkpoints.finished(task.name)
+        assert result is not None
+        chosen.append(ChosenEpoch(**result["chosen"]))
+        curves[task.name] = result["history"]
+    with writes_alone() as this_process:
+        if this_process:
+            write_model(run, chosen, curves, checkpoints, Path(output))
             checkpoints.remove()
     return chosen
 
 
 def write_model(
-    recipe: Recipe,
-    examples: Examples,
-    seed: int,
+    run: Run,
     chosen: list[ChosenEpoch],
     curves: Mapping[str, list[dict[str, float]]],
     checkpoints: Checkpoints,
@@ -159,50 +146,18 @@ def write_model(
 ) -> None:
     """Write the model folder, whole or not at all."""
     with whole_directory(output) as folder:
-        for phase in recipe.phases:
-            shutil.copyfile(checkpoints.weights(phase.name), folder / f"{phase.name}.safetensors")
-        write_json(describe_run(recipe, examples, seed, chosen), folder / "run.json")
+        for task in run.tasks:
+            shutil.copyfile(checkpoints.weights(task.name), folder / f"{task.name}.safetensors")
+        phases = {task.name: described for task in run.tasks if (described := task.describe())}
+        content = {
+            **run.description,
+            **({"phases": phases} if phases else {}),
+            "chosen": [vars(epoch) for epoch in chosen],
+            "code": code_digest(),
+            "versions": {name: version(name) for name in LIBRARIES},
+        }
+        write_json(content, folder / "run.json")
         write_curves(curves, folder / "curves")
-
-
-def describe_run(recipe: Recipe, examples: Examples, seed: int, chosen: list[ChosenEpoch]) -> dict[str, Any]:
-    """Return the content of run.json: all that is needed to use the weights, and to know where they come from."""
-    domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
-    return {
-        "method": recipe.method,
-        "seed": seed,
-        "chosen": [vars(epoch) for epoch in chosen],
-        "images": {
-            domain: {split: len(examples.places(domain, split)) for split in ("train", "validation")}
-            for domain in domains
-        },
-        "num_words": 0 if examples.clicks is None else examples.clicks.num_words,
-        "categories": {domain: examples.categories[domain] for domain in domains},
-        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "start_weights": weights_digest(recipe.network),
-        "code": code_digest(),
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
-
-
-def check_examples(recipe: Recipe, examples: Examples) -> None:
-    """Check that there is something to train on.
-
-    Raises:
-        UserError: a phase's domain has no training images, or no validation images to stop early by, or there are no
-            click features where clicks are needed.
-    """
-    for phase in recipe.phases:
-        for domain in phase.domains:
-            if not len(examples.places(domain, "train")):
-                raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
-        if recipe.train.early_stopping is not None and not len(examples.places(phase.main_domain, "validation")):
-            raise UserError(
-                f"train.early_stopping = {recipe.train.early_stopping}, but phase {phase.name} has no validation images"
-                f" of the {phase.main_domain} domain to stop by; set it to null"
-            )
-        if phase.has_embedding and examples.clicks is None:
-            raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")
 
 
 def make_deterministic(threads: int | None) -> None:
@@ -220,7 +175,7 @@ def start_accelerator(params: TrainParams) -> Accelerator:
     Raises:
         UserError: the device at hand doesn't have the precision.
     """
-    # Not every phase uses all weights: one that recognises nothing has no use for what makes phi of omega.
+    # Without recognition the layers from omega to phi get no gradient, so DDP must look for unused parameters.
     # Running statistics are not taken from the first process but averaged, see Learner.average_statistics.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
     AcceleratorState._reset_state()  # else an earlier training of this process has fixed the precision
@@ -238,67 +193,47 @@ def start_accelerator(params: TrainParams) -> Accelerator:
 
 
 class PhaseTraining:
-    """One phase of a run: network, procedure, batches, and the loop over its epochs.
+    """One phase of a run: its network, its batches, and the loop over its epochs.
 
     Args:
-        recipe: of the run.
-        task: the phase's.
+        task: the phase.
+        name: of run and phase, for people.
         checkpoints: of the run.
         curves: where the phase's curves can be watched; None: nowhere.
         later_phases: their number.
     """
 
-    def __init__(
-        self, recipe: Recipe, task: Task, checkpoints: Checkpoints, curves: Path | None, later_phases: int
-    ) -> None:
-        self.task, self.phase, self.params = task, task.phase, recipe.train
-        self.examples, self.checkpoints, self.later_phases = task.examples, checkpoints, later_phases
+    def __init__(self, task: Task, name: str, checkpoints: Checkpoints, curves: Path | None, later_phases: int) -> None:
+        self.task, self.name, self.params = task, name, task.params
+        self.checkpoints, self.later_phases = checkpoints, later_phases
         self.accelerator = start_accelerator(self.params)
-        self.dataset = ImageDataset(
-            self.examples, recipe.network.image_size, task.seed, self.phase.predicts_clicks, self.params.mirrored
-        )
-        self.places = {domain: self.examples.places(domain, "train") for domain in self.phase.domains}
         self.steps_per_epoch = num_steps_per_epoch(task)
         self.num_steps = self.steps_per_epoch * self.params.epochs
-        self.network = self._start_network(recipe)
-        self.procedure = start_procedure(task)
-        module = self.procedure.module(self.network)
-        optimizers = self.procedure.optimizers(module)
-        self.learner = Learner(
-            task, self.network, module, optimizers, self.dataset, self.accelerator, self.num_steps
-        )  # fmt: skip
+        torch.manual_seed(derive_seed(task.seed, "initialise"))
+        self.network: nn.Module = task.network(checkpoints.read_weights)
+        module = task.module(self.network)
+        optimizers = task.optimizers(module)
+        self.learner = Learner(task, name, self.network, module, optimizers, self.accelerator, self.num_steps)
         self.average = None if self.params.ema is None else MovingAverage(self.network, self.params.ema)
         self.progress = Progress()
-        self._all_images: Iterator[Batch] | None = None  # what epochs without a choice go on drawing from
+        self._all_rows: Iterator[Loaded] | None = None  # what epochs without a choice go on drawing from
         self.curves = LiveCurves(curves if self.accelerator.is_main_process else None)
-        for part in (self.progress, self.procedure, self.average):
+        for part in (self.progress, task, self.average):
             if part is not None:
                 self.accelerator.register_for_checkpointing(part)
 
-    def _start_network(self, recipe: Recipe) -> MultidomainNetwork:
-        torch.manual_seed(derive_seed(self.task.seed, "initialise"))
-        categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
-        num_words = 0 if self.examples.clicks is None else self.examples.clicks.num_words
-        from_backbone = self.phase.start == "backbone"
-        network = build_network(recipe.network, self.phase, categories, num_words, load_weights=from_backbone)
-        if not from_backbone:
-            copy_parts(network, self.checkpoints.read_weights(self.phase.start))
-        return network
-
     def train(self) -> None:
         """Train the phase's epochs, those that a checkpoint doesn't have yet, and save the result."""
-        self.checkpoints.load_epoch(self.phase.name, self.accelerator)
+        self.checkpoints.load_epoch(self.task.name, self.accelerator)
         done = self.progress.epoch
         if done:
-            log.info("%s: continues after epoch %d of %d", self.task.name, done, self.params.epochs)
+            log.info("%s: continues after epoch %d of %d", self.name, done, self.params.epochs)
         for values, rates in zip(self.progress.history, self.progress.rates, strict=True):
             self.curves.add({**values, **rates})
-        clock = Clock(
-            self.task.name, self.params.epochs, self.num_steps - done * self.steps_per_epoch, self.later_phases
-        )
+        clock = Clock(self.name, self.params.epochs, self.num_steps - done * self.steps_per_epoch, self.later_phases)
         while self.progress.epoch < self.params.epochs and not self._has_stopped_early():
             epoch = self.progress.epoch
-            self.learner.last_checkpoint = self.checkpoints.last(self.phase.name)
+            self.learner.last_checkpoint = self.checkpoints.last(self.task.name)
             batches, num_chosen = self._choose_batches(epoch)
             self._seed_dropout(epoch)
             values = {**self._train_epoch(epoch, batches, clock), **num_chosen}
@@ -309,7 +244,7 @@ class PhaseTraining:
             self.progress.epoch = epoch + 1
             with writes_alone() as this_process:
                 if this_process:
-                    self.checkpoints.save_epoch(self.phase.name, epoch + 1, self.accelerator)
+                    self.checkpoints.save_epoch(self.task.name, epoch + 1, self.accelerator)
             self.curves.add({**values, **rates})
         self._finish()
 
@@ -321,50 +256,50 @@ class PhaseTraining:
         """Begin dropout anew, so that a continued run drops the same; every process drops its own."""
         process = self.accelerator.process_index
         of_process = (process,) if process else ()
-        torch.manual_seed(derive_seed(self.task.seed, "dropout", self.phase.name, epoch, *of_process))
+        torch.manual_seed(derive_seed(self.task.seed, "dropout", self.task.name, epoch, *of_process))
 
-    def _batches(self, places: Mapping[Domain, np.ndarray], steps: range, start: int) -> Iterator[Batch]:
+    def _batches(self, rows: Mapping[str, np.ndarray], steps: range, start: int) -> Iterator[Loaded]:
         """Yield the parts of each step that this process runs; loading begins with the first."""
         parts, process = self.params.accumulation, self.accelerator.process_index
         yield from training_batches(
-            self.dataset,
-            places,
+            self.task.load,
+            rows,
             self.params.batch_size,
             steps,
-            self.phase.name,
+            self.task.seed,
+            self.task.name,
             self.params.workers,
             start,
             range(process * parts, (process + 1) * parts),
             self.accelerator.num_processes * parts,
         )
 
-    def _choose_batches(self, epoch: int) -> tuple[Iterator[Batch], dict[str, float]]:
-        """Return the batches of an epoch, and of how many images, where that is the procedure's choice."""
-        torch.manual_seed(derive_seed(self.task.seed, "choose", self.phase.name, epoch))  # the same in every process
-        places = self.procedure.choose_images(self.learner, epoch)
+    def _choose_batches(self, epoch: int) -> tuple[Iterator[Loaded], dict[str, float]]:
+        """Return the batches of an epoch, and of how many rows, where that is the task's choice."""
+        torch.manual_seed(derive_seed(self.task.seed, "choose", self.task.name, epoch))  # the same in every process
+        rows = self.task.choose(self.learner, epoch)
         first = epoch * self.steps_per_epoch
-        if places is None:
-            if self._all_images is None:
-                self._all_images = self._batches(self.places, range(first, self.num_steps), start=0)
-            return self._all_images, {}
-        self._all_images = None  # a later epoch of all images begins at its own step
-        for domain in self.phase.domains:
-            if not len(places.get(domain, ())):
-                procedure = self.phase.procedure
-                raise UserError(f"{self.task.name}: {procedure!r} chose no {domain} image for epoch {epoch + 1}")
-        batches = self._batches(places, range(first, first + self.steps_per_epoch), start=first)
-        return batches, {f"train/{domain} images": float(len(of_domain)) for domain, of_domain in places.items()}
+        if rows is None:
+            if self._all_rows is None:
+                self._all_rows = self._batches(self.task.rows, range(first, self.num_steps), start=0)
+            return self._all_rows, {}
+        self._all_rows = None  # a later epoch of all rows begins at its own step
+        for stream in self.task.rows:
+            if not len(rows.get(stream, ())):
+                raise UserError(f"{self.name}: no {stream} image was chosen for epoch {epoch + 1}")
+        batches = self._batches(rows, range(first, first + self.steps_per_epoch), start=first)
+        return batches, {f"train/{stream} images": float(len(of_stream)) for stream, of_stream in rows.items()}
 
-    def _train_epoch(self, epoch: int, batches: Iterator[Batch], clock: Clock) -> dict[str, float]:
+    def _train_epoch(self, epoch: int, batches: Iterator[Loaded], clock: Clock) -> dict[str, float]:
         self.learner.module.train()
         self.learner.begin_epoch()
         sums: dict[str, Tensor] = {}
         first = epoch * self.steps_per_epoch
-        num_images = self.params.batch_size * len(self.phase.domains)
+        num_images = self.params.batch_size * len(self.task.rows)
         clock.begin_epoch()
         for step in clock.bar(range(first, first + self.steps_per_epoch), epoch, self.steps_per_epoch):
             self.learner.begin_step(step, [clock.waiting(batches) for _ in range(self.params.accumulation)])
-            means = self.procedure.step(self.learner)
+            means = self.task.step(self.learner)
             if self.average is not None:
                 self.average.update(step)
             add(sums, means)
@@ -389,54 +324,27 @@ class PhaseTraining:
             return self._validate(epoch)
 
     def _validate(self, epoch: int) -> dict[str, float]:
-        """Measure the validation split of every domain, and keep the weights if they are the best so far."""
-        values: dict[str, float] = {}
-        rank: list[float] = [epoch]
-        for domain in self.phase.domains:
-            places = self.examples.places(domain, "validation")
-            if len(places):
-                of_domain, domain_rank = self._validate_domain(domain, places)
-                self.learner.check_validation(domain, of_domain)
-                values.update({f"validation/{domain} {name}": value for name, value in of_domain.items()})
-                if domain == self.phase.main_domain:
-                    rank = domain_rank
+        """Measure the network, and keep its weights if they are the best so far."""
+        found = self.task.validate(self.learner)
+        self.learner.check_validation(found.values)
+        rank = list(found.rank) or [float(epoch)]
         if not self.progress.best_rank or rank > self.progress.best_rank:
             self.progress.best_rank, self.progress.best_epoch = rank, epoch
+            self.progress.chosen_by, self.progress.chosen_value = found.chosen_by, found.chosen_value
             self.progress.best_weights = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.network.state_dict().items()
             }
-        return values
-
-    def _validate_domain(self, domain: Domain, places: np.ndarray) -> tuple[dict[str, float], list[float]]:
-        outcome = self.learner.predict(domain, places)
-        terms = [term for term in self.phase.losses if term.domain == domain]
-        means = {term.kind: mean_loss(outcome, term, self.task.position) for term in terms}
-        values: dict[str, float] = {str(kind): mean for kind, mean in means.items()}
-        if "count" in means:
-            values["rmse"] = rmse(outcome)
-        if domain in self.phase.recognised:
-            values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
-        if "recognition" not in means:
-            return values, [-sum(term.weight * means[term.kind] for term in terms)]
-        return values, [values["accuracy"], -means["recognition"]]
+        return {f"validation/{name}": value for name, value in found.values.items()}
 
     def _finish(self) -> None:
-        domain, best = self.phase.main_domain, self.progress.best_epoch
-        if not len(self.examples.places(domain, "validation")):
-            chosen_on, value = "last epoch (no validation images)", None
-        elif self.phase.recognised:
-            chosen_on, value = f"{domain} validation accuracy", self.progress.best_rank[0]
-        else:
-            chosen_on, value = f"{domain} validation click loss", -self.progress.best_rank[0]
-        chosen = ChosenEpoch(self.phase.name, best, self.progress.epoch, chosen_on, value)
+        done = self.progress
+        chosen = ChosenEpoch(self.task.name, done.best_epoch, done.epoch, done.chosen_by, done.chosen_value)
         with writes_alone() as this_process:
             if this_process:
                 self.checkpoints.finish(
-                    self.phase.name,
-                    self.progress.best_weights,
-                    {"chosen": vars(chosen), "history": self.progress.history},
+                    self.task.name, done.best_weights, {"chosen": vars(chosen), "history": done.history}
                 )
         self.curves.end()
-        shown = "" if value is None else f", {chosen_on} {value:.4g}"
-        log.info("%s: done, epoch %d of %d%s", self.task.name, best, self.progress.epoch, shown)
+        shown = "" if chosen.value is None else f", {chosen.chosen_on} {chosen.value:.4g}"
+        log.info("%s: done, epoch %d of %d%s", self.name, chosen.epoch, chosen.of, shown)

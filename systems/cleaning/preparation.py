@@ -23,11 +23,10 @@ from base.artifacts import read_tables, whole_directory, whole_file
 from base.console import stage
 from base.params import DEFAULT_PATH, Params, load_section
 from model.data.images import ImageStore
-from report import pages as report_page
+from report import pages
+from report.data_sets import noise_filter_plot, noise_filter_table
 from report.pages import NOTHING, Column, Table, number
-from report.plots import noise_filter_plot
 from systems.cleaning.preparation_plots import steps_plot
-from systems.mtmdd.report.tables import noise_filter_table
 
 TEMPLATE = Path(__file__).with_name("preparation.html.jinja")
 DOMAINS = ("source", "target")
@@ -101,7 +100,7 @@ def totals_texts(steps: pl.DataFrame) -> Table:
     columns = [
         Column(heading, bool(group), group) for group, headings in groups.items() for heading in headings.values()
     ]
-    return Table(columns, report_page.plain_table(totals.sort("domain"), flat).rows)
+    return Table(columns, pages.plain_table(totals.sort("domain"), flat).rows)
 
 
 def categories_texts(steps: pl.DataFrame) -> Table:
@@ -219,13 +218,13 @@ def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl
     noise_filter = noise_filter_table(json.loads((data / "cleaned" / "summary.json").read_text(encoding="utf-8")))
     rules = [rule for rule in noise_filter["rule"] if rule != "all"]
     pictures = {"steps": steps_plot(steps), "noise_filter": noise_filter_plot(noise_filter)}
-    page = report_page.render(
+    page = pages.render(
         pictures,
         TEMPLATE,
         title="Preparation of the images",
         thumbnail=params.thumbnail,
         totals=totals_texts(steps),
-        noise_filter=report_page.plain_table(
+        noise_filter=pages.plain_table(
             noise_filter,
             {"rule": "cell", "categories": "categories", "images": "images", "kept": "kept", "kept_percent": "kept, %"},
         ),

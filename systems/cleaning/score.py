@@ -40,8 +40,9 @@ from pipelines.beam import runner
 from pipelines.beam.shards import WriteShards, read_shard, shard_files
 
 if TYPE_CHECKING:
-    from systems.mtmdd.predict import LoadedRecogniser
+    from model.classification import LoadedClassifier
 
+PHASE = "cleaner"  # of its model folders
 COLUMNS = ["image_id", "domain", "category", "image"]
 NAMES = {"image_id": pl.String, "category": pl.String}
 SECONDS_BETWEEN_LINES = 10.0
@@ -129,7 +130,7 @@ def own_category_probabilities(
     return probabilities[np.arange(len(categories)), [place[name] for name in categories]]
 
 
-def score_batch(batch: pa.RecordBatch, recogniser: "LoadedRecogniser | None") -> pa.RecordBatch:
+def score_batch(batch: pa.RecordBatch, recogniser: "LoadedClassifier | None") -> pa.RecordBatch:
     """Return a batch's rows of `schemas.SCORES`; without a recogniser, which knows all the categories, null.
 
     Raises:
@@ -155,7 +156,7 @@ def score_batch(batch: pa.RecordBatch, recogniser: "LoadedRecogniser | None") ->
 class FoldRecognisers:
     """The cleaner's networks, by fold; RunInference shares a model by weak reference, which a plain list forbids."""
 
-    by_fold: "Sequence[LoadedRecogniser]"
+    by_fold: "Sequence[LoadedClassifier]"
 
 
 class CleanerHandler(ModelHandler):
@@ -181,12 +182,12 @@ class CleanerHandler(ModelHandler):
         """Load every fold's recogniser of the source domain, on the GPU if there is one; once per worker."""
         import torch
 
-        from systems.mtmdd.predict import load_recogniser
+        from model.classification import load_classifier
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
         self._started = self._told = time.monotonic()
-        return FoldRecognisers([load_recogniser(self._model / f"fold-{fold}", "source") for fold in range(self._folds)])
+        return FoldRecognisers([load_classifier(self._model / f"fold-{fold}", PHASE) for fold in range(self._folds)])
 
     def run_inference(
         self,
@@ -225,7 +226,7 @@ class CleanerHandler(ModelHandler):
 
 def fingerprint(images: Sequence[Path], cleaner: Path, params: ScoreParams) -> str:
     """Return what names the scored batches of a call: it changes with all that a score depends on."""
-    import systems.mtmdd.predict  # noqa: F401  the code that scores: the digest is of what is loaded
+    import model.classification  # noqa: F401  the code that scores: the digest is of what is loaded
     from model.training.checkpoints import code_digest
 
     digest = hashlib.blake2b(f"{params.model_dump_json()} {code_digest()} {version('torch')}".encode(), digest_size=8)

@@ -4,7 +4,7 @@
 
 In: the ingested images (`schemas.IMAGES`), source domain only.
 Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per fold a model folder `fold-N/`, as
-`systems.mtmdd.train` writes it, with the one phase `cleaner`.
+`model.training.trainer` writes it, with the one phase `cleaner`.
 
 With `cleaner.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same images.
 With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored by a
@@ -28,9 +28,8 @@ from base.artifacts import read_tables, whole_directory, write_table
 from base.console import UserError, log, stage
 from base.params import DEFAULT_PATH, Params, load_section
 from base.seeding import derive_seed
-from systems.mtmdd.config import LossTerm, NetworkParams, Phase, Recipe, TrainParams
-from systems.mtmdd.examples import Examples
-from systems.mtmdd.train import run_name
+from model.classification import ClassifierParams, LabelledImages, TrainParams, classifier_run
+from model.training.curves import run_name
 
 PHASE = "cleaner"
 HELD_OUT = "held out"  # the split of the images that a fold's network scores
@@ -56,24 +55,6 @@ class CleanerParams(Params):
                 "cannot be scored by a network that has not seen it"
             )
         return self
-
-
-def cleaner_recipe(network: NetworkParams, train: TrainParams) -> Recipe:
-    """Return the recipe of a plain classifier of the source domain: one phase, cross-entropy, visual feature."""
-    return Recipe(
-        method="cleaner",
-        network=network.model_copy(update={"embedding": None}),
-        train=train,
-        phases=[
-            Phase(
-                name=PHASE,
-                losses=[LossTerm(domain="source", kind="recognition", weight=1.0)],
-                start="backbone",
-                frozen=[],
-                features="visual",
-            )
-        ],
-    )
 
 
 def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -139,59 +120,77 @@ def assign_folds(rows: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
     )
 
 
-def examples_of_fold(examples: Examples, folds: pl.DataFrame, fold: int) -> Examples:
-    """Return the examples that a fold's network learns from: all of the other folds; of a single fold, all.
+def images_of_fold(images: LabelledImages, folds: pl.DataFrame, fold: int) -> LabelledImages:
+    """Return the images that a fold's network learns from: all of the other folds; of a single fold, all.
 
     Args:
-        examples: of all images to train on.
+        images: all to train on.
         folds: as :func:`assign_folds` returns them, of the same images.
         fold: from 0.
     """
     if folds["fold"].n_unique() == 1:
-        return examples
-    rows = examples.rows.join(folds, on=["image_id", "category"], how="left", validate="1:1", maintain_order="left")
+        return images
+    rows = images.rows.join(folds, on=["image_id", "category"], how="left", validate="1:1", maintain_order="left")
     split = pl.when(pl.col("fold") == fold).then(pl.lit(HELD_OUT)).otherwise("split").alias("split")
-    rows = rows.with_columns(split).drop("fold")
-    num_images = rows.filter(pl.col("split") == "train").height
     return replace(
-        examples,
-        rows=rows,
-        epoch_images={**examples.epoch_images, "source": num_images},
-        fingerprint=f"{examples.fingerprint}, without fold {fold} of {folds['fold'].n_unique()}",
+        images,
+        rows=rows.with_columns(split).drop("fold"),
+        fingerprint=f"{images.fingerprint}, without fold {fold} of {folds['fold'].n_unique()}",
     )
 
 
-def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: int, output: Path) -> None:
+def train_folds(
+    network: ClassifierParams, params: CleanerParams, images: LabelledImages, folds: pl.DataFrame, output: Path
+) -> None:
     """Train one network per fold and write `folds.parquet` and the model folders, whole or not at all.
 
     An interrupted call continues in the fold where it stopped: finished folds wait beside the checkpoints.
 
     Args:
-        recipe: of each network.
-        examples: of all images to train on.
+        network: of each fold.
+        params: how it is trained, and the seed.
+        images: all to train on.
         folds: as :func:`assign_folds` returns them, of the same images.
-        seed: of every network.
         output: the folder.
     """
-    from model.training.checkpoints import Checkpoints  # torch takes seconds to import: bad parameters are found first
+    # here, not above: torch takes seconds to import, and bad parameters are found first
+    from model.training.checkpoints import DIGESTS, Checkpoints, seal
     from model.training.ranks import processes, writes_alone
     from model.training.trainer import train
 
     numbers = sorted(folds["fold"].unique())
-    data, together = f"{examples.fingerprint} {len(numbers)}", processes().num_processes
     name = run_name(output, "data")  # another data set's cleaner may be trained at the same time
-    finished = Checkpoints(f"{name}/finished", recipe, seed, data, together)
-    for fold in numbers:
+    runs = {
+        fold: classifier_run(
+            f"{name}/fold-{fold}",
+            PHASE,
+            network,
+            params.train,
+            images_of_fold(images, folds, fold),
+            params.seed,
+            "source",
+        )
+        for fold in numbers
+    }
+    fingerprint = " ".join(run.fingerprint for run in runs.values())
+    finished = Checkpoints(f"{name}/finished", fingerprint, processes().num_processes)
+    with writes_alone() as this_process:
+        if this_process:
+            finished.drop_damaged({})
+    for fold, run in runs.items():
         if (finished.folder / f"fold-{fold}").is_dir():
             log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))
             continue
-        run = f"{name}/fold-{fold}"
-        train(recipe, examples_of_fold(examples, folds, fold), seed, finished.folder / f"fold-{fold}", run)
+        train(run, finished.folder / f"fold-{fold}")
+        with writes_alone() as this_process:
+            if this_process:
+                seal(finished.folder / f"fold-{fold}")
     with writes_alone() as this_process:
         if this_process:
             with whole_directory(output) as folder:
                 for fold in numbers:
-                    shutil.copytree(finished.folder / f"fold-{fold}", folder / f"fold-{fold}")
+                    trained, left_out = finished.folder / f"fold-{fold}", shutil.ignore_patterns(DIGESTS)
+                    shutil.copytree(trained, folder / f"fold-{fold}", ignore=left_out)
                 write_table(folds.to_arrow().cast(schemas.FOLDS), folder / "folds.parquet")
             finished.remove()
 
@@ -205,12 +204,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with stage("train_cleaner") as closing:
         params = load_section(CleanerParams, "cleaner", arguments.params)
-        recipe = cleaner_recipe(load_section(NetworkParams, "network", arguments.params), params.train)
+        network = load_section(ClassifierParams, "cleaner_network", arguments.params)
         table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
         rows, too_small = training_rows(pl.DataFrame(table), params.minimum_category_size)
         folds = assign_folds(rows, params.folds, params.seed)
-        examples = Examples.read(arguments.images, rows, None, recipe.network, params.train.cache_images)
-        train_folds(recipe, examples, folds, params.seed, arguments.output)
+        images = LabelledImages.read(arguments.images, rows, network.resize, params.train.cache_images)
+        train_folds(network, params, images, folds, arguments.output)
         closing.counts = {
             "folds": params.folds,
             "source images trained on": len(rows),

@@ -29,8 +29,9 @@ from torch import Tensor
 from base.artifacts import write_json
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section
+from model.training.curves import run_name
 from systems.mtmdd.click_diagnostics import percent_within
-from systems.mtmdd.config import LossTerm, Phase
+from systems.mtmdd.config import Phase
 from systems.mtmdd.diagnose import (
     DiagnoseParams,
     click_phase,
@@ -44,7 +45,6 @@ from systems.mtmdd.examples import Examples
 from systems.mtmdd.gradients import GradientRecorder
 from systems.mtmdd.network import MultidomainNetwork
 from systems.mtmdd.predict import Model
-from systems.mtmdd.train import run_name
 
 TABLE_V_SHARE = 0.15  # of the steps: iteration 1,500 of 10,000
 
@@ -65,7 +65,7 @@ class RecordUntil(GradientRecorder):
         step: int,
         num_steps: int,
         network: MultidomainNetwork,
-        loss_of: Callable[[Sequence[LossTerm]], Tensor],
+        loss_of: Callable[[str], Tensor],
     ) -> None:
         """Read the gradients of this step, if it is one to read."""
         super().__call__(step, num_steps, network, loss_of)

@@ -10,11 +10,15 @@ from typing import Literal, get_args
 from pydantic import Field, model_validator
 
 from base.params import Params
+from model.nets.params import BackboneParams
+from model.training import params as training
 
 Domain = Literal["source", "target"]
 Features = Literal["visual", "click", "visual+click"]
 EmbeddingKind = Literal["FC", "biFC", "CONV+FC", "CONV+biFC"]
+Part = Literal["backbone", "embedding"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
+BACKBONE = "backbone"  # what a phase starts from that has no earlier one: network.weights
 
 
 class EmbeddingParams(Params):
@@ -58,29 +62,15 @@ class EmbeddingParams(Params):
         return EmbeddingParams(kind=kind, **{name: getattr(self, name) for name in used})
 
 
-class NetworkParams(Params):
+class NetworkParams(BackboneParams):
     """The network of Fig. 8 and the images that go into it."""
 
-    backbone: str = Field(
-        description="plain (a small ConvNet of ours), or a name of torchvision's, as vgg19; model/nets/backbones.py"
-    )
-    weights: str = Field(
-        description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"
-    )
-    image_size: int = Field(description="side of the square crop the ConvNet sees, pixels", ge=16, le=1024)
-    resize: int = Field(description="shorter side of the whole image before cropping, pixels", ge=16, le=2048)
     dropout: float = Field(description="share of [N(phi), N(v^)] dropped before the recogniser in training", ge=0, lt=1)
     embedding: EmbeddingParams | None = Field(None, description="null in the recipe of a method without click branch")
     shared_normalisation: bool = Field(
         False, description="N of eq. 7: with the statistics of both domains together, instead of each domain's own"
     )
     affine_normalisation: bool = Field(False, description="N of eq. 7: with a learned scale and shift of each value")
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> "NetworkParams":
-        if self.resize < self.image_size:
-            raise ValueError(f"resize ({self.resize}) must be at least image_size ({self.image_size})")
-        return self
 
 
 class PositionParams(Params):
@@ -111,66 +101,15 @@ class ObjectiveParams(PositionParams):
     )
 
 
-class ScheduleParams(Params):
-    """How the learning rates move over a phase; see model/training/schedules.py for the formulas."""
-
-    kind: Literal["constant", "one-cycle", "cosine", "step"]
-    warm_up: float = Field(description="share of the steps spent rising; 0: none", ge=0, lt=1)
-    drop_every: float | None = Field(None, description="step: drop after each such share of the steps", gt=0, le=1)
-    drop_factor: float | None = Field(None, description="step: what the rate is multiplied by", gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _complete(self) -> "ScheduleParams":
-        drops = ["drop_every", "drop_factor"]
-        given = [name for name in drops if getattr(self, name) is not None]
-        used = drops if self.kind == "step" else []
-        if given != used:
-            missing = [name for name in used if name not in given]
-            surplus = [name for name in given if name not in used]
-            raise ValueError(f"kind {self.kind} takes {['warm_up', *used]}; missing {missing}, not used {surplus}")
-        return self
-
-
-class TrainParams(Params):
+class TrainParams(training.TrainParams):
     """How every phase is trained (eq. 6 by stochastic gradient descent)."""
 
-    epochs: int = Field(description="per phase; one epoch passes once through the phase's main domain", ge=1)
-    batch_size: int = Field(description="images of each domain in a step, over all processes", ge=2)
-    accumulation: int = Field(description="parts a step's images are run in, one after another, to save memory", ge=1)
-    learning_rate: float = Field(description="peak, of the ConvNet", gt=0)
     embedding_multiplier: float = Field(description="times learning_rate: peak of the word embedding", gt=0)
     recogniser_multiplier: float = Field(description="times learning_rate: peak of the recognisers", gt=0)
-    momentum: float = Field(ge=0, lt=1, description="of SGD")
-    weight_decay: float = Field(ge=0, description="alpha of eq. 6")
-    schedule: ScheduleParams
-    ema: float | None = Field(
-        None, description="decay of the moving average of the weights that is then validated and saved; null: none",
-        gt=0, lt=1,
-    )  # fmt: skip
-    early_stopping: int | None = Field(
-        None, description="a phase ends after so many epochs without a better validation; null: it has all", ge=1
-    )
-    mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
-    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; drops other units")
-    channels_last: bool = Field(description="channels innermost: faster on a CPU, and on a GPU in mixed precision")
-    workers: int = Field(description="processes that load images; 0: a thread of the training process does", ge=0)
-    threads: int | None = Field(
-        None, description="CPU threads of a training process; null: as many as the machine has", ge=1
-    )
-    cache_images: bool = Field(description="keep the decoded, resized images in memory")
     recogniser_bias_multiplier: float = Field(
         1.0, description="times recogniser_multiplier: peak of the recognisers' biases", gt=0
     )
     mirrored: list[Domain] = Field(list(DOMAINS), description="whose training images are mirrored half of the time")
-
-    @model_validator(mode="after")
-    def _parts_have_statistics(self) -> "TrainParams":
-        if self.batch_size < 2 * self.accumulation:
-            raise ValueError(
-                f"batch_size {self.batch_size} in accumulation = {self.accumulation} parts leaves parts of fewer than "
-                "2 images of a domain: too few for batch normalisation"
-            )
-        return self
 
 
 class LossTerm(Params):
@@ -186,16 +125,23 @@ class Phase(Params):
 
     name: str = Field(pattern=r"^[a-z0-9_-]+$", description="of its weights file")
     losses: list[LossTerm] = Field(min_length=1)
-    start: str = Field(description="backbone (network.weights), or the name of an earlier phase")
-    frozen: list[Literal["backbone", "embedding"]] = Field(description="parts that keep their start weights")
+    start: str | dict[Part, str] = Field(
+        description="backbone (network.weights), an earlier phase, or for each part the earlier phase it comes from"
+    )
+    frozen: list[Part] = Field(description="parts that keep their start weights")
     features: Features | None = Field(None, description="what the recogniser sees; null: nothing is recognised")
     shared_head: bool = Field(False, description="one recogniser for both domains")
     unlearned: list[Domain] | None = Field(
         None,
         description="domains recognised without a loss (lambda = 1): by the shared head, or by one left as initialised",
     )
-    procedure: str = Field("weighted-sum", description="how it learns: a name in systems.mtmdd.procedures.PROCEDURES")
-    options: dict[str, bool | int | float | str] | None = Field(None, description="of the procedure")
+    train: TrainParams | None = Field(None, description="of this phase; null: as the recipe's other phases")
+
+    @property
+    def starts_from(self) -> list[str]:
+        """The earlier phases that its weights come from."""
+        names = [self.start] if isinstance(self.start, str) else list(self.start.values())
+        return [name for name in dict.fromkeys(names) if name != BACKBONE]
 
     @property
     def domains(self) -> list[Domain]:
@@ -262,10 +208,11 @@ class Recipe(Params):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        earlier: list[str] = ["backbone"]
+        earlier = [BACKBONE]
         for phase in self.phases:
-            if phase.start not in earlier:
-                raise ValueError(f"phase {phase.name} starts from {phase.start!r}; before it there are {earlier}")
+            for name in phase.starts_from:
+                if name not in earlier:
+                    raise ValueError(f"phase {phase.name} starts from {name!r}; before it there are {earlier}")
             if phase.name in earlier:
                 raise ValueError(f"two phases are named {phase.name!r}")
             earlier.append(phase.name)

@@ -34,8 +34,11 @@ from torch import Tensor
 from base.artifacts import read_tables, scratch_directory, whole_directory, write_json
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section
-from model.data.batches import ImageDataset, evaluation_batches
+from model.data.batches import evaluation_batches
+from model.folder import device_at_hand
 from model.training.checkpoints import Checkpoints
+from model.training.curves import run_name
+from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.click_diagnostics import choose_samples, reference_rmse, sample_table, sigmoid_inputs
 from systems.mtmdd.config import Phase, Recipe
 from systems.mtmdd.diagnostic_plots import Sample, click_features_plot, gradients_plot
@@ -44,9 +47,8 @@ from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.gradients import GradientRecorder, Reading, drawn_layers
 from systems.mtmdd.measures import Outcome, predict, rmse
 from systems.mtmdd.methods import check_names
-from systems.mtmdd.predict import Model, device_at_hand
+from systems.mtmdd.predict import Model
 from systems.mtmdd.studies import check_points
-from systems.mtmdd.train import run_name
 
 log = logging.getLogger("clicksight")
 
@@ -139,15 +141,17 @@ def observe(
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": False})})
     # here, not above: --help and a wrong model need not wait for torch's optimiser
     from model.training.trainer import train
+    from systems.mtmdd.task import training_run
 
-    if observer is None:
-        train(recipe, examples, seed, output, run)
-    else:
-        checkpoints = Checkpoints(run, recipe, seed, examples.fingerprint)
+    observers = {} if observer is None else {recipe.phases[-1].name: observer}
+    training = training_run(recipe, examples, seed, run, observers)
+    checkpoints = Checkpoints(run, training.fingerprint)
+    if observers:
         checkpoints.remove()
-        try:
-            train(recipe, examples, seed, output, run, {recipe.phases[-1].name: observer})
-        finally:
+    try:
+        train(training, output)
+    finally:
+        if observers:
             checkpoints.remove()
     return Model.read(output)
 
@@ -169,9 +173,9 @@ def read_examples(model: Model, images: Path, split: Path, features: Path) -> Ex
 
 def predicted_clicks(model: Model, phase: Phase, examples: Examples) -> Outcome:
     """Run the source's validation images through a phase's network."""
-    dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
+    loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
     places = examples.places("source", "validation")
-    batches = evaluation_batches(dataset, "source", places, BATCH_SIZE, workers=0)
+    batches = evaluation_batches(loader, "source", places, BATCH_SIZE, workers=0)
     return predict(model.network(phase), batches, "source", device_at_hand())
 
 

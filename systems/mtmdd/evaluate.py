@@ -25,12 +25,16 @@ from base import schemas
 from base.artifacts import whole_directory, write_json, write_table
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section
-from model.data.batches import ImageDataset, evaluation_batches
-from model.losses.count import count_loss
-from systems.mtmdd.config import DOMAINS, Domain, LossTerm
+from model.classification import softmax
+from model.data.batches import evaluation_batches
+from model.folder import device_at_hand
+from model.losses.count import CountLoss
+from systems.mtmdd.batches import ImageLoader
+from systems.mtmdd.config import DOMAINS, Domain
 from systems.mtmdd.examples import Examples, OtherSource, add_other_source, other_source, read_rows
-from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, probabilities, rmse
-from systems.mtmdd.predict import Model, device_at_hand
+from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
+from systems.mtmdd.objective import Term, build_terms
+from systems.mtmdd.predict import Model
 
 
 class EvaluateParams(Params):
@@ -52,8 +56,8 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
         phase = next(phase for phase in model.recipe.phases if phase.name == name)
         network = model.network(phase)
         for domain in [domain for domain, of_phase in _needed(model) if of_phase == name]:
-            dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
-            batches = evaluation_batches(dataset, domain, examples.places(domain, "test"), batch_size, workers=0)
+            loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
+            batches = evaluation_batches(loader, domain, examples.places(domain, "test"), batch_size, workers=0)
             outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
     metrics: dict[str, Any] = {}
     counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
@@ -77,9 +81,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
     else:
         counted["images"]["source"] = predicted.num_images
         metrics["rmse_source"] = rmse(predicted)
-        metrics["click_loss"] = {
-            term.kind: round(mean_loss(predicted, term, model.recipe.position), 6) for term in _click_terms(model)
-        }
+        metrics["click_loss"] = {term.kind: round(mean_loss(predicted, term), 6) for term in _click_terms(model)}
     for epoch in model.chosen:
         counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
     return {**metrics, **counted}, pa.concat_tables(tables)
@@ -98,9 +100,10 @@ def _needed(model: Model) -> list[tuple[Domain, str]]:
     return pairs
 
 
-def _click_terms(model: Model) -> list[LossTerm]:
+def _click_terms(model: Model) -> list[Term]:
     predictor = model.phase_that_predicts_clicks()
-    return [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
+    losses = [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
+    return build_terms(losses, model.recipe.position)
 
 
 def predictions_table(
@@ -116,7 +119,7 @@ def predictions_table(
         categories: names, in the order of the logits.
     """
     assert outcome.prediction.logits is not None
-    chances = probabilities(outcome.prediction.logits)
+    chances = softmax(outcome.prediction.logits)
     best = outcome.prediction.logits.argmax(dim=1).numpy()
     rows = examples.rows[examples.places(domain, "test")]
     columns = [
@@ -139,7 +142,7 @@ def click_errors(outcome: Outcome) -> np.ndarray:
     """
     assert outcome.clicks is not None
     assert outcome.prediction.clicks is not None
-    return count_loss(outcome.clicks, outcome.prediction.clicks).numpy()
+    return CountLoss()(outcome.clicks, outcome.prediction.clicks).numpy()
 
 
 def read_test_examples(

@@ -206,7 +206,7 @@ class Examples:
             splits: whose images are wanted: of other splits not a byte is kept.
         """
         clicks = None if features is None else ClickFeatures.read(features)
-        files = [file for folder in folders_of(shards) for file in sorted(folder.glob("*.parquet"))]
+        files = [file for folder in folders_of(shards, DOMAINS) for file in sorted(folder.glob("*.parquet"))]
         if features is not None:
             files += [
                 Path(features) / "vocabulary.parquet",

@@ -1,8 +1,8 @@
 """Gradient norms of each loss term while a phase is trained: Table V's ratio and the curves of Fig. 11.
 
-A :class:`GradientRecorder` is an observer of `model.training.trainer.train`. It differentiates each term apart with
-``autograd.grad``, which fills no ``.grad``, draws no random number and moves no statistics: the training goes on with
-the numbers that it has without an observer.
+A :class:`GradientRecorder` is an observer of a phase's steps (`systems.mtmdd.task`). It differentiates each term apart
+with ``autograd.grad``, which fills no ``.grad``, draws no random number and moves no statistics: the training goes on
+with the numbers that it has without an observer.
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from systems.mtmdd.config import LossTerm, Phase
+from systems.mtmdd.config import Phase
 from systems.mtmdd.network import MultidomainNetwork
 
 CLICK_PARTS = ("count", "position")
@@ -83,11 +83,8 @@ class GradientRecorder:
 
     def __init__(self, phase: Phase, every: int, shares: Sequence[float]) -> None:
         self.every, self.shares = every, list(shares)
-        self.terms = {
-            kind: [term for term in phase.losses if term.kind == kind]
-            for kind in (*CLICK_PARTS, "recognition")
-            if any(term.kind == kind for term in phase.losses)
-        }
+        there = {term.kind for term in phase.losses}
+        self.kinds = [kind for kind in (*CLICK_PARTS, "recognition") if kind in there]
         self.readings: list[Reading] = []
         self.marked: dict[float, int] = {}
 
@@ -96,27 +93,27 @@ class GradientRecorder:
         step: int,
         num_steps: int,
         network: MultidomainNetwork,
-        loss_of: Callable[[Sequence[LossTerm]], Tensor],
+        loss_of: Callable[[str], Tensor],
     ) -> None:
-        """Read the gradients of this step, if it is one to read; see `model.training.trainer.Observer`."""
+        """Read the gradients of this step, if it is one to read; see `systems.mtmdd.task.Observer`."""
         self.marked = {share: min(round(share * num_steps), num_steps - 1) for share in self.shares}
         if self.readings and self.readings[-1].step == step:
             return  # of a step that is run in parts, the first is read
         if step % self.every == 0 or step in self.marked.values():
             self.readings.append(self._read(step, network, loss_of))
 
-    def _read(self, step: int, network: MultidomainNetwork, loss_of: Callable[[Sequence[LossTerm]], Tensor]) -> Reading:
+    def _read(self, step: int, network: MultidomainNetwork, loss_of: Callable[[str], Tensor]) -> Reading:
         by_layer = layers(network)
         weights = [weight for of_layer in by_layer.values() for weight in of_layer]
         gradients: dict[str, list[Tensor]] = {}
-        for kind, terms in self.terms.items():
-            found = torch.autograd.grad(loss_of(terms), weights, retain_graph=True, allow_unused=True)
+        for kind in self.kinds:
+            found = torch.autograd.grad(loss_of(kind), weights, retain_graph=True, allow_unused=True)
             gradients[kind] = [
                 torch.zeros_like(weight) if gradient is None else gradient
                 for weight, gradient in zip(weights, found, strict=True)
             ]
         gradients["click"] = _sum([gradients[kind] for kind in CLICK_PARTS if kind in gradients])
-        gradients["objective"] = _sum([gradients[kind] for kind in self.terms])
+        gradients["objective"] = _sum([gradients[kind] for kind in self.kinds])
         norms = {loss: _norms(of_loss, by_layer) for loss, of_loss in gradients.items()}
         inside = {id(weight) for weight in network.embedding.parameters()} if network.embedding is not None else set()
         at_embedding = {

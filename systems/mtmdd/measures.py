@@ -4,16 +4,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from model.data.batches import Batch, DomainBatch
-from model.losses.count import count_loss
-from systems.mtmdd.config import Domain, LossTerm, PositionParams
+from model.losses.count import CountLoss
+from systems.mtmdd.batches import DomainBatch
+from systems.mtmdd.config import Domain
 from systems.mtmdd.network import Prediction
-from systems.mtmdd.objective import term_losses
+from systems.mtmdd.objective import Term
 
 
 @dataclass(frozen=True)
@@ -30,25 +28,30 @@ class Outcome:
         return len(self.labels)
 
 
+def outcome_of(network: nn.Module, batch: DomainBatch, domain: Domain) -> Outcome:
+    """Run a network over a batch of one domain; its mode is the caller's."""
+    prediction = network({domain: batch.images})[domain]
+    return Outcome(
+        prediction=Prediction(*(_together([part]) for part in prediction)),
+        labels=batch.labels.cpu(),
+        clicks=_together([batch.clicks]),
+    )
+
+
 @torch.no_grad()
-def predict(network: nn.Module, batches: Iterable[Batch], domain: Domain, device: torch.device) -> Outcome:
+def predict(network: nn.Module, batches: Iterable[DomainBatch], domain: Domain, device: torch.device) -> Outcome:
     """Run a network in evaluation mode over the batches of one domain.
 
     Training mode is as before afterwards.
     """
     was_training = network.training
     network.eval()
-    predictions: list[Prediction] = []
-    seen: list[DomainBatch] = []
-    for batch in batches:
-        predictions.append(network({domain: batch[domain].images.to(device, non_blocking=True)})[domain])
-        seen.append(batch[domain])
+    outcomes = [
+        outcome_of(network, batch._replace(images=batch.images.to(device, non_blocking=True)), domain)
+        for batch in batches
+    ]
     network.train(was_training)
-    return Outcome(
-        prediction=Prediction(*(_together(parts) for parts in zip(*predictions, strict=True))),
-        labels=torch.cat([of_batch.labels for of_batch in seen]),
-        clicks=_together([of_batch.clicks for of_batch in seen]),
-    )
+    return joined(outcomes)
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
@@ -86,19 +89,10 @@ def rmse(outcome: Outcome) -> float:
     """
     assert outcome.prediction.clicks is not None
     assert outcome.clicks is not None
-    losses = count_loss(outcome.clicks, outcome.prediction.clicks).double()
+    losses = CountLoss()(outcome.clicks, outcome.prediction.clicks).double()
     return round(math.sqrt(losses.mean().item()), 6)
 
 
-def mean_loss(outcome: Outcome, term: LossTerm, position: PositionParams | None) -> float:
+def mean_loss(outcome: Outcome, term: Term) -> float:
     """Return the mean of a loss term over all images, unweighted."""
-    return term_losses(term, outcome.prediction, outcome.labels, outcome.clicks, position).double().mean().item()
-
-
-def probabilities(logits: Tensor) -> np.ndarray:
-    """Return each category's probability.
-
-    Shape:
-        logits and result: (N, C); float32
-    """
-    return functional.softmax(logits.double(), dim=1).float().numpy()
+    return term.losses(outcome.prediction, outcome.labels, outcome.clicks).double().mean().item()

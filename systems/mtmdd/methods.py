@@ -10,7 +10,6 @@ The released definition halves the click losses and averages each domain apart. 
 step has as many images of one domain as of the other, so two means are twice the mean of all.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +31,6 @@ class PhasePlan:
         start: backbone, or an earlier phase.
         frozen: parts that keep their start weights.
         shared_head: one recogniser for both domains.
-        procedure: how it learns, by its name in `systems.mtmdd.procedures`, and that procedure's options.
     """
 
     name: str
@@ -42,8 +40,6 @@ class PhasePlan:
     start: str = "backbone"
     frozen: tuple[Literal["backbone", "embedding"], ...] = ()
     shared_head: bool = False
-    procedure: str = "weighted-sum"
-    options: Mapping[str, bool | int | float | str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +190,6 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         "features": plan.features if learned else None,
         "shared_head": plan.shared_head,
         "unlearned": unlearned or None,
-        "procedure": plan.procedure,
-        "options": None if plan.options is None else dict(plan.options),
     }
     where = f"objective with lambda = {objective.lambda_}, tau = {objective.tau}, mu = {mu}"
     return validate_section(Phase, f"phase {plan.name}", content, where)

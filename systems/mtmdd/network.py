@@ -214,20 +214,23 @@ def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
         )
 
 
-def copy_parts(network: MultidomainNetwork, earlier: Mapping[str, Tensor]) -> list[str]:
-    """Take over the parts that an earlier phase has trained: ConvNet and embedding.
+def copy_parts(
+    network: MultidomainNetwork, earlier: Mapping[str, Tensor], parts: Sequence[str] = ("backbone", "embedding")
+) -> list[str]:
+    """Take over parts that an earlier phase has trained: ConvNet and embedding.
 
     Recognisers start anew: they belong to a phase's domains and features.
 
     Args:
         network: the later phase's.
         earlier: the earlier phase's weights, by name.
+        parts: which.
 
     Returns:
         The parts taken over.
     """
     taken = []
-    for part in ("backbone", "embedding"):
+    for part in parts:
         module = getattr(network, part)
         weights = {key.removeprefix(f"{part}."): value for key, value in earlier.items() if key.startswith(f"{part}.")}
         if module is not None and weights:

@@ -1,22 +1,76 @@
 """The objective of a phase: its loss terms, weighted and averaged over the images of a step, in this one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional
 
-from model.data.batches import Batch
-from model.losses.count import count_loss
-from model.losses.position import position_loss
+from model.losses.count import CountLoss
+from model.losses.position import PositionLoss
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import Domain, LossTerm, PositionParams
 from systems.mtmdd.network import Prediction
 
+ClickLoss = Callable[[Tensor, Tensor], Tensor]  # v and v^ of some images to the loss of each
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted term of an objective.
+
+    Attributes:
+        domain: whose images.
+        kind: recognition, count or position.
+        weight: in the objective.
+        click_loss: with its parameters; None for recognition.
+    """
+
+    domain: Domain
+    kind: str
+    weight: float
+    click_loss: ClickLoss | None
+
+    def losses(self, prediction: Prediction, labels: Tensor, clicks: Tensor | None) -> Tensor:
+        """Return the unweighted loss of each image, in single precision.
+
+        Shape:
+            labels: (B,); clicks: (B, K); result: (B,)
+        """
+        if self.click_loss is None:
+            assert prediction.logits is not None
+            return functional.cross_entropy(prediction.logits.float(), labels, reduction="none")
+        assert prediction.clicks is not None
+        assert clicks is not None
+        return self.click_loss(clicks, prediction.clicks.float())
+
+
+def build_terms(losses: Sequence[LossTerm], position: PositionParams | None) -> list[Term]:
+    """Return a phase's terms, each with the parameters of its loss.
+
+    Args:
+        losses: of the phase.
+        position: of the recipe; None without a position loss.
+    """
+    return [Term(term.domain, term.kind, term.weight, _click_loss(term, position)) for term in losses]
+
+
+def _click_loss(term: LossTerm, position: PositionParams | None) -> ClickLoss | None:
+    if term.kind == "recognition":
+        return None
+    if term.kind == "count":
+        return CountLoss()
+    assert position is not None  # the recipe has checked it
+    return PositionLoss(
+        bandwidth=position.bandwidth,
+        threshold=position.threshold,
+        batch_normalised=position.position_input == "batch-normalised",
+        scale=position.position_scale,
+    )
+
 
 def objective(
-    terms: Sequence[LossTerm],
-    predictions: Mapping[Domain, Prediction],
-    batch: Batch,
-    position: PositionParams | None,
+    terms: Sequence[Term], predictions: Mapping[Domain, Prediction], batch: Mapping[str, DomainBatch]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     r"""Return the objective and the mean of each of its terms.
 
@@ -25,10 +79,9 @@ def objective(
     eq. 6 is the optimiser's.
 
     Args:
-        terms: domain, kind and weight of each.
+        terms: of the phase.
         predictions: the network's, by domain.
         batch: labels and true click features, by domain.
-        position: B and T; None without a position loss.
 
     Returns:
         The objective, and for each term, as in ``source count``, its unweighted mean per image of its domain.
@@ -37,36 +90,9 @@ def objective(
     means = {}
     total: Tensor | int = 0
     for term in terms:
-        losses = term_losses(
-            term, predictions[term.domain], batch[term.domain].labels, batch[term.domain].clicks, position
-        )
+        of_domain = batch[term.domain]
+        losses = term.losses(predictions[term.domain], of_domain.labels, of_domain.clicks)
         total = total + term.weight * losses.sum() / num_images
         means[f"{term.domain} {term.kind}"] = losses.detach().mean()
     assert isinstance(total, Tensor)
     return total, means
-
-
-def term_losses(
-    term: LossTerm, prediction: Prediction, labels: Tensor, clicks: Tensor | None, position: PositionParams | None
-) -> Tensor:
-    """Return a term's loss of each image, in single precision.
-
-    Shape:
-        labels: (B,); clicks: (B, K); result: (B,)
-    """
-    if term.kind == "recognition":
-        assert prediction.logits is not None
-        return functional.cross_entropy(prediction.logits.float(), labels, reduction="none")
-    assert prediction.clicks is not None
-    assert clicks is not None
-    if term.kind == "count":
-        return count_loss(clicks, prediction.clicks.float())
-    assert position is not None
-    return position_loss(
-        clicks,
-        prediction.clicks.float(),
-        position.bandwidth,
-        position.threshold,
-        batch_normalised=position.position_input == "batch-normalised",
-        scale=position.position_scale,
-    )

@@ -22,7 +22,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from base.console import UserError, stage
-from model.training.curves import live_folder
+from model.training.curves import live_folder, run_name
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.examples import Examples, add_other_source, other_source, read_rows
 
@@ -39,13 +39,6 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: no such recipe; run python -m systems.mtmdd.recipes") from None
     except ValidationError as error:
         raise UserError(f"{path}: not a recipe: {error}") from None
-
-
-def run_name(output: Path, top: str = "models") -> str:
-    """Return what tells a run apart, in logs too: its folder below the top one, as in ``methods/TDL/seed-0``."""
-    parts = output.resolve().parts
-    below = parts[parts.index(top) + 1 :] if top in parts else ()
-    return "/".join(below) or parts[-1]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -73,8 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         # here, not above: --help and a wrong recipe need not wait for torch's optimiser
         from model.training.trainer import train
+        from systems.mtmdd.task import training_run
 
-        chosen = train(recipe, examples, arguments.seed, arguments.output, run)
+        chosen = train(training_run(recipe, examples, arguments.seed, run), arguments.output)
         for split in ("train", "validation"):
             closing.counts[f"{split} images"] = sum(len(examples.places(d, split)) for d in ("source", "target"))
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)

@@ -1,7 +1,6 @@
 """The report's tables, as data frames: ours with their intervals, what the paper published in columns of its own."""
 
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -225,41 +224,6 @@ def _row_of(claim: Claim, interval: Interval | None) -> dict[str, Any]:
         **dict(zip(("difference", "low", "high"), values, strict=True)),
         "verdict": verdict,
     }
-
-
-def noise_filter_table(summary: dict[str, Any]) -> pl.DataFrame:
-    """Return what each cell of Table II kept, from the summary that `clean` writes, with a row for all of them."""
-    rules = pl.DataFrame(summary["rules"]).select("rule", "categories", "images", "kept")
-    total = pl.DataFrame(
-        {
-            "rule": ["all"],
-            "categories": [summary["categories"]],
-            "images": [summary["images"]],
-            "kept": [summary["kept"]],
-        }
-    )
-    return pl.concat([rules, total]).with_columns(
-        (100 * pl.col("kept") / pl.col("images")).round(1).alias("kept_percent")
-    )
-
-
-def split_table(splits: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
-    """Return images and categories per domain and split, for each seed.
-
-    Args:
-        splits: seed and rows of `schemas.SPLITS`.
-    """
-    frames = [
-        rows.group_by("domain")
-        .agg(
-            pl.col("category").n_unique().alias("categories"),
-            pl.len().alias("images"),
-            *((pl.col("split") == split).sum().alias(split) for split in ("train", "validation", "test")),
-        )
-        .select(pl.lit(seed).alias("seed"), pl.all())
-        for seed, rows in splits
-    ]
-    return pl.concat(frames).sort("seed", "domain")
 
 
 def chosen_epochs(runs: Runs) -> list[str]:

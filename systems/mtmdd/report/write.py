@@ -24,16 +24,14 @@ from pydantic import Field
 from base.artifacts import read_tables, whole_directory, whole_file, write_json
 from base.console import Closing, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
-from report import pages as report_page
-from report import plots as report_plots
-from report.pages import Table
+from report import data_sets, pages
 from systems.mtmdd import published
 from systems.mtmdd.methods import MethodsParams
 from systems.mtmdd.recipes import CrossObjectParams, OneShotParams, OutOfClassParams
-from systems.mtmdd.report import component_studies as report_studies
-from systems.mtmdd.report import cross_object as report_cross_object
-from systems.mtmdd.report import diagnoses as report_diagnostics
-from systems.mtmdd.report import tables as report_tables
+from systems.mtmdd.report import component_studies, plots, texts
+from systems.mtmdd.report import cross_object as cross_object_
+from systems.mtmdd.report import diagnoses as diagnoses_
+from systems.mtmdd.report import tables as tables_
 from systems.mtmdd.report.diagnoses import Diagnosed, Diagnosis, read_diagnoses
 from systems.mtmdd.report.runs import Runs, declared_points, read_runs, read_studies
 from systems.mtmdd.studies import STUDIES, ComponentsParams
@@ -75,7 +73,7 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
             f"The source is cut to some of its {source_categories} categories; the target keeps all of its own.",
             {"source": "source categories"},
             False,
-            report_tables.sweep_table(runs, "out_of_class", whole=source_categories),
+            tables_.sweep_table(runs, "out_of_class", whole=source_categories),
         ),
         Sweep(
             "one_shot",
@@ -83,41 +81,15 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
             "Of each category, only a share of the training images is kept, rounded up, in one of the two domains.",
             {domain: f"share of the {domain}'s training images" for domain in DOMAINS},
             True,
-            report_tables.sweep_table(runs, "one_shot", whole=1.0),
+            tables_.sweep_table(runs, "one_shot", whole=1.0),
         ),
     ]
     return [sweep for sweep in sweeps if not sweep.table.is_empty()]
 
 
-def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
-    """Return the rows that `ingest` read and kept by table, and the quarantined ones by reason."""
-    tables = pl.DataFrame(
-        [
-            (name, rows["rows_read"], rows["rows_kept"], sum(rows["quarantined"].values()))
-            for name, rows in summary["tables"].items()
-        ],
-        schema=["table", "read", "kept", "quarantined"],
-        orient="row",
-    )
-    reasons = [
-        (name, reason, count)
-        for name, rows in summary["tables"].items()
-        for reason, count in sorted(rows["quarantined"].items())
-    ]
-    quarantined = pl.DataFrame(
-        reasons, schema={"table": pl.String, "reason": pl.String, "rows": pl.Int64}, orient="row"
-    )
-    return (
-        report_page.plain_table(
-            tables, {"table": "rows of", "read": "read", "kept": "kept", "quarantined": "quarantined"}
-        ),
-        report_page.plain_table(quarantined, {"table": "rows of", "reason": "quarantined because", "rows": "rows"}),
-    )
-
-
 def chosen_sentence(runs: Runs) -> str:
     """Say which split chose the epochs."""
-    ways = report_tables.chosen_epochs(runs)
+    ways = tables_.chosen_epochs(runs)
     return f"Of each training phase that epoch was kept which was best by: {', '.join(ways)}."
 
 
@@ -134,26 +106,26 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
-    ingested, quarantined = ingested_tables(_read_json(data / "ingested" / "summary.json"))
-    noise_filter = report_tables.noise_filter_table(_read_json(data / "cleaned" / "summary.json"))
-    table_viii, claims = report_tables.table_viii(runs), report_tables.claims_table(runs)
+    ingested, quarantined = data_sets.ingested_tables(_read_json(data / "ingested" / "summary.json"))
+    noise_filter = data_sets.noise_filter_table(_read_json(data / "cleaned" / "summary.json"))
+    table_viii, claims = tables_.table_viii(runs), tables_.claims_table(runs)
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
-    studies = {name: report_studies.study_table(runs, name) for name in report_studies.reported(runs)}
-    cross_object = report_cross_object.cross_object_table(runs)
+    studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
+    cross_object = cross_object_.cross_object_table(runs)
 
     pictures = {
-        "table_viii": report_plots.accuracies_plot(table_viii),
-        "noise_filter": report_plots.noise_filter_plot(noise_filter),
-        "vocabulary": report_plots.vocabulary_plot(vocabulary),
+        "table_viii": plots.accuracies_plot(table_viii),
+        "noise_filter": data_sets.noise_filter_plot(noise_filter),
+        "vocabulary": data_sets.vocabulary_plot(vocabulary),
         **{
-            f"study_{name}": report_plots.study_plot(table, report_studies.WORDS[name].axis, STUDIES[name].numeric)
+            f"study_{name}": plots.study_plot(table, component_studies.WORDS[name].axis, STUDIES[name].numeric)
             for name, table in studies.items()
         },
-        **{sweep.name: report_plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
+        **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
     if not cross_object.is_empty():
-        pictures["cross_object"] = report_plots.cross_object_plot(cross_object)
+        pictures["cross_object"] = plots.cross_object_plot(cross_object)
         cross_object.write_csv(folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
@@ -161,7 +133,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
         table.write_csv(folder / f"{name}.csv")
-    results = report_page.methods_table(table_viii)
+    results = texts.methods_table(table_viii)
     write_json(
         {
             "data": params.data_set,
@@ -171,13 +143,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         },
         folder / "table_viii.json",
     )
-    (folder / "table_viii.md").write_text(report_page.as_markdown(results), encoding="utf-8")
+    (folder / "table_viii.md").write_text(pages.as_markdown(results), encoding="utf-8")
     below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
-    (folder / "table_viii.txt").write_text(f"{report_page.as_text(results)}\n\n{below}\n", encoding="utf-8")
+    (folder / "table_viii.txt").write_text(f"{pages.as_text(results)}\n\n{below}\n", encoding="utf-8")
 
     # pictures that lie elsewhere already
     shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
-    page = report_page.render(
+    page = pages.render(
         pictures | shown,
         TEMPLATE,
         title=f"Image recognition with predicted user clicks: {params.data_set}",
@@ -186,13 +158,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         chosen=chosen_sentence(runs),
         beside=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
-        claims=report_page.claims_texts(claims),
+        claims=texts.claims_texts(claims),
         studies=[
             {
                 "name": f"study_{name}",
-                "title": f"{report_studies.WORDS[name].title} ({STUDIES[name].reference})",
-                "text": report_studies.WORDS[name].text,
-                "table": report_studies.study_texts(table, name),
+                "title": f"{component_studies.WORDS[name].title} ({STUDIES[name].reference})",
+                "text": component_studies.WORDS[name].text,
+                "table": component_studies.study_texts(table, name),
             }
             for name, table in studies.items()
         ],
@@ -201,11 +173,11 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
                 "name": sweep.name,
                 "title": sweep.title,
                 "text": sweep.text,
-                "table": report_page.sweep_texts(sweep.table, _axis_heading(sweep), sweep.percent),
+                "table": texts.sweep_texts(sweep.table, _axis_heading(sweep), sweep.percent),
             }
             for sweep in sweeps
         ],
-        cross_object=None if cross_object.is_empty() else report_cross_object.cross_object_texts(cross_object),
+        cross_object=None if cross_object.is_empty() else cross_object_.cross_object_texts(cross_object),
         diagnoses=[
             {
                 "name": found.method,
@@ -214,27 +186,27 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
                 "phase": found.content["phase"],
                 "seed": found.content["seed"],
                 "images": found.content["images"]["validation"],
-                "errors": report_diagnostics.errors_texts(found.content),
-                "gradients": report_diagnostics.gradients_texts(found.content),
-                "inputs": report_diagnostics.inputs_texts(found.inputs),
+                "errors": diagnoses_.errors_texts(found.content),
+                "gradients": diagnoses_.gradients_texts(found.content),
+                "inputs": diagnoses_.inputs_texts(found.inputs),
             }
             for found in diagnoses
         ],
         ingested=ingested,
         quarantined=quarantined,
-        splits=report_page.plain_table(
-            report_tables.split_table(splits),
+        splits=pages.plain_table(
+            data_sets.split_table(splits),
             {name: name for name in ("seed", "domain", "categories", "images", "train", "validation", "test")},
         ),
-        left_out=report_page.plain_table(
+        left_out=pages.plain_table(
             categories.filter(pl.col("images_selected") == 0),
             {"domain": "domain", "category": "category", "status": "why", "images_ingested": "images"},
         ),
-        noise_filter=report_page.plain_table(
+        noise_filter=pages.plain_table(
             noise_filter,
             {"rule": "cell", "categories": "categories", "images": "images", "kept": "kept", "kept_percent": "kept, %"},
         ),
-        vocabulary=report_page.plain_table(
+        vocabulary=pages.plain_table(
             vocabulary.sort("word_id").head(params.top_words).with_columns(rank=pl.col("word_id") + 1),
             {"rank": "rank", "word": "word", "clicks": "clicks", "document_frequency": "images", "idf": "idf"},
             decimals=2,

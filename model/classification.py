@@ -1,0 +1,294 @@
+"""The plain classifier: a ConvNet, batch normalisation, dropout, one fully connected layer, trained by cross-entropy.
+
+The noise filter, visual baselines and the start of other systems are this network with this task.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from base.console import UserError
+from model.data.batches import Batch, Draw
+from model.data.images import ImageStore, centre_crop, decode
+from model.folder import device_at_hand, load_weights, read_run
+from model.nets.backbones import ConvNet, build_backbone
+from model.nets.params import BackboneParams
+from model.training import params as training
+from model.training.checkpoints import weights_digest
+from model.training.learner import Learner
+from model.training.task import Earlier, Run, Task, Validation
+
+
+class ClassifierParams(BackboneParams):
+    """A ConvNet with a layer for categories."""
+
+    dropout: float = Field(description="share of N(phi) dropped before the last layer in training", ge=0, lt=1)
+
+
+class TrainParams(training.TrainParams):
+    """How a classifier is trained."""
+
+    recogniser_multiplier: float = Field(description="times learning_rate: peak of the last layer", gt=0)
+
+
+class Classifier(nn.Module):
+    """Images to categories.
+
+    Args:
+        backbone: images to phi.
+        num_categories: C.
+        dropout: share of N(phi) dropped in training.
+
+    Shape:
+        input: uint8 (B, 3, S, S); output: logits (B, C)
+    """
+
+    def __init__(self, backbone: ConvNet, num_categories: int, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.norm = nn.BatchNorm1d(backbone.num_features, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(backbone.num_features, num_categories)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits."""
+        return self.head(self.dropout(self.norm(self.backbone(images).phi)))
+
+
+class LabelledBatch(NamedTuple):
+    """Images with labels. B images, S pixels."""
+
+    images: Tensor  # uint8 (B, 3, S, S)
+    labels: Tensor  # int64 (B,)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with a category and a split; a row's number is its place in every part.
+
+    Attributes:
+        rows: columns domain, image_id, category, split.
+        categories: names, sorted; a label is a place in this list.
+        images: in the order of the rows.
+        fingerprint: changes with anything that is read.
+    """
+
+    rows: pl.DataFrame
+    categories: list[str]
+    images: ImageStore
+    fingerprint: str
+
+    @classmethod
+    def read(cls, shards: Path, rows: pl.DataFrame, resize: int, cache: bool) -> "LabelledImages":
+        """Read the images of some rows.
+
+        Args:
+            shards: the folder of ingested images.
+            rows: columns domain, image_id, category, split.
+            resize: shorter side of the images, pixels.
+            cache: keep the images decoded.
+        """
+        digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
+        for file in sorted(Path(shards).glob("*.parquet")):
+            digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
+        images = ImageStore(shards, rows, resize, cache)
+        return cls(rows, sorted(rows["category"].unique()), images, digest.hexdigest())
+
+    def places(self, split: str) -> np.ndarray:
+        """Return the rows of a split, ascending."""
+        return (self.rows["split"] == split).arg_true().to_numpy()
+
+    def labels(self) -> np.ndarray:
+        """Return every row's label: int64 (rows,)."""
+        return np.searchsorted(self.categories, self.rows["category"].to_numpy()).astype(np.int64)
+
+
+class ClassifierTask(Task):
+    """One phase that trains a classifier.
+
+    Args:
+        name: of the phase.
+        network: which.
+        params: how.
+        images: what to learn from: its splits ``train`` and, to choose an epoch by, ``validation``.
+        seed: of initialisation, batches, crops and dropout.
+        stream: what the images are called; orders and crops of a run depend on it.
+        mirrored: whether training images are mirrored half of the time.
+    """
+
+    params: TrainParams
+
+    def __init__(
+        self,
+        name: str,
+        network: ClassifierParams,
+        params: TrainParams,
+        images: LabelledImages,
+        seed: int,
+        stream: str = "images",
+        mirrored: bool = True,
+    ) -> None:
+        super().__init__(name, seed, params, {stream: images.places("train")}, stream)
+        self.network_params, self.images, self.mirrored = network, images, mirrored
+        self._labels = images.labels()
+
+    def network(self, earlier: Earlier) -> Classifier:
+        """Return the network with the ConvNet's start weights."""
+        return build_classifier(self.network_params, len(self.images.categories))
+
+    def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
+        """Return crops and labels."""
+        crops = self.images.images.crops(draws, self.network_params.image_size, self.seed, self.mirrored)
+        return LabelledBatch(crops, torch.from_numpy(self._labels[[draw.row for draw in draws]]))
+
+    def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
+        """Return SGD over the ConvNet at the learning rate and the last layer at a multiple of it."""
+        assert isinstance(module, Classifier)
+        rate = self.params.learning_rate
+        parts = {"backbone": (module.backbone, rate), "head": (module.head, rate * self.params.recogniser_multiplier)}
+        groups = [
+            {"params": [weight for weight in part.parameters() if weight.requires_grad], "peak": peak, "part": name}
+            for name, (part, peak) in parts.items()
+        ]
+        return [self.sgd([group for group in groups if group["params"]])]
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean cross-entropy."""
+        seen = batch[self.main]
+        losses = functional.cross_entropy(module(seen.images).float(), seen.labels, reduction="none")
+        mean = losses.sum() / len(losses)
+        return mean, {"recognition": losses.detach().mean()}
+
+    def validate(self, learner: Learner) -> Validation:
+        """Measure accuracy and cross-entropy on the validation images, if there are any."""
+        rows = self.images.places("validation")
+        if not len(rows):
+            return Validation()
+        logits = torch.cat(learner.run(self.main, rows, _logits))
+        labels = torch.from_numpy(self._labels[rows])
+        accuracy = round(100 * int((logits.argmax(dim=1) == labels).sum()) / len(rows), 4)
+        entropy = functional.cross_entropy(logits, labels, reduction="none").double().mean().item()
+        values = {"recognition": entropy, "accuracy": accuracy}
+        return Validation(values, [accuracy, -entropy], "validation accuracy", accuracy)
+
+    def names(self, stream: str, rows: Sequence[int]) -> list[str]:
+        """Return image ids."""
+        return self.images.rows["image_id"][list(rows)].to_list()
+
+
+def _logits(network: nn.Module, batch: LabelledBatch) -> Tensor:
+    return network(batch.images).float().cpu()
+
+
+def build_classifier(network: ClassifierParams, num_categories: int, load: bool = True) -> Classifier:
+    """Build a classifier, initialised by torch's generator; `load` gives the ConvNet its start weights."""
+    return Classifier(build_backbone(network, load), num_categories, network.dropout)
+
+
+def classifier_run(
+    name: str,
+    phase: str,
+    network: ClassifierParams,
+    params: TrainParams,
+    images: LabelledImages,
+    seed: int,
+    stream: str = "images",
+) -> Run:
+    """Return the training of a classifier, for `model.training.trainer.train`.
+
+    Args:
+        name: for logs and the checkpoint folder.
+        phase: of the weights file.
+        network, params: which network, and how it is trained.
+        images: what to learn from.
+        seed: the run's.
+        stream: what the images are called.
+    """
+    digest = weights_digest(network.weights)
+    described = {
+        "seed": seed,
+        "images": {split: len(images.places(split)) for split in ("train", "validation")},
+        "categories": images.categories,
+        "network": network.model_dump(mode="json"),
+        "train": params.model_dump(mode="json", exclude_none=True),
+        "start_weights": digest,
+    }
+    parts = [network.model_dump_json(), params.model_dump_json(), seed, images.fingerprint, digest]
+    task = ClassifierTask(phase, network, params, images, seed, stream)
+    return Run(name, [task], described, " ".join(map(str, parts)))
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """Recognises images.
+
+    Attributes:
+        categories: names, in the order of the probabilities.
+        network: in evaluation mode, on the device at hand.
+        image_size: side of the middle crop, pixels.
+        resize: shorter side before, pixels.
+    """
+
+    categories: list[str]
+    network: Classifier
+    image_size: int
+    resize: int
+
+    def preprocess(self, encoded: bytes) -> np.ndarray:
+        """Return what the network sees of an encoded image: uint8 (size, size, 3).
+
+        Raises:
+            UserError: the bytes are no image.
+        """
+        return centre_crop(decode(encoded, self.resize), self.image_size)
+
+    def probabilities(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """Return the probability of every category for some encoded images, run as one batch.
+
+        Shape:
+            result: float32 (images, categories)
+        """
+        if not encoded:
+            return np.zeros((0, len(self.categories)), np.float32)
+        pixels = np.stack([self.preprocess(image) for image in encoded])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(device_at_hand())
+        with torch.no_grad():
+            return softmax(self.network(images).float().cpu())
+
+
+def softmax(logits: Tensor) -> np.ndarray:
+    """Return each category's probability.
+
+    Shape:
+        logits and result: (N, C); float32
+    """
+    return functional.softmax(logits.double(), dim=1).float().numpy()
+
+
+def load_classifier(folder: Path, phase: str) -> LoadedClassifier:
+    """Load a classifier from a model folder.
+
+    Example:
+        >>> recogniser = load_classifier(Path("data/cleaner/fold-0"), "cleaner")  # doctest: +SKIP
+        >>> recogniser.probabilities([Path("bird.jpg").read_bytes()])  # doctest: +SKIP
+
+    Raises:
+        UserError: no model folder, or not one of a classifier.
+    """
+    run: Mapping[str, Any] = read_run(folder)
+    try:
+        network, categories = ClassifierParams.model_validate(run["network"]), list(run["categories"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{folder}/run.json: not of a classifier: {error}; train it again") from None
+    classifier = build_classifier(network, len(categories), load=False)
+    load_weights(classifier, folder, phase)
+    return LoadedClassifier(categories, classifier.to(device_at_hand()).eval(), network.image_size, network.resize)

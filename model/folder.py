@@ -1,0 +1,38 @@
+"""A model folder, as the trainer writes it: run.json and a weights file for each phase."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from base.console import UserError
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what run.json of a model folder says.
+
+    Raises:
+        UserError: there is no run.json, or it is not JSON.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; is {folder} a model folder, written by a train stage?")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not as a train stage writes it: {error}; train the model again") from None
+    assert isinstance(content, dict)
+    return content
+
+
+def load_weights(network: nn.Module, folder: Path, phase: str) -> None:
+    """Load a phase's weights into its network; never an unpickled file."""
+    network.load_state_dict(load_file(Path(folder) / f"{phase}.safetensors"))
+
+
+def device_at_hand() -> torch.device:
+    """Return the GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

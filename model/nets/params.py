@@ -1,0 +1,24 @@
+"""Which ConvNet, and the images that go into it."""
+
+from pydantic import Field, model_validator
+
+from base.params import Params
+
+
+class BackboneParams(Params):
+    """A ConvNet, its start weights, and the size of its images; a system adds what is its own."""
+
+    backbone: str = Field(
+        description="plain (a small ConvNet of ours), or a name of torchvision's, as vgg19; model/nets/backbones.py"
+    )
+    weights: str = Field(
+        description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"
+    )
+    image_size: int = Field(description="side of the square crop the ConvNet sees, pixels", ge=16, le=1024)
+    resize: int = Field(description="shorter side of the whole image before cropping, pixels", ge=16, le=2048)
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "BackboneParams":
+        if self.resize < self.image_size:
+            raise ValueError(f"resize ({self.resize}) must be at least image_size ({self.image_size})")
+        return self

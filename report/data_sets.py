@@ -1,0 +1,115 @@
+"""What reports say of the data that all systems share: rows read and kept, splits, noise filter, vocabulary."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from report import pages
+from report.pages import Table
+from report.plots import INK, LINES, METHODS, TARGET, picture
+
+
+def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
+    """Return the rows that `ingest` read and kept by table, and the quarantined ones by reason."""
+    tables = pl.DataFrame(
+        [
+            (name, rows["rows_read"], rows["rows_kept"], sum(rows["quarantined"].values()))
+            for name, rows in summary["tables"].items()
+        ],
+        schema=["table", "read", "kept", "quarantined"],
+        orient="row",
+    )
+    reasons = [
+        (name, reason, count)
+        for name, rows in summary["tables"].items()
+        for reason, count in sorted(rows["quarantined"].items())
+    ]
+    quarantined = pl.DataFrame(
+        reasons, schema={"table": pl.String, "reason": pl.String, "rows": pl.Int64}, orient="row"
+    )
+    return (
+        pages.plain_table(tables, {"table": "rows of", "read": "read", "kept": "kept", "quarantined": "quarantined"}),
+        pages.plain_table(quarantined, {"table": "rows of", "reason": "quarantined because", "rows": "rows"}),
+    )
+
+
+def noise_filter_table(summary: dict[str, Any]) -> pl.DataFrame:
+    """Return what each cell of Table II kept, from the summary that `clean` writes, with a row for all of them."""
+    rules = pl.DataFrame(summary["rules"]).select("rule", "categories", "images", "kept")
+    total = pl.DataFrame(
+        {
+            "rule": ["all"],
+            "categories": [summary["categories"]],
+            "images": [summary["images"]],
+            "kept": [summary["kept"]],
+        }
+    )
+    return pl.concat([rules, total]).with_columns(
+        (100 * pl.col("kept") / pl.col("images")).round(1).alias("kept_percent")
+    )
+
+
+def split_table(splits: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
+    """Return images and categories per domain and split, for each seed.
+
+    Args:
+        splits: seed and rows of `schemas.SPLITS`.
+    """
+    frames = [
+        rows.group_by("domain")
+        .agg(
+            pl.col("category").n_unique().alias("categories"),
+            pl.len().alias("images"),
+            *((pl.col("split") == split).sum().alias(split) for split in ("train", "validation", "test")),
+        )
+        .select(pl.lit(seed).alias("seed"), pl.all())
+        for seed, rows in splits
+    ]
+    return pl.concat(frames).sort("seed", "domain")
+
+
+def noise_filter_plot(table: pl.DataFrame) -> bytes:
+    """Draw the share of images that each cell of Table II keeps."""
+    rows = table.reverse().to_dicts()
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        shares = [row["kept_percent"] for row in rows]
+        axes.barh(range(len(rows)), [100.0] * len(rows), color=LINES, height=0.62)
+        axes.barh(
+            range(len(rows)), shares, color=[TARGET if row["rule"] != "all" else INK for row in rows], height=0.62
+        )
+        for place, row in enumerate(rows):
+            text = f"{row['kept']:,} of {row['images']:,}  ({row['kept_percent']:.1f} %)"
+            axes.annotate(text, (101.5, place), va="center", fontsize=9, annotation_clip=False)
+        axes.set_yticks(range(len(rows)), [row["rule"].replace("<=", "≤").replace(">=", "≥") for row in rows])
+        axes.set_xlim(0, 100)
+        axes.grid(visible=False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_xlabel("images kept, %")
+
+    return picture(draw, 8.5, 0.9 + 0.42 * len(rows))
+
+
+def vocabulary_plot(vocabulary: pl.DataFrame) -> bytes:
+    """Draw the vocabulary words' clicks by rank, both axes logarithmic."""
+    ranks = vocabulary["word_id"] + 1
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.loglog(ranks, vocabulary["clicks"], color=TARGET, linewidth=2, label="clicks of queries with the word")
+        axes.loglog(
+            ranks, vocabulary["document_frequency"], ".", color=METHODS[1], markersize=4, label="images with the word"
+        )
+        for along in (axes.xaxis, axes.yaxis):
+            along.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            along.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("rank of the word in the vocabulary")
+        axes.set_ylabel("number")
+        axes.legend(loc="lower left")
+
+    return picture(draw, 5.2, 3.4)

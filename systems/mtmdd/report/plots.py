@@ -1,0 +1,175 @@
+"""The report's pictures: ours only, with intervals, and the same bytes for the same tables."""
+
+from itertools import pairwise
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
+
+from report.plots import GREY, METHODS, SOURCE, TARGET, picture
+from systems.mtmdd.published import label, point_label, series_label
+
+
+def accuracies_plot(table: pl.DataFrame) -> bytes:
+    """Draw each method's test accuracy in both domains, with 95 % intervals; the best target on top."""
+    rows = table.sort("accuracy_target", descending=False, nulls_last=False).to_dicts()
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            for domain, colour, offset in (("source", SOURCE, -0.1), ("target", TARGET, 0.1)):
+                mean = row[f"accuracy_{domain}"]
+                if mean is None:
+                    continue
+                reach = [[mean - row[f"low_{domain}"]], [row[f"high_{domain}"] - mean]]
+                axes.errorbar(mean, place + offset, xerr=reach, fmt="o", color=colour, markersize=7, elinewidth=2)
+                above = domain == "target"
+                axes.annotate(
+                    f"{mean:.1f}", (mean, place + offset), (0, 6 if above else -6), textcoords="offset points",
+                    ha="center", va="bottom" if above else "top", fontsize=8, color=colour if above else GREY,
+                )  # fmt: skip
+        axes.set_yticks(range(len(rows)), [label(row["method"]) for row in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("test accuracy, %, with 95 % interval")
+        for domain, colour in (("target", TARGET), ("source", SOURCE)):
+            axes.plot([], [], "o", color=colour, markersize=7, label=f"{domain} domain")
+        figure.legend(loc="outside upper left", ncols=2)
+
+    return picture(draw, 7.5, 1.2 + 0.55 * len(rows))
+
+
+def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False) -> bytes:
+    """Draw target accuracy over a sweep's points, a line per method and a panel per reduced domain.
+
+    Args:
+        table: from `report_tables.sweep_table`.
+        axis: what the points are, by reduced domain.
+        percent: the points are shares.
+    """
+    domains = table["reduced"].unique(maintain_order=True).to_list()
+    methods = table["method"].unique(maintain_order=True).to_list()
+    values = sorted(set(table["value"]))
+    steps = [high - low for low, high in pairwise(values)]
+    apart = 0.03 * min(steps, default=values[-1])
+
+    def draw(figure: Figure) -> None:
+        panels: list[Axes] = list(figure.subplots(1, len(domains), sharey=True, squeeze=False)[0])
+        for panel, domain in zip(panels, domains, strict=True):
+            for number, method in enumerate(methods):
+                rows = table.filter(method=method, reduced=domain)
+                places = rows["value"] + apart * (number - (len(methods) - 1) / 2)
+                reach = [rows["accuracy_target"] - rows["low_target"], rows["high_target"] - rows["accuracy_target"]]
+                panel.errorbar(
+                    places, rows["accuracy_target"], yerr=reach, fmt="o-", color=METHODS[number % len(METHODS)],
+                    linewidth=2, elinewidth=1.2, capsize=2, markersize=6, label=label(method),
+                )  # fmt: skip
+            panel.set_xlabel(axis[domain])
+            panel.xaxis.set_major_locator(FixedLocator(values))
+            panel.xaxis.set_minor_locator(NullLocator())
+            if percent:
+                panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            panel.grid(axis="x", visible=False)
+            panel.margins(x=0.08)
+        panels[0].set_ylabel("target test accuracy, %")
+        panels[0].yaxis.set_major_locator(MaxNLocator(6))
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(5, len(methods)))
+
+    return picture(draw, 5.2 if len(domains) == 1 else 8.5, 3.7)
+
+
+def cross_object_plot(table: pl.DataFrame) -> bytes:
+    """Draw each method's target test accuracy with the own source and with others, with 95 % intervals.
+
+    Args:
+        table: from `report_cross_object.cross_object_table`.
+    """
+    methods = table["method"].unique(maintain_order=True).to_list()
+    sources = table["source"].unique(maintain_order=True).to_list()
+    series = [("single", None), *(("cross", source) for source in sources)]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, (which, source) in enumerate(series):
+            rows = table if source is None else table.filter(source=source)
+            rows = rows.unique("method", maintain_order=True).filter(pl.col(which).is_not_null())
+            aside = 0.16 * ((len(series) - 1) / 2 - number)
+            axes.errorbar(
+                rows[which], [methods.index(name) - aside for name in rows["method"]],
+                xerr=[rows[which] - rows[f"{which}_low"], rows[f"{which}_high"] - rows[which]],
+                fmt="o", color=METHODS[number % len(METHODS)], markersize=7, elinewidth=2, capsize=2,
+                label="own source" if source is None else f"source of {source}",
+            )  # fmt: skip
+        axes.set_yticks(range(len(methods)), [label(name) for name in methods])
+        axes.set_ylim(len(methods) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel("target test accuracy, %, with 95 % interval")
+        figure.legend(loc="outside upper left", ncols=3)
+
+    return picture(draw, 7.5, 1.3 + 0.6 * len(methods))
+
+
+MEASURES = {
+    "accuracy_target": "target test accuracy, %",
+    "accuracy_source": "source test accuracy, %",
+    "rmse_source": "RMSE-S",
+}
+
+
+def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
+    """Draw a component study: a panel per measure, its values at equal distances, a colour per series.
+
+    Args:
+        table: from `report_studies.study_table`; its baseline, where it is none of the values, becomes a dashed line.
+        axis: what the values are.
+        is_line: the values are numbers: join them.
+    """
+    inside = table.filter(pl.col("value").is_not_null())
+    places = inside["value"].unique(maintain_order=True).to_list()
+    if is_line:
+        places.sort(key=float)
+    series = inside["series"].unique(maintain_order=True).to_list()
+    measures = [name for name in MEASURES if inside[name].is_not_null().any()]
+    texts = [label(place) for place in places]
+    # some 32 characters go below a panel
+    is_crowded = any((len(one) + len(next_one)) / 2 + 1 > 32 / len(texts) for one, next_one in pairwise(texts))
+
+    def draw(figure: Figure) -> None:
+        panels: list[Axes] = list(figure.subplots(1, len(measures), squeeze=False)[0])
+        for panel, measure in zip(panels, measures, strict=True):
+            for index, one in enumerate(series):
+                rows = inside.filter(pl.col("series") == one, pl.col(measure).is_not_null())
+                aside = 0.12 * (index - (len(series) - 1) / 2)
+                reach = None
+                if measure != "rmse_source":
+                    low, high = (rows[measure.replace("accuracy", end)] for end in ("low", "high"))
+                    reach = [rows[measure] - low, high - rows[measure]]
+                panel.errorbar(
+                    [places.index(value) + aside for value in rows["value"]], rows[measure], yerr=reach,
+                    fmt="o-" if is_line else "o", color=METHODS[index % len(METHODS)], linewidth=2, elinewidth=1.2,
+                    capsize=2, markersize=6, label=series_label(one),
+                )  # fmt: skip
+            for row in table.filter(pl.col("value").is_null(), pl.col(measure).is_not_null()).to_dicts():
+                name = point_label(row["baseline"])
+                panel.axhline(row[measure], color=GREY, linestyle="--", linewidth=1.5, label=name)
+            panel.set_title(MEASURES[measure], fontsize=10, fontweight="normal")
+            panel.set_xlabel(axis)
+            panel.set_xticks(range(len(places)), texts)
+            if is_crowded:
+                for text in panel.get_xticklabels():
+                    text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+            panel.set_xlim(-0.5, len(places) - 0.5)
+            panel.grid(axis="x", visible=False)
+            panel.yaxis.set_major_locator(MaxNLocator(6))
+        handles, labels = panels[0].get_legend_handles_labels()
+        if labels:
+            figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
+
+    return picture(draw, 0.6 + 3.0 * len(measures), 3.5)

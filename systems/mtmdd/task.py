@@ -1,0 +1,238 @@
+"""A phase of MTMDD-VM, or of a method compared with it, as the trainer sees it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from base.console import UserError
+from model.data.batches import Batch, Draw
+from model.training.checkpoints import weights_digest
+from model.training.learner import Learner
+from model.training.task import Earlier, Run, Task, Validation, add
+from systems.mtmdd.batches import DomainBatch, ImageLoader
+from systems.mtmdd.config import BACKBONE, Domain, Phase, Recipe, TrainParams
+from systems.mtmdd.examples import Examples
+from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, outcome_of, percent, rmse
+from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, copy_parts
+from systems.mtmdd.objective import build_terms, objective
+
+# Told of every step before its gradients are computed: (step from 0, steps of the phase, network, the weighted loss of
+# the terms of a kind on the step's batch, differentiable). It must change nothing and draw no random number.
+Observer = Callable[[int, int, MultidomainNetwork, Callable[[str], Tensor]], None]
+
+
+class PhaseTask(Task):
+    """One optimiser, and a step on the weighted sum of the phase's losses (eq. 6).
+
+    Args:
+        recipe: of the run.
+        phase: one of its phases.
+        examples: images, labels, splits and, where the phase predicts clicks, click features.
+        seed: of initialisation, batches, crops and dropout.
+        observer: of the steps; of parts of them where they have several.
+    """
+
+    params: TrainParams
+
+    def __init__(
+        self, recipe: Recipe, phase: Phase, examples: Examples, seed: int, observer: Observer | None = None
+    ) -> None:
+        super().__init__(
+            phase.name,
+            seed,
+            phase.train or recipe.train,
+            {domain: examples.places(domain, "train") for domain in phase.domains},
+            phase.main_domain,
+            examples.epoch_images[phase.main_domain],
+            phase.starts_from,
+        )
+        self.recipe, self.phase, self.examples, self.observer = recipe, phase, examples, observer
+        self.terms = build_terms(phase.losses, recipe.position)
+        self.loader = ImageLoader(
+            examples, recipe.network.image_size, seed, phase.predicts_clicks, self.params.mirrored
+        )
+
+    def network(self, earlier: Earlier) -> MultidomainNetwork:
+        """Return the network, with the ConvNet's start weights or parts of earlier phases."""
+        start = self.phase.start
+        categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
+        num_words = 0 if self.examples.clicks is None else self.examples.clicks.num_words
+        load_weights = start == BACKBONE or (isinstance(start, dict) and start.get("backbone", BACKBONE) == BACKBONE)
+        network = build_network(self.recipe.network, self.phase, categories, num_words, load_weights)
+        if isinstance(start, dict):
+            for part, phase in start.items():
+                if phase != BACKBONE:
+                    copy_parts(network, earlier(phase), [part])
+        elif start != BACKBONE:
+            copy_parts(network, earlier(start))
+        return network
+
+    def load(self, stream: str, draws: Sequence[Draw]) -> DomainBatch:
+        """Return crops, labels and click features."""
+        return self.loader(stream, draws)
+
+    def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
+        """Return SGD over the ConvNet at the learning rate and the new parts at multiples of it."""
+        assert isinstance(module, MultidomainNetwork)
+        return [self.sgd(parameter_groups(module, self.params))]
+
+    def step(self, learner: Learner) -> dict[str, Tensor]:
+        """Take a step; see :meth:`model.training.task.Task.step`."""
+        means: dict[str, Tensor] = {}
+        for part in learner.parts():
+            predictions = learner.module({domain: of_domain.images for domain, of_domain in part.items()})
+            loss, components = objective(self.terms, predictions, part)
+            if self.observer is not None:
+                loss_of = partial(self._loss_of, predictions=predictions, part=part)
+                assert isinstance(learner.network, MultidomainNetwork)
+                self.observer(learner.step, learner.num_steps, learner.network, loss_of)
+            add(means, learner.backward(loss, part, components))
+        learner.update()
+        return means
+
+    def _loss_of(self, kind: str, predictions: Mapping[Domain, Prediction], part: Batch) -> Tensor:
+        return objective([term for term in self.terms if term.kind == kind], predictions, part)[0]
+
+    def predict(self, learner: Learner, domain: Domain, rows: np.ndarray) -> Outcome:
+        """Run the network in evaluation mode over rows of a domain; the same in every process."""
+        return joined(learner.run(domain, rows, partial(outcome_of, domain=domain)))
+
+    def validate(self, learner: Learner) -> Validation:
+        """Measure the validation split of every domain that has one.
+
+        An epoch's rank is the accuracy on the main domain (ties: the lowest cross-entropy), or the weighted click loss,
+        the lowest first, where nothing is recognised.
+        """
+        values: dict[str, float] = {}
+        found = Validation(values)
+        for domain in self.phase.domains:
+            rows = self.examples.places(domain, "validation")
+            if len(rows):
+                of_domain = self._measure(learner, domain, rows)
+                values.update({f"{domain} {name}": value for name, value in of_domain.items()})
+                if domain == self.phase.main_domain:
+                    found = self._ranked(domain, of_domain, values)
+        return found
+
+    def _measure(self, learner: Learner, domain: Domain, rows: np.ndarray) -> dict[str, float]:
+        outcome = self.predict(learner, domain, rows)
+        values = {term.kind: mean_loss(outcome, term) for term in self.terms if term.domain == domain}
+        if "count" in values:
+            values["rmse"] = rmse(outcome)
+        if domain in self.phase.recognised:
+            values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
+        return values
+
+    def _ranked(self, domain: Domain, measured: Mapping[str, float], values: Mapping[str, float]) -> Validation:
+        terms = [term for term in self.terms if term.domain == domain]
+        if any(term.kind == "recognition" for term in terms):
+            rank = [measured["accuracy"], -measured["recognition"]]
+        else:
+            rank = [-sum(term.weight * measured[term.kind] for term in terms)]
+        if self.phase.recognised:
+            return Validation(values, rank, f"{domain} validation accuracy", rank[0])
+        return Validation(values, rank, f"{domain} validation click loss", -rank[0])
+
+    def names(self, stream: str, rows: Sequence[int]) -> list[str]:
+        """Return image ids."""
+        return self.examples.rows["image_id"][list(rows)].to_list()
+
+
+def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[dict[str, Any]]:
+    """Return the optimiser's groups: the ConvNet at the learning rate, the new parts at multiples of it.
+
+    ``peak`` is the group's highest rate, ``part`` its name. Frozen parameters are left out, empty groups too.
+    """
+    multipliers = {
+        "backbone": 1.0,
+        "embedding": params.embedding_multiplier,
+        "recogniser": params.recogniser_multiplier,
+    }
+    groups = []
+    for part, multiplier in multipliers.items():
+        module = getattr(network, part)
+        if module is None:
+            continue
+        of_biases = params.recogniser_bias_multiplier if part == "recogniser" else 1.0
+        named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+        apart = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
+        together = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
+        for weights, factor, suffix in ((together, 1.0, ""), (apart, of_biases, " biases")):
+            if weights:
+                peak = params.learning_rate * multiplier * factor
+                groups.append({"params": weights, "peak": peak, "part": part + suffix})
+    return groups
+
+
+def training_run(
+    recipe: Recipe,
+    examples: Examples,
+    seed: int,
+    name: str,
+    observers: Mapping[str, Observer] | None = None,
+    kind: type[PhaseTask] = PhaseTask,
+) -> Run:
+    """Return the training of a recipe, for `model.training.trainer.train`.
+
+    Args:
+        recipe: what to train.
+        examples: what to learn from.
+        seed: of initialisation, batches, crops and dropout.
+        name: for logs and the checkpoint folder, as in ``TDL/seed-0``.
+        observers: by phase; a continued run does not tell them of the steps that are done already.
+        kind: the tasks' class, for a method that learns otherwise.
+
+    Raises:
+        UserError: recipe and examples don't fit each other (named).
+    """
+    check_examples(recipe, examples)
+    observed = observers or {}
+    digest = weights_digest(recipe.network.weights)
+    return Run(
+        name,
+        [kind(recipe, phase, examples, seed, observed.get(phase.name)) for phase in recipe.phases],
+        describe_run(recipe, examples, seed, digest),
+        " ".join(map(str, [recipe.model_dump_json(), seed, examples.fingerprint, digest])),
+    )
+
+
+def check_examples(recipe: Recipe, examples: Examples) -> None:
+    """Check that there is something to train on.
+
+    Raises:
+        UserError: a phase's domain has no training images, or no validation images to stop early by, or there are no
+            click features where clicks are needed.
+    """
+    for phase in recipe.phases:
+        for domain in phase.domains:
+            if not len(examples.places(domain, "train")):
+                raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
+        stopping = (phase.train or recipe.train).early_stopping
+        if stopping is not None and not len(examples.places(phase.main_domain, "validation")):
+            raise UserError(
+                f"train.early_stopping = {stopping}, but phase {phase.name} has no validation images"
+                f" of the {phase.main_domain} domain to stop by; set it to null"
+            )
+        if phase.has_embedding and examples.clicks is None:
+            raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")
+
+
+def describe_run(recipe: Recipe, examples: Examples, seed: int, start_weights: str | None) -> dict[str, Any]:
+    """Return what run.json has to say for the weights to be used, and to know where they come from."""
+    domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
+    return {
+        "method": recipe.method,
+        "seed": seed,
+        "images": {
+            domain: {split: len(examples.places(domain, split)) for split in ("train", "validation")}
+            for domain in domains
+        },
+        "num_words": 0 if examples.clicks is None else examples.clicks.num_words,
+        "categories": {domain: examples.categories[domain] for domain in domains},
+        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "start_weights": start_weights,
+    }
