@@ -8,8 +8,8 @@ or ``;`` would run what stands there. So dvc.yaml names a value in braces, and h
 Only ``${item}`` of a matrix stands in a command itself: DVC writes it as options and quotes each value.
 
 In braces: what the options before ``--`` name; with ``--each SECTION``, ``key`` and ``item`` of the section's entry
-that the stage is made of, as in DVC's ``foreach``: its key is what follows ``@`` in the stage's name, which DVC puts into
-DVC_STAGE; and any other parameter by its path, as in ``mtmdd.data_set`` or ``seeds[0]``.
+that the stage is made of, as in DVC's ``foreach``: its key is what follows ``@`` in the stage's name, which DVC
+puts into DVC_STAGE; and any other parameter by its path, as in ``mtmdd.data_set`` or ``seeds[0]``.
 """
 
 import os

@@ -7,8 +7,8 @@ Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per
 `model.training.trainer` writes it, with the one phase `cleaner`.
 
 With `cleaning.train.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same
-images. With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored by a
-network that has seen it. There are no validation images in either case: the last epoch is taken.
+images. With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored
+by a network that has seen it. There are no validation images in either case: the last epoch is taken.
 
 Categories with fewer images than `cleaning.train.minimum_category_size` are left out and named in the closing
 lines; their images get no probability and Table II drops them.
@@ -76,7 +76,8 @@ def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.
     if len(sizes) - len(too_small) < 2:
         raise UserError(
             f"{len(sizes) - len(too_small)} of {len(sizes)} source categories have "
-            f"cleaning.train.minimum_category_size = {minimum_category_size} images or more: a classifier needs two categories"
+            f"cleaning.train.minimum_category_size = {minimum_category_size} images or more: a classifier needs two "
+            "categories"
         )
     rows = source.join(too_small, on="category", how="anti").sort("image_id")
     return rows.with_columns(pl.lit("train").alias("split")), too_small
