@@ -38,7 +38,7 @@ def test_per_category_by_hand() -> None:
 
 @st.composite
 def label_sets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 5))  # one column would be no label set to scikit-learn)
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 5)))  # one column would be no label set to scikit-learn
     flat = st.lists(st.booleans(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
     return tuple(np.array(draw(flat), bool).reshape(shape) for _ in range(2))  # type: ignore[return-value]
 
