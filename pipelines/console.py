@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from pipelines.outputs import named_paths, why_not
+from pipelines.outputs import named_paths, values_of, why_not
+from pipelines.replacement import put_back
 
 STATE = Path(".state")  # what belongs to this machine only: timings, resume checkpoints
 
@@ -63,7 +64,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     log.info("%s: started%s", name, f" ({describe})" if describe else "")
     closing = Closing()
     try:
-        _check_output()
+        _check_paths()
         yield closing
     except (UserError, OSError) as error:
         if not is_user_error(error):
@@ -78,12 +79,14 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     log.info("%s: done in %.1f s%s", name, seconds, f"; next: {closing.next_command}" if closing.next_command else "")
 
 
-def _check_output() -> None:
-    """Look at the output that the command line names, before any work.
+def _check_paths() -> None:
+    """Look at the paths that the command line names, before any work; put back what a killed run has moved aside.
 
     Raises:
-        UserError: writing it would delete what the command reads, or the folder that it stands in.
+        UserError: writing the output would delete what the command reads, or the folder that it stands in.
     """
+    for value in values_of(sys.argv[1:]):
+        put_back(Path(value))
     output, inputs = named_paths(sys.argv[1:])
     if output is not None and (reason := why_not(output, inputs)):
         raise UserError(f"--output {output}: {reason}")
