@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.console import UserError
+from pipelines.inputs import check_file
 from pipelines.outputs import why_not
 from pipelines.replacement import hidden_name, put_back, replace, sweep_leftovers
 
@@ -159,8 +160,9 @@ def reading(path: Path) -> Iterator[None]:
     """Say which file it is that Arrow cannot read: its own words leave that out.
 
     Raises:
-        UserError: the file is damaged, cut short, or not Parquet.
+        UserError: the file is damaged, cut short, not Parquet, or not a regular file.
     """
+    check_file(path)
     try:
         yield
     except FileNotFoundError:

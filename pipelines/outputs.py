@@ -4,9 +4,11 @@ An output replaces what stood in its place, so the place is looked at before any
 its command line, where every stage names all of them: so no stage can forget to.
 """
 
-import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from pipelines.raw_files import matches
 
 
 def why_not(output: Path, inputs: Iterable[Path] = ()) -> str:
@@ -41,8 +43,8 @@ def named_paths(arguments: Sequence[str]) -> tuple[Path | None, list[Path]]:
         if len(option) > len("--") and "--output".startswith(option):
             output = Path(value)
             continue
-        found = glob.glob(value, recursive=True) or glob.glob(glob.escape(value))  # noqa: PTH207 - Path.glob: no absolute
-        (previous if option == "--previous" else inputs).extend(map(Path, found))
+        found = matches(value) or [path for path in [Path(value)] if os.path.lexists(path)]
+        (previous if option == "--previous" else inputs).extend(found)
     others = [path for path in previous if output is None or path.resolve() != output.resolve()]
     return output, inputs + others
 
