@@ -39,6 +39,7 @@ from pipelines.params import DEFAULT_PATH, Params, load_section, read_seeds
 from pipelines.report_diagnostics import Diagnosed, Diagnosis, read_diagnoses
 from pipelines.report_page import Table
 from pipelines.report_runs import Runs, declared_points, read_runs, read_studies
+from pipelines.spreadsheets import write_csv
 
 DOMAINS = ("source", "target")
 
@@ -155,13 +156,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     }
     if not cross_object.is_empty():
         pictures["cross_object"] = report_plots.cross_object_plot(cross_object)
-        cross_object.write_csv(folder / "cross_object.csv")
+        write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
-        table.write_csv(folder / f"{name}.csv")
+        write_csv(table, folder / f"{name}.csv")
     results = report_page.methods_table(table_viii)
     write_json(
         {
