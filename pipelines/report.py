@@ -40,6 +40,7 @@ from pipelines.report_diagnostics import Diagnosed, Diagnosis, read_diagnoses
 from pipelines.report_page import Table
 from pipelines.report_runs import Runs, declared_points, read_runs, read_studies
 from pipelines.spreadsheets import write_csv
+from pipelines.terminal import printable
 
 DOMAINS = ("source", "target")
 
@@ -269,7 +270,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("report") as closing:
         params = load_section(ReportParams, "report", arguments.params)
         run(arguments.data, arguments.output, params, arguments.params, closing)
-    sys.stdout.write("\n" + (arguments.output / "table_viii.txt").read_text(encoding="utf-8"))
+    table = (arguments.output / "table_viii.txt").read_text(encoding="utf-8")
+    sys.stdout.write("\n" + printable(table, keep="\n"))
 
 
 def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:

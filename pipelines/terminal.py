@@ -2,8 +2,8 @@
 
 import unicodedata
 
-# Line and paragraph separators, which some viewers break lines at.
-BREAKS = "\u2028\u2029"
+BREAKS = "\u2028\u2029"  # line and paragraph separators, where some viewers break lines
+MARKS = "\u200e\u200f\u061c"  # unseen letters with a direction
 BIDIRECTIONAL = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
@@ -26,7 +26,7 @@ def _is_harmless(letter: str) -> bool:
     return (
         unicodedata.category(letter) not in ("Cc", "Cs")
         and unicodedata.bidirectional(letter) not in BIDIRECTIONAL
-        and letter not in BREAKS
+        and letter not in BREAKS + MARKS
     )
 
 
