@@ -22,7 +22,8 @@ from pipelines.artifacts import whole_file
 from pipelines.code import Code, project_code
 from pipelines.console import UserError
 
-MODULE_RUN = re.compile(r"\bpython[\d.]* -m ([\w.]+)")
+# What fills in names decides on no byte of an output: the module that it runs does.
+MODULE_RUN = re.compile(r"\bpython[\d.]* -m (?:pipelines\.with_names\b.*? -- )?([\w.]+)", re.DOTALL)
 MODULE_DIGESTED = re.compile(r"\bpython[\d.]* -m pipelines\.code --module ([\w.]+)")
 
 

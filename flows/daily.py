@@ -36,6 +36,7 @@ from pipelines.click_log import LogFile
 from pipelines.console import UserError
 from pipelines.history import NOTHING, digests_of, known_files
 from pipelines.ingest import LATER_LOGS, find_click_logs
+from pipelines.inputs import is_file
 from pipelines.params import load_section, read_params
 from pipelines.segmentation import SegmentParams
 from pipelines.vocabulary import VocabularyParams
@@ -106,7 +107,7 @@ class Day:
         self.raw = workspace.root / str(read_params(params)["raw"])
         self._segment = load_section(SegmentParams, "segment", params)
         self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
-        if log is not None and not log.is_file():
+        if log is not None and not is_file(log):
             raise UserError(f"{log}: no such file on this machine; name the day's log")
         writer = workspace.writer_of(self.raw)
         if writer is not None:

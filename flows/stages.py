@@ -29,8 +29,8 @@ from dvc.parsing.context import Value
 from dvc.repo import Repo
 
 from flows.processes import Processes, Stopped
-from pipelines.artifacts import is_alive
 from pipelines.console import STATE, UserError
+from pipelines.replacement import is_alive
 
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")

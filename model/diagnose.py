@@ -47,6 +47,7 @@ from pipelines.artifacts import read_tables, scratch_directory, whole_directory,
 from pipelines.console import UserError, stage
 from pipelines.diagnostic_plots import Sample, click_features_plot, gradients_plot
 from pipelines.params import DEFAULT_PATH, Params, load_section
+from pipelines.spreadsheets import write_csv
 
 log = logging.getLogger("clicksight")
 
@@ -238,14 +239,15 @@ def diagnose(
     predicted = {name: _clicks(outcome) for name, outcome in outcomes.items()}
 
     gradients = gradients_table(recorder.readings)
-    gradients.write_csv(output / "gradients.csv")
+    write_csv(gradients, output / "gradients.csv")
     (output / "gradients.png").write_bytes(gradients_plot(gradients, layers))
     ratios = ratios_table(recorder.readings)
-    ratios.write_csv(output / "gradient_ratios.csv")
+    write_csv(ratios, output / "gradient_ratios.csv")
     position = model.recipe.position
     bandwidths = [] if position is None else [position.bandwidth]
     batch_normalised = position is None or position.position_input == "batch-normalised"
-    sigmoid_inputs(true, predicted, bandwidths, batch_normalised).write_csv(output / "sigmoid_inputs.csv")
+    inputs = sigmoid_inputs(true, predicted, bandwidths, batch_normalised)
+    write_csv(inputs, output / "sigmoid_inputs.csv")
 
     places = examples.places("source", "validation")
     rows = examples.rows[places]
@@ -253,7 +255,7 @@ def diagnose(
     samples = sample_table(
         rows[chosen], words, true[chosen], {name: of[chosen] for name, of in predicted.items()}, params.words
     )
-    samples.write_csv(output / "click_features.csv")
+    write_csv(samples, output / "click_features.csv")
     pictures = [
         Sample(examples.images[int(places[place])], samples.filter(image_id=rows["image_id"][place]))
         for place in chosen

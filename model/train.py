@@ -24,14 +24,16 @@ from model.config import Recipe
 from model.curves import live_folder
 from model.examples import Examples, add_other_source, other_source, read_rows
 from pipelines.console import UserError, stage
+from pipelines.inputs import check_file
 
 
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe file.
 
     Raises:
-        UserError: no such file, or not a recipe (what is wrong is listed).
+        UserError: no such file, no regular one, or not a recipe (what is wrong is listed).
     """
+    check_file(path)
     try:
         return Recipe.model_validate_json(Path(path).read_bytes())
     except FileNotFoundError:

@@ -11,7 +11,6 @@ query and clicks. What a row must be is said in pipelines/click_rows.py. Rows wi
     rows.counts | "Counts" >> WriteCounts(folder / "counts.parquet")   # shards.read_counts reads them after the run
 """
 
-import glob
 import gzip
 import os
 import zlib
@@ -31,6 +30,8 @@ from pipelines.artifacts import reading
 from pipelines.click_rows import COLUMNS, NEWLINE, CheckedRows, check_columns, check_lines
 from pipelines.concurrency import concurrently
 from pipelines.console import UserError
+from pipelines.inputs import is_file
+from pipelines.raw_files import matches, walk, why_not_a_file
 from pipelines.schemas import CLICKS, QUARANTINE
 from pipelines.shards import WriteShards, write_shard
 from pipelines.shuffle import INLINE, GroupIntoShards, Packer
@@ -85,10 +86,10 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
     for pattern in patterns:
         if not str(pattern):  # to Path, the current folder
             raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
-        matches = [Path(pattern)]
-        if not matches[0].exists():  # Path.glob takes no absolute patterns
-            matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
-        files = [file for match in matches for file in files_below(match)]
+        found = [Path(pattern)]
+        if not found[0].exists():
+            found = matches(str(pattern))
+        files = [file for path in found for file in files_below(path)]
         if not files:
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
@@ -104,18 +105,16 @@ def files_below(path: Path) -> Iterator[Path]:
     Links to folders are followed, a folder that is met again is not read again.
 
     Raises:
-        UserError: something is neither file nor folder, as a link that leads nowhere.
+        UserError: something is neither file nor folder, or a link that leads nowhere.
     """
-    folders, seen = [path], set()
-    while folders:
-        below = folders.pop()
-        if below.is_file():
-            yield below
-        elif not below.is_dir():
-            raise UserError(f"{below}: neither file nor folder (a broken link?); remove it or name the log's files")
-        elif below.resolve() not in seen:
-            seen.add(below.resolve())
-            folders.extend(child for child in below.iterdir() if not child.name.startswith("."))
+    if is_file(path):
+        yield path
+        return
+    for found, kind in walk(path):
+        if kind in ("broken", "odd"):
+            raise UserError(f"{found}: {why_not_a_file(found)}; remove it or name the log's files one by one")
+        if kind == "file":
+            yield found
 
 
 def plan_slices(file: LogFile) -> list[LogSlice]:

@@ -14,6 +14,7 @@ Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode
 """
 
 import argparse
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,7 @@ from pipelines.cores import CORES
 from pipelines.duplicates import count_duplicates, find_duplicates
 from pipelines.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
 from pipelines.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
+from pipelines.inputs import is_file
 from pipelines.params import DEFAULT_PATH, Params, load_section
 from pipelines.processes import processes
 from pipelines.schemas import DUPLICATES, QUARANTINE
@@ -121,8 +123,8 @@ def find_click_logs(raw: Path) -> list[LogFile]:
     Raises:
         UserError: there is none, or more than one of CLICK_LOGS.
     """
-    first = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
-    later = list(files_below(raw / LATER_LOGS)) if (raw / LATER_LOGS).exists() else []
+    first = [raw / "source" / name for name in CLICK_LOGS if is_file(raw / "source" / name)]
+    later = list(files_below(raw / LATER_LOGS)) if os.path.lexists(raw / LATER_LOGS) else []
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(

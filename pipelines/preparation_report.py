@@ -28,6 +28,7 @@ from pipelines.preparation_plots import steps_plot
 from pipelines.report_page import NOTHING, Column, Table, number
 from pipelines.report_plots import noise_filter_plot
 from pipelines.report_tables import noise_filter_table
+from pipelines.spreadsheets import write_csv
 
 TEMPLATE = Path(__file__).with_name("preparation_report.html.jinja")
 DOMAINS = ("source", "target")
@@ -232,8 +233,8 @@ def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl
         cells=cells_of(examples, rules, data / "ingested" / "images", params.thumbnail),
         categories=categories_texts(steps),
     )
-    steps.write_csv(folder / "steps.csv")
-    examples.write_csv(folder / "examples.csv")
+    write_csv(steps, folder / "steps.csv")
+    write_csv(examples, folder / "examples.csv")
     (folder / "steps.png").write_bytes(pictures["steps"])
     with whole_file(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

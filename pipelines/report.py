@@ -39,6 +39,8 @@ from pipelines.params import DEFAULT_PATH, Params, load_section, read_seeds
 from pipelines.report_diagnostics import Diagnosed, Diagnosis, read_diagnoses
 from pipelines.report_page import Table
 from pipelines.report_runs import Runs, declared_points, read_runs, read_studies
+from pipelines.spreadsheets import write_csv
+from pipelines.terminal import printable
 
 DOMAINS = ("source", "target")
 
@@ -155,13 +157,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     }
     if not cross_object.is_empty():
         pictures["cross_object"] = report_plots.cross_object_plot(cross_object)
-        cross_object.write_csv(folder / "cross_object.csv")
+        write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
-        table.write_csv(folder / f"{name}.csv")
+        write_csv(table, folder / f"{name}.csv")
     results = report_page.methods_table(table_viii)
     write_json(
         {
@@ -268,7 +270,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("report") as closing:
         params = load_section(ReportParams, "report", arguments.params)
         run(arguments.data, arguments.output, params, arguments.params, closing)
-    sys.stdout.write("\n" + (arguments.output / "table_viii.txt").read_text(encoding="utf-8"))
+    table = (arguments.output / "table_viii.txt").read_text(encoding="utf-8")
+    sys.stdout.write("\n" + printable(table, keep="\n"))
 
 
 def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:

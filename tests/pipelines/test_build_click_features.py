@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -11,6 +15,7 @@ from click_builds import build, digest, write_log
 from click_oracles import assert_equal, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_files import time_limit
 
 from pipelines.click_features import with_weights
 from pipelines.click_matrix import add_up_rows, partial_click_matrix
@@ -229,3 +234,27 @@ def test_a_log_behind_another_option_is_an_error(tmp_path, caplog):
     assert failure.value.code == 2
     assert "log2.tsv: belongs to no option" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--clicks", "--images", "--stop-words", "--dictionary", "--user-dictionary"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, caplog, option):
+    os.mkfifo(tmp_path / "pipe")
+    log = write_log(LOG, tmp_path / "log.tsv")
+    with time_limit(60), pytest.raises(SystemExit) as ended:
+        build(log, tmp_path / "out", option, str(tmp_path / "pipe"))
+    assert ended.value.code == 2
+    assert (
+        f"{tmp_path}/pipe: is a named pipe, and only regular files are read; write what is to be read into"
+        in caplog.text
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.tsv", "pipe"]
+
+
+def test_process_substitution_is_refused_with_what_to_do(tmp_path):
+    command = f"{sys.executable} -m pipelines.build_click_features --clicks <(echo) --output {tmp_path}/out"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 2
+    assert ": is a named pipe, and only regular files are read; write what is to be read into a file" in ended.stderr
+    assert not any(tmp_path.iterdir())

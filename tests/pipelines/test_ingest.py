@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from odd_files import ODD, time_limit
 from PIL import Image
 
 from pipelines import image_shards, ingest, schemas
@@ -481,6 +482,42 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
     assert ended.value.code == 2
     assert message in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "raw"]
+
+
+@pytest.mark.parametrize("name", ["clicks.tsv", "clicks.parquet", "clicks", "clicks/day-1.tsv"])
+def test_a_log_that_is_a_pipe_ends_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    (raw / "source/clicks.tsv").unlink()
+    (raw / "source" / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(raw / "source" / name)
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    with time_limit(60), pytest.raises(SystemExit) as ended:
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert ended.value.code == 2
+    assert f"source/{name}: is a named pipe, and only regular files are read; " in caplog.text
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_files_among_the_images_are_quarantined_and_rows_add_up(tmp_path: Path, kind: str) -> None:
+    raw = write_raw(tmp_path / "raw")
+    (raw / "source/images").mkdir()
+    for name in ("source/images/s9.jpg", "target/grey_wolf/w0.jpg", "target/odd.tar.gz"):
+        ODD[kind](raw / name)
+    for name in ("one", "two"):
+        (raw / "target" / name).symlink_to("../target")
+    with time_limit(120):
+        summary = run(raw, tmp_path / "out", PARAMS)
+    assert summary["tables"]["source images"] == {
+        "rows_read": 5,
+        "rows_kept": 4,
+        "quarantined": {"neither file nor folder": 1},
+    }
+    assert summary["tables"]["target images"] == {
+        "rows_read": 7,
+        "rows_kept": 3,
+        "quarantined": {"link to a folder listed already": 2, "neither file nor folder": 2},
+    }
+    assert ("target/grey_wolf/w0.jpg", 1, "neither file nor folder", "w0.jpg") in quarantine(tmp_path / "out")
 
 
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
