@@ -59,6 +59,26 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
     assert "words in all queries 3" in caplog.text
 
 
+def test_every_parameter_reaches_the_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    (tmp_path / "clicks").mkdir()
+    write_shard((0, clicks(("a", "the dogs x 北京清华 大学生活", 1))), tmp_path / "clicks")
+    for name, lines in {
+        "stop_words": "the\n",
+        "dictionary": "京清 1000 n\n北 9 n\n华 9 n\n",
+        "user_dictionary": "学生活 99999\n",
+    }.items():
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        f"segment: {{stop_words: {tmp_path}/stop_words, dictionary: {tmp_path}/dictionary, "
+        f"user_dictionary: {tmp_path}/user_dictionary, minimum_length: 2, lemmas: en}}\n"
+    )
+    options = ["--clicks", str(tmp_path / "clicks"), "--params", str(tmp_path / "params.yaml")]
+    main([*options, "--output", str(tmp_path / "queries")])
+    # Without one of the five: "the" too; 北京 and 清华; 大学 and 生活; x, 北, 华 and 大 too; "dogs".
+    assert pl.read_parquet(tmp_path / "queries")["words"].to_list() == [["dog", "京清", "学生活"]]
+
+
 def test_no_clicks(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
     (tmp_path / "params.yaml").write_text(
