@@ -1,5 +1,6 @@
 """Selection and splits, against counts worked by hand and properties that must hold for any size."""
 
+import hashlib
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -116,6 +117,38 @@ def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train:
         quota = Fraction(str(shares[split])) * n
         # Below one image per split, an empty one takes from the largest; else rounding moves less than one image.
         assert abs(size - quota) < 1 or min(share * n for share in shares.values()) < 1
+
+
+@pytest.mark.parametrize(
+    ("shares", "n", "sizes"),
+    [
+        # In floating point 0.28 * 25 is 7.000000000000001, 0.07 * 100 too, 0.29 * 100 is 28.999999999999996 and
+        # 0.57 * 100 is 56.99999999999999.
+        ((0.28, 0.44, 0.28), 25, (7, 11, 7)),
+        ((0.44, 0.28, 0.28), 25, (11, 7, 7)),
+        ((0.57, 0.29, 0.14), 100, (57, 29, 14)),
+        ((0.07, 0.64, 0.29), 100, (7, 64, 29)),
+        ((0.29, 0.14, 0.57), 100, (29, 14, 57)),
+        ((0.55, 0.35, 0.1), 100, (55, 35, 10)),
+        # What ties in decimals ties: 2.5, 1.5 and 1; 1.5, 1.5 and 2; 1.5, 1.5 and 7; 3.5, 3 and 3.5.
+        ((0.5, 0.3, 0.2), 5, (3, 1, 1)),
+        ((0.3, 0.3, 0.4), 5, (2, 1, 2)),
+        ((0.15, 0.15, 0.7), 10, (2, 1, 7)),
+        ((0.7, 0.15, 0.15), 10, (7, 2, 1)),
+        ((0.35, 0.3, 0.35), 10, (4, 3, 3)),
+    ],
+)
+def test_shares_are_decimal_fractions_not_their_floating_point_neighbours(
+    shares: tuple[float, float, float], n: int, sizes: tuple[int, int, int]
+) -> None:
+    names = ("train", "validation", "test")
+    assert split_sizes(n, dict(zip(names, shares, strict=True))) == dict(zip(names, sizes, strict=True))
+
+
+def test_shares_that_add_up_in_decimals_are_taken() -> None:
+    # 0.7 + 0.2 + 0.1 is 0.9999999999999999 in floating point.
+    for shares in ((0.7, 0.2, 0.1), (0.6, 0.3, 0.1), (0.1, 0.7, 0.2)):
+        Shares(**dict(zip(("train", "validation", "test"), shares, strict=True)))
 
 
 def test_every_category_says_what_became_of_it() -> None:
@@ -272,6 +305,65 @@ def run(job: Path, output: str) -> Path:
         ]
     )
     return job / output
+
+
+def ranked(image_ids: list[str], seed: int, purpose: str, domain: str) -> list[str]:
+    """Order images by the BLAKE2b hash of seed, purpose, domain and id."""
+
+    def digest(image_id: str) -> bytes:
+        return hashlib.blake2b(f"{seed}/{purpose}/{domain}/{image_id}".encode(), digest_size=8).digest()
+
+    return sorted(image_ids, key=digest)
+
+
+def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(job: Path) -> None:
+    (job / "params.yaml").write_text(
+        "seeds: [2, 9, 4]\n"
+        "select: {categories: all, minimum_images: 4, most_images: 7, seed: 5, duplicates: keep, "
+        "shares: {train: 0.3, validation: 0.2, test: 0.5}}\n"
+    )
+    output = run(job, "splits")
+    kept: dict[tuple[str, str], list[str]] = {}
+    for row in images().rows(named=True):
+        if row["image_id"] != "s-akita-004":  # dropped by Table II
+            kept.setdefault((row["domain"], row["category"]), []).append(row["image_id"])
+    expected = {}
+    for (domain, category), names in kept.items():
+        if len(names) >= 4:
+            chosen = ranked(names, 5, "cap", domain)[:7] if domain == "source" else names
+            expected[domain, category] = sorted(chosen)
+    assert {key: len(names) for key, names in expected.items()} == {
+        **{("source", "akita"): 7, ("source", "beagle"): 5, ("source", "dingo"): 4},
+        **{("target", "akita"): 11, ("target", "corgi"): 8, ("target", "foxhound"): 7},
+    }
+    selected = pl.read_parquet(output / "images.parquet")
+    assert selected.rows() == [
+        (name, domain, category, category == "akita")
+        for domain in ("source", "target")
+        for name, category in sorted(
+            (name, category) for (of, category), names in expected.items() if of == domain for name in names
+        )
+    ]
+    # 0.3, 0.2 and 0.5 of the images, the rest to the largest fractions
+    sizes = {4: (1, 1, 2), 5: (2, 1, 2), 7: (2, 1, 4), 8: (2, 2, 4), 11: (3, 2, 6)}
+    for seed in (2, 9, 4):
+        split_of = dict(pl.read_parquet(output / f"seed-{seed}.parquet").select("image_id", "split").rows())
+        for (domain, _), names in expected.items():
+            in_order = [split_of[name] for name in ranked(names, seed, "split", domain)]
+            train, validation, test = sizes[len(names)]
+            assert in_order == ["train"] * train + ["validation"] * validation + ["test"] * test
+    assert sorted(path.name for path in output.glob("seed-*")) == [f"seed-{seed}.parquet" for seed in (2, 4, 9)]
+
+
+def test_duplicates_lie_beside_the_images_unless_they_are_named(job: Path) -> None:
+    named = run(job, "named")
+    arguments = ["--images", str(job / "images"), "--cleaned", str(job / "cleaned.parquet")]
+    params = job / "params.yaml"
+    params.write_text(params.read_text().replace("duplicates: keep", "duplicates: drop_leaks"))
+    main([*arguments, "--output", str(job / "beside"), "--params", str(params)])
+    beside = pl.read_parquet(job / "beside/images.parquet")["image_id"].to_list()
+    assert "s-beagle-002" not in beside
+    assert "s-beagle-002" in pl.read_parquet(named / "images.parquet")["image_id"].to_list()
 
 
 def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
