@@ -185,9 +185,7 @@ def test_near_is_up_to_the_distance_asked_for_and_six_bits_of_the_coarse_hash() 
                 fingerprint("s1", "fox", 1, 0),
                 fingerprint("s2", "fox", 2, fine << 100, coarse=six),
                 fingerprint("s3", "fox", 3, (2 * fine + 1) << 180, coarse=six),  # one bit more of the fine hash
-                fingerprint(
-                    "s4", "fox", 4, fine << 30 if distance else 0, coarse=seven
-                ),  # of the coarse one
+                fingerprint("s4", "fox", 4, fine << 30 if distance else 0, coarse=seven),  # of the coarse one
             ]
         )
         found = {row["image_id"]: row["distance"] for row in find_duplicates(rows, distance).rows(named=True)}
