@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.schemas import CLICKS, QUERIES
-from pipelines.segment import main, segment_queries, segmented_bucket
+from pipelines.segment import main, segment_queries, segment_shard, segmented_bucket
 from pipelines.segmentation import Segmenter, SegmentParams
 from pipelines.shards import merge, read_shard, write_shard
 
@@ -57,6 +57,14 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
     assert read_shard(tmp_path / "queries/part-00001.parquet", QUERIES).num_rows == 0
     assert "queries 2" in caplog.text
     assert "words in all queries 3" in caplog.text
+
+
+def test_a_shards_counts_are_of_its_distinct_queries(tmp_path):
+    write_shard(
+        (3, clicks(("a", "red dog", 1), ("b", "red dog", 4), ("b", "!", 2), ("a", "?", 1), ("c", "dog", 9))), tmp_path
+    )
+    counts = segment_shard((3, str(tmp_path / "part-00003.parquet")), PARAMS, tmp_path)
+    assert list(counts) == [("queries", 4), ("queries without a word", 2), ("words in all queries", 3)]
 
 
 def test_every_parameter_reaches_the_words(tmp_path, monkeypatch):

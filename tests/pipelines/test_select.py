@@ -136,6 +136,12 @@ def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train:
         ((0.15, 0.15, 0.7), 10, (2, 1, 7)),
         ((0.7, 0.15, 0.15), 10, (7, 2, 1)),
         ((0.35, 0.3, 0.35), 10, (4, 3, 3)),
+        # Ties in decimals that floating point decides otherwise: 8.4, 2.4 (2.4000000000000004) and 1.2; 1, 14.5
+        # (14.499999999999998) and 9.5; 0.5, 3.5 (3.5000000000000004) and 21; 2.5, 20 and 27.5 (27.500000000000004).
+        ((0.7, 0.2, 0.1), 12, (9, 2, 1)),
+        ((0.04, 0.58, 0.38), 25, (1, 15, 9)),
+        ((0.02, 0.14, 0.84), 25, (1, 3, 21)),
+        ((0.05, 0.4, 0.55), 50, (3, 20, 27)),
     ],
 )
 def test_shares_are_decimal_fractions_not_their_floating_point_neighbours(
@@ -254,6 +260,46 @@ def test_cleaned_images_must_be_the_ingested_ones() -> None:
         usable_images(images(), cleaned().tail(-1))
     with pytest.raises(UserError, match=r"0 source images were never cleaned, 5 cleaned ones .* 's-beagle-000'"):
         usable_images(images().filter(pl.col("category") != "beagle"), cleaned())
+
+
+def test_images_of_one_id_in_both_domains_are_two_images() -> None:
+    both = pl.DataFrame(
+        [(f"i{place}", domain, "akita") for domain in ("target", "source") for place in range(9)],
+        schema=["image_id", "domain", "category"],
+        orient="row",
+    )
+    kept = pl.DataFrame({"image_id": [f"i{place}" for place in range(9)], "kept": [place != 4 for place in range(9)]})
+    usable = usable_images(both, kept)
+    assert sorted(set(both.rows()) - set(usable.rows())) == [("i4", "source", "akita")]
+    leaks = leaking_images(
+        pl.DataFrame(
+            [
+                ("i2", "source", "target"),
+                ("i3", "target", "source"),
+                ("i3", "target", "target"),
+                ("i5", "source", "source"),
+            ],
+            schema=["image_id", "domain", "duplicate_domain"],
+            orient="row",
+        )
+    )
+    assert leaks.rows() == [("i2", "source")]
+    selected = select_images(usable, judge_categories(both, usable, PARAMS), seed=1)
+    chosen = {domain: selected.filter(domain=domain)["image_id"].to_list() for domain in ("source", "target")}
+    source = [f"i{place}" for place in range(9) if place != 4]
+    assert chosen == {
+        "source": sorted(ranked(source, 1, "cap", "source")[:6]),
+        "target": [f"i{place}" for place in range(9)],
+    }
+    rows = split_images(selected, 2, HALF)
+    assert rows.drop("split").equals(selected)
+    for domain, names in chosen.items():
+        split_of = dict(rows.filter(domain=domain).select("image_id", "split").rows())
+        assert [split_of[name] for name in ranked(names, 2, "split", domain)] == (
+            ["train"] * 3 + ["validation"] * 2 + ["test"]
+            if domain == "source"
+            else ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
+        )
 
 
 def test_an_empty_selection_names_categories_of_both_sides() -> None:
