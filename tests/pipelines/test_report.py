@@ -13,6 +13,7 @@ from report_data import PARAMS, write_data, write_run
 
 from pipelines import report_plots
 from pipelines.report import main, seeds_sentence
+from pipelines.report_diagnostics import errors_texts, inputs_texts
 
 
 def run(root: Path, output: str = "report") -> Path:
@@ -114,6 +115,37 @@ def test_the_pictures_are_drawn_from_the_tables_beside_them(root: Path) -> None:
     assert (folder / "one_shot.png").read_bytes() == shares
     categories = report_plots.sweep_plot(pl.read_csv(folder / "out_of_class.csv"), {"source": "source categories"})
     assert (folder / "out_of_class.png").read_bytes() == categories
+    for name, axis, is_line in (("features", "what the recognisers see", False), ("lambda", "λ", True)):
+        table = pl.read_csv(folder / f"study_{name}.csv", schema_overrides={"series": pl.String, "value": pl.String})
+        drawn = report_plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
+        assert (folder / f"study_{name}.png").read_bytes() == drawn, name
+
+
+def test_every_predictor_and_every_input_has_its_own_name() -> None:
+    names = ("model", "without_position", "zero", "constant", "category_means")
+    errors = errors_texts({"rmse_source": {name: 1.5 - place / 10 for place, name in enumerate(names)}})
+    assert errors.rows == [
+        ["the model", "1.500"],
+        ["the same without the position loss", "1.400"],
+        ["nothing", "1.300"],
+        ["the mean click feature", "1.200"],
+        ["the mean click feature of the image's own category", "1.100"],
+    ]
+    inputs = {
+        "bandwidth": [0.01], "normal_percent": [0.4], "predicted_without_position_percent": [0.3],
+        "predicted_percent": [0.2], "true_percent": [0.1],
+    }  # fmt: skip
+    table = inputs_texts(pl.DataFrame(inputs))
+    assert [
+        (column.group, column.heading, cell) for column, cell in zip(table.columns, table.rows[0], strict=True)
+    ] == [
+        ("", "B", "0.01"),
+        ("ours, on this data", "v, %", "0.10"),
+        ("ours, on this data", "v^, %", "0.20"),
+        ("ours, on this data", "v^ without the position loss, %", "0.30"),
+        ("ours, on this data", "standard normal, %", "0.40"),
+        ("published", "Ratio, %", "0.27"),
+    ]
 
 
 def test_the_sections_about_the_data_have_its_numbers_below_their_headings(page: Page) -> None:

@@ -362,13 +362,24 @@ def ranked(image_ids: list[str], seed: int, purpose: str, domain: str) -> list[s
     return sorted(image_ids, key=digest)
 
 
-def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(job: Path) -> None:
+def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(
+    job: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (job / "params.yaml").write_text(
         "seeds: [2, 9, 4]\n"
         "select: {categories: all, minimum_images: 4, most_images: 7, seed: 5, duplicates: keep, "
         "shares: {train: 0.3, validation: 0.2, test: 0.5}}\n"
     )
-    output = run(job, "splits")
+    with caplog.at_level("INFO", logger="clicksight"):
+        output = run(job, "splits")
+    for line in (
+        # 9 + 5 + 2 + 4 + 3 and 11 + 3 + 8 + 2 + 7; corgi and eurasier, beagle and dingo are too small
+        *("source images ingested 23", "source images dropped by Table II 1", "source images in categories left out 5"),
+        *("source images over the cap 1", "source images selected 16", "source categories selected 3"),
+        *("target images ingested 31", "target images dropped by Table II 0", "target images in categories left out 5"),
+        *("target images over the cap 0", "target images selected 26", "target categories selected 3"),
+    ):
+        assert f"select: {line}\n" in caplog.text
     kept: dict[tuple[str, str], list[str]] = {}
     for row in images().rows(named=True):
         if row["image_id"] != "s-akita-004":  # dropped by Table II

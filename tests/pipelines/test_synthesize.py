@@ -157,6 +157,9 @@ def test_layout(toy: Path) -> None:
     assert folders["Moon_Terrier"] == 3
     assert set(folders.values()) == {3}
     assert "Village_Hound" not in folders
+    assert sorted(path.name for path in (toy / "target/Moon_Terrier").iterdir()) == [
+        f"Moon_Terrier_{number:04d}.jpg" for number in (1, 2, 3)
+    ]
 
 
 def test_wrong_labels_are_as_many_as_asked_for(toy: Path) -> None:

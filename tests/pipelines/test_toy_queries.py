@@ -93,6 +93,7 @@ def test_kinds_of_queries_and_languages_have_their_shares() -> None:
         generic={"en": ("generic",), "zh": ("类",)},
     )
     kinds: Counter[str] = Counter()
+    named: Counter[int] = Counter()
     chinese = titles = 0
     for seed in range(600):
         for query, _ in clicks_of(marked, MARSH, LOOK, [RIVER], False, stream(seed)):
@@ -101,6 +102,7 @@ def test_kinds_of_queries_and_languages_have_their_shares() -> None:
             chinese += is_chinese
             titles += not is_chinese and query != english
             first = english.split()[0]
+            named[english.count("attributes")] += 1
             if first in ("name", "名"):
                 is_mistake = RIVER.name in english or RIVER.chinese in english
                 assert is_mistake != (MARSH.name in english or MARSH.chinese in english)
@@ -115,6 +117,8 @@ def test_kinds_of_queries_and_languages_have_their_shares() -> None:
         {"name": 0.22, "attributes": 0.44, "look": 0.12, "generic": 0.13, "off-topic": 0.04, "mis-click": 0.05},
         abs=0.02,
     )
+    assert [named[number] / (total - named[0]) for number in (1, 2, 3)] == pytest.approx([1 / 3] * 3, abs=0.03)
+    assert set(named) == {0, 1, 2, 3}
     assert chinese / total == pytest.approx(0.4, abs=0.02)
     assert titles / (total - chinese) == pytest.approx(0.08, abs=0.02)
 
