@@ -181,6 +181,28 @@ def test_stop_words_and_minimum_length(tmp_path):
     assert {row[0] for row in vocabulary} == {"retriever", "puppy", "dog", "可爱", "金毛犬", "gate", "bridge"}
 
 
+def test_dictionaries_lemmas_and_stop_words_reach_the_words(tmp_path):
+    for name, lines in {
+        "stop": "the\n",
+        "dictionary": "京清 1000 n\n北 9 n\n华 9 n\n",
+        "user": "学生活 99999\n",
+    }.items():
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    log = write_log([("a", "the dogs x 北京清华 大学生活", 3), ("b", "dog", 1)], tmp_path / "log.tsv")
+    options = ["--stop-words", str(tmp_path / "stop"), "--dictionary", str(tmp_path / "dictionary")]
+    options += ["--user-dictionary", str(tmp_path / "user"), "--minimum-length", "2", "--lemmas", "en"]
+    vocabulary, _ = read_features(build(log, tmp_path / "out", *options))
+    assert [row[:3] for row in vocabulary] == [("dog", 4, 2), ("京清", 3, 1), ("学生活", 3, 1)]
+
+
+def test_a_thousand_words_are_kept_unless_another_number_is_asked_for(tmp_path):
+    # The first and the last by code point have the most clicks and the fewest; the others tie.
+    words = [f"w{number:04d}" for number in range(1005)]
+    rows = [(f"i{place % 7}", word, {0: 9, 1004: 1}.get(place, 5)) for place, word in enumerate(words)]
+    vocabulary, _ = read_features(build(write_log(rows, tmp_path / "log.tsv"), tmp_path / "out"))
+    assert [row[0] for row in vocabulary] == words[:1000]
+
+
 @pytest.mark.parametrize(
     ("log", "options", "message"),
     [

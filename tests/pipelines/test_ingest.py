@@ -160,6 +160,15 @@ def test_a_good_data_set(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_clicks_are_of_source_images_only(tmp_path: Path) -> None:
+    clicks = [*CLICKS, ("grey_wolf/w1", "wolf", 6), ("grey_wolf/w1", "fox", 1)]  # an image of the target
+    summary = run(write_raw(tmp_path / "raw", clicks=clicks), tmp_path / "ingested", PARAMS)
+    assert summary["clicks"] == {
+        **{"image_query_pairs": 7, "clicks": 29, "distinct_queries": 4, "clicked_images": 5},
+        "pairs_of_unknown_images": 3,
+    }
+
+
 def test_schemas_and_hugging_face(tmp_path: Path) -> None:
     output = tmp_path / "ingested"
     run(write_raw(tmp_path / "raw"), output, PARAMS)
@@ -348,6 +357,36 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     }
     assert "source images that are in the target, too, byte by byte 1" in caplog.text
     assert "target images that are again, nearly 2" in caplog.text
+
+
+def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    folder = raw / "target/001.Red_Fox"
+    photograph = Image.fromarray(np.random.default_rng(9).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
+        (160, 120)
+    )
+    photograph.save(folder / "large.jpg", quality=90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # show it turned by 90 degrees clockwise
+    photograph.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=90, exif=exif)
+    photograph.crop((0, 0, 157, 120)).resize((160, 120)).save(folder / "cropped.jpg", quality=90)
+    (tmp_path / "params.yaml").write_text(
+        "ingest: {click_shards: 5, image_shards: 4, longest_side: 100, duplicate_distance: 32}\n"
+    )
+    output = tmp_path / "ingested"
+    main(["--raw", str(raw), "--output", str(output), "--params", str(tmp_path / "params.yaml")])
+    assert len(list((output / "clicks").iterdir())) == 5
+    assert len(list((output / "images").iterdir())) == 4
+    sizes = {row["image_id"]: (row["width"], row["height"]) for row in read_tables(output / "images").to_pylist()}
+    assert sizes["001.Red_Fox/large"] == sizes["001.Red_Fox/turned"] == (100, 75)
+    # Some 22 of 256 bits differ in the turned copy, which was encoded again; some 44 in the cropped one.
+    assert [
+        (row["image_id"], row["duplicate_id"], row["kind"])
+        for row in pq.read_table(output / "duplicates.parquet").to_pylist()
+    ] == [
+        ("001.Red_Fox/large", "001.Red_Fox/turned", "near"),
+        ("001.Red_Fox/turned", "001.Red_Fox/large", "near"),
+    ]
 
 
 def test_aliases_and_plurals_align_the_domains(tmp_path: Path) -> None:
