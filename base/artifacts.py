@@ -1,10 +1,7 @@
 """How artifacts reach the disk: whole or not at all, and with the same bytes for the same rows."""
 
 import json
-import os
-import re
 import shutil
-import uuid
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from base.console import UserError
+from base.inputs import check_file
 from base.outputs import why_not
+from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 COMPRESSION = "zstd"
 SHARDS = ("part-*.parquet",)  # all that a folder of shards holds
@@ -27,9 +26,9 @@ def whole_directory(path: Path, holds: Sequence[str] = ("*",)) -> Iterator[Path]
     """Yield an empty folder that replaces ``path`` when the block ends well and vanishes when it fails.
 
     The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. An older folder
-    is moved aside before it is deleted: a run killed at any moment leaves the old one, the new one, or none, never a
-    part of one. What it left under hidden names is swept away by the next run. Of a link to a folder, the folder is
-    replaced and the link stays.
+    is exchanged for it: a run killed at any moment leaves the old one or the new one, never a part of one
+    (:mod:`base.replacement`). What it left under hidden names is swept away by the next run. Of a link to a
+    folder, the folder is replaced and the link stays.
 
     Args:
         path: the folder.
@@ -40,15 +39,12 @@ def whole_directory(path: Path, holds: Sequence[str] = ("*",)) -> Iterator[Path]
         UserError: ``path`` must not be replaced: it is a file, holds the current folder, or something else.
     """
     path = _behind_link(Path(path))
+    put_back(path)
     if reason := why_not(path) or _foreign(path, holds):
         raise UserError(f"{path}: {reason}")
     with scratch_directory(path) as temporary:
         yield temporary
-        old = _hidden_name(path)
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        replace(path, temporary)
 
 
 def _behind_link(path: Path) -> Path:
@@ -77,7 +73,7 @@ def scratch_directory(path: Path) -> Iterator[Path]:
     path = _behind_link(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
-    temporary = _hidden_name(path)
+    temporary = hidden_name(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -97,40 +93,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise UserError(f"{path}: is a folder; name a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
-    temporary = _hidden_name(path)
+    temporary = hidden_name(path)
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _hidden_name(path: Path) -> Path:
-    return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.partial"
-
-
-def sweep_leftovers(path: Path) -> None:
-    """Remove what killed runs have left beside ``path``; what a living process is still writing stays."""
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{32}}\.partial")
-    for leftover in path.parent.iterdir():
-        match = pattern.fullmatch(leftover.name)
-        if match is None or is_alive(int(match[1])):
-            continue
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
-
-
-def is_alive(process: int) -> bool:
-    """Whether there is a process of this id, perhaps somebody else's."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
@@ -210,8 +178,9 @@ def reading(path: Path) -> Iterator[None]:
     """Say which file it is that Arrow cannot read: its own words leave that out.
 
     Raises:
-        UserError: the file is damaged, cut short, or not Parquet.
+        UserError: the file is damaged, cut short, not Parquet, or not a regular file.
     """
+    check_file(path)
     try:
         yield
     except FileNotFoundError:

@@ -8,14 +8,18 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
-from base.outputs import named_paths, why_not
+from base.outputs import named_paths, values_of, why_not
+from base.replacement import put_back
+from base.terminal import printable
 
 STATE = Path(".state")  # what belongs to this machine only: timings, resume checkpoints
 
@@ -63,7 +67,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     log.info("%s: started%s", name, f" ({describe})" if describe else "")
     closing = Closing()
     try:
-        _check_output()
+        _check_paths()
         yield closing
     except (UserError, OSError) as error:
         if not is_user_error(error):
@@ -78,12 +82,14 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     log.info("%s: done in %.1f s%s", name, seconds, f"; next: {closing.next_command}" if closing.next_command else "")
 
 
-def _check_output() -> None:
-    """Look at the output that the command line names, before any work.
+def _check_paths() -> None:
+    """Look at the paths that the command line names, before any work; put back what a killed run has moved aside.
 
     Raises:
-        UserError: writing it would delete what the command reads, or the folder that it stands in.
+        UserError: writing the output would delete what the command reads, or the folder that it stands in.
     """
+    for value in values_of(sys.argv[1:]):
+        put_back(Path(value))
     output, inputs = named_paths(sys.argv[1:])
     if output is not None and (reason := why_not(output, inputs)):
         raise UserError(f"--output {output}: {reason}")
@@ -97,8 +103,30 @@ def _configure_logging() -> None:
     logging.basicConfig(stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         if type(handler) is logging.StreamHandler:
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+            handler.setFormatter(_Lines("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_traceback
     log.setLevel(logging.INFO if is_first_process() else logging.WARNING)
+
+
+class _Lines(logging.Formatter):
+    """Formats records so that no name in them can control the terminal, or look like a log line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Escape line breaks in our own messages, which have one line each."""
+        if record.name == log.name:
+            record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Escape control characters; indent all lines but the first, as of tracebacks."""
+        return printable(super().format(record), keep="\n\t").replace("\n", "\n    ")
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error that nobody caught as Python does, with control characters escaped."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(printable(text, keep="\n\t"))
 
 
 def is_first_process() -> bool:
@@ -108,7 +136,7 @@ def is_first_process() -> bool:
 
 def fail(name: str, error: Exception) -> NoReturn:
     """Say what went wrong in plain words and leave with exit code 2."""
-    for line in str(error).splitlines():
+    for line in str(error).split("\n"):  # not at other breaks, which only names have
         log.error("%s: error: %s", name, line)
     raise SystemExit(2) from error
 
@@ -117,7 +145,7 @@ def progress(items: Iterable[Item], label: str, unit: str, total: int | None = N
     """Show rate and time left: a moving bar on a terminal, a line every ten seconds elsewhere."""
     terminal = sys.stderr.isatty()
     return tqdm(
-        items, desc=label, unit=f" {unit}", total=total, leave=False, file=sys.stderr,
+        items, desc=printable(label), unit=f" {unit}", total=total, leave=False, file=sys.stderr,
         mininterval=0.5 if terminal else 10.0, ascii=not terminal, dynamic_ncols=terminal, delay=0 if terminal else 5,
         disable=not is_first_process(),
     )  # fmt: skip

@@ -4,9 +4,11 @@ An output replaces what stood in its place, so the place is looked at before any
 its command line, where every stage names all of them: so no stage can forget to.
 """
 
-import glob
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from base.raw_files import matches
 
 
 def why_not(output: Path, inputs: Iterable[Path] = ()) -> str:
@@ -37,6 +39,23 @@ def named_paths(arguments: Sequence[str]) -> tuple[Path | None, list[Path]]:
     output: Path | None = None
     inputs: list[Path] = []
     previous: list[Path] = []
+    for option, value in _options_and_values(arguments):
+        if len(option) > len("--") and "--output".startswith(option):
+            output = Path(value)
+            continue
+        found = matches(value) or [path for path in [Path(value)] if os.path.lexists(path)]
+        (previous if option == "--previous" else inputs).extend(found)
+    others = [path for path in previous if output is None or path.resolve() != output.resolve()]
+    return output, inputs + others
+
+
+def values_of(arguments: Sequence[str]) -> list[str]:
+    """Return the values that a command line names: all of its arguments but the options' names."""
+    return [value for _, value in _options_and_values(arguments)]
+
+
+def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each value with the option that it follows; a second value of the output follows none."""
     option = ""
     for argument in arguments:
         value = argument
@@ -44,10 +63,6 @@ def named_paths(arguments: Sequence[str]) -> tuple[Path | None, list[Path]]:
             option, equals, value = argument.partition("=")
             if not equals:
                 continue
+        yield option, value
         if len(option) > len("--") and "--output".startswith(option):
-            output, option = Path(value), ""  # a second value is no output
-            continue
-        found = glob.glob(value, recursive=True) or glob.glob(glob.escape(value))  # noqa: PTH207 - Path.glob: no absolute
-        (previous if option == "--previous" else inputs).extend(map(Path, found))
-    others = [path for path in previous if output is None or path.resolve() != output.resolve()]
-    return output, inputs + others
+            option = ""

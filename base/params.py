@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from base.console import UserError
+from base.inputs import check_file
 
 DEFAULT_PATH = Path("params.yaml")
 
@@ -49,7 +50,9 @@ def read_params(path: Path = DEFAULT_PATH) -> dict[str, Any]:
 
     Raises:
         ParamsError: no such file, not YAML, not a mapping, or a top-level key that no stage knows.
+        UserError: it is not a regular file: a parameter file is read more than once.
     """
+    check_file(path)
     try:
         content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:

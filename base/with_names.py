@@ -18,6 +18,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from base.terminal import printable
+
 NAME = re.compile(r"\{([\w.\[\]]+)\}")
 STEP = re.compile(r"\w+|\[\d+\]")
 USAGE = "expected --NAME VALUE ... -- MODULE ARGUMENT ..."
@@ -98,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         arguments = arguments_of(sys.argv[1:] if argv is None else argv, os.environ.get("DVC_STAGE", ""))
     except ValueError as error:  # of which base.console.UserError is one
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(printable(f"error: {error}\n", keep="\n"))
         raise SystemExit(2) from None
     os.execv(sys.executable, [sys.executable, "-m", *arguments])
 

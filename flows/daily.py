@@ -28,6 +28,7 @@ from prefect.states import Completed, Failed
 
 from base.artifacts import whole_file
 from base.console import UserError
+from base.inputs import is_file
 from base.params import load_section, read_params
 from flows import page
 from flows.command import add_cpu_slots, run_here
@@ -112,7 +113,7 @@ class Day:
         self.raw = workspace.root / _raw_folder(params, data_set)
         self._segment = load_section(SegmentParams, "segment", params)
         self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
-        if log is not None and not log.is_file():
+        if log is not None and not is_file(log):
             raise UserError(f"{log}: no such file on this machine; name the day's log")
         writer = workspace.writer_of(self.raw)
         if writer is not None:

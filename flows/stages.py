@@ -28,8 +28,8 @@ from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
 
-from base.artifacts import is_alive
 from base.console import STATE, UserError
+from base.replacement import is_alive
 from flows.processes import Processes, Stopped
 
 log = logging.getLogger("clicksight")

@@ -14,6 +14,7 @@ Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode
 """
 
 import argparse
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from pydantic import Field
 from base import console
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.cores import CORES
+from base.inputs import is_file
 from base.params import DEFAULT_PATH, Params, load_section
 from base.pool import processes
 from base.schemas import DUPLICATES, QUARANTINE
@@ -122,8 +124,8 @@ def find_click_logs(raw: Path) -> list[LogFile]:
     Raises:
         UserError: there is none, or more than one of CLICK_LOGS.
     """
-    first = [raw / "source" / name for name in CLICK_LOGS if (raw / "source" / name).is_file()]
-    later = list(files_below(raw / LATER_LOGS)) if (raw / LATER_LOGS).exists() else []
+    first = [raw / "source" / name for name in CLICK_LOGS if is_file(raw / "source" / name)]
+    later = list(files_below(raw / LATER_LOGS)) if os.path.lexists(raw / LATER_LOGS) else []
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(

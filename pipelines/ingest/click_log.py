@@ -12,7 +12,6 @@ up.
     rows.counts | "Counts" >> WriteCounts(folder / "counts.parquet")   # shards.read_counts reads them after the run
 """
 
-import glob
 import gzip
 import os
 import zlib
@@ -30,6 +29,8 @@ import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
+from base.inputs import is_file
+from base.raw_files import matches, walk, why_not_a_file
 from base.schemas import CLICKS, QUARANTINE
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteShards, write_shard
@@ -86,10 +87,10 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
     for pattern in patterns:
         if not str(pattern):  # to Path, the current folder
             raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
-        matches = [Path(pattern)]
-        if not matches[0].exists():  # Path.glob takes no absolute patterns
-            matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
-        files = [file for match in matches for file in files_below(match)]
+        found = [Path(pattern)]
+        if not found[0].exists():
+            found = matches(str(pattern))
+        files = [file for path in found for file in files_below(path)]
         if not files:
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
@@ -105,18 +106,16 @@ def files_below(path: Path) -> Iterator[Path]:
     Links to folders are followed, a folder that is met again is not read again.
 
     Raises:
-        UserError: something is neither file nor folder, as a link that leads nowhere.
+        UserError: something is neither file nor folder, or a link that leads nowhere.
     """
-    folders, seen = [path], set()
-    while folders:
-        below = folders.pop()
-        if below.is_file():
-            yield below
-        elif not below.is_dir():
-            raise UserError(f"{below}: neither file nor folder (a broken link?); remove it or name the log's files")
-        elif below.resolve() not in seen:
-            seen.add(below.resolve())
-            folders.extend(child for child in below.iterdir() if not child.name.startswith("."))
+    if is_file(path):
+        yield path
+        return
+    for found, kind in walk(path):
+        if kind in ("broken", "odd"):
+            raise UserError(f"{found}: {why_not_a_file(found)}; remove it or name the log's files one by one")
+        if kind == "file":
+            yield found
 
 
 def plan_slices(file: LogFile) -> list[LogSlice]:

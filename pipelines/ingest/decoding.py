@@ -87,7 +87,8 @@ def _checked(image: Image.Image, data: bytes, longest_side: int | None) -> Check
         return CheckedImage(data, width, height, "", _thumbnail(image))
     several = getattr(image, "n_frames", 1) > 1
     image.load()
-    upright = image.getexif().get(ORIENTATION, 1) in (0, 1)  # of PNG, EXIF may stand behind the pixels
+    # Of PNG, EXIF may stand behind the pixels; a TIFF is turned while it is read, and its EXIF then says so.
+    upright = upright and image.getexif().get(ORIENTATION, 1) in (0, 1)
     conversion = (
         "first of several pictures" if several
         else "16 bits a channel" if image.mode in DEEP_GREY

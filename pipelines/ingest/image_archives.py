@@ -33,18 +33,24 @@ from typing import BinaryIO, Literal, NamedTuple, cast
 import indexed_gzip
 
 from base.console import UserError
+from base.raw_files import walk
 from pipelines.ingest.decoding import BadImageError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 GZIPPED = (".tar.gz", ".tgz")
 MOST_BYTES = 1 << 28  # of one image's file; far above every real one, and what a worker can hold
 INDEX_SPACING = 1 << 20  # bytes of inflated stream between two points to start from
+LONGEST_NAME = 4096  # bytes of a member's, as Linux has it for paths; each folder in it takes some 500 bytes of memory
+SHOWN = 100  # characters of a longer one
 TAR_BLOCK = 512
 # What the libraries raise for damaged archives; indexed_gzip's errors are OSError.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
 # What the system says of a file that is at fault itself; too many open files, say, is no fault of the next one.
 UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
 ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; the member's bytes follow those
+
+LEADS_OUT, TOO_LONG = "name leads out of the archive", "name too long"
+OUT_OF_PLACE = (LEADS_OUT, TOO_LONG)  # reasons of members that are listed at the top, where they are not
 
 Packing = Literal["file", "base64", "stored", "deflated", "gzipped"]
 
@@ -91,13 +97,11 @@ class Folder:
 
     Attributes:
         name: without the folders above; an archive's without its suffix.
-        place: where to point when the folder itself is refused.
         files: in name order.
         folders: in name order.
     """
 
     name: str
-    place: Place
     files: list[Listed] = field(default_factory=list)
     folders: dict[str, "Folder"] = field(default_factory=dict)
 
@@ -107,10 +111,12 @@ class Folder:
 
     def sort(self) -> None:
         """Bring everything below into name order; files of one name stay in the archive's order."""
-        self.files.sort(key=lambda listed: listed.name)
-        self.folders = dict(sorted(self.folders.items()))
-        for folder in self.folders.values():
-            folder.sort()
+        folders = [self]
+        while folders:
+            folder = folders.pop()
+            folder.files.sort(key=lambda listed: listed.name)
+            folder.folders = dict(sorted(folder.folders.items()))
+            folders += folder.folders.values()
 
 
 def is_archive(name: str) -> bool:
@@ -121,6 +127,8 @@ def is_archive(name: str) -> bool:
 def list_folder(raw: Path, path: str) -> Folder:
     """List a folder or archive, and every archive in it as the folder that it unpacks to.
 
+    A folder that several names lead to is listed once (:func:`base.raw_files.walk`); the others are refused.
+
     Args:
         raw: the raw data set's folder.
         path: below it, with forward slashes.
@@ -130,23 +138,27 @@ def list_folder(raw: Path, path: str) -> Folder:
     """
     if is_archive(path) and (raw / path).is_file():
         return _list_archive(raw, path)
-    folder = Folder(path.rpartition("/")[2], Place(path, name=path.rpartition("/")[2]))
-    for child in (raw / path).iterdir():
-        if child.name.startswith("."):
-            continue
-        below = f"{path}/{child.name}"
-        if child.is_dir() or is_archive(child.name):
-            folder.folders[child.name] = list_folder(raw, below)
+    root = Folder(path.rpartition("/")[2])
+    folders = {raw / path: (root, path)}
+    for found, kind in walk(raw / path):
+        parent, above = folders[found.parent]
+        name, below = found.name, f"{above}/{found.name}"
+        if kind == "folder":
+            parent.folders[name] = Folder(name)
+            folders[found] = (parent.folders[name], below)
+        elif is_archive(name) and kind in ("file", "broken"):
+            parent.folders[name] = _list_archive(raw, below)
         else:
-            folder.files.append(Listed(child.name, Place(below, name=child.name)))
-    folder.sort()
-    return folder
+            reason = {"again": "link to a folder listed already", "odd": "neither file nor folder"}.get(kind, "")
+            parent.files.append(Listed(name, Place(below, name=name), reason))
+    root.sort()
+    return root
 
 
 def _list_archive(raw: Path, path: str) -> Folder:
     file_name = path.rpartition("/")[2]
     suffix = next(suffix for suffix in ARCHIVES if file_name.lower().endswith(suffix))
-    root = Folder(file_name[: -len(suffix)], Place(path, name=file_name))
+    root = Folder(file_name[: -len(suffix)])
     members = _zip_members(raw / path, path) if suffix == ".zip" else _tar_members(raw / path, path, suffix in GZIPPED)
     try:
         for place, reason in members:
@@ -160,14 +172,16 @@ def _list_archive(raw: Path, path: str) -> Folder:
 def _add_member(root: Folder, place: Place, reason: str) -> None:
     parts = [part for part in place.name.split("/") if part not in ("", ".")]
     if place.name.startswith("/") or ".." in parts:
-        root.files.append(Listed(place.name, place, "name leads out of the archive"))
+        root.files.append(Listed(place.name, place, LEADS_OUT))
         return
     if not parts or any(part.startswith(".") for part in parts):
         return
+    if len(os.fsencode(place.name)) > LONGEST_NAME:
+        root.files.append(Listed(parts[-1], place._replace(name=f"{place.name[:SHOWN]}…"), TOO_LONG))
+        return
     folder = root
-    for depth, part in enumerate(parts[:-1], start=1):
-        inside = Place(place.file, place.row, "/".join(parts[:depth]))
-        folder = folder.folders.setdefault(part, Folder(part, inside))
+    for part in parts[:-1]:
+        folder = folder.folders.setdefault(part, Folder(part))
     folder.files.append(Listed(parts[-1], place, reason))
 
 

@@ -14,8 +14,9 @@ and every file, hidden ones excepted, is listed or refused with the first reason
 - ``label without image``, ``image without label``, ``folder among the images`` (of each
   file in it): source domain;
 - ``not in a category folder``, ``folder in a category folder`` (of each file in it): target domain;
-- ``link in an archive``, ``name leads out of the archive``, ``neither file nor folder``, ``encrypted``, ``unsupported
-  compression``: members of archives.
+- ``neither file nor folder`` (a named pipe, a socket, a device), ``link to a folder listed already``: in both;
+- ``link in an archive``, ``name leads out of the archive``, ``name too long``, ``neither file nor folder``,
+  ``encrypted``, ``unsupported compression``: members of archives.
 
 A label whose image turns out to be broken counts as kept; it is the image that is quarantined then.
 
@@ -30,14 +31,23 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from base.console import UserError
+from base.inputs import is_file
 from pipelines.ingest.categories import Aliases, matching_plurals, normalise_category
-from pipelines.ingest.image_archives import ARCHIVES, Folder, Listed, Place, is_archive, list_folder
+from pipelines.ingest.image_archives import (
+    ARCHIVES,
+    OUT_OF_PLACE,
+    SHOWN,
+    Folder,
+    Listed,
+    Place,
+    is_archive,
+    list_folder,
+)
 
 LABELS, SOURCE_IMAGES, TARGET_IMAGES = "labels", "source images", "target images"  # the tables whose rows add up
 IMAGES_TSV = "source/images.tsv"
 ALIASES_TSV = "aliases.tsv"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
-SHOWN = 100  # characters of an image's base64 that quarantine shows
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 READ_BYTES = 1 << 20  # at a time; a line of images.tsv is some ten times Python's default
 
@@ -142,8 +152,9 @@ def list_images(raw: Path) -> Catalogue:
     for image_id, (row, _, text) in labels.items():
         if image_id not in seen:
             catalogue.refuse(LABELS, "source/labels.tsv", row, "label without image", text)
-    for child in list_folder(raw, "target").children():
-        _list_target(child, aliases, seen, catalogue)
+    children = list_folder(raw, "target").children()[::-1]
+    while children:
+        children += reversed(_list_target(children.pop(), aliases, seen, catalogue))
     catalogue.idle_aliases = aliases.idle()
     _align(catalogue)
     return catalogue
@@ -168,7 +179,7 @@ def _align(catalogue: Catalogue) -> None:
 def _source_folders(raw: Path) -> list[str]:
     """Return the folder and archives of source images, below the raw folder."""
     names = [f"source/images{suffix}" for suffix in ("", *ARCHIVES)]
-    return [name for name in names if (raw / name).is_dir() or (is_archive(name) and (raw / name).is_file())]
+    return [name for name in names if (is_file(raw / name) and is_archive(name)) or (raw / name).is_dir()]
 
 
 def read_aliases(path: Path) -> Aliases:
@@ -178,7 +189,7 @@ def read_aliases(path: Path) -> Aliases:
         UserError: a line that is none, or aliases that contradict each other.
     """
     pairs: list[tuple[str, str]] = []
-    for line in read_lines(path) if path.is_file() else ():
+    for line in read_lines(path) if is_file(path) else ():
         try:
             name, instead = line.first, line.second.decode("utf-8")
         except UnicodeDecodeError:
@@ -200,11 +211,11 @@ def check_layout(raw: Path) -> None:
     """Check that the files are there that every click data set has.
 
     Raises:
-        UserError: what is missing, and what a data set looks like.
+        UserError: what is missing, and what a data set looks like; or what is there and is no file.
     """
     needed = {
-        "source/labels.tsv": (raw / "source" / "labels.tsv").is_file(),
-        "source/images.tsv or source/images/": (raw / IMAGES_TSV).is_file() or bool(_source_folders(raw)),
+        "source/labels.tsv": is_file(raw / "source" / "labels.tsv"),
+        "source/images.tsv or source/images/": is_file(raw / IMAGES_TSV) or bool(_source_folders(raw)),
         "target/<category>/": (raw / "target").is_dir()
         and any(path.is_dir() or is_archive(path.name) for path in (raw / "target").iterdir()),
     }
@@ -262,7 +273,7 @@ def _read_labels(raw: Path, aliases: Aliases, catalogue: Catalogue) -> dict[str,
 
 
 def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str], catalogue: Catalogue) -> None:
-    if not (raw / IMAGES_TSV).is_file():
+    if not is_file(raw / IMAGES_TSV):
         return
     for line in read_lines(raw / IMAGES_TSV):
         catalogue.read[SOURCE_IMAGES] += 1
@@ -279,10 +290,12 @@ def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str]
 
 def _list_source(folder: Folder, labels: dict[str, tuple[int, str, str]], seen: set[str], catalogue: Catalogue) -> None:
     """List the files of a folder of images, or of those in it where it has no image itself."""
-    is_wrapper = not holds_images(folder)
-    for child in folder.children():
-        if is_wrapper and isinstance(child, Folder):
-            _list_source(child, labels, seen, catalogue)
+    children: list[tuple[bool, Listed | Folder]] = [(True, folder)]
+    while children:
+        is_in_wrapper, child = children.pop()
+        if isinstance(child, Folder) and is_in_wrapper:
+            is_wrapper = not holds_images(child)
+            children += [(is_wrapper, below) for below in reversed(child.children())]
             continue
         if isinstance(child, Folder):
             _refuse_folder(catalogue, SOURCE_IMAGES, child, "folder among the images")
@@ -304,16 +317,16 @@ def _why_not(image_id: str, labels: dict[str, tuple[int, str, str]], seen: set[s
     return "" if image_id in labels else "image without label"
 
 
-def _list_target(child: Listed | Folder, aliases: Aliases, seen: set[str], catalogue: Catalogue) -> None:
-    """List a category folder, or those below a folder that is none."""
+def _list_target(
+    child: Listed | Folder, aliases: Aliases, seen: set[str], catalogue: Catalogue
+) -> list[Listed | Folder]:
+    """List a category folder; of a folder that is none, return what is in it, to be listed next."""
     if isinstance(child, Listed):
         catalogue.read[TARGET_IMAGES] += 1
         _refuse_file(catalogue, TARGET_IMAGES, child.place, _unreadable(child) or "not in a category folder")
-        return
+        return []
     if child.folders and not holds_images(child):
-        for below in child.children():
-            _list_target(below, aliases, seen, catalogue)
-        return
+        return child.children()
     category = aliases.category(child.name)
     for below in child.children():
         if isinstance(below, Folder):
@@ -331,11 +344,14 @@ def _list_target(child: Listed | Folder, aliases: Aliases, seen: set[str], catal
         else:
             catalogue.entries.append(Entry(image_id, "target", category, below.place))
             seen.add(image_id)
+    return []
 
 
 def holds_images(folder: Folder) -> bool:
     """Say whether a folder itself has image files, going by their names."""
-    return any(listed.name.lower().endswith(IMAGE_SUFFIXES) for listed in folder.files)
+    return any(
+        listed.name.lower().endswith(IMAGE_SUFFIXES) and listed.reason not in OUT_OF_PLACE for listed in folder.files
+    )
 
 
 def stem(name: str) -> str:
@@ -349,9 +365,11 @@ def _unreadable(listed: Listed) -> str:
 
 def _refuse_folder(catalogue: Catalogue, table: str, folder: Folder, reason: str) -> None:
     """Refuse every file below a folder: a row for the folder alone would not tell what is lost with it."""
-    for child in folder.children():
+    children = folder.children()[::-1]
+    while children:
+        child = children.pop()
         if isinstance(child, Folder):
-            _refuse_folder(catalogue, table, child, reason)
+            children += reversed(child.children())
         else:
             catalogue.read[table] += 1
             _refuse_file(catalogue, table, child.place, _unreadable(child) or reason)

@@ -13,6 +13,7 @@ import jieba
 
 from base.console import UserError
 from base.cores import CORES
+from base.inputs import check_file
 from base.pool import processes
 
 MANY = 20000
@@ -60,10 +61,11 @@ def read_lines(path: str | None) -> list[str]:
     """Return a UTF-8 file's lines, stripped; of no file, none.
 
     Raises:
-        UserError: no such file, or not UTF-8.
+        UserError: no such file, no regular one, or not UTF-8.
     """
     if path is None:
         return []
+    check_file(path)
     try:
         return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
+from base.inputs import is_file
 
 
 def source_images(path: Path, split: str | None = None) -> pa.Array:
@@ -21,7 +22,7 @@ def source_images(path: Path, split: str | None = None) -> pa.Array:
         UserError: no such file, a damaged one, a column is missing, a row has no id, an image stands there twice, or
             none is left.
     """
-    if not Path(path).is_file():
+    if not is_file(Path(path)):
         raise UserError(f"{path}: no such file; expected a Parquet file with a column image_id")
     with reading(path):
         table = pq.read_table(path)

@@ -26,6 +26,7 @@ from model.data.images import ImageStore
 from report import pages
 from report.data_sets import noise_filter_plot, noise_filter_table
 from report.pages import NOTHING, Column, Table, number
+from report.spreadsheets import write_csv
 from systems.cleaning.preparation_plots import steps_plot
 
 TEMPLATE = Path(__file__).with_name("preparation.html.jinja")
@@ -231,8 +232,8 @@ def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl
         cells=cells_of(examples, rules, data / "ingested" / "images", params.thumbnail),
         categories=categories_texts(steps),
     )
-    steps.write_csv(folder / "steps.csv")
-    examples.write_csv(folder / "examples.csv")
+    write_csv(steps, folder / "steps.csv")
+    write_csv(examples, folder / "examples.csv")
     (folder / "steps.png").write_bytes(pictures["steps"])
     with whole_file(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -38,6 +38,7 @@ from model.data.batches import evaluation_batches
 from model.folder import device_at_hand
 from model.training.checkpoints import Checkpoints
 from model.training.curves import run_name
+from report.spreadsheets import write_csv
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.click_diagnostics import choose_samples, reference_rmse, sample_table, sigmoid_inputs
 from systems.mtmdd.config import Phase, Recipe
@@ -242,14 +243,15 @@ def diagnose(
     predicted = {name: _clicks(outcome) for name, outcome in outcomes.items()}
 
     gradients = gradients_table(recorder.readings)
-    gradients.write_csv(output / "gradients.csv")
+    write_csv(gradients, output / "gradients.csv")
     (output / "gradients.png").write_bytes(gradients_plot(gradients, layers))
     ratios = ratios_table(recorder.readings)
-    ratios.write_csv(output / "gradient_ratios.csv")
+    write_csv(ratios, output / "gradient_ratios.csv")
     position = model.recipe.position
     bandwidths = [] if position is None else [position.bandwidth]
     batch_normalised = position is None or position.position_input == "batch-normalised"
-    sigmoid_inputs(true, predicted, bandwidths, batch_normalised).write_csv(output / "sigmoid_inputs.csv")
+    inputs = sigmoid_inputs(true, predicted, bandwidths, batch_normalised)
+    write_csv(inputs, output / "sigmoid_inputs.csv")
 
     places = examples.places("source", "validation")
     rows = examples.rows[places]
@@ -257,7 +259,7 @@ def diagnose(
     samples = sample_table(
         rows[chosen], words, true[chosen], {name: of[chosen] for name, of in predicted.items()}, params.words
     )
-    samples.write_csv(output / "click_features.csv")
+    write_csv(samples, output / "click_features.csv")
     pictures = [
         Sample(examples.images[int(places[place])], samples.filter(image_id=rows["image_id"][place]))
         for place in chosen

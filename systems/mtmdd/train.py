@@ -22,6 +22,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from base.console import UserError, stage
+from base.inputs import check_file
 from model.training.curves import live_folder, run_name
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.examples import Examples, add_other_source, other_source, read_rows
@@ -31,8 +32,9 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe file.
 
     Raises:
-        UserError: no such file, or not a recipe (what is wrong is listed).
+        UserError: no such file, no regular one, or not a recipe (what is wrong is listed).
     """
+    check_file(path)
     try:
         return Recipe.model_validate_json(Path(path).read_bytes())
     except FileNotFoundError:

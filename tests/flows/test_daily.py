@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -134,6 +135,9 @@ def test_logs_of_one_name_and_empty_logs(project: Path, days: list[Path], tmp_pa
 def test_what_cannot_be_taken_in_is_told(project: Path, days: list[Path]) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tsv: no such file on this machine"):
         day(project, project / "nowhere.tsv")
+    os.mkfifo(project / "pipe.tsv")
+    with pytest.raises(UserError, match=r"pipe\.tsv: is a named pipe, and only regular files are read"):
+        day(project, project / "pipe.tsv")
     (project / "dvc.yaml").write_text("stages: {draw@toy: {cmd: mkdir raw, outs: [raw]}}\n".replace("@toy", ""))
     with pytest.raises(UserError, match=r"raw: stage draw writes this data set and would sweep away what is added"):
         day(project, days[1])

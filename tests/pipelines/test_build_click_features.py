@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -11,6 +15,7 @@ from click_builds import build, digest, write_log
 from click_oracles import assert_equal, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_files import time_limit
 
 from base.schemas import CLICK_MATRIX, CLICKS
 from pipelines.beam.shuffle import merge, shards_of, split_by_shard
@@ -176,6 +181,28 @@ def test_stop_words_and_minimum_length(tmp_path):
     assert {row[0] for row in vocabulary} == {"retriever", "puppy", "dog", "可爱", "金毛犬", "gate", "bridge"}
 
 
+def test_dictionaries_lemmas_and_stop_words_reach_the_words(tmp_path):
+    for name, lines in {
+        "stop": "the\n",
+        "dictionary": "京清 1000 n\n北 9 n\n华 9 n\n",
+        "user": "学生活 99999\n",
+    }.items():
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    log = write_log([("a", "the dogs x 北京清华 大学生活", 3), ("b", "dog", 1)], tmp_path / "log.tsv")
+    options = ["--stop-words", str(tmp_path / "stop"), "--dictionary", str(tmp_path / "dictionary")]
+    options += ["--user-dictionary", str(tmp_path / "user"), "--minimum-length", "2", "--lemmas", "en"]
+    vocabulary, _ = read_features(build(log, tmp_path / "out", *options))
+    assert [row[:3] for row in vocabulary] == [("dog", 4, 2), ("京清", 3, 1), ("学生活", 3, 1)]
+
+
+def test_a_thousand_words_are_kept_unless_another_number_is_asked_for(tmp_path):
+    # The first and the last by code point have the most clicks and the fewest; the others tie.
+    words = [f"w{number:04d}" for number in range(1005)]
+    rows = [(f"i{place % 7}", word, {0: 9, 1004: 1}.get(place, 5)) for place, word in enumerate(words)]
+    vocabulary, _ = read_features(build(write_log(rows, tmp_path / "log.tsv"), tmp_path / "out"))
+    assert [row[0] for row in vocabulary] == words[:1000]
+
+
 @pytest.mark.parametrize(
     ("log", "options", "message"),
     [
@@ -229,3 +256,27 @@ def test_a_log_behind_another_option_is_an_error(tmp_path, caplog):
     assert failure.value.code == 2
     assert "log2.tsv: belongs to no option" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--clicks", "--images", "--stop-words", "--dictionary", "--user-dictionary"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, caplog, option):
+    os.mkfifo(tmp_path / "pipe")
+    log = write_log(LOG, tmp_path / "log.tsv")
+    with time_limit(60), pytest.raises(SystemExit) as ended:
+        build(log, tmp_path / "out", option, str(tmp_path / "pipe"))
+    assert ended.value.code == 2
+    assert (
+        f"{tmp_path}/pipe: is a named pipe, and only regular files are read; write what is to be read into"
+        in caplog.text
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.tsv", "pipe"]
+
+
+def test_process_substitution_is_refused_with_what_to_do(tmp_path):
+    command = f"{sys.executable} -m pipelines.build_click_features --clicks <(echo) --output {tmp_path}/out"
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 2
+    assert ": is a named pipe, and only regular files are read; write what is to be read into a file" in ended.stderr
+    assert not any(tmp_path.iterdir())

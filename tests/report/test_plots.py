@@ -99,6 +99,45 @@ def test_methods_stand_in_the_order_of_target_accuracy_and_a_missing_source_is_l
     assert [text.get_text() for text in axes.texts] == ["60.0", "50.0", "70.0"]
 
 
+def test_each_domains_accuracy_has_its_own_interval_place_and_colour(figure: Figure) -> None:
+    report_plots.accuracies_plot(METHODS)
+    axes = figure.axes[0]
+    found = []
+    for container in axes.containers:
+        point, _, (bars,) = container.lines
+        ((low, y), (high, _)) = bars.get_segments()[0].tolist()
+        found.append((float(point.get_xdata()[0]), low, high, y, point.get_color()))
+    # The source below the line of its method, the target above; VGGimg has no source accuracy.
+    assert found == [
+        (60.0, 55.0, 66.0, pytest.approx(-0.1), report_plots.SOURCE),
+        (50.0, 40.0, 58.0, pytest.approx(0.1), report_plots.TARGET),
+        (70.0, 61.0, 77.0, pytest.approx(1.1), report_plots.TARGET),
+    ]
+    legend = {text.get_text(): line.get_color() for text, line in zip(
+        figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)}  # fmt: skip
+    assert legend == {"target domain": report_plots.TARGET, "source domain": report_plots.SOURCE}
+
+
+def test_a_sweep_has_a_panel_for_each_domain_that_is_reduced(figure: Figure) -> None:
+    less = SWEEP.with_columns(
+        reduced=pl.lit("target"), accuracy_target=pl.col("accuracy_target") - 20, low_target=pl.col("low_target") - 21
+    )
+    shares = pl.concat([SWEEP, less])
+    shares = shares.with_columns(value=pl.col("value") / 24)
+    report_plots.sweep_plot(shares, {"source": "share of source", "target": "share of target"}, percent=True)
+    source, target = figure.axes
+    assert (source.get_xlabel(), target.get_xlabel()) == ("share of source", "share of target")
+    lines = [{c.get_label(): list(c.lines[0].get_ydata()) for c in panel.containers} for panel in figure.axes]
+    assert lines == [
+        {"TDL": [40.0, 50.0], "VGGsrc": [30.0, 45.0]},
+        {"TDL": [20.0, 30.0], "VGGsrc": [10.0, 25.0]},
+    ]
+    (segments,) = target.containers[0].lines[2]
+    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[14.0, 45.0], [23.0, 57.0]]
+    assert [target.xaxis.get_major_formatter()(value) for value in (0.25, 1.0)] == ["25%", "100%"]
+    assert list(target.xaxis.get_major_locator()()) == [0.25, 1.0]
+
+
 def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None:
     report_plots.sweep_plot(SWEEP, {"source": "source categories"})
     (axes,) = figure.axes
@@ -128,6 +167,29 @@ def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -
     (dashed,) = [line for line in source.get_lines() if line.get_label() == "MTTDL"]
     assert set(dashed.get_ydata()) == {72.0}
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MTTDL", "separate heads", "shared head"]
+
+
+def test_each_measures_panel_has_its_own_numbers(figure: Figure) -> None:
+    table = STUDY.with_columns(rmse_source=pl.Series([0.9, None, 0.7, 1.1]))
+    report_plots.study_plot(table, "µ", is_line=True)
+    titles = {panel.get_title(): panel for panel in figure.axes}
+    assert list(titles) == ["target test accuracy, %", "source test accuracy, %", "RMSE-S"]
+    numbers = {
+        title: {c.get_label(): list(c.lines[0].get_ydata()) for c in panel.containers}
+        for title, panel in titles.items()
+    }
+    assert numbers == {
+        "target test accuracy, %": {"separate heads": [50.0, 60.0], "shared head": [62.5]},
+        "source test accuracy, %": {"separate heads": [70.0], "shared head": [71.0]},
+        "RMSE-S": {"separate heads": [0.9], "shared head": [0.7]},
+    }
+    (segments,) = titles["source test accuracy, %"].containers[1].lines[2]
+    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[68.0, 77.0]]
+    assert not titles["RMSE-S"].containers[0].has_yerr  # it has no interval
+    for title, height in (("target test accuracy, %", 55.0), ("RMSE-S", 1.1)):
+        (dashed,) = [line for line in titles[title].get_lines() if line.get_label() == "MTTDL"]
+        assert set(dashed.get_ydata()) == {height}
+    assert {panel.get_xlabel() for panel in figure.axes} == {"µ"}
 
 
 def test_values_that_are_no_numbers_are_not_joined_and_long_ones_are_turned(figure: Figure) -> None:
@@ -164,6 +226,25 @@ def test_the_noise_filter_tells_counts_beside_the_bars(figure: Figure) -> None:
     report_plots.noise_filter_plot(FILTER)
     assert [text.get_text() for text in figure.axes[0].texts] == ["8 of 9  (88.9 %)", "3 of 4  (75.0 %)"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all", "8 ≤ n < 100, first, p < 0.2"]
+
+
+def test_bars_of_the_noise_filter_are_the_percentages(figure: Figure) -> None:
+    report_plots.noise_filter_plot(FILTER)
+    whole, kept = figure.axes[0].containers
+    assert [bar.get_width() for bar in whole] == [100.0, 100.0]
+    assert [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in kept] == [
+        (pytest.approx(0), 88.9), (pytest.approx(1), 75.0),
+    ]  # fmt: skip
+
+
+def test_the_vocabulary_is_drawn_by_rank_from_1(figure: Figure) -> None:
+    report_plots.vocabulary_plot(WORDS)
+    (axes,) = figure.axes
+    assert {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines} == {
+        "clicks of queries with the word": ([1, 2, 3], [90, 20, 3]),
+        "images with the word": ([1, 2, 3], [30, 9, 1]),
+    }
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
 
 
 def test_no_picture_needs_a_glyph_that_its_font_lacks(recwarn: pytest.WarningsRecorder) -> None:

@@ -22,8 +22,10 @@ from pydantic import Field
 from base.artifacts import read_json, read_tables, whole_directory, write_json
 from base.console import Closing, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+from base.terminal import printable
 from report import data_sets, pages
 from report.sections import not_run, part_of, write_part
+from report.spreadsheets import write_csv
 from systems.mtmdd import published
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
@@ -125,13 +127,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     }
     if not cross_object.is_empty():
         pictures["cross_object"] = plots.cross_object_plot(cross_object)
-        cross_object.write_csv(folder / "cross_object.csv")
+        write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
-        table.write_csv(folder / f"{name}.csv")
+        write_csv(table, folder / f"{name}.csv")
     results = texts.methods_table(table_viii)
     write_json(
         {
@@ -241,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         run(arguments.data, arguments.system, arguments.output, params, arguments.params, closing)
     table = arguments.output / "table_viii.txt"
     if table.is_file():
-        sys.stdout.write("\n" + table.read_text(encoding="utf-8"))
+        sys.stdout.write("\n" + printable(table.read_text(encoding="utf-8"), keep="\n"))
 
 
 def run(data: Path, system: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from odd_files import ODD, time_limit
 from PIL import Image
 
 from base import schemas
@@ -157,6 +158,15 @@ def test_a_good_data_set(tmp_path: Path) -> None:
     assert pairs == {
         ("s1", "red fox"): 7, ("s2", "红狐的照片"): 3, ("s1", "fox"): 1, ("s3", "fox"): 7, ("gone", "fox"): 4,
     }  # fmt: skip
+
+
+def test_clicks_are_of_source_images_only(tmp_path: Path) -> None:
+    clicks = [*CLICKS, ("grey_wolf/w1", "wolf", 6), ("grey_wolf/w1", "fox", 1)]  # an image of the target
+    summary = run(write_raw(tmp_path / "raw", clicks=clicks), tmp_path / "ingested", PARAMS)
+    assert summary["clicks"] == {
+        **{"image_query_pairs": 7, "clicks": 29, "distinct_queries": 4, "clicked_images": 5},
+        "pairs_of_unknown_images": 3,
+    }
 
 
 def test_schemas_and_hugging_face(tmp_path: Path) -> None:
@@ -349,6 +359,36 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "target images that are again, nearly 2" in caplog.text
 
 
+def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "raw")
+    folder = raw / "target/001.Red_Fox"
+    photograph = Image.fromarray(np.random.default_rng(9).integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
+        (160, 120)
+    )
+    photograph.save(folder / "large.jpg", quality=90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # show it turned by 90 degrees clockwise
+    photograph.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=90, exif=exif)
+    photograph.crop((0, 0, 157, 120)).resize((160, 120)).save(folder / "cropped.jpg", quality=90)
+    (tmp_path / "params.yaml").write_text(
+        "ingest: {click_shards: 5, image_shards: 4, longest_side: 100, duplicate_distance: 32}\n"
+    )
+    output = tmp_path / "ingested"
+    main(["--raw", str(raw), "--output", str(output), "--params", str(tmp_path / "params.yaml")])
+    assert len(list((output / "clicks").iterdir())) == 5
+    assert len(list((output / "images").iterdir())) == 4
+    sizes = {row["image_id"]: (row["width"], row["height"]) for row in read_tables(output / "images").to_pylist()}
+    assert sizes["001.Red_Fox/large"] == sizes["001.Red_Fox/turned"] == (100, 75)
+    # Some 22 of 256 bits differ in the turned copy, which was encoded again; some 44 in the cropped one.
+    assert [
+        (row["image_id"], row["duplicate_id"], row["kind"])
+        for row in pq.read_table(output / "duplicates.parquet").to_pylist()
+    ] == [
+        ("001.Red_Fox/large", "001.Red_Fox/turned", "near"),
+        ("001.Red_Fox/turned", "001.Red_Fox/large", "near"),
+    ]
+
+
 def test_aliases_and_plurals_align_the_domains(tmp_path: Path) -> None:
     raw = write_raw(tmp_path / "raw")
     (raw / "aliases.tsv").write_text("Coyote\tgrey wolf\nno such\tthing\n")
@@ -481,6 +521,42 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
     assert ended.value.code == 2
     assert message in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "raw"]
+
+
+@pytest.mark.parametrize("name", ["clicks.tsv", "clicks.parquet", "clicks", "clicks/day-1.tsv"])
+def test_a_log_that_is_a_pipe_ends_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    (raw / "source/clicks.tsv").unlink()
+    (raw / "source" / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(raw / "source" / name)
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    with time_limit(60), pytest.raises(SystemExit) as ended:
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert ended.value.code == 2
+    assert f"source/{name}: is a named pipe, and only regular files are read; " in caplog.text
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_files_among_the_images_are_quarantined_and_rows_add_up(tmp_path: Path, kind: str) -> None:
+    raw = write_raw(tmp_path / "raw")
+    (raw / "source/images").mkdir()
+    for name in ("source/images/s9.jpg", "target/grey_wolf/w0.jpg", "target/odd.tar.gz"):
+        ODD[kind](raw / name)
+    for name in ("one", "two"):
+        (raw / "target" / name).symlink_to("../target")
+    with time_limit(120):
+        summary = run(raw, tmp_path / "out", PARAMS)
+    assert summary["tables"]["source images"] == {
+        "rows_read": 5,
+        "rows_kept": 4,
+        "quarantined": {"neither file nor folder": 1},
+    }
+    assert summary["tables"]["target images"] == {
+        "rows_read": 7,
+        "rows_kept": 3,
+        "quarantined": {"link to a folder listed already": 2, "neither file nor folder": 2},
+    }
+    assert ("target/grey_wolf/w0.jpg", 1, "neither file nor folder", "w0.jpg") in quarantine(tmp_path / "out")
 
 
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -70,6 +70,57 @@ def test_exif_orientation_is_applied() -> None:
     assert np.abs(np.asarray(turned, float) - expected).mean() < 8
 
 
+TURNS = {  # EXIF orientation: what brings the stored pixels upright
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def lit(width: int = 120, height: int = 72) -> Image.Image:
+    """Return a smooth picture without any symmetry, larger than its thumbnail."""
+    y, x = np.mgrid[:height, :width] / (height, width)[0]
+    levels = 30 + 120 * x / x.max() + 70 * y**2 + 30 * np.sin(7 * x * y)
+    return Image.fromarray(np.stack([levels, levels, levels], axis=2).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_thumbnail_is_of_the_picture_as_it_is_shown(orientation: int, form: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = lit()
+    turn = TURNS[orientation]
+    shown = stored if turn is None else stored.transpose(turn)
+    found = check_image(encode(stored, form, exif=exif))
+    expected = np.asarray(shown.resize((32, 32), Image.Resampling.BOX).convert("L"), float).reshape(32, 32)
+    thumbnail = np.frombuffer(found.thumbnail, np.uint8).reshape(32, 32)
+    assert np.abs(thumbnail - expected).mean() < 4  # levels; turned or mirrored otherwise, it is 15 and more away
+    assert (found.width, found.height) == shown.size
+    assert np.abs(colours(found.data) - np.asarray(shown, float)).mean() < 4
+    assert found.conversion == ("turned by EXIF" if turn is not None else "" if form == "JPEG" else f"format {form}")
+
+
+def test_an_orientation_that_says_nothing_turns_nothing() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 0  # what some cameras write who do not know
+    data = encode(picture(), exif=exif)
+    assert check_image(data) == check_image(data)._replace(data=data, conversion="")
+
+
+def test_what_is_converted_loses_little() -> None:
+    # The quality and the full colour resolution that Pillow's own encoder has at 95 and 4:4:4.
+    converted = decode(check_image(encode(picture(64, 48), "PNG")).data)
+    reference = decode(encode(picture(64, 48), quality=95, subsampling=0))
+    assert converted.quantization == reference.quantization
+    assert [layer[1:3] for layer in converted.layer] == [(1, 1)] * 3
+
+
 @pytest.mark.parametrize(("longest_side", "size"), [(16, (16, 8)), (40, (40, 20)), (41, (40, 20)), (None, (40, 20))])
 def test_longest_side(longest_side: int | None, size: tuple[int, int]) -> None:
     checked = check_image(encode(picture(40, 20)), longest_side)

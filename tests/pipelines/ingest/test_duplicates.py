@@ -175,6 +175,26 @@ def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int
     assert found.select("image_id", "duplicate_id", "kind", "distance").rows() == expected
 
 
+def test_near_is_up_to_the_distance_asked_for_and_six_bits_of_the_coarse_hash() -> None:
+    # The module promises 6 of 64 coarse bits, whatever the fine hash is asked for.
+    six, seven = 0b111111 << 40, 0b1111111 << 20
+    for distance in (0, 3, 48):
+        fine = (1 << distance) - 1
+        rows = table(
+            [
+                fingerprint("s1", "fox", 1, 0),
+                fingerprint("s2", "fox", 2, fine << 100, coarse=six),
+                fingerprint("s3", "fox", 3, (2 * fine + 1) << 180, coarse=six),  # one bit more of the fine hash
+                fingerprint("s4", "fox", 4, fine << 30 if distance else 0, coarse=seven),  # of the coarse one
+            ]
+        )
+        found = {row["image_id"]: row["distance"] for row in find_duplicates(rows, distance).rows(named=True)}
+        if distance:
+            assert found == {"s1": distance, "s2": distance}
+        else:  # the same fine hash is the same look, whatever the coarse one is
+            assert found == {"s1": 0, "s2": 0, "s4": 0}
+
+
 def test_a_thousand_copies_of_a_placeholder_are_a_row_each() -> None:
     rows = table([fingerprint(f"s{number:04d}", "fox", 7, 0) for number in range(1000)])
     found = find_duplicates(rows, 10)

@@ -10,6 +10,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from odd_files import deep_folder, time_limit
 
 from base.console import UserError
 from pipelines.ingest.click_data import image_archives
@@ -200,6 +201,52 @@ def test_a_link_that_leads_nowhere_is_one_bad_image(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(Path, "open", Mock(side_effect=too_many))
         with pytest.raises(OSError, match="Too many open files"):
             reader.read(Place("good.jpg"))
+
+
+@pytest.mark.parametrize("name", ["data.zip", "data.tar"])
+def test_a_member_however_deep_is_listed_in_its_folders(tmp_path: Path, name: str) -> None:
+    deep = "d/" * 2_000 + "x.jpg"
+    files = {deep: b"x", "d/a.jpg": b"a"}
+    if name == "data.zip":
+        write_zip(tmp_path / name, zipfile.ZIP_STORED, files)
+    else:
+        write_tar(tmp_path / name, "w:", files)
+    folder, depth = list_folder(tmp_path, name), 0
+    while folder.folders:
+        folder, depth = folder.folders["d"], depth + 1
+    assert depth == 2_000
+    assert [(one.name, one.place.name, one.reason) for one in folder.files] == [("x.jpg", deep, "")]
+
+
+def test_a_name_longer_than_any_path_is_refused(tmp_path: Path) -> None:
+    longest, longer = f"{'d' * 4_090}/a.jpg", f"{'d/' * 30_000}x.jpg"
+    write_tar(tmp_path / "data.tar", "w:", {longest: b"a", longer: b"x"})
+    root = list_folder(tmp_path, "data.tar")
+    assert [(one.name, one.reason) for one in root.folders["d" * 4_090].files] == [("a.jpg", "")]
+    [listed] = root.files
+    assert (listed.name, listed.reason, listed.place.row) == ("x.jpg", "name too long", 2)
+    assert listed.place.name == "d/" * 50 + "…"
+
+
+def test_folders_as_deep_as_a_path_are_listed_and_links_in_circles_refused(tmp_path: Path) -> None:
+    with deep_folder(tmp_path) as deep:
+        (tmp_path / deep / "x.jpg").write_bytes(b"x")
+        for name in ("one", "two"):  # 2^40 paths
+            (tmp_path / deep / name).symlink_to(".")
+        with time_limit(60):
+            found = dict(every_file_of_one_line(list_folder(tmp_path, "d")))
+    place = "/".join(deep.parts)
+    circle = "link to a folder listed already"
+    assert found == {f"{place}/x.jpg": "", f"{place}/one": circle, f"{place}/two": circle}
+
+
+def every_file_of_one_line(folder: Folder) -> Iterator[tuple[str, str]]:
+    """Yield place and reason of every file, of folders that have at most one folder each."""
+    while True:
+        yield from ((one.place.file, one.reason) for one in folder.files)
+        if not folder.folders:
+            return
+        [folder] = folder.folders.values()
 
 
 def test_base64() -> None:

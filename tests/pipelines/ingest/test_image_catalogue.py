@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from odd_files import ODD, time_limit
 
 from base.console import UserError
 from pipelines.ingest.image_archives import Place
@@ -257,3 +258,69 @@ def test_aliases_that_cannot_be_used(raw: Path, content: bytes, message: str) ->
     with pytest.raises(UserError) as error:
         list_images(raw)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_neither_file_nor_folder_among_the_images_is_refused(raw: Path, kind: str) -> None:
+    write(raw / "source/labels.tsv", b"s1\tRed_Fox\ns2\tcoyote\n")
+    (raw / "source/images").mkdir()
+    for name in ("source/images/s2.jpg", "target/001.Grey_Wolf/w0.jpg", "target/wolves.tar", "target/002.Fox.zip"):
+        ODD[kind](raw / name)
+    catalogue = list_images(raw)
+    reason = "neither file nor folder"
+    assert catalogue.refused == [
+        Refused("source/images/s2.jpg", 1, reason, "s2.jpg"),
+        Refused("source/labels.tsv", 2, "label without image", "s2\tcoyote"),
+        Refused("target/001.Grey_Wolf/w0.jpg", 1, reason, "w0.jpg"),
+        Refused("target/002.Fox.zip", 1, reason, "002.Fox.zip"),
+        Refused("target/wolves.tar", 1, reason, "wolves.tar"),
+    ]
+    assert catalogue.read == {"labels": 2, "source images": 2, "target images": 4}
+    assert [entry.image_id for entry in catalogue.entries] == ["s1", "001.Grey_Wolf/w1"]
+
+
+@pytest.mark.parametrize(
+    "name", ["source/labels.tsv", "source/images.tsv", "aliases.tsv", "source/images.tar", "source/images"]
+)
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_neither_file_nor_folder_in_a_tables_place_is_an_error(raw: Path, kind: str, name: str) -> None:
+    (raw / name).unlink(missing_ok=True)
+    ODD[kind](raw / name)
+    with time_limit(10), pytest.raises(UserError, match=rf"{name}: is {kind}, and only regular files are read"):
+        list_images(raw)
+
+
+def test_links_in_circles_are_refused_one_by_one(raw: Path) -> None:
+    for name in ("target/one", "target/two", "target/001.Grey_Wolf/up", "target/002.Again"):
+        (raw / name).symlink_to(raw / ("target/001.Grey_Wolf" if name.endswith("Again") else "target"))
+    with time_limit(10):
+        catalogue = list_images(raw)
+    again = "link to a folder listed already"
+    assert catalogue.refused == [
+        Refused("target/001.Grey_Wolf/up", 1, again, "up"),
+        Refused("target/002.Again", 1, again, "002.Again"),
+        Refused("target/one", 1, again, "one"),
+        Refused("target/two", 1, again, "two"),
+    ]
+    assert [entry.image_id for entry in catalogue.entries] == ["s1", "001.Grey_Wolf/w1"]
+    assert catalogue.read["target images"] == 5
+
+
+def test_folders_deeper_than_python_recurses(raw: Path) -> None:
+    deep = "d/" * 1_500
+    write_archive(raw / "source/images.tar", [f"{deep}s1.jpg", f"{deep}e/s9.jpg"])
+    (raw / "source/images.tsv").unlink()
+    further = [f"{deep}002.Fox/{deep}f2.jpg", f"{deep}002.Fox/e/f3.jpg", "../f4.jpg"]
+    write_archive(raw / "target/deep.tar", [f"{deep}002.Fox/f1.jpg", *further])
+    catalogue = list_images(raw)
+    assert [(entry.image_id, entry.category) for entry in catalogue.entries] == [
+        ("s1", "red fox"),
+        ("001.Grey_Wolf/w1", "grey wolf"),
+        ("002.Fox/f1", "fox"),
+    ]
+    assert [(refused.row, refused.reason) for refused in catalogue.refused] == [
+        (2, "folder among the images"),
+        (4, "name leads out of the archive"),
+        (3, "folder in a category folder"),
+        (2, "name too long"),
+    ]

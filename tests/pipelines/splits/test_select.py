@@ -1,5 +1,6 @@
 """Selection and splits, against counts worked by hand and properties that must hold for any size."""
 
+import hashlib
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
@@ -118,6 +119,44 @@ def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train:
         assert abs(size - quota) < 1 or min(share * n for share in shares.values()) < 1
 
 
+@pytest.mark.parametrize(
+    ("shares", "n", "sizes"),
+    [
+        # In floating point 0.28 * 25 is 7.000000000000001, 0.07 * 100 too, 0.29 * 100 is 28.999999999999996 and
+        # 0.57 * 100 is 56.99999999999999.
+        ((0.28, 0.44, 0.28), 25, (7, 11, 7)),
+        ((0.44, 0.28, 0.28), 25, (11, 7, 7)),
+        ((0.57, 0.29, 0.14), 100, (57, 29, 14)),
+        ((0.07, 0.64, 0.29), 100, (7, 64, 29)),
+        ((0.29, 0.14, 0.57), 100, (29, 14, 57)),
+        ((0.55, 0.35, 0.1), 100, (55, 35, 10)),
+        # What ties in decimals ties: 2.5, 1.5 and 1; 1.5, 1.5 and 2; 1.5, 1.5 and 7; 3.5, 3 and 3.5.
+        ((0.5, 0.3, 0.2), 5, (3, 1, 1)),
+        ((0.3, 0.3, 0.4), 5, (2, 1, 2)),
+        ((0.15, 0.15, 0.7), 10, (2, 1, 7)),
+        ((0.7, 0.15, 0.15), 10, (7, 2, 1)),
+        ((0.35, 0.3, 0.35), 10, (4, 3, 3)),
+        # Ties in decimals that floating point decides otherwise: 8.4, 2.4 (2.4000000000000004) and 1.2; 1, 14.5
+        # (14.499999999999998) and 9.5; 0.5, 3.5 (3.5000000000000004) and 21; 2.5, 20 and 27.5 (27.500000000000004).
+        ((0.7, 0.2, 0.1), 12, (9, 2, 1)),
+        ((0.04, 0.58, 0.38), 25, (1, 15, 9)),
+        ((0.02, 0.14, 0.84), 25, (1, 3, 21)),
+        ((0.05, 0.4, 0.55), 50, (3, 20, 27)),
+    ],
+)
+def test_shares_are_decimal_fractions_not_their_floating_point_neighbours(
+    shares: tuple[float, float, float], n: int, sizes: tuple[int, int, int]
+) -> None:
+    names = ("train", "validation", "test")
+    assert split_sizes(n, dict(zip(names, shares, strict=True))) == dict(zip(names, sizes, strict=True))
+
+
+def test_shares_that_add_up_in_decimals_are_taken() -> None:
+    # 0.7 + 0.2 + 0.1 is 0.9999999999999999 in floating point.
+    for shares in ((0.7, 0.2, 0.1), (0.6, 0.3, 0.1), (0.1, 0.7, 0.2)):
+        Shares(**dict(zip(("train", "validation", "test"), shares, strict=True)))
+
+
 def test_every_category_says_what_became_of_it() -> None:
     usable = usable_images(images(), cleaned(("s-beagle-000", "s-eurasier-001")))
     table = judge_categories(images(), usable, PARAMS)
@@ -223,6 +262,46 @@ def test_cleaned_images_must_be_the_ingested_ones() -> None:
         usable_images(images().filter(pl.col("category") != "beagle"), cleaned())
 
 
+def test_images_of_one_id_in_both_domains_are_two_images() -> None:
+    both = pl.DataFrame(
+        [(f"i{place}", domain, "akita") for domain in ("target", "source") for place in range(9)],
+        schema=["image_id", "domain", "category"],
+        orient="row",
+    )
+    kept = pl.DataFrame({"image_id": [f"i{place}" for place in range(9)], "kept": [place != 4 for place in range(9)]})
+    usable = usable_images(both, kept)
+    assert sorted(set(both.rows()) - set(usable.rows())) == [("i4", "source", "akita")]
+    leaks = leaking_images(
+        pl.DataFrame(
+            [
+                ("i2", "source", "target"),
+                ("i3", "target", "source"),
+                ("i3", "target", "target"),
+                ("i5", "source", "source"),
+            ],
+            schema=["image_id", "domain", "duplicate_domain"],
+            orient="row",
+        )
+    )
+    assert leaks.rows() == [("i2", "source")]
+    selected = select_images(usable, judge_categories(both, usable, PARAMS), seed=1)
+    chosen = {domain: selected.filter(domain=domain)["image_id"].to_list() for domain in ("source", "target")}
+    source = [f"i{place}" for place in range(9) if place != 4]
+    assert chosen == {
+        "source": sorted(ranked(source, 1, "cap", "source")[:6]),
+        "target": [f"i{place}" for place in range(9)],
+    }
+    rows = split_images(selected, 2, HALF)
+    assert rows.drop("split").equals(selected)
+    for domain, names in chosen.items():
+        split_of = dict(rows.filter(domain=domain).select("image_id", "split").rows())
+        assert [split_of[name] for name in ranked(names, 2, "split", domain)] == (
+            ["train"] * 3 + ["validation"] * 2 + ["test"]
+            if domain == "source"
+            else ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
+        )
+
+
 def test_an_empty_selection_names_categories_of_both_sides() -> None:
     strangers = images([("source", "akita inu", 5), ("target", "akita", 5)])
     table = judge_categories(strangers, strangers, PARAMS)
@@ -272,6 +351,76 @@ def run(job: Path, output: str) -> Path:
         ]
     )
     return job / output
+
+
+def ranked(image_ids: list[str], seed: int, purpose: str, domain: str) -> list[str]:
+    """Order images by the BLAKE2b hash of seed, purpose, domain and id."""
+
+    def digest(image_id: str) -> bytes:
+        return hashlib.blake2b(f"{seed}/{purpose}/{domain}/{image_id}".encode(), digest_size=8).digest()
+
+    return sorted(image_ids, key=digest)
+
+
+def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(
+    job: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (job / "params.yaml").write_text(
+        "seeds: [2, 9, 4]\n"
+        "select: {categories: all, minimum_images: 4, most_images: 7, seed: 5, duplicates: keep, "
+        "shares: {train: 0.3, validation: 0.2, test: 0.5}}\n"
+    )
+    with caplog.at_level("INFO", logger="clicksight"):
+        output = run(job, "splits")
+    for line in (
+        # 9 + 5 + 2 + 4 + 3 and 11 + 3 + 8 + 2 + 7; corgi and eurasier, beagle and dingo are too small
+        *("source images ingested 23", "source images dropped by Table II 1", "source images in categories left out 5"),
+        *("source images over the cap 1", "source images selected 16", "source categories selected 3"),
+        *("target images ingested 31", "target images dropped by Table II 0", "target images in categories left out 5"),
+        *("target images over the cap 0", "target images selected 26", "target categories selected 3"),
+    ):
+        assert f"select: {line}\n" in caplog.text
+    kept: dict[tuple[str, str], list[str]] = {}
+    for row in images().rows(named=True):
+        if row["image_id"] != "s-akita-004":  # dropped by Table II
+            kept.setdefault((row["domain"], row["category"]), []).append(row["image_id"])
+    expected = {}
+    for (domain, category), names in kept.items():
+        if len(names) >= 4:
+            chosen = ranked(names, 5, "cap", domain)[:7] if domain == "source" else names
+            expected[domain, category] = sorted(chosen)
+    assert {key: len(names) for key, names in expected.items()} == {
+        **{("source", "akita"): 7, ("source", "beagle"): 5, ("source", "dingo"): 4},
+        **{("target", "akita"): 11, ("target", "corgi"): 8, ("target", "foxhound"): 7},
+    }
+    selected = pl.read_parquet(output / "images.parquet")
+    assert selected.rows() == [
+        (name, domain, category, category == "akita")
+        for domain in ("source", "target")
+        for name, category in sorted(
+            (name, category) for (of, category), names in expected.items() if of == domain for name in names
+        )
+    ]
+    # 0.3, 0.2 and 0.5 of the images, the rest to the largest fractions
+    sizes = {4: (1, 1, 2), 5: (2, 1, 2), 7: (2, 1, 4), 8: (2, 2, 4), 11: (3, 2, 6)}
+    for seed in (2, 9, 4):
+        split_of = dict(pl.read_parquet(output / f"seed-{seed}.parquet").select("image_id", "split").rows())
+        for (domain, _), names in expected.items():
+            in_order = [split_of[name] for name in ranked(names, seed, "split", domain)]
+            train, validation, test = sizes[len(names)]
+            assert in_order == ["train"] * train + ["validation"] * validation + ["test"] * test
+    assert sorted(path.name for path in output.glob("seed-*")) == [f"seed-{seed}.parquet" for seed in (2, 4, 9)]
+
+
+def test_duplicates_lie_beside_the_images_unless_they_are_named(job: Path) -> None:
+    named = run(job, "named")
+    arguments = ["--images", str(job / "images"), "--cleaned", str(job / "cleaned.parquet")]
+    params = job / "params.yaml"
+    params.write_text(params.read_text().replace("duplicates: keep", "duplicates: drop_leaks"))
+    main([*arguments, "--output", str(job / "beside"), "--params", str(params)])
+    beside = pl.read_parquet(job / "beside/images.parquet")["image_id"].to_list()
+    assert "s-beagle-002" not in beside
+    assert "s-beagle-002" in pl.read_parquet(named / "images.parquet")["image_id"].to_list()
 
 
 def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipelines.toy import brush
 from pipelines.toy.brush import SHORT_SIDE, Brush, Look, choose_look, paint, place
-from pipelines.toy.scenes import SCENES_OF
+from pipelines.toy.scenes import SCENES_OF, Domain
 
 POSES, EXTRAS = ("up", "down", "round"), ("none", "hat", "stick", "kite")
 
@@ -44,6 +45,26 @@ def test_animals_are_smaller_in_the_open_air() -> None:
     image = Image.new("RGB", (240, 192))
     units = {d: np.mean([place(image, (3, 2), d, stream(seed)).unit for seed in range(50)]) for d in SCENES_OF}
     assert units["source"] < 0.95 * units["target"]
+
+
+@pytest.mark.parametrize("domain", SCENES_OF)
+def test_half_of_the_animals_look_the_other_way(domain: Domain) -> None:
+    image = Image.new("RGB", (240, 192))
+    ways = [np.sign(np.linalg.det(place(image, (3, 2), domain, stream(seed)).matrix)) for seed in range(400)]
+    assert set(ways) == {-1.0, 1.0}
+    assert np.mean(ways) == pytest.approx(0, abs=0.2)  # standard error 0.05
+
+
+def test_grass_stands_before_the_paws_outdoors_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    grown = []
+    monkeypatch.setattr(brush, "draw_blades", lambda image, stream: grown.append(image.size))
+    for domain, scenes in SCENES_OF.items():
+        for scene in scenes:
+            before = len(grown)
+            paint(lambda brush: None, (2, 2), Look("up", "none", scene), domain, stream())
+            assert len(grown) - before == (scene == "grass")
+    assert len(grown) == 1
+    assert min(grown[0]) > SHORT_SIDE  # before the picture is made small
 
 
 def test_a_picture_is_what_is_drawn_in_it() -> None:

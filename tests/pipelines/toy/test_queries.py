@@ -1,6 +1,7 @@
 """What people type: true of the picture, in two languages, heavy-tailed, and now and then wrong."""
 
 import re
+from collections import Counter
 
 import jieba
 import numpy as np
@@ -80,6 +81,53 @@ def test_both_languages_occur(kind: str) -> None:
 def test_chinese_attributes_are_words_to_jieba_within_a_query() -> None:
     assert {"棕色", "耳朵", "照片"} <= set(jieba.lcut("一只棕色的垂着耳朵的狗的照片"))
     assert "斑点狗" in jieba.lcut("一只斑点狗的照片")
+
+
+def test_kinds_of_queries_and_languages_have_their_shares() -> None:
+    # What is typed says its own kind: one phrase of each.
+    marked = Phrases(
+        words={name: dict.fromkeys(words, ("attributes", "attributes")) for name, words in DOGS.words.items()},
+        names={"en": ("name {}",), "zh": ("名 {}",)},
+        descriptions={"en": ("described {}",), "zh": ("述 {}",)},
+        looks=dict.fromkeys(DOGS.looks, ("look", "貌")),
+        generic={"en": ("generic",), "zh": ("类",)},
+    )
+    kinds: Counter[str] = Counter()
+    named: Counter[int] = Counter()
+    chinese = titles = 0
+    for seed in range(600):
+        for query, _ in clicks_of(marked, MARSH, LOOK, [RIVER], False, stream(seed)):
+            english = query.lower()
+            is_chinese = bool(re.search("[一-鿿]", query))
+            chinese += is_chinese
+            titles += not is_chinese and query != english
+            first = english.split()[0]
+            named[english.count("attributes")] += 1
+            if first in ("name", "名"):
+                is_mistake = RIVER.name in english or RIVER.chinese in english
+                assert is_mistake != (MARSH.name in english or MARSH.chinese in english)
+                kinds["mis-click" if is_mistake else "name"] += 1
+            else:
+                of_first = {"described": "attributes", "述": "attributes", "look": "look", "貌": "look"}
+                kinds[of_first.get(first) or ("generic" if english in ("generic", "类") else "off-topic")] += 1
+    total = kinds.total()
+    assert total > 10_000  # 20 queries a picture; a share's standard error is 0.005 at most
+    shares = {kind: count / total for kind, count in kinds.items()}
+    assert shares == pytest.approx(
+        {"name": 0.22, "attributes": 0.44, "look": 0.12, "generic": 0.13, "off-topic": 0.04, "mis-click": 0.05},
+        abs=0.02,
+    )
+    assert [named[number] / (total - named[0]) for number in (1, 2, 3)] == pytest.approx([1 / 3] * 3, abs=0.03)
+    assert set(named) == {0, 1, 2, 3}
+    assert chinese / total == pytest.approx(0.4, abs=0.02)
+    assert titles / (total - chinese) == pytest.approx(0.08, abs=0.02)
+
+
+def test_a_picture_has_twenty_queries_and_a_mislabelled_one_six() -> None:
+    for mislabelled, mean in ((False, 20.0), (True, 6.0)):
+        numbers = [len(clicks_of(DOGS, MARSH, LOOK, [RIVER], mislabelled, stream(seed))) for seed in range(400)]
+        assert np.mean(numbers) == pytest.approx(mean, abs=0.7)  # standard errors 0.16 and 0.09
+        assert min(numbers) >= (3 if mislabelled else 10)
 
 
 def test_mislabelled_pictures_are_clicked_less() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.toy.scenes import SCENES, SCENES_OF, draw_scene, jitter, light, shade
+from pipelines.toy.scenes import SCENES, SCENES_OF, Domain, draw_blades, draw_scene, jitter, light, shade
 
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 
@@ -31,6 +31,25 @@ def test_rooms_are_darker_than_the_open_air() -> None:
         for domain in SCENES_OF
     }
     assert means["target"] < means["source"] - 20
+
+
+@pytest.mark.parametrize(("domain", "level"), [("source", 5.0), ("target", 9.0)])
+def test_pictures_have_their_domains_noise(domain: Domain, level: float) -> None:
+    grey = Image.new("RGB", (60, 48), (120, 120, 120))  # never clipped
+    found = []
+    for seed in range(20):
+        pixels = np.asarray(light(grey, domain, np.random.default_rng(seed)), float)
+        found.append((pixels[:, 1:] - pixels[:, :-1]).std() / np.sqrt(2))  # neighbours have the same light
+    assert np.mean(found) == pytest.approx(level, rel=0.03)  # rounding to levels adds a hundredth
+
+
+def test_blades_of_grass_reach_up_from_the_lower_edge() -> None:
+    bare = Image.new("RGB", (60, 48), (200, 200, 200))
+    image = bare.copy()
+    draw_blades(image, np.random.default_rng(1))
+    changed = np.abs(np.asarray(image, int) - np.asarray(bare, int)).max(axis=2) > 0
+    assert changed[-1].sum() > 20
+    assert not changed[: 48 - 28].any()
 
 
 @given(colours, st.floats(0, 4))

@@ -1,8 +1,10 @@
 """The toy data set: the same bytes each time, noisy as asked for, and broken where it should be."""
 
 import base64
+import hashlib
 import io
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthesize(tmp_path_factory.mktemp("drawn") / "once")
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize(tmp_path_factory.mktemp("drawn") / "other", seed=8)
+
+
 def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -49,10 +56,10 @@ def pairs(path: Path) -> dict[str, str]:
     return dict(line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
 
 
-def test_same_bytes_each_time_and_others_for_another_seed(toy: Path, tmp_path: Path) -> None:
+def test_same_bytes_each_time_and_others_for_another_seed(toy: Path, other: Path, tmp_path: Path) -> None:
     assert content(toy) == content(synthesize(tmp_path / "again"))
-    other = content(synthesize(tmp_path / "other", seed=8))
-    assert all(other[name] != data for name, data in content(toy).items())
+    others = content(other)
+    assert all(others[name] != data for name, data in content(toy).items())
 
 
 def test_more_images_leave_those_before_as_they_are() -> None:
@@ -65,6 +72,75 @@ def test_more_images_leave_those_before_as_they_are() -> None:
         }
 
     assert ids(3) < ids(5)
+
+
+def test_every_random_choice_follows_the_seed(toy: Path, other: Path) -> None:
+    # Image ids follow the seed, so files differ whatever else does: compare what does not name them.
+
+    def mistakes(folder: Path) -> Counter[tuple[str, str]]:
+        labels, truth = pairs(folder / "source/labels.tsv"), pairs(folder / "truth/labels.tsv")
+        return Counter((truth[name], labels[name]) for name in truth if labels[name] != truth[name])
+
+    def broken_places(folder: Path) -> list[int]:
+        rows = (folder / "source/clicks.tsv").read_bytes().split(b"\n")[:-1]
+        return [place for place, row in enumerate(rows) if row.endswith((b"\tmany", b"\t-3", b"\tlost dog\t1"))]
+
+    def queries(folder: Path) -> Counter[bytes]:
+        return Counter(row.partition(b"\t")[2] for row in (folder / "source/clicks.tsv").read_bytes().split(b"\n"))
+
+    def pictures(folder: Path) -> set[str]:
+        return set(pairs(folder / "source/images.tsv").values())
+
+    assert mistakes(toy) != mistakes(other)
+    assert broken_places(toy) != broken_places(other)
+    assert queries(toy) != queries(other)
+    assert not pictures(toy) & pictures(other)
+
+
+def test_the_log_is_shuffled(toy: Path) -> None:
+    rows = [row.split(b"\t")[0] for row in (toy / "source/clicks.tsv").read_bytes().split(b"\n")[:-1]]
+    # Of some 20 rows an image, hardly any stands beside another of its image.
+    assert sum(one == after for one, after in pairwise(rows)) < 0.05 * len(rows)
+    ends = [place for place, row in enumerate(rows) if row == UNSEEN_IMAGE.encode()]
+    assert len(ends) == NUM_UNSEEN_ROWS
+    assert min(ends) < len(rows) - 10
+
+
+def test_a_wrong_label_is_where_the_picture_was_found(toy: Path) -> None:
+    labels, truth = pairs(toy / "source/labels.tsv"), pairs(toy / "truth/labels.tsv")
+    names = {breed.name: breed for breed in BREEDS}
+    right, wrong, stranger, total = 0, 0, 0, Counter[bool]()
+    for row in (toy / "source/clicks.tsv").read_text(encoding="utf-8", errors="replace").splitlines():
+        image_id, _, rest = row.partition("\t")
+        if image_id in truth and labels[image_id] != truth[image_id]:
+            label, real = names[labels[image_id]], names[truth[image_id]]
+            query = rest.lower()
+            right += real.name in query or real.chinese in query
+            wrong += label.name in query or label.chinese in query
+            others = [breed for breed in BREEDS if breed not in (label, real)]
+            stranger += any(breed.name in query or breed.chinese in query for breed in others)
+        total[image_id in truth and labels[image_id] == truth[image_id]] += 1
+    # Some 18 pictures of 6 queries: a fifth of them by name, one in twenty by mistake, which is by the label's name.
+    assert right > 5
+    assert wrong >= 2
+    assert stranger == 0
+    mislabelled = sum(labels[name] != truth[name] for name in truth)
+    assert total[True] / (len(truth) - mislabelled) == pytest.approx(20, abs=2)
+    assert (total[False] - len(BROKEN_ROWS) - NUM_UNSEEN_ROWS) / mislabelled == pytest.approx(6, abs=2)
+
+
+def test_the_toys_texts_are_those_that_its_results_are_of(toy: Path) -> None:
+    # Digests of what is drawn with seed 7: every result on the toy is one of these streams of random numbers. A change
+    # here is another toy, of another NumPy or of other code: then make the results of README.md and docs/ anew.
+    digests = {
+        name: hashlib.sha256((toy / name).read_bytes()).hexdigest()[:16]
+        for name in ("source/labels.tsv", "source/clicks.tsv", "truth/labels.tsv")
+    }
+    assert digests == {
+        "source/labels.tsv": "4a5945a748212ace",
+        "source/clicks.tsv": "49799a59aa672f6e",
+        "truth/labels.tsv": "6e0c763d1c90c49c",
+    }
 
 
 def test_layout(toy: Path) -> None:
@@ -81,6 +157,9 @@ def test_layout(toy: Path) -> None:
     assert folders["Moon_Terrier"] == 3
     assert set(folders.values()) == {3}
     assert "Village_Hound" not in folders
+    assert sorted(path.name for path in (toy / "target/Moon_Terrier").iterdir()) == [
+        f"Moon_Terrier_{number:04d}.jpg" for number in (1, 2, 3)
+    ]
 
 
 def test_wrong_labels_are_as_many_as_asked_for(toy: Path) -> None:

@@ -31,6 +31,21 @@ def test_weights_by_hand_in_single_precision():
     assert found.select(CLICK_MATRIX.names).equals(MATRIX)
 
 
+def test_weights_are_computed_in_double_and_rounded_once():
+    # Sums and shares that single precision rounds: 7 of 2^24 + 7 clicks, a third, three sevenths.
+    clicks = [[7, 2**24], [1, 2], [3, 4], [10**12 + 1, 10**12 - 1]]
+    idf = np.array([0.4054651081081644, 1.0986122886681098])
+    matrix = pa.record_batch([list("abcd"), [[0, 1]] * 4, clicks], schema=CLICK_MATRIX)
+    found = with_weights(matrix, pa.record_batch({"idf": idf}))["tfidf"]
+    expected = [[np.float32(n / sum(row) * weight) for n, weight in zip(row, idf, strict=True)] for row in clicks]
+    assert found.type.value_type == pa.float32()
+    assert [[np.float32(value) for value in row] for row in found.to_pylist()] == expected
+    in_single = [
+        [np.float32(n / sum(row)) * np.float32(weight) for n, weight in zip(row, idf, strict=True)] for row in clicks
+    ]
+    assert in_single != expected
+
+
 def test_weights_of_a_slice_and_of_nothing():
     assert with_weights(MATRIX.slice(1, 2), VOCABULARY)["tfidf"].to_pylist() == [[], [2.0]]
     assert with_weights(MATRIX.slice(1, 1), VOCABULARY)["tfidf"].to_pylist() == [[]]
@@ -54,14 +69,22 @@ def folder(tmp_path, monkeypatch):
     write_log(LOG, tmp_path / "log.tsv")
     with pipeline() as job:
         _ = (job | ReadClickLog(find_logs([tmp_path / "log.tsv"]))).clicks | WriteClicks(tmp_path / "clicks", 3, INLINE)
-    pl.DataFrame(
+    write_images(
+        tmp_path,
         {
             "image_id": ["b", "c", "d", "never", "a"],
             "domain": ["source", "source", "source", "source", "target"],
             "split": ["test", "train", "validation", "train", "train"],
-        }
-    ).write_parquet(tmp_path / "images.parquet")
+        },
+    )
     return tmp_path
+
+
+def write_images(folder, columns: dict[str, list[str]]) -> None:
+    """Write the selected images, and with their splits a file of its own, as `select` does."""
+    table = pl.DataFrame(columns)
+    table.drop("split").write_parquet(folder / "images.parquet")
+    table.write_parquet(folder / "split.parquet")
 
 
 def run_stages(folder, output, fit_on: str) -> None:
@@ -75,7 +98,7 @@ def run_stages(folder, output, fit_on: str) -> None:
     words = ["--vocabulary", str(output / "vocabulary.parquet")]
     matrix = output / "click_matrix"
     segment.main([*log[:2], "--output", str(output / "queries"), *params])
-    split = ["--split", str(folder / "images.parquet"), "--output", str(output / "vocabulary.parquet")]
+    split = ["--split", str(folder / "split.parquet"), "--output", str(output / "vocabulary.parquet")]
     vocabulary.main([*log, *images, *split, *params])
     click_matrix.main([*log, *words, *images, "--output", str(matrix)])
     click_features.main(["--click-matrix", str(matrix), *words, "--output", str(output / "click_features")])
@@ -104,7 +127,7 @@ def test_fit_on_train_takes_words_and_weights_from_the_training_split_only(folde
 
 
 def test_no_clicks_on_the_images_is_an_error(folder, caplog):
-    pl.DataFrame({"image_id": ["x"], "domain": ["source"], "split": ["train"]}).write_parquet(folder / "images.parquet")
+    write_images(folder, {"image_id": ["x"], "domain": ["source"], "split": ["train"]})
     with pytest.raises(SystemExit):
         run_stages(folder, folder / "stages", "all")
     assert "the vocabulary is empty: no query clicked for these images has a word" in caplog.text

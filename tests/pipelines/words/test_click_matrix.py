@@ -10,6 +10,7 @@ from test_vocabulary import bucket
 
 from base.schemas import CLICK_MATRIX
 from pipelines.beam.runner import pipeline
+from pipelines.beam.shards import read_shard
 from pipelines.beam.shuffle import Packer, merge, unpack
 from pipelines.words.click_matrix import (
     ClickMatrix,
@@ -19,6 +20,7 @@ from pipelines.words.click_matrix import (
     rows_without_clicks,
     sparse_rows,
     vocabulary_part,
+    written_rows,
 )
 
 ROWS = [
@@ -86,3 +88,11 @@ def test_transform_joins_buckets_and_gives_every_image_a_row(num_shards):
         )
         words = job | "Words" >> beam.Create([WORDS])
         assert_that(buckets | ClickMatrix(words, num_shards, pa.array(["unseen", "a", "b", "c"]), Packer()), check)
+
+
+def test_a_written_shard_counts_its_images_and_entries(tmp_path):
+    rows = matrix_batch(pa.array(list("abcd")), sparse.csr_array(np.array([[1, 2], [0, 0], [0, 5], [0, 0]])))
+    rows = merge([rows, rows_without_clicks(pa.array(["e"]))], CLICK_MATRIX)
+    counts = written_rows((2, Packer().pack([rows])[0]), tmp_path)
+    assert counts == [("images", 5), ("images without a vocabulary word", 3), ("non-zero entries", 3)]
+    assert read_shard(tmp_path / "part-00002.parquet", CLICK_MATRIX).equals(rows)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from base.console import UserError
 from base.params import ParamsError, validate_section
+from pipelines.words import segmentation
 from pipelines.words.segmentation import Segmenter, SegmentParams, normalise_text
 
 
@@ -63,6 +64,39 @@ def words(*queries: str, **changes) -> list[list[str]]:
 )
 def test_scripts(query, expected):
     assert words(query) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        # Case folding takes these apart: a letter and its mark, which have one code point together.
+        ("\u1e96 H\u0331 h\u0331", ["\u1e96"]),
+        ("\u01f0 J\u030c", ["\u01f0"]),
+        ("\u0390 \u03aa\u0301", ["\u0390"]),
+        ("\u00df\u0301", ["s\u015b"]),  # ß with an acute accent: the accent goes to the second s
+        # These have a capital as their compatible form, which only folding after it makes small.
+        ("\u1d2c\u1d34", ["ah"]),
+        ("\u03d2", ["\u03c5"]),
+    ],
+    ids=["h with line", "j with caron", "iota with two marks", "sharp s with accent", "raised capitals", "hooked"],
+)
+def test_folding_does_not_undo_the_normal_form_nor_come_before_it(query, expected):
+    assert words(query) == [expected]
+    assert normalise_text(query).split() == [
+        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold()) for word in query.split()
+    ]
+    assert unicodedata.is_normalized("NFKC", normalise_text(query))
+
+
+def test_words_are_the_same_when_the_memory_of_runs_is_full(monkeypatch):
+    monkeypatch.setattr(segmentation, "LARGEST_CACHE", 2)
+    segment = segmenter()
+    for queries, expected in (
+        (["狗 可爱的狗"], [["狗", "可爱", "的"]]),
+        (["拉布拉多犬", "狗"], [["拉布拉多", "犬"], ["狗"]]),  # more than it may remember: a known run and a new one
+        (["我来到北京清华大学", "可爱的狗", "狗"], [["我", "来到", "北京", "清华大学"], ["可爱", "的", "狗"], ["狗"]]),
+    ):
+        assert segment(pa.array(queries)).to_pylist() == expected
 
 
 def test_queries_are_independent_of_their_neighbours():

@@ -108,6 +108,29 @@ def test_a_threshold_itself_keeps_and_the_number_below_it_drops(n: int, first: f
         assert not fate(n, rank, float(np.nextafter(stored, np.float32(0))))[2]
 
 
+@pytest.mark.parametrize("hundredths", range(0, 101))
+def test_any_threshold_keeps_itself_and_drops_the_number_below_it(hundredths: int) -> None:
+    # 0.7 is 0.69999999 as it is stored, less than the threshold in double precision; 0.6 is 0.60000002, more.
+    threshold = hundredths / 100
+    params = CleanParams(size_borders=[1], first_half=[threshold], second_half=[threshold], below_first_border="drop")
+    stored = np.float32(threshold)
+    below = np.nextafter(stored, np.float32(-1))
+    for dtype in (pl.Float32, pl.Float64):
+        images = category(4, i0=float(stored), i1=float(below), i2=float(stored), i3=float(below))
+        cleaned = apply_table_ii(images.with_columns(pl.col("probability").cast(dtype)), params)
+        assert cleaned["kept"].to_list() == [True, False, True, False]
+        assert cleaned.schema["threshold"] == cleaned.schema["probability"] == pl.Float32
+        assert cleaned["threshold"].to_list() == [float(stored)] * 4
+    in_double = apply_table_ii(category(2, i0=threshold, i1=threshold), params)  # before it is stored
+    assert in_double["kept"].to_list() == [True, True]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 24, 25, 26, 99, 100, 101, 299, 300, 301])
+def test_the_first_half_is_half_the_images_rounded_up(n: int) -> None:
+    halves = apply_table_ii(category(n), PAPER)["half"].to_list()  # the most clicked first
+    assert halves == ["first"] * -(-n // 2) + ["second"] * (n // 2)
+
+
 def test_equal_clicks_across_the_middle_of_an_odd_category() -> None:
     images = pl.DataFrame(
         {
@@ -317,6 +340,40 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert json.loads((job / "cleaned/summary.json").read_text())["kept"] == 10
     assert "dropped: 8 <= n < 100, first, p < 0.2 1" in caplog.text
     assert "; next: python -m pipelines.splits.select (see dvc.yaml)" in caplog.text
+
+
+def test_every_parameter_reaches_the_job(job: Path) -> None:
+    # Two size classes with borders of their own, thresholds that are not the paper's, small categories dropped.
+    (job / "params.yaml").write_text(
+        "clean: {size_borders: [3, 9], first_half: [0.1, 0.7], second_half: [0.05, 0.9], below_first_border: drop}\n"
+    )
+    probabilities = {"corgi-0002": 0.7, "corgi-0003": 0.65, "corgi-0005": 0.9, "corgi-0006": 0.85}
+    for shard in (job / "scores").iterdir():
+        rows = pq.read_table(shard).to_pylist()
+        rows = [row | {"probability": probabilities.get(row["image_id"], row["probability"])} for row in rows]
+        pq.write_table(pa.Table.from_pylist(rows, schemas.SCORES), shard)
+    main(arguments(job))
+    rows = {row["image_id"]: row for row in pq.read_table(job / "cleaned/images.parquet").to_pylist()}
+    # By clicks: 8 (11), 0 (2), then 1, 2, 3 | 4, 5, 6, 7.
+    assert {name: (row["half"], row["kept"]) for name, row in rows.items()} == {
+        "corgi-0008": ("first", False),  # 0.3
+        "corgi-0000": ("first", True),
+        "corgi-0001": ("first", False),  # 0.1
+        "corgi-0002": ("first", True),
+        "corgi-0003": ("first", False),
+        "corgi-0004": ("second", True),
+        "corgi-0005": ("second", True),
+        "corgi-0006": ("second", False),
+        "corgi-0007": ("second", True),
+        "akita-0000": ("first", False),
+        "akita-0001": ("second", False),
+    }
+    assert {row["rule"] for row in rows.values()} == {
+        "n < 3, drop all", "n >= 9, first, p < 0.7", "n >= 9, second, p < 0.9",
+    }  # fmt: skip
+    assert [rows[name]["threshold"] for name in ("corgi-0000", "corgi-0007", "akita-0000")] == [
+        float(np.float32(0.7)), float(np.float32(0.9)), None,
+    ]  # fmt: skip
 
 
 def test_the_job_writes_the_same_bytes_again_from_other_shards_and_with_two_workers(job: Path) -> None:

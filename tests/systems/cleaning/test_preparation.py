@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from base import schemas
+from report import plots as report_plots
 from systems.cleaning.preparation import (
     categories_texts,
     choose_examples,
@@ -28,6 +29,7 @@ from systems.cleaning.preparation import (
     thumbnail,
     totals_texts,
 )
+from systems.mtmdd.report.tables import noise_filter_table
 
 CATEGORIES = pl.DataFrame(
     [
@@ -239,6 +241,62 @@ def test_the_page_needs_nothing_beside_it(text: str) -> None:
     assert all(re.match(r"data:image/(png;base64,iVBOR|jpeg;base64,/9j/)", source) for source in page.pictures)
     assert len(page.pictures) == 2 + 12  # two plots, and the examples
     assert page.headings[-5:-1] == [UNSCORED, *(rule.replace("<=", "≤") for rule in (SMALL, FIRST, SECOND))]
+
+
+def test_its_two_plots_are_those_that_their_captions_name(root: Path, text: str) -> None:
+    plots = {
+        caption: base64.b64decode(data) for data, caption in re.findall(r'png;base64,([^"]+)" alt="([^"]+)"', text)
+    }
+    steps, noise_filter = plots.values()
+    assert [caption.split(".")[0] for caption in plots] == [
+        "Images of each category by what became of them, the largest category first", "Images kept by each cell",
+    ]  # fmt: skip
+    assert steps == (root / "preparation/steps.png").read_bytes()
+    summary = json.loads((root / "data/cleaned/summary.json").read_text())
+    assert noise_filter == report_plots.noise_filter_plot(noise_filter_table(summary))
+
+
+def test_its_tables_stand_below_their_headings(text: str) -> None:
+    totals, noise_filter, categories = Page(text).tables
+    assert totals[:2] == [
+        ["", "images", "of them taken out by", "images left", "categories"],
+        [
+            "domain",
+            "ingested",
+            "noise filter",
+            "duplicates",
+            "category left out",
+            "cap",
+            "selected",
+            "ingested",
+            "selected",
+        ],
+    ]
+    assert [row[0] for row in totals[2:]] == ["source", "target"]
+    assert noise_filter[0] == ["cell", "categories", "images", "kept", "kept, %"]
+    assert noise_filter[2:] == [
+        [SMALL, "1", "7", "7", "100.0"], [FIRST, "1", "4", "2", "50.0"], [SECOND, "1", "4", "4", "100.0"],
+        ["all", "3", "17", "13", "76.5"],
+    ]  # fmt: skip
+    assert categories[1] == [
+        *("category", "ingested", "cleaned", "kept, %", "selected", "ingested", "selected", "what became of it"),
+    ]
+
+
+def test_its_tables_as_files_have_each_number_in_its_column(root: Path) -> None:
+    rows = pl.read_csv(root / "preparation/examples.csv").rows(named=True)
+    by_id = {row["image_id"]: row for row in rows}
+    assert by_id["s-red-4"] == {
+        **{"rule": SECOND, "kept": True, "place": 0, "count": 4, "image_id": "s-red-4", "category": "red"},
+        **{"clicks": 4, "probability": pytest.approx(0.4), "threshold": pytest.approx(0.4)},
+    }
+    steps = pl.read_csv(root / "preparation/steps.csv").row(1, named=True)
+    # The red, blue and green images of the cleaning are none of these categories: nothing is dropped from them.
+    assert steps == {
+        **{"domain": "source", "category": "akita", "images_ingested": 30, "images_cleaned": 18, "images_selected": 15},
+        **{"kept_percent": 100.0, "dropped": 0, "duplicates": 12, "left_out": 0, "over_the_cap": 3},
+        **{"status": "selected"},
+    }
 
 
 def test_each_example_shows_its_own_picture_and_numbers(text: str) -> None:

@@ -54,6 +54,12 @@ def test_more_names_than_can_be_read_are_left_out(figure: Figure) -> None:
     many = pl.concat([STEPS.head(1).with_columns(category=pl.lit(f"c{number:03d}")) for number in range(most + 1)])
     preparation_plots.steps_plot(many)
     assert figure.axes[0].get_xlabel() == "categories, the largest first"
+    figure.clear()
+    preparation_plots.steps_plot(many.head(most))  # as many as can be
+    assert len(figure.axes[0].get_xticklabels()) == most
+    assert figure.axes[0].get_xticklabels()[-1].get_text() == f"c{most - 1:03d}"
+    figure.clear()
+    preparation_plots.steps_plot(many)
     assert not any(label.get_text().startswith("c0") for label in figure.axes[0].get_xticklabels())
 
 

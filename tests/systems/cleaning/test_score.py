@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from coloured_images import CLEANER_PARAMS, image_table, write_images
 
 from base import schemas
@@ -235,6 +236,22 @@ class Breakdown:
             raise RuntimeError("the power is gone")
         self.batches.append(names_of(batch))
         return self._score(batch, recogniser)
+
+
+def test_batches_and_threads_are_those_of_the_parameters(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breakdown, threads = Breakdown(monkeypatch), []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    (tmp_path / "params.yaml").write_text("score: {batch_size: 3, threads: 2}\n")
+    images, model = str(job / "images"), str(job / "cleaner")
+    options = ["--output", str(tmp_path / "scores"), "--params", str(tmp_path / "params.yaml")]
+    main(["--images", images, "--model", model, *options])
+    # Shards take turns, so of 17 source images they have 6, 6 and 5.
+    assert max(map(len, breakdown.batches)) == 3
+    assert sum(map(len, breakdown.batches)) == 17
+    assert threads
+    assert set(threads) == {2}
 
 
 def test_an_interrupted_job_continues_and_writes_the_same_bytes(

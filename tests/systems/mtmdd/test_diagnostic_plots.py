@@ -55,6 +55,17 @@ def test_a_panel_per_layer_and_a_line_per_loss(monkeypatch):
     assert {text.get_text() for text in legend.get_texts()} == {"count", "position", "combined", "recognition"}
 
 
+def test_lines_run_by_step_whatever_the_order_of_rows(monkeypatch):
+    figure = keep_drawing(monkeypatch, diagnostic_plots)
+    gradients_plot(GRADIENTS.sample(fraction=1.0, shuffle=True, seed=2), ["a.0"])
+    lines = {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in figure.axes[0].lines}
+    assert lines == {
+        "count": ([0, 10, 25], pytest.approx([2.0, 1.0, 0.4])),
+        "position": ([0, 10, 25], pytest.approx([0.7, 0.35, 0.14])),
+        "combined": ([0, 10, 25], pytest.approx([2.2, 1.1, 0.44])),
+    }
+
+
 def test_panels_without_a_layer_are_hidden(monkeypatch):
     figure = keep_drawing(monkeypatch, diagnostic_plots)
     gradients_plot(GRADIENTS, ["a.0", "a.3", "all", "a.0", "a.3"])

@@ -128,8 +128,8 @@ def write_diagnostics(folder: Path) -> None:
     inputs = {"bandwidth": [10.0, 0.05], "true_percent": [14.6, 0.4], "predicted_percent": [45.9, 2.0],
               "normal_percent": [50.0, 1.99]}  # fmt: skip
     pl.DataFrame(inputs).write_csv(folder / "sigmoid_inputs.csv")
-    for name in ("gradients", "click_features"):
-        Image.new("RGB", (4, 3)).save(folder / f"{name}.png")
+    for name, colour in (("gradients", "red"), ("click_features", "blue")):
+        Image.new("RGB", (4, 3), colour).save(folder / f"{name}.png")
 
 
 def write_data(root: Path) -> Path:

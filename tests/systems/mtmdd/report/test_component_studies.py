@@ -142,3 +142,28 @@ def test_the_texts_leave_out_what_nothing_is_in(runs: Runs) -> None:
     headings = [column.heading for column in study_texts(study_table(runs, "lambda"), "lambda").columns]
     assert headings[6] == "Acc-T −\nλ = 1"
     assert headings[8:11] == ["Acc-S, %", "Acc-T, %", "RMSE-S"]
+
+
+def test_each_number_of_a_study_stands_below_its_heading() -> None:
+    row = {
+        "series": "shared", "value": "0.4", "run": "methods/MTMDD-VM-star", "baseline": "lambda=shared-1",
+        "accuracy_source": 11.0, "low_source": 10.0, "high_source": 12.0, "deviation_source": 0.5, "images_source": 9,
+        "accuracy_target": 21.0, "low_target": 20.0, "high_target": 22.0, "deviation_target": 0.7, "images_target": 16,
+        "rmse_source": 0.8764, "gain": 3.0, "gain_low": -1.5, "gain_high": 7.5,
+        "published_source": 76.6, "published_target": 75.6, "published_rmse": 0.87,
+    }  # fmt: skip
+    texts = study_texts(pl.DataFrame([row]), "lambda")
+    assert [(c.group, c.heading, cell) for c, cell in zip(texts.columns, texts.rows[0], strict=True)] == [
+        ("", "heads", "shared head"),
+        ("", "λ", "0.4"),
+        ("ours, on this data", "Acc-S, %", "11.0 ± 0.5"),
+        ("ours, on this data", "Acc-T, %", "21.0 ± 0.7"),
+        ("ours, on this data", "Acc-T, 95 %", "20.0 to 22.0"),
+        ("ours, on this data", "RMSE-S", "0.876"),
+        ("ours, on this data", "Acc-T −\nλ = 1", "+3.0"),
+        ("ours, on this data", "95 %", "-1.5 to +7.5"),
+        ("published", "Acc-S, %", "76.6"),
+        ("published", "Acc-T, %", "75.6"),
+        ("published", "RMSE-S", "0.870"),
+        ("", "run", "MTMDD-VM*"),
+    ]

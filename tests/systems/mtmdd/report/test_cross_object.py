@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 from report_data import write_run
 
@@ -58,6 +59,30 @@ def test_texts_have_a_cell_for_each_heading(tmp_path: Path) -> None:
     cells = {(column.heading, column.group): cell for column, cell in zip(texts.columns, texts.rows[0], strict=True)}
     assert cells["lost", "ours, on this data"] == "+18.8"
     assert cells["birds, single / cross", "published"] == "73.8 / 70.7"
+
+
+def test_each_number_of_table_ix_stands_below_its_heading() -> None:
+    row = {
+        "method": "TDL7", "source": "birds",
+        "single": 71.0, "single_low": 70.0, "single_high": 72.5, "single_deviation": 0.5,
+        "cross": 61.0, "cross_low": 60.0, "cross_high": 62.5, "cross_deviation": 0.7,
+        "lost": 10.0, "lost_low": -1.5, "lost_high": 21.5,
+        "published_dog_single": 81.0, "published_dog_cross": 82.0, "published_bird_single": 83.0,
+        "published_bird_cross": 84.0,
+    }  # fmt: skip
+    texts = cross_object_texts(pl.DataFrame([row]))
+    assert [(c.group, c.heading, cell) for c, cell in zip(texts.columns, texts.rows[0], strict=True)] == [
+        ("", "method", "TDL [7]"),
+        ("", "other source", "birds"),
+        ("ours, on this data", "Acc-T, single", "71.0 ± 0.5"),
+        ("ours, on this data", "95 %", "70.0 to 72.5"),
+        ("ours, on this data", "Acc-T, cross", "61.0 ± 0.7"),
+        ("ours, on this data", "95 %", "60.0 to 62.5"),
+        ("ours, on this data", "lost", "+10.0"),
+        ("ours, on this data", "95 %", "-1.5 to +21.5"),
+        ("published", "dogs, single / cross", "81.0 / 82.0"),
+        ("published", "birds, single / cross", "83.0 / 84.0"),
+    ]
 
 
 @pytest.mark.parametrize(

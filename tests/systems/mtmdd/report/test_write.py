@@ -1,13 +1,18 @@
 """The whole report: read back from its files, with an independent reader where there is one."""
 
+import base64
 import csv
 import json
+import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from html_page import Page
 from report_data import PARAMS, write_data, write_run
 
+from report import plots as report_plots
+from systems.mtmdd.report.diagnoses import errors_texts, inputs_texts
 from systems.mtmdd.report.write import main, seeds_sentence
 
 
@@ -68,6 +73,129 @@ def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     assert page.loaded == []
     assert len(page.pictures) == 10
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
+
+
+def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) -> None:
+    text = (root / "report/index.html").read_text(encoding="utf-8")
+    found = re.findall(r'base64,([^"]+)" alt="([^"]+)"', text)
+    diagnostics = root / "data/evaluations/methods/MTMDD-VM/diagnostics"
+    expected = [
+        ("Our test accuracies on this data set", root / "report/table_viii.png"),
+        ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_features.png"),
+        ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_lambda.png"),
+        ("Target test accuracy with 95 % intervals; points", root / "report/out_of_class.png"),
+        ("Target test accuracy with 95 % intervals; points", root / "report/one_shot.png"),
+        ("Target test accuracy with 95 % intervals, by method and source", root / "report/cross_object.png"),
+        ("Gradient norm of each weighted loss", diagnostics / "gradients.png"),
+        ("True and predicted click features", diagnostics / "click_features.png"),
+        ("Images kept by each cell of Table II", root / "report/noise_filter.png"),
+        ("Clicks and images of the vocabulary", root / "report/vocabulary.png"),
+    ]
+    for (encoded, caption), (words, path) in zip(found, expected, strict=True):
+        assert caption.startswith(words)
+        assert base64.b64decode(encoded) == path.read_bytes(), path.name
+    assert len({path.read_bytes() for _, path in expected}) == len(expected)
+
+
+def test_the_pictures_are_drawn_from_the_tables_beside_them(root: Path) -> None:
+    folder = root / "report"
+    for name, draw in (
+        ("table_viii", report_plots.accuracies_plot),
+        ("noise_filter", report_plots.noise_filter_plot),
+        ("cross_object", report_plots.cross_object_plot),
+    ):
+        assert (folder / f"{name}.png").read_bytes() == draw(pl.read_csv(folder / f"{name}.csv")), name
+    vocabulary = pl.read_parquet(root / "data/features/vocabulary.parquet")
+    assert (folder / "vocabulary.png").read_bytes() == report_plots.vocabulary_plot(vocabulary)
+    shares = report_plots.sweep_plot(
+        pl.read_csv(folder / "one_shot.csv"),
+        {domain: f"share of the {domain}'s training images" for domain in ("source", "target")},
+        percent=True,
+    )
+    assert (folder / "one_shot.png").read_bytes() == shares
+    categories = report_plots.sweep_plot(pl.read_csv(folder / "out_of_class.csv"), {"source": "source categories"})
+    assert (folder / "out_of_class.png").read_bytes() == categories
+    for name, axis, is_line in (("features", "what the recognisers see", False), ("lambda", "λ", True)):
+        table = pl.read_csv(folder / f"study_{name}.csv", schema_overrides={"series": pl.String, "value": pl.String})
+        drawn = report_plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
+        assert (folder / f"study_{name}.png").read_bytes() == drawn, name
+
+
+def test_every_predictor_and_every_input_has_its_own_name() -> None:
+    names = ("model", "without_position", "zero", "constant", "category_means")
+    errors = errors_texts({"rmse_source": {name: 1.5 - place / 10 for place, name in enumerate(names)}})
+    assert errors.rows == [
+        ["the model", "1.500"],
+        ["the same without the position loss", "1.400"],
+        ["nothing", "1.300"],
+        ["the mean click feature", "1.200"],
+        ["the mean click feature of the image's own category", "1.100"],
+    ]
+    inputs = {
+        "bandwidth": [0.01], "normal_percent": [0.4], "predicted_without_position_percent": [0.3],
+        "predicted_percent": [0.2], "true_percent": [0.1],
+    }  # fmt: skip
+    table = inputs_texts(pl.DataFrame(inputs))
+    assert [
+        (column.group, column.heading, cell) for column, cell in zip(table.columns, table.rows[0], strict=True)
+    ] == [
+        ("", "B", "0.01"),
+        ("ours, on this data", "v, %", "0.10"),
+        ("ours, on this data", "v^, %", "0.20"),
+        ("ours, on this data", "v^ without the position loss, %", "0.30"),
+        ("ours, on this data", "standard normal, %", "0.40"),
+        ("published", "Ratio, %", "0.27"),
+    ]
+
+
+def test_the_sections_about_the_data_have_its_numbers_below_their_headings(page: Page) -> None:
+    by_head = {tuple(table[0]): table[1:] for table in page.tables if len(table[0]) > 2}
+    assert by_head["rows of", "read", "kept", "quarantined"] == [
+        ["clicks", "1,234", "1,230", "4"],
+        ["labels", "20", "20", "0"],
+    ]
+    assert by_head["rows of", "quarantined because", "rows"] == [
+        ["clicks", "empty query", "3"],
+        ["clicks", "no count", "1"],
+    ]
+    assert by_head["seed", "domain", "categories", "images", "train", "validation", "test"] == [
+        [seed, *row]
+        for seed in ("0", "1")
+        for row in (["source", "1", "5", "3", "0", "2"], ["target", "1", "1", "0", "1", "0"])
+    ]
+    assert by_head["domain", "category", "why", "images"] == [["source", "<dingo>", "not in the target", "5"]]
+    assert by_head["cell", "categories", "images", "kept", "kept, %"] == [
+        ["n < 8, keep all", "1", "5", "5", "100.0"],
+        ["8 <= n < 100, first, p < 0.2", "2", "40", "30", "75.0"],
+        ["all", "3", "45", "35", "77.8"],
+    ]
+    assert by_head["rank", "word", "clicks", "images", "idf"] == [
+        ["1", "dog", "500", "40", "0.10"],
+        ["2", "斑点狗", "120", "9", "1.20"],
+    ]
+
+
+def test_the_whole_source_is_the_sweeps_last_point(root: Path) -> None:
+    # 2 of the source's 3 categories are selected.
+    with (root / "report/out_of_class.csv").open(encoding="utf-8") as file:
+        found = [(row["method"], float(row["value"]), row["accuracy_target"]) for row in csv.DictReader(file)]
+    assert found == [
+        *(("VGGsrc", 1.0, "25.0"), ("VGGsrc", 2.0, "56.25"), ("MTMDD-VM", 1.0, "75.0"), ("MTMDD-VM", 2.0, "81.25")),
+    ]
+    text = (root / "report/index.html").read_text(encoding="utf-8")
+    assert "The source is cut to some of its 2 categories" in text
+    assert "The 2 most clicked of 3 words." in text
+
+
+def test_the_data_sets_name_is_ours_and_the_published_one_the_papers(root: Path, page: Page) -> None:
+    assert page.headings[0] == "Image recognition with predicted user clicks: test data"
+    content = json.loads((root / "report/table_viii.json").read_text())
+    assert (content["data"], content["seeds"]) == ("test data", [0, 1])
+    assert content["published_data"] == "Clickture-Dog to Stanford, Columbia and ImageNet dogs"
+    assert (root / "report/table_viii.txt").read_text(encoding="utf-8").splitlines()[-1] == (
+        "ours: test data; published: Clickture-Dog to Stanford, Columbia and ImageNet dogs; "
+        "95 %: interval; ±: deviation over seeds"
+    )
 
 
 def test_the_page_shows_ours_beside_the_published_numbers(page: Page) -> None:

@@ -1,0 +1,23 @@
+"""Tables as CSV files that people open in spreadsheets, where a text that begins like a formula would be computed."""
+
+from pathlib import Path
+
+import polars as pl
+import polars.selectors as cs
+
+# What spreadsheets take for the beginning of a formula, or drop before one (OWASP, "CSV Injection").
+FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+
+
+def write_csv(table: pl.DataFrame, path: Path) -> None:
+    """Write a table; texts that begin like a formula get an apostrophe before, which spreadsheets hide.
+
+    Numbers stay as they are, and so do all other texts.
+
+    Args:
+        table: its column names are ours.
+        path: the file.
+    """
+    texts = table.select(cs.string(include_categorical=True).cast(pl.String))
+    safe = [text.str.replace(FORMULA, "'$0") for text in texts]
+    table.with_columns(safe).write_csv(path)
