@@ -9,7 +9,8 @@ Only ``${item}`` of a matrix stands in a command itself: DVC writes it as option
 
 In braces: what the options before ``--`` name; with ``--each SECTION``, ``key`` and ``item`` of the section's entry
 that the stage is made of, as in DVC's ``foreach``: its key is what follows ``@`` in the stage's name, which DVC
-puts into DVC_STAGE; and any other parameter by its path, as in ``mtmdd.data_set`` or ``seeds[0]``.
+puts into DVC_STAGE; ``first_seed``, the first of ``seeds``; and any other parameter by its path, as in
+``mtmdd.data_set``.
 """
 
 import os
@@ -20,8 +21,7 @@ from typing import Any
 
 from base.terminal import printable
 
-NAME = re.compile(r"\{([\w.\[\]]+)\}")
-STEP = re.compile(r"\w+|\[\d+\]")
+NAME = re.compile(r"\{(\w+(?:\.\w+)*)\}")
 USAGE = "expected --NAME VALUE ... -- MODULE ARGUMENT ..."
 
 
@@ -84,11 +84,15 @@ def _entry(section: str, key: str) -> Any:
 def _value(name: str, names: Mapping[str, str]) -> str:
     if name in names:
         return names[name]
+    if name == "first_seed":
+        from base.params import read_seeds
+
+        return str(read_seeds()[0])
     value: Any = _params()
-    for step in STEP.findall(name):
+    for step in name.split("."):
         try:
-            value = value[int(step[1:-1]) if step.startswith("[") else step]
-        except (KeyError, IndexError, TypeError):
+            value = value[step]
+        except (KeyError, TypeError):
             raise ValueError(
                 f"{{{name}}}: no such name; there are {', '.join(names) or 'none'}, and parameters"
             ) from None

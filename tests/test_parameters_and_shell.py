@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-from ruamel.yaml import YAML
+from graph import ROOT, SAFE, definitions, write_graph
 
 from base.with_names import arguments_of
-from flows.closure import stage_definitions
 
-ROOT = Path(__file__).parents[1]
-YAML_FILE = YAML(typ="safe", pure=True)
-STAGES = stage_definitions(ROOT / "dvc.yaml")
+STAGES = definitions()
 EVIL = 'it\'s "one"; touch pwned; $(touch pwned) `touch pwned` & touch pwned | touch pwned > pwned * {raw} --'
 RAW = f"raw data/{EVIL}"
 # In the place of a module that works: notes its arguments and makes its output.
@@ -33,20 +30,20 @@ output.mkdir() if output.suffix != ".parquet" else output.touch()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with this graph and these packages, whose parameters are hostile, in a folder of its own."""
-    for package in ("pipelines", "model"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "pyproject.toml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    for module in ("synthesize", "ingest", "score", "vocabulary"):
+    ignored = shutil.ignore_patterns("__pycache__", "dvc.yaml")
+    for package in ("base", "pipelines", "model", "report", "systems"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for module in ("toy/synthesize", "ingest/click_data", "words/vocabulary"):
         (tmp_path / "pipelines" / f"{module}.py").write_text(STUB)
-    for module in ("train_cleaner", "train", "diagnose"):
-        (tmp_path / "model" / f"{module}.py").write_text(STUB)
-    params = YAML_FILE.load(ROOT / "params.yaml")
-    params |= {"raw": RAW, "toys": {EVIL: EVIL}, "other_objects": {EVIL: RAW}, "seeds": [EVIL]}
-    params["methods"]["names"] = params["cross_object"]["methods"] = params["cross_object"]["sources"] = [EVIL]
-    (tmp_path / "params.yaml").write_text(json.dumps(params))  # which is YAML
-    (tmp_path / ".dvc/tmp").mkdir(parents=True)
-    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
+    for module in ("cleaning/train", "cleaning/score", "mtmdd/train", "mtmdd/diagnose"):
+        (tmp_path / "systems" / f"{module}.py").write_text(STUB)
+    params = SAFE.load(ROOT / "params.yaml")
+    params |= {"data_sets": {EVIL: RAW}, "toys": {EVIL: EVIL}, "seeds": [EVIL]}
+    params["mtmdd"] |= {"data_set": EVIL, "runs": [EVIL], "cross_object": {"methods": [EVIL], "sources": [EVIL]}}
+    hostile = tmp_path / "hostile.yaml"
+    hostile.write_text(json.dumps(params))  # which is YAML
+    write_graph(tmp_path, hostile)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
@@ -57,8 +54,8 @@ def repro(project: Path, names: list[str]) -> tuple[list[list[str]], str]:
     """Run stages alone, with all they depend on there; return the arguments of the commands, and what DVC printed."""
     with Repo(str(project)) as repo:
         for stage in repo.index.stages:
-            for dep in stage.deps if stage.name in names else ():
-                place = project / dep.def_path
+            for dep in stage.deps if stage.addressing in names else ():
+                place = Path(dep.fs_path)
                 if not place.exists():
                     place.mkdir(parents=True)
     (project / "argv.jsonl").unlink(missing_ok=True)
@@ -70,40 +67,43 @@ def repro(project: Path, names: list[str]) -> tuple[list[list[str]], str]:
 
 @pytest.mark.slow
 def test_hostile_values_arrive_as_they_stand(project: Path) -> None:
-    names = ["ingest", f"synthesize@{EVIL}", f"score_other@{EVIL}"]
+    cleaning = "systems/cleaning/dvc.yaml"
+    names = [f"synthesize@{EVIL}", f"ingest@{EVIL}", f"{cleaning}:train@{EVIL}", f"{cleaning}:score@{EVIL}"]
     found, printed = repro(project, names)
-    other = f"data/other/{EVIL}"
+    folder = f"data/sets/{EVIL}"
     assert found == [
-        ["--raw", RAW, "--output", "data/ingested"],
         ["--animals", EVIL, "--output", f"data/raw/{EVIL}"],
-        ["--raw", RAW, "--output", f"{other}/ingested"],
-        ["--images", f"{other}/ingested/images", "--output", f"{other}/cleaner"],
-        ["--images", f"{other}/ingested/images", "--model", f"{other}/cleaner", "--output", f"{other}/scores"],
+        ["--raw", RAW, "--output", f"{folder}/ingested"],
+        ["--images", f"{folder}/ingested/images", "--output", f"{folder}/cleaner"],
+        ["--images", f"{folder}/ingested/images", "--model", f"{folder}/cleaner", "--output", f"{folder}/scores"],
     ], printed
     assert not list(project.rglob("*pwned"))
 
 
 @pytest.mark.slow
 def test_a_matrixs_hostile_values_arrive_as_they_stand(project: Path) -> None:
-    found, printed = repro(project, [f"train@{EVIL}-{EVIL}", f"train_cross_object@{EVIL}-{EVIL}-{EVIL}"])
+    graph, folder = "systems/mtmdd/dvc.yaml", f"data/sets/{EVIL}"
+    found, printed = repro(
+        project, [f"{graph}:train@{EVIL}-{EVIL}", f"{graph}:train_cross_object@{EVIL}-{EVIL}-{EVIL}"]
+    )
     assert len(found) == 2, printed
     own, cross = (dict(zip(arguments[::2], arguments[1::2], strict=True)) for arguments in found)
     assert own == {
-        "--recipe": f"data/recipes/methods/{EVIL}.json",
+        "--recipe": f"data/mtmdd/recipes/{EVIL}.json",
         "--seed": EVIL,
-        "--images": "data/ingested/images",
-        "--split": f"data/splits/seed-{EVIL}.parquet",
-        "--features": "data/features",
-        "--output": f"data/models/methods/{EVIL}/seed-{EVIL}",
+        "--images": f"{folder}/ingested/images",
+        "--split": f"{folder}/splits/seed-{EVIL}.parquet",
+        "--features": f"{folder}/features",
+        "--output": f"data/mtmdd/models/{EVIL}/seed-{EVIL}",
     }
-    assert cross["--source-split"] == f"data/other/{EVIL}/splits/seed-{EVIL}.parquet"
-    assert cross["--output"] == f"data/models/cross_object/{EVIL}/{EVIL}/seed-{EVIL}"
+    assert cross["--source-split"] == f"data/sets/{EVIL}/splits/seed-{EVIL}.parquet"
+    assert cross["--output"] == f"data/mtmdd/models/cross_object={EVIL}-{EVIL}/seed-{EVIL}"
     assert not list(project.rglob("*pwned"))
 
 
 @pytest.mark.slow
 def test_a_seed_that_is_no_number_is_refused_by_name(project: Path) -> None:
-    found, printed = repro(project, ["vocabulary"])
+    found, printed = repro(project, [f"vocabulary@{EVIL}"])
     assert found == []
     assert "error: params.yaml: seeds: " in printed
     assert "is not a whole number >= 0" in printed
@@ -123,7 +123,7 @@ def test_commands_hold_no_value_but_what_dvc_quotes(name: str) -> None:
 
 def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("raw: '{method} {raw}'\ntoys: {a b: 3, 7: x}\nseeds: [4, 5]\n")
+    Path("params.yaml").write_text("mtmdd: {data_set: '{method} {raw}'}\ntoys: {a b: 3, 7: x}\nseeds: [4, 5]\n")
     argv = [
         "--method",
         "--",
@@ -132,7 +132,7 @@ def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "--",
         "m",
         "--a",
-        "{raw}",
+        "{mtmdd.data_set}",
         "{seed}-{method}/{first_seed}",
         "{}",
         "{a,b}",
@@ -146,7 +146,7 @@ def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--a", "x", "--", "m", "{b}"], "{b}: no such name; there are a, raw, first_seed"),
+        (["--a", "x", "--", "m", "{b}"], "{b}: no such name; there are a, first_seed, and parameters"),
         (["--a", "../x", "--", "m"], "a = '../x': names a file or folder"),
         (["--a", "..", "--", "m"], "a = '..': names a file or folder"),
         (["--a", "", "--", "m"], "a = '': names a file or folder"),
@@ -155,14 +155,14 @@ def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["--a"], "'--a': expected"),
         (["--a", "x", "--"], "no module to run: expected"),
         (["--each", "toys", "--", "m"], "parameter toys has no 'cat'; it has dog, ../up"),
-        (["--each", "other_objects", "--", "m"], "parameter other_objects has no 'cat'; it has nothing"),
+        (["--each", "data_sets", "--", "m"], "parameter data_sets has no 'cat'; it has nothing"),
     ],
 )
 def test_what_is_no_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("toys: {dog: dogs, ../up: dogs}\nother_objects: {}\n")
+    Path("params.yaml").write_text("toys: {dog: dogs, ../up: dogs}\ndata_sets: {}\n")
     with pytest.raises(ValueError, match=re.escape(message)):
         arguments_of(argv, "synthesize@cat")
     with pytest.raises(ValueError, match=re.escape("key = '../up': names a file or folder")):
