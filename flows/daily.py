@@ -32,11 +32,11 @@ from flows.processes import Stopped
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
 from pipelines.artifacts import whole_file
-from pipelines.click_log import LogFile
 from pipelines.console import UserError
 from pipelines.history import NOTHING, digests_of, known_files
 from pipelines.ingest import LATER_LOGS, find_click_logs
 from pipelines.inputs import is_file
+from pipelines.log_slices import LogFile
 from pipelines.params import load_section, read_params
 from pipelines.segmentation import SegmentParams
 from pipelines.vocabulary import VocabularyParams

@@ -29,13 +29,10 @@ from pydantic import Field
 from pipelines import console, runner
 from pipelines.artifacts import read_tables, whole_directory, write_json, write_table
 from pipelines.click_log import (
-    LogFile,
     ReadClickLog,
     WriteClicks,
-    WriteQuarantine,
     files_below,
     find_logs,
-    num_quarantines,
 )
 from pipelines.concurrency import concurrently
 from pipelines.cores import CORES
@@ -43,8 +40,10 @@ from pipelines.duplicates import count_duplicates, find_duplicates
 from pipelines.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
 from pipelines.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
 from pipelines.inputs import is_file
+from pipelines.log_slices import LogFile
 from pipelines.params import DEFAULT_PATH, Params, load_section
 from pipelines.processes import processes
+from pipelines.quarantine import WriteQuarantine
 from pipelines.schemas import DUPLICATES, QUARANTINE
 from pipelines.shards import WriteCounts, read_counts
 from pipelines.shuffle import packing, unpack
@@ -104,7 +103,7 @@ def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict
 
 def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
     """Return what the catalogue refused, as schemas.QUARANTINE."""
-    return pa.RecordBatch.from_pylist([row._asdict() for row in catalogue.refused], schema=QUARANTINE)
+    return pa.RecordBatch.from_pylist([{**row._asdict(), "rows": 1} for row in catalogue.refused], schema=QUARANTINE)
 
 
 def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
@@ -163,7 +162,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
             (
                 (log.quarantine, images.quarantine, refused)
                 | "EveryQuarantine" >> beam.Flatten()
-                | "Quarantine" >> WriteQuarantine(directory / "quarantine", num_quarantines(logs), packer)
+                | "Quarantine" >> WriteQuarantine(directory / "quarantine", packer)
             )
             clicks = log.counts | "ClickCounts" >> beam.Map(lambda pair: (f"clicks: {pair[0]}", pair[1]))
             (

@@ -7,8 +7,8 @@ import polars as pl
 import pyarrow as pa
 
 from benchmarks.click_control import exchange_images, link_with_log
-from pipelines.click_log import plan_slices
 from pipelines.ingest import find_click_logs
+from pipelines.log_slices import plan_slices
 from pipelines.schemas import CLICKS
 from pipelines.shards import read_shard, shard_files, write_shard
 
