@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import DVC, new_project
 
+from flows import records
 from flows.dvc_command import CtrlC, modify
 from flows.stages import Workspace
 
@@ -111,6 +112,24 @@ def test_an_error_leaves_the_lock_alone(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         break_off()
     assert lock.read_bytes() == before
+
+
+def test_ctrl_c_in_mid_write_waits_for_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Also where no command has run before: `dvc commit`, or a stage that DVC's cache had.
+    lock, dump = tmp_path / "dvc.lock", records.dumps_yaml
+
+    def interrupted_dump(content: Any) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return str(dump(content))
+
+    def change() -> None:
+        with modify(lock) as content:
+            content["schema"] = "2.0"
+
+    monkeypatch.setattr(records, "dumps_yaml", interrupted_dump)
+    with pytest.raises(KeyboardInterrupt):
+        change()
+    assert lock.read_text() == "schema: '2.0'\n"
 
 
 def test_a_lock_that_is_not_there_yet(tmp_path: Path) -> None:
