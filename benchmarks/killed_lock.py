@@ -5,11 +5,12 @@
     python -m benchmarks.killed_lock --kills 10 --killed dvc --next dvc   # what plain dvc comes to by itself
 
 Each run makes new outputs of a small project with a long lock: two chains of stages, side by side. It gets SIGINT,
-SIGTERM or SIGKILL, by turns, some moment after the command of a stage has ended; which stage and which moment is
-random. SIGKILL goes to all processes of the run at once. Then a run that nobody kills has to end well, `dvc status` has
-to be clean, and no stage that had finished may run again: one that dvc.lock has a record of after the kill, and, where
-a flow was interrupted, one whose command had ended before the signal. All flows share a server. Prints a Markdown
-table; exit code 1 when a check fails.
+SIGTERM or SIGKILL, by turns, some moment after the command of a stage has ended, or after its record begins to be
+written (plain DVC shortens dvc.lock, the flows' DVC has a file beside it); which stage and which moment is random.
+SIGKILL goes to all processes of the run at once. Then a run that nobody kills has to end well, `dvc status` has to be
+clean, and no stage that had finished may run again: one that dvc.lock has a record of after the kill, and, where a flow
+was interrupted, one whose command had ended before the signal. All flows share a server. Prints a Markdown table; exit
+code 1 when a check fails.
 """
 
 import argparse
@@ -52,7 +53,7 @@ class Project:
     """
 
     def __init__(self, root: Path, length: int, padding: int) -> None:
-        self.root, self.ended = root, root / "ended"
+        self.root, self.ended, self.size = root, root / "ended", 0
         (root / ".dvc" / "tmp").mkdir(parents=True)
         (root / ".state" / "dvc" / "repo").mkdir(parents=True)
         (root / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text() + "    no_scm = True\n")
@@ -75,6 +76,11 @@ class Project:
         """Make every stage stale, by a content that no run has seen."""
         (self.root / "seed.txt").write_text(f"{number}\n")
         self.ended.write_text("")
+
+    def is_being_written(self) -> bool:
+        """Whether somebody is writing dvc.lock, over itself or beside it."""
+        partial = (self.root / ".dvc.lock.partial").exists()
+        return partial or (self.root / "dvc.lock").stat().st_size < self.size
 
     def has_ended(self) -> Counter[str]:
         """How often each stage's command has ended since."""
@@ -143,13 +149,17 @@ class Kill:
 
     how: signal.Signals
     after_stages: int
+    in_write: bool
     after_s: float
 
     def do(self, project: Project, command: str) -> tuple[set[str], bool]:
         """Kill a run; return the stages that must not run again, and whether it was still running."""
+        project.size = (project.root / "dvc.lock").stat().st_size
         process = project.start(command)
         while project.has_ended().total() < self.after_stages and process.poll() is None:
             time.sleep(0.002)
+        while self.in_write and not project.is_being_written() and process.poll() is None:
+            time.sleep(0.0005)
         time.sleep(self.after_s)
         was_running = process.poll() is None
         before = set(project.has_ended())
@@ -222,6 +232,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=3, help="stages of each of the two chains")
     parser.add_argument("--padding", type=int, default=150, help="further records in the lock, of 64 lines each")
     parser.add_argument("--spread", type=float, default=2.0, metavar="S", help="seconds after a command's end")
+    parser.add_argument(
+        "--write-s", type=float, default=0.2, metavar="S", help="seconds after the beginning of a write"
+    )
     options = parser.parse_args()
     chance, wrong = random.Random(options.seed), 0
     with tempfile.TemporaryDirectory(prefix="clicksight-") as place, contextlib.ExitStack() as stack:
@@ -234,11 +247,12 @@ def main() -> None:
         whole = project.lock_state()
         num_lines = len((project.root / "dvc.lock").read_text().splitlines())
         print(f"{len(project.stages)} stages, {whole} in {num_lines:,} lines of dvc.lock\n")
-        print("| kill | s after the end of | finished | dvc.lock then | next run, s | dvc status | ran again |")
+        print("| kill | s after | finished | dvc.lock then | next run, s | dvc status | ran again |")
         print("|---|---|---|---|---|---|---|", flush=True)
         for number in range(options.kills):
             how, after = SIGNALS[number % 3], chance.randrange(1, len(project.stages))
-            kill = Kill(how, after, chance.uniform(0, options.spread))
+            in_write = number // 3 % 2 == 0
+            kill = Kill(how, after, in_write, chance.uniform(0, options.write_s if in_write else options.spread))
             project.begin(number)
             finished, was_running = kill.do(project, options.killed)
             ended, then = project.has_ended(), project.lock_state()
@@ -250,9 +264,10 @@ def main() -> None:
                 project.finish("dvc_command")  # so that the kills after it mean something
             again = {name for name, times in project.has_ended().items() if times > 1}
             wrong += not (is_clean and not finished & again and project.lock_state() == whole)
+            where = "a write after stage" if in_write else "stage"
             unrecorded = f"; {len(again - finished)} not recorded" if again - finished else ""
             print(
-                f"| {how.name}{'' if was_running else ' (had ended)'} | {kill.after_s:.2f}, stage {after} "
+                f"| {how.name}{'' if was_running else ' (had ended)'} | {kill.after_s:.2f}, {where} {after} "
                 f"| {len(finished)} of {len(ended)} | {then} | {error or f'{next_s:.0f}'} "
                 f"| {'clean' if is_clean else 'STALE'} | {', '.join(sorted(finished & again)) or 'none'}{unrecorded} |",
                 flush=True,
