@@ -28,7 +28,9 @@ from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
 
+from flows import records
 from flows.processes import Processes, Stopped
+from flows.site_cache import open_repo
 from pipelines.console import STATE, UserError
 from pipelines.replacement import is_alive
 
@@ -253,7 +255,7 @@ class Workspace:
         os.pwrite(self._lock_file.fileno(), json.dumps(self._told).encode().ljust(size), 0)
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
-        """Put a question to a freshly opened repository: dvc.lock changes under us.
+        """Put a question to a freshly opened repository: dvc.lock changes under us. What a kill has cut is mended.
 
         Raises:
             UserError: DVC's lock was held by others for more than two minutes.
@@ -261,7 +263,10 @@ class Workspace:
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
                 try:
-                    with Repo(str(self.root)) as repo:
+                    with open_repo(self.root) as repo:
+                        if records.is_suspect(self.root):
+                            with repo.lock:
+                                records.mend(self.root)
                         return question(repo)
                 except LockError as error:
                     if pause is None:

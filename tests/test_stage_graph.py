@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path, PurePosixPath
 
 import pytest
-from dvc.repo import Repo
+from processes import new_project
 from ruamel.yaml import YAML
 
 from flows.closure import differences, expected_code, modules_run, stage_definitions
+from flows.site_cache import open_repo
 from pipelines.code import project_code
 from pipelines.params import SECTIONS
 
@@ -22,9 +23,8 @@ def stages_of(preset: Path, folder: Path) -> list:
     """The stages that DVC makes of dvc.yaml with a preset's parameters."""
     shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
     shutil.copy(preset, folder / "params.yaml")
-    (folder / ".dvc" / "tmp").mkdir(parents=True)
-    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
-    with Repo(str(folder)) as repo:
+    new_project(folder)
+    with open_repo(folder) as repo:
         return list(repo.index.stages)
 
 
