@@ -6,6 +6,7 @@ import pytest
 import torch
 from training_runs import contents, train_methods
 
+from model import click_ratios
 from model.click_ratios import main
 from model.diagnose import main as diagnose
 from model.examples import Examples
@@ -37,8 +38,8 @@ def run(tmp_path, monkeypatch, tiny_data):
     """Run the stage, or another of the same arguments; return what it wrote."""
     monkeypatch.chdir(tmp_path)
 
-    def run(model: Path, output: str = "ratios.json", stage=main) -> Path:
-        Path("params.yaml").write_text(SECTION)
+    def run(model: Path, output: str = "ratios.json", stage=main, every: int = 2) -> Path:
+        Path("params.yaml").write_text(SECTION.replace("every: 2", f"every: {every}"))
         stage(
             [
                 f"--model={model}",
@@ -108,3 +109,20 @@ def test_models_without_a_ratio_are_refused(run, models, tmp_path, caplog, metho
         run(models / method)
     assert f"{message}; take it out of diagnose.points" in caplog.text
     assert not (tmp_path / "ratios.json").exists()
+
+
+def test_torch_has_the_threads_of_the_training(run, models, monkeypatch):
+    found, before = [], torch.get_num_threads()
+
+    def measure(model, examples, every, run):
+        found.append((torch.get_num_threads(), every))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click_ratios, "measure", measure)
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(models / "TDL", every=7)
+    finally:
+        torch.set_num_threads(before)
+    assert found == [(1, 7)]  # the recipe's threads
