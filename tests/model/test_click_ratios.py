@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -126,3 +127,19 @@ def test_torch_has_the_threads_of_the_training(run, models, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert found == [(1, 7)]  # the recipe's threads
+
+
+def test_what_is_trained_again_is_of_the_models_seed(models, examples, monkeypatch):
+    told = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, examples, seed, *others: told.append(seed))
+    model = replace(Model.read(models / "TDL"), seed=6)
+    assert click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run") == []
+    assert told == [6]
+
+
+def test_table_v_looks_at_iteration_1500_of_10_000(models, examples, monkeypatch):
+    told = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, *others: told.append(recorder.shares))
+    model = Model.read(models / "TDL")
+    click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run")
+    assert [[round(share * 10_000) for share in shares] for shares in told] == [[1500]]
