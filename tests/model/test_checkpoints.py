@@ -226,11 +226,14 @@ def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeyp
     assert code_digest() != imported
 
 
-def test_other_code_and_other_processes_do_not_continue_a_run(checkpoints, recipe, module):
+def test_other_code_another_torch_and_other_processes_do_not_continue_a_run(checkpoints, recipe, module, monkeypatch):
     assert Checkpoints("methods/VGGsrc/seed-0", recipe, 0, "data", 2).folder != checkpoints.folder
     before = Checkpoints("run", recipe, 0, "data").folder
     module.write_text("a = 2")
-    assert Checkpoints("run", recipe, 0, "data").folder != before
+    changed = Checkpoints("run", recipe, 0, "data").folder
+    assert changed != before
+    monkeypatch.setattr(torch, "__version__", "0.1")
+    assert Checkpoints("run", recipe, 0, "data").folder not in (before, changed)
 
 
 def test_other_start_weights_at_the_same_place_do_not_continue_a_run(recipe, tmp_path):
