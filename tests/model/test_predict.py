@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import jpeg
+from conftest import jpeg, write_tiny_data
+from training_runs import train_methods
 
 from model.examples import Examples
 from model.predict import Model, load_recogniser
@@ -30,6 +33,31 @@ def test_which_phase_does_what(folder):
     assert model.phase_that_recognises("target") is None
     assert model.phase_that_predicts_clicks().name == "predict"
     assert model.num_words == 5
+
+
+def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, objective_params, train_params):
+    recipe = build_recipe("TDL", network_params, objective_params, train_params)
+    predict, source, target = recipe.phases
+    later = [phase.model_copy(update={"name": f"later-{phase.name}"}) for phase in (predict, source)]
+    for phases, of_clicks, of_source, of_target in (
+        ([predict, source, target], "predict", "source", "target"),
+        ([predict, source, target, *later], "later-predict", "later-source", "target"),
+        ([source, target], "target", "source", "target"),  # no click loss: the last with a word embedding
+    ):
+        model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, 5, [])
+        assert model.phase_that_predicts_clicks().name == of_clicks
+        assert model.phase_that_recognises("source").name == of_source
+        assert model.phase_that_recognises("target").name == of_target
+
+
+def test_each_domain_has_its_own_categories(
+    tmp_path, own_folder, network_params, objective_params, train_params
+):  # fmt: skip
+    data = write_tiny_data(tmp_path / "data", ("ant", "bee"), ("cat", "dog"))
+    params = train_params.model_copy(update={"epochs": 1})
+    train_methods(tmp_path, ["VGGimg"], data, network_params, objective_params, params)
+    assert load_recogniser(tmp_path / "VGGimg", "source").categories == ["ant", "bee"]
+    assert load_recogniser(tmp_path / "VGGimg", "target").categories == ["cat", "dog"]
 
 
 def test_probabilities_of_images(folder):
