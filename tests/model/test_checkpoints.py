@@ -144,10 +144,13 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
     assert saver.loaded == []
 
 
-def test_of_two_epochs_the_whole_one_is_taken(checkpoints, accelerator):
+def test_of_two_epochs_the_later_that_is_whole_is_taken(checkpoints, accelerator):
     """A run that was killed before it dropped the earlier one leaves two."""
     checkpoints.save_epoch("source", 4, accelerator)
     copytree(checkpoints.folder / "source-epoch-00004", checkpoints.folder / "source-epoch-00005")
+    saver = Saver()
+    checkpoints.load_epoch("source", saver)
+    assert saver.loaded == [str(checkpoints.folder / "source-epoch-00005")]
     damage(checkpoints.folder / "source-epoch-00005" / "optimizer.bin", "cut")
     checkpoints.drop_damaged()
     assert checkpoints.last("source").endswith("source-epoch-00004")
@@ -226,9 +229,10 @@ def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeyp
     assert code_digest() != imported
 
 
-def test_other_code_another_torch_and_other_processes_do_not_continue_a_run(checkpoints, recipe, module, monkeypatch):
-    assert Checkpoints("methods/VGGsrc/seed-0", recipe, 0, "data", 2).folder != checkpoints.folder
+def test_other_code_another_torch_and_other_processes_do_not_continue_a_run(recipe, module, monkeypatch):
     before = Checkpoints("run", recipe, 0, "data").folder
+    assert Checkpoints("run", recipe, 0, "data", 1).folder == before
+    assert Checkpoints("run", recipe, 0, "data", 2).folder != before
     module.write_text("a = 2")
     changed = Checkpoints("run", recipe, 0, "data").folder
     assert changed != before
