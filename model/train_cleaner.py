@@ -173,7 +173,8 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
         seed: of every network.
         output: the folder.
     """
-    from model.checkpoints import Checkpoints  # torch takes seconds to import: bad parameters are found first
+    # here, not above: torch takes seconds to import, and bad parameters are found first
+    from model.checkpoints import DIGESTS, Checkpoints, seal
     from model.processes import processes, writes_alone
     from model.trainer import train
 
@@ -181,17 +182,24 @@ def train_folds(recipe: Recipe, examples: Examples, folds: pl.DataFrame, seed: i
     data, together = f"{examples.fingerprint} {len(numbers)}", processes().num_processes
     name = run_name(output, "data")  # another data set's cleaner may be trained at the same time
     finished = Checkpoints(f"{name}/finished", recipe, seed, data, together)
+    with writes_alone() as this_process:
+        if this_process:
+            finished.drop_damaged()
     for fold in numbers:
         if (finished.folder / f"fold-{fold}").is_dir():
             log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))
             continue
         run = f"{name}/fold-{fold}"
         train(recipe, examples_of_fold(examples, folds, fold), seed, finished.folder / f"fold-{fold}", run)
+        with writes_alone() as this_process:
+            if this_process:
+                seal(finished.folder / f"fold-{fold}")
     with writes_alone() as this_process:
         if this_process:
             with whole_directory(output) as folder:
                 for fold in numbers:
-                    shutil.copytree(finished.folder / f"fold-{fold}", folder / f"fold-{fold}")
+                    trained, left_out = finished.folder / f"fold-{fold}", shutil.ignore_patterns(DIGESTS)
+                    shutil.copytree(trained, folder / f"fold-{fold}", ignore=left_out)
                 write_table(folds.to_arrow().cast(schemas.FOLDS), folder / "folds.parquet")
             finished.remove()
 

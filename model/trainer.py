@@ -87,7 +87,8 @@ def train(
 
     An interrupted call continues where it stopped when it is made again with the same recipe, examples and seed: after
     every epoch the state goes to ``.state/checkpoints/<run>-<fingerprint>``, which is removed in the end. On a CPU, in
-    single precision, the result has the same bytes as that of an uninterrupted call.
+    single precision, the result has the same bytes as that of an uninterrupted call. A damaged checkpoint is
+    never used: a warning names it, and what it held is trained again.
 
     A phase's epoch is chosen on the validation images of its main domain: highest accuracy (ties: lowest
     cross-entropy), or lowest weighted click loss where nothing is recognised. Without validation images the last epoch
@@ -120,6 +121,9 @@ def train(
     check_examples(recipe, examples)
     check_parts(recipe.train, together.num_processes)
     make_deterministic(recipe.train.threads)
+    with writes_alone() as this_process:
+        if this_process:
+            checkpoints.drop_damaged()
     if together.num_processes > 1:
         log.info("%s: %d processes share each step", run, together.num_processes)
     chosen, curves = [], {}
