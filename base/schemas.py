@@ -41,13 +41,15 @@ DUPLICATES = pa.schema(
     ]
 )
 
-# .../quarantine/: every row that could not be used, with the reason and the text as it stood.
+# .../quarantine/: every row that could not be used, with the reason and the text as it stood. Equal rows of a file are
+# one record; `rows` adds up to what the summary counts.
 QUARANTINE = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number
+        pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number; of several equal rows the first's
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.string(), nullable=False),  # undecodable bytes as \xNN
+        pa.field("rows", pa.int64(), nullable=False),  # of the file that have this reason and this text
     ]
 )
 

@@ -36,7 +36,7 @@ from flows.processes import Stopped
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
 from pipelines.ingest.click_data import LATER_LOGS, find_click_logs
-from pipelines.ingest.click_log import LogFile
+from pipelines.ingest.log_slices import LogFile
 from pipelines.words.history import NOTHING, digests_of, known_files
 from pipelines.words.segmentation import SegmentParams
 from pipelines.words.vocabulary import VocabularyParams

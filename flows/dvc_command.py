@@ -1,20 +1,72 @@
-"""DVC's command line, quicker where dvc.lock is long: ``python -m flows.dvc_command repro --single-item STAGE``.
+"""DVC's command line, for long locks and sudden ends: ``python -m flows.dvc_command repro --single-item STAGE``.
 
-After each stage DVC reads the whole lock with a parser written in Python, which keeps comments and line breaks, and
-writes it again; nobody else may begin or end a stage meanwhile. A lock has no comments: here the C parser reads it, by
-which DVC itself reads it everywhere else. The bytes written are the same, but for floats of 16 digits and more with an
-exponent, whose last digit DVC's way changes. (DVC 3.67; its maintainers point to that parser in treeverse/dvc#10942.)
+Quicker: after each stage DVC reads the whole lock with a parser written in Python, which keeps comments and line
+breaks, and writes it again; nobody else may begin or end a stage meanwhile. A lock has no comments: here the C parser
+reads it, by which DVC itself reads it everywhere else. The bytes written are the same, but for floats of 16 digits and
+more with an exponent, whose last digit DVC's way changes. (DVC 3.67; its maintainers point to that parser in
+treeverse/dvc#10942.)
+
+Whole: dvc.lock, and DVC's list of the files in use, are replaced, not written over, so that a kill leaves the old text
+or the new one. What plain ``dvc`` has left cut is mended first (:mod:`flows.records`). From the end of a stage's
+command until its record is written, Ctrl-C waits; a second one doesn't.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from dvc import dvcfile
-from dvc.cli import main
-from dvc.utils.serialize import dump_yaml, load_yaml, modify_yaml
+from dvc import cli, dvcfile, rwlock
+from dvc.env import DVC_SITE_CACHE_DIR
+from dvc.exceptions import NotDvcRepoError
+from dvc.fs import localfs
+from dvc.repo import Repo
+from dvc.stage import run
+from dvc.utils.serialize import dump_yaml, modify_yaml
+
+from base.console import UserError
+from flows import records
+from flows.site_cache import open_repo, private_site_cache
+from flows.whole_files import WholeFiles
+
+_run_command, _edit_rwlock = run.cmd_run, rwlock._edit_rwlock
+
+
+class CtrlC:
+    """SIGINT, which can be made to wait."""
+
+    def __init__(self) -> None:
+        self._waits = self._came = False
+
+    def hold(self) -> None:
+        """Make the next one wait, unless SIGINT is ignored anyway."""
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            self._waits = True
+
+    def let_go(self) -> None:
+        """Make none wait any more.
+
+        Raises:
+            KeyboardInterrupt: one has waited.
+        """
+        if self._waits:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._waits = False
+        if self._came:
+            self._came = False
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self._came:
+            self.let_go()
+        self._came = True
+
+
+ctrl_c = CtrlC()
 
 
 @contextmanager
@@ -26,15 +78,61 @@ def modify(path: str | os.PathLike[str], fs: Any = None) -> Iterator[dict[str, A
         fs: DVC's file system; None: the local one.
     """
     if not dvcfile.is_lock_file(path):
-        with modify_yaml(path, fs=fs) as content:
+        with modify_yaml(path, fs=WholeFiles(fs or localfs)) as content:
             yield content
         return
-    exists = fs.exists(os.fspath(path)) if fs else os.path.exists(path)  # noqa: PTH110  like fs.exists
-    lock: dict[str, Any] = load_yaml(path, fs=fs) if exists else {}
-    yield lock
-    dump_yaml(path, lock, fs=fs)
+    ctrl_c.hold()
+    try:
+        lock = records.read(Path(path))
+        yield lock
+        records.write(Path(path), lock)
+    finally:
+        ctrl_c.let_go()
+
+
+def dump(path: str | os.PathLike[str], content: Any, fs: Any = None) -> None:
+    """Write a YAML file as DVC does, whole or not at all."""
+    dump_yaml(path, content, fs=WholeFiles(fs or localfs))
+
+
+def run_command(stage: Any, dry: bool = False, run_env: Any = None) -> None:
+    """Run a stage's command as DVC does; when it has ended well, Ctrl-C waits until that is recorded."""
+    ctrl_c.let_go()  # a record that could not be written
+    _run_command(stage, dry=dry, run_env=run_env)
+    if not dry:
+        ctrl_c.hold()
+
+
+def edit_rwlock(lock_dir: str, fs: Any, hardlink: bool) -> AbstractContextManager[Any]:
+    """Change DVC's list of the files in use as DVC does, whole or not at all."""
+    context: AbstractContextManager[Any] = _edit_rwlock(lock_dir, WholeFiles(fs), hardlink)
+    return context
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a command of DVC; return its exit code."""
+    dvcfile.modify_yaml, dvcfile.dump_yaml = modify, dump
+    run.cmd_run, rwlock._edit_rwlock = run_command, edit_rwlock
+    with suppress(NotDvcRepoError):  # DVC says so, or needs none
+        try:
+            prepare(Path(Repo.find_root()))
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return 2
+    return int(cli.main(argv))
+
+
+def prepare(root: Path) -> None:
+    """Make DVC use the workspace's own site cache, and mend what a kill has cut.
+
+    Raises:
+        UserError: the site cache is somebody else's.
+    """
+    os.environ[DVC_SITE_CACHE_DIR] = str(private_site_cache(root))
+    if records.is_suspect(root):
+        with open_repo(root, wait_for_lock=True) as repo, repo.lock:
+            records.mend(root)
 
 
 if __name__ == "__main__":
-    dvcfile.modify_yaml = modify
     sys.exit(main(sys.argv[1:]))

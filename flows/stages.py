@@ -30,14 +30,16 @@ from dvc.repo import Repo
 
 from base.console import STATE, UserError
 from base.replacement import is_alive
+from flows import records
+from flows.graph import address_of, graph_files, name_of, system_of
 from flows.processes import Processes, Stopped
+from flows.site_cache import open_repo
 
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")
 
 LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes in all
 LOCK_FILE = STATE / "flow.lock"
-SYSTEMS = "systems"  # whose folders have a dvc.yaml each
 ENDING_S = 15  # in which the stages of a killed flow have ended
 # How DVC words its two lock errors (the repository's, and a path's that another process reads or writes), and a
 # stage's own failure. It is the last error line that counts: the stage may have printed anything before.
@@ -265,7 +267,7 @@ class Workspace:
         os.pwrite(self._lock_file.fileno(), json.dumps(self._told).encode().ljust(size), 0)
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
-        """Put a question to a freshly opened repository: dvc.lock changes under us.
+        """Put a question to a freshly opened repository: dvc.lock changes under us. What a kill has cut is mended.
 
         Raises:
             UserError: DVC's lock was held by others for more than two minutes.
@@ -273,7 +275,10 @@ class Workspace:
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
                 try:
-                    with Repo(str(self.root)) as repo:
+                    with open_repo(self.root) as repo:
+                        if records.is_suspect(self.root):
+                            with repo.lock:
+                                records.mend(self.root)
                         return question(repo)
                 except LockError as error:
                     if pause is None:
@@ -284,23 +289,6 @@ class Workspace:
                     log.warning("DVC's lock is taken by another process, trying again in %d s", pause)
                     self.processes.pause(pause)
         raise AssertionError("unreachable")
-
-
-def name_of(address: str) -> str:
-    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``."""
-    file, _, name = address.rpartition(":")
-    return f"{Path(file).parent.name}:{name}" if file else name
-
-
-def address_of(name: str) -> str:
-    """Return how DVC calls a stage, from the root; the other way round than :func:`name_of`."""
-    system, is_of_system, stage = name.partition(":")
-    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system else name
-
-
-def graph_files(root: Path) -> list[Path]:
-    """Return the dvc.yaml of the root, and those of the systems."""
-    return [root / "dvc.yaml", *sorted((root / SYSTEMS).glob("*/dvc.yaml"))]
 
 
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
@@ -329,15 +317,16 @@ def _target(repo: Repo, target: str) -> str:
 def _matrices(repo: Repo) -> dict[str, Matrix]:
     found = {}
     for file in graph_files(Path(repo.root_dir)):
-        system = "" if file.parent == Path(repo.root_dir) else f"{file.parent.name}:"
+        system = system_of(Path(repo.root_dir), file)
+        prefix = f"{system}:" if system else ""
         for name, definition in load_file(repo, str(file)).resolver.definitions.items():
             if isinstance(definition, MatrixDefinition):
                 points = {
-                    f"{system}{name}@{key}": {axis: _plain(value) for axis, value in values.items()}
+                    f"{prefix}{name}@{key}": {axis: _plain(value) for axis, value in values.items()}
                     for key, values in definition.normalized_iterable.items()
                 }
                 where = {key: str(values) for key, values in definition.matrix_data.items()}
-                found[f"{system}{name}"] = Matrix(points, where)
+                found[f"{prefix}{name}"] = Matrix(points, where)
     return found
 
 

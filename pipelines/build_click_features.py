@@ -8,8 +8,8 @@ of them (see pipelines/ingest/click_log.py). Out, whole or not at all:
 
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
-- ``quarantine/part-*.parquet``: file, row, reason, raw; every row that could not be used, by its text in
-  a file for each 128 MiB of log;
+- ``quarantine/part-*.parquet``: file, row, reason, raw, rows; every row that could not be used, equal ones as one
+  record with their number, by the text in a file for each 128 MiB of them;
 - ``history/``: what is needed to add a later log (see pipelines/words/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. The seconds are the only thing here that differs from one run to the next.
@@ -33,24 +33,25 @@ import apache_beam as beam
 import pyarrow as pa
 
 from base.artifacts import whole_directory, write_json
-from base.console import as_counts, by_reason, rows_add_up, stage
+from base.console import UserError, as_counts, by_reason, rows_add_up, stage
 from base.params import validate_section
-from base.schemas import CLICKS, QUARANTINE
+from base.schemas import CLICKS
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
-from pipelines.beam.shards import WriteCounts, read_counts, read_shard
-from pipelines.beam.shuffle import GroupIntoShards, Packer, buckets_of, packing
+from pipelines.beam.shards import WriteCounts, read_counts
+from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
 from pipelines.beam.steps import seconds_by_step
 from pipelines.ingest.click_log import (
-    LogFile,
+    LARGE_BUCKET,
     ReadClickLog,
-    WriteQuarantine,
+    add_up,
     find_logs,
     num_buckets,
-    num_quarantines,
     read_columns,
 )
-from pipelines.ingest.click_rows import COLUMNS
+from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, MOST_LINE
+from pipelines.ingest.log_slices import LogFile
+from pipelines.ingest.quarantine import WriteQuarantine
 from pipelines.words.click_features import write_parcel
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.history import (
@@ -124,6 +125,7 @@ class Build:
     Attributes:
         files: the log.
         columns: what stands in the fields of its text.
+        longest_line: bytes that a line may have.
         image_ids: the images to keep, and to make features of; ``None``: those of the log.
         segment: how queries are segmented.
         top_words: K.
@@ -133,6 +135,7 @@ class Build:
 
     files: Sequence[LogFile]
     columns: Sequence[str]
+    longest_line: int
     image_ids: pa.Array | None
     segment: SegmentParams
     top_words: int
@@ -162,19 +165,13 @@ class Build:
     def wire(self, job: beam.Pipeline, packer: Packer, folder: Path) -> None:
         """Wire the job that writes everything but the summary into the folder."""
         old = self.previous
-        log = job | "ClickLog" >> ReadClickLog(self.files, self.columns)
+        log = job | "ClickLog" >> ReadClickLog(self.files, self.columns, self.longest_line)
         clicks, quarantine = log.clicks, log.quarantine
         if self.image_ids is not None:
             clicks |= "OfImages" >> beam.Map(of_images, self.image_ids).with_output_types(pa.RecordBatch)
         if old is not None:
-            refused = (
-                job
-                | "OldQuarantine" >> beam.Create(old.quarantine_files(), reshuffle=False)
-                | "OldRefused" >> beam.Map(read_shard, QUARANTINE).with_output_types(pa.RecordBatch)
-            )
-            quarantine = (quarantine, refused) | "WholeQuarantine" >> beam.Flatten()
-        num_shards = num_quarantines(self.files, 0 if old is None else old.quarantine_bytes())
-        _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", num_shards, packer)
+            quarantine = (quarantine, old.quarantine(job)) | "WholeQuarantine" >> beam.Flatten()
+        _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
 
         log_folder, words_folder = (None, None) if self.history is None else self.history.folders(folder)
         segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(
@@ -186,6 +183,7 @@ class Build:
             "segment",
             buckets_of,
             outputs=("buckets", "queries"),
+            large=LargeShards(LARGE_BUCKET, add_up, are_cut=True),
         )
         buckets = segmented.buckets
         words, num_words = buckets | "MostClickedWords" >> MostClickedWords(
@@ -228,6 +226,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="NAMES",
         help=f"what stands in the fields of text ({','.join(COLUMNS)}); fields of any other name are passed over",
     )
+    parser.add_argument(
+        "--longest-line",
+        type=int,
+        default=LONGEST_LINE,
+        metavar="BYTES",
+        help=f"longer lines go to quarantine unread, by their beginning; 1 .. {MOST_LINE} ({LONGEST_LINE})",
+    )
     parser.add_argument("--previous", type=Path, metavar="DIR", help="an earlier build, to which the log is added")
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
@@ -250,6 +255,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             VocabularyParams, "vocabulary", {"top_words": arguments.top_words, "fit_on": "all"}, **options
         )
         segmenter_of(segment)
+        if not 1 <= arguments.longest_line <= MOST_LINE:
+            raise UserError(f"--longest-line {arguments.longest_line}: expected 1 .. {MOST_LINE} bytes")
         image_ids = source_images(arguments.images) if arguments.images else None
         files, columns = find_logs(arguments.clicks), read_columns(arguments.columns)
         history = History(fingerprint(segment, arguments.images), digests_of(files))
@@ -259,6 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         summary = Build(
             files=files,
             columns=columns,
+            longest_line=arguments.longest_line,
             image_ids=image_ids,
             segment=segment,
             top_words=vocabulary.top_words,

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from processes import new_project
 from ruamel.yaml import YAML
 from served import serve
 
@@ -45,8 +46,7 @@ class Workspace:
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         for file in ("dvc.yaml", "deployments.yaml", "pyproject.toml"):
             shutil.copy(ROOT / file, folder)
-        (folder / ".dvc").mkdir()
-        (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = True\n")
+        new_project(folder)
         params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
         for section, values in TINY.items():
             params[section] |= values

@@ -25,6 +25,7 @@ from pipelines.beam.runner import is_in_process
 IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")  # for bytes that travel: a third of the size for little time
 SMALL = 1 << 16  # bytes of batches that are not worth a file
 PIECE = 1 << 20  # bytes of a batch that travels itself
+MOST_SHARDS = 32_767
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -142,9 +143,10 @@ def buckets_of(keys: pa.Array, num_buckets: int) -> np.ndarray:
     For groupings that no artifact depends on; Polars may change its hash from one version to the next.
 
     Shape:
-        keys: strings (n,), no nulls; result: int16 (n,)
+        keys: strings (n,), no nulls; result: integers (n,)
     """
-    return (pl.Series(keys).hash(seed=0).to_numpy() % np.uint64(num_buckets)).astype(np.int16)
+    buckets = pl.Series(keys).hash(seed=0).to_numpy() % np.uint64(num_buckets)
+    return buckets.astype(np.int16 if num_buckets <= MOST_SHARDS else np.int64)  # few are sorted ten times as fast
 
 
 def split_by_shard(batch: pa.RecordBatch, shards: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -169,6 +171,23 @@ def merge(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatc
     return pa.concat_batches([empty, *(batch.cast(schema) for batch in batches)])
 
 
+@dataclass(frozen=True)
+class LargeShards:
+    """What is done with shards that turn out large, before their rows are merged.
+
+    Attributes:
+        from_bytes: of a shard's rows in memory; one that has as many is large.
+        add_up: takes some of a shard's rows and returns fewer that mean the same; picklable. A large shard's rows are
+            added up as they come, so equal rows take no memory however many they are.
+        are_cut: whether a large shard is cut into several, by the same hash: then ``num_shards`` is that of the small
+            ones, and numbers above it occur, too. For groupings that no artifact depends on.
+    """
+
+    from_bytes: int
+    add_up: Callable[[pa.RecordBatch], pa.RecordBatch]
+    are_cut: bool = False
+
+
 @dataclass(eq=False)
 class GroupIntoShards(beam.PTransform):
     """Batches in; what ``finish`` makes of each shard's merged rows out. Shards without rows come too.
@@ -176,52 +195,69 @@ class GroupIntoShards(beam.PTransform):
     Attributes:
         schema: of the batches.
         key_column: the string column whose hash is the shard.
-        num_shards: 1 .. 32,767.
+        num_shards: 1 .. 32,767; a number, or one that the job itself finds.
         finish: takes (shard, its rows merged into one batch) and returns any number of results; picklable.
         packer: how batches travel.
         step: the name under which the seconds of ``finish`` are counted.
         shards: :func:`shards_of`, or :func:`buckets_of` where no artifact depends on the grouping.
         side_inputs: given to ``finish`` after the rows.
         outputs: tags, if ``finish`` returns tagged outputs; the result is then one collection for each.
+        large: what is done with large shards; ``None``: nothing.
     """
 
     schema: pa.Schema
     key_column: str
-    num_shards: int
+    num_shards: int | beam.pvalue.AsSingleton
     finish: Callable[..., Iterable[Any]]
     packer: Packer
     step: str
     shards: Callable[[pa.Array, int], np.ndarray] = shards_of
     side_inputs: tuple[beam.pvalue.AsSideInput, ...] = ()
     outputs: tuple[str, ...] = ()
+    large: LargeShards | None = None
 
     def expand(self, batches: beam.PCollection) -> Any:
         """Wire: every shard's seed, the batches' parts, one group and merge per shard."""
         finish = concurrently(self.step, finish_shard, self.schema, self.finish, *self.side_inputs)
-        every_shard = batches.pipeline | "EveryShard" >> beam.Create(
-            [(shard, b"") for shard in range(self.num_shards)], reshuffle=False
+        every_shard = self._number(batches.pipeline) | "EveryShard" >> beam.FlatMap(
+            lambda number: [(shard, b"") for shard in range(number)]
         ).with_output_types(tuple[int, bytes])
         parts = batches | "PartsByShard" >> concurrently(
-            "shuffle", parts_by_shard, self.key_column, self.num_shards, self.shards, self.packer
+            "shuffle", parts_by_shard, self.key_column, self.shards, self.packer, self.num_shards
         ).with_output_types(tuple[int, bytes])
-        return (
+        groups = (
             (parts, every_shard)
             | "WithEmptyShards" >> beam.Flatten()
             | "GroupByShard" >> beam.GroupByKey()
             | "Parcels" >> beam.MapTuple(lambda shard, parcels: (shard, list(parcels)))
-            | "MergedShards" >> (finish.with_outputs(*self.outputs) if self.outputs else finish)
         )
+        if self.large is not None:
+            groups |= "LargeShards" >> concurrently(
+                "shuffle", lessened, self.large, self.key_column, self.shards, self.packer, self.num_shards
+            )
+        return groups | "MergedShards" >> (finish.with_outputs(*self.outputs) if self.outputs else finish)
+
+    def _number(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Return the number of shards as a collection of one."""
+        if isinstance(self.num_shards, int):
+            return pipeline | "NumShards" >> beam.Create([self.num_shards], reshuffle=False)
+        return self.num_shards.pvalue
 
 
 def parts_by_shard(
     batch: pa.RecordBatch,
     key_column: str,
-    num_shards: int,
     shards: Callable[[pa.Array, int], np.ndarray],
     packer: Packer,
+    num_shards: int,
 ) -> Iterable[tuple[int, bytes]]:
     """Return a batch's parts by the shard of their key, packed."""
-    parts = list(split_by_shard(batch, shards(batch.column(key_column), num_shards)))
+    return packed_parts(split_by_shard(batch, shards(batch.column(key_column), num_shards)), packer)
+
+
+def packed_parts(parts: Iterable[tuple[int, pa.RecordBatch]], packer: Packer) -> Iterable[tuple[int, bytes]]:
+    """Return (shard, rows) pairs with the rows packed."""
+    parts = list(parts)
     if packer.spill is None:
         parts = [(shard, piece) for shard, part in parts for piece in pieces_of(part)]
     return zip([shard for shard, _ in parts], packer.pack(part for _, part in parts), strict=True)
@@ -232,6 +268,42 @@ def pieces_of(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     num_rows = max(1, PIECE * batch.num_rows // max(1, batch.nbytes))
     for start in range(0, batch.num_rows, num_rows):
         yield batch.slice(start, num_rows)
+
+
+def lessened(
+    group: tuple[int, list[bytes]],
+    large: LargeShards,
+    key_column: str,
+    shards: Callable[[pa.Array, int], np.ndarray],
+    packer: Packer,
+    num_shards: int,
+) -> Iterable[tuple[int, list[bytes]]]:
+    """Return a shard as it is if it is small; else with its rows added up, cut into several if that may be.
+
+    The parts of shard i of n, cut into k, are the shards i, i + n, ... of n k by the same hash.
+    """
+    shard, parcels = group
+    num_parts = sum(map(unpacked_bytes, parcels)) // large.from_bytes + 1
+    if num_parts == 1:
+        return [(shard, parcels)]
+    parts: dict[int, list[bytes]] = {shard: []}
+    for parcel in filter(None, parcels):
+        rows = large.add_up(unpack(parcel))
+        if large.are_cut:
+            numbers = shards(rows.column(key_column), num_shards * num_parts)
+            pieces = split_by_shard(rows, numbers)
+        else:
+            pieces = iter([(shard, rows)])
+        for number, part in packed_parts(pieces, packer):
+            parts.setdefault(number, []).append(part)
+    return list(parts.items())
+
+
+def unpacked_bytes(parcel: bytes) -> int:
+    """Return about how much memory a parcel's batch takes; of one that is spilled, without reading it."""
+    if parcel.startswith(b"F"):
+        return int(parcel.split(b":", 2)[1])
+    return unpack(parcel).nbytes if parcel else 0
 
 
 def finish_shard(

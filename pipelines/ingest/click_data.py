@@ -38,17 +38,16 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import packing, unpack
 from pipelines.ingest.click_log import (
-    LogFile,
     ReadClickLog,
     WriteClicks,
-    WriteQuarantine,
     files_below,
     find_logs,
-    num_quarantines,
 )
 from pipelines.ingest.duplicates import count_duplicates, find_duplicates
 from pipelines.ingest.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
 from pipelines.ingest.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
+from pipelines.ingest.log_slices import LogFile
+from pipelines.ingest.quarantine import WriteQuarantine
 
 # From so many on, each core has a process that checks images: Pillow decodes without Python's lock, but opens files,
 # reads headers and converts with it. For fewer, starting the processes takes longer than they save.
@@ -105,7 +104,7 @@ def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict
 
 def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
     """Return what the catalogue refused, as schemas.QUARANTINE."""
-    return pa.RecordBatch.from_pylist([row._asdict() for row in catalogue.refused], schema=QUARANTINE)
+    return pa.RecordBatch.from_pylist([{**row._asdict(), "rows": 1} for row in catalogue.refused], schema=QUARANTINE)
 
 
 def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
@@ -164,7 +163,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
             (
                 (log.quarantine, images.quarantine, refused)
                 | "EveryQuarantine" >> beam.Flatten()
-                | "Quarantine" >> WriteQuarantine(directory / "quarantine", num_quarantines(logs), packer)
+                | "Quarantine" >> WriteQuarantine(directory / "quarantine", packer)
             )
             clicks = log.counts | "ClickCounts" >> beam.Map(lambda pair: (f"clicks: {pair[0]}", pair[1]))
             (

@@ -4,6 +4,7 @@ A row is an image id, a query and a number of clicks. It is kept when all of the
 reason that applies otherwise:
 
 - ``empty line``: nothing stands in it;
+- ``line too long``: it has more bytes than the longest line that is read; only its beginning is looked at and kept;
 - ``not UTF-8``: some byte sequence in it is not UTF-8;
 - ``wrong number of fields``: a text row has too few tabs or too many (one inside a query is one too many);
 - ``empty image id``, ``empty query``: nothing, or white space only;
@@ -12,11 +13,11 @@ reason that applies otherwise:
 - ``clicks above 10^12``: no log has it, and sums of such counts would overflow.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,10 +25,14 @@ from base.schemas import CLICKS, QUARANTINE
 
 MOST_CLICKS = 10**12
 LARGEST_EXACT = 2**53  # up to it a float64 is one integer only
+LONGEST_LINE = 1 << 20  # bytes, if nothing else is said
+MOST_LINE = 1 << 30  # what may be said: a block of lines has less than 2 GiB
+BEGINNING = 1 << 10  # bytes that the quarantine keeps of a line that is too long
 
 REASONS = (
     "",
     "empty line",
+    "line too long",
     "not UTF-8",
     "wrong number of fields",
     "empty image id",
@@ -36,9 +41,18 @@ REASONS = (
     "clicks below 1",
     "clicks above 10^12",
 )
-(KEPT, EMPTY_LINE, NOT_UTF8, WRONG_NUMBER, EMPTY_IMAGE_ID, EMPTY_QUERY, NOT_AN_INTEGER, TOO_SMALL, TOO_LARGE) = range(
-    len(REASONS)
-)
+(
+    KEPT,
+    EMPTY_LINE,
+    TOO_LONG,
+    NOT_UTF8,
+    WRONG_NUMBER,
+    EMPTY_IMAGE_ID,
+    EMPTY_QUERY,
+    NOT_AN_INTEGER,
+    TOO_SMALL,
+    TOO_LARGE,
+) = range(len(REASONS))
 
 NEWLINE, TAB, CARRIAGE_RETURN = b"\n\t\r"
 
@@ -51,7 +65,7 @@ class CheckedRows:
 
     Attributes:
         clicks: the rows that were kept, in order; schemas.CLICKS.
-        quarantine: the others; schemas.QUARANTINE.
+        quarantine: the others, equal ones as one record, by row; schemas.QUARANTINE.
     """
 
     clicks: pa.RecordBatch
@@ -60,12 +74,16 @@ class CheckedRows:
     def counts(self) -> dict[str, int]:
         """Return rows kept, and quarantined rows by reason, under their names in summaries."""
         counts = {"rows kept": self.clicks.num_rows}
-        for reason, count in Counter(self.quarantine.column("reason").to_pylist()).items():
-            counts[f"quarantined: {reason}"] = count
+        reasons, rows = (self.quarantine.column(name).to_pylist() for name in ("reason", "rows"))
+        for reason, number in zip(reasons, rows, strict=True):
+            name = f"quarantined: {reason}"
+            counts[name] = counts.get(name, 0) + number
         return counts
 
 
-def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS) -> CheckedRows:
+def check_lines(
+    block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS, longest: int = LONGEST_LINE
+) -> CheckedRows:
     r"""Check whole lines of fields between tabs, ended by ``\n`` or ``\r\n``.
 
     Nothing is done line by line: tabs and line ends are found in the block as a whole, and each column is gathered
@@ -76,6 +94,7 @@ def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] 
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the block's first line in the file.
         columns: what stands in a line's fields: each of COLUMNS once, other names for fields to pass over.
+        longest: bytes that a line may have, its end not counted. A longer one may be cut after ``longest`` + 2 bytes.
     """
     if block and not block.endswith(b"\n"):
         block += b"\n"
@@ -92,6 +111,8 @@ def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] 
     if not is_utf8(block):
         lines = gather(block, starts, ends)
         reasons[[not is_utf8(line) for line in lines.to_pylist()]] = NOT_UTF8
+    is_long = ends - starts > longest
+    reasons[is_long] = TOO_LONG
 
     rows = np.flatnonzero(reasons == KEPT)
     between = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, len(columns) - 1).T
@@ -104,42 +125,99 @@ def check_lines(block: bytes, file: str, first_row: int, columns: Sequence[str] 
 
     kept = pa.array(reasons[rows] == KEPT)
     bad = np.flatnonzero(reasons != KEPT)
+    shown = np.where(is_long, np.minimum(ends, starts + kept_of_long(longest)), ends)
     return CheckedRows(
         clicks=pa.record_batch([image_ids, queries, clicks], schema=CLICKS).filter(kept),
-        quarantine=quarantine(
-            file,
-            first_row + bad,
-            reasons[bad],
-            [as_text(block[start:end]) for start, end in zip(starts[bad].tolist(), ends[bad].tolist(), strict=True)],
-        ),
+        quarantine=quarantine(file, first_row + bad, reasons[bad], gather(block, starts[bad], shown[bad])),
     )
 
 
-def check_columns(batch: pa.RecordBatch, file: str, first_row: int) -> CheckedRows:
+def check_columns(batch: pa.RecordBatch, file: str, first_row: int, longest: int = LONGEST_LINE) -> CheckedRows:
     """Check rows that come in columns, as from a Parquet log.
 
     Args:
         batch: columns image_id, query (strings or bytes) and clicks (integers, floats or strings).
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the batch's first row in the file.
+        longest: bytes that a row may have as a line of text, as :func:`row_bytes` counts them.
     """
-    image_ids, queries = (as_bytes(batch.column(name)) for name in ("image_id", "query"))
-    texts = as_bytes(batch.column("clicks"))
-    valid = valid_rows(image_ids) & valid_rows(queries) & valid_rows(texts)
-    reasons = np.where(valid, KEPT, NOT_UTF8)
-    rows = np.flatnonzero(valid)
-    checked = [column.take(pa.array(rows)).view(pa.string()) for column in (image_ids, queries, texts)]
+    reasons = np.where(row_bytes(batch) > longest, TOO_LONG, KEPT)
+    fields = [as_bytes(column) for column in shortened(batch, reasons == TOO_LONG, kept_of_long(longest))]
+    valid = np.logical_and.reduce([valid_rows(column) for column in fields])
+    reasons[(reasons == KEPT) & ~valid] = NOT_UTF8
+    rows = np.flatnonzero(reasons == KEPT)
+    checked = [column.take(pa.array(rows)).view(pa.string()) for column in fields]
     reasons[rows], clicks = check_fields(*checked)
 
     kept = pa.array(reasons[rows] == KEPT)
     bad = np.flatnonzero(reasons != KEPT)
-    fields = [column.take(pa.array(bad)).to_pylist() for column in (image_ids, queries, texts)]
+    lines = pc.binary_join_element_wise(*(column.take(pa.array(bad)) for column in fields), b"\t")
+    if TOO_LONG in reasons:
+        is_long = pa.array(reasons[bad] == TOO_LONG)
+        lines = pc.if_else(is_long, pc.binary_slice(lines, 0, kept_of_long(longest)), lines)
     return CheckedRows(
         clicks=pa.record_batch([*checked[:2], clicks], schema=CLICKS).filter(kept),
-        quarantine=quarantine(
-            file, first_row + bad, reasons[bad], [as_text(b"\t".join(row)) for row in zip(*fields, strict=True)]
-        ),
+        quarantine=quarantine(file, first_row + bad, reasons[bad], lines),
     )
+
+
+def kept_of_long(longest: int) -> int:
+    """Return how many bytes the quarantine keeps of a line that has more than ``longest``."""
+    return min(longest, BEGINNING)
+
+
+def row_bytes(batch: pa.RecordBatch) -> np.ndarray:
+    """Return how many bytes each row of a Parquet log would have as a line of text, without its end.
+
+    Nothing is unpacked for that: of a dictionary's values only the lengths are looked up.
+
+    Shape:
+        batch: (n,), columns COLUMNS; result: int64 (n,)
+    """
+    lengths = np.stack([cell_bytes(batch.column(name)) for name in COLUMNS])
+    return lengths.sum(axis=0, dtype=np.int64) + len(COLUMNS) - 1  # with the tabs between them
+
+
+def cell_bytes(column: pa.Array) -> np.ndarray:
+    """Return how many bytes each cell of a column has as text; 0 where it is null.
+
+    Shape:
+        column: (n,); result: integers (n,)
+    """
+    if pa.types.is_dictionary(column.type):
+        lengths = np.append(cell_bytes(column.dictionary), 0)
+        return lengths[pc.fill_null(column.indices, len(column.dictionary)).to_numpy()]
+    return pc.binary_length(as_bytes(column)).to_numpy()
+
+
+def shortened(batch: pa.RecordBatch, is_long: np.ndarray, length: int) -> list[pa.Array]:
+    """Return the columns of a Parquet log, of the cells in some rows only the beginnings.
+
+    Args:
+        batch: columns COLUMNS.
+        is_long: which rows.
+        length: bytes.
+
+    Shape:
+        batch, is_long: (n,); results: (n,)
+    """
+    columns = [batch.column(name) for name in COLUMNS]
+    if not is_long.any():
+        return columns
+    others, long = pa.array(np.flatnonzero(~is_long)), pa.array(np.flatnonzero(is_long))
+    back = pa.array(np.argsort(np.r_[others, long]))
+    return [
+        pa.concat_arrays([as_bytes(column.take(others)), beginnings(column.take(long), length)]).take(back)
+        for column in columns
+    ]
+
+
+def beginnings(column: pa.Array, length: int) -> pa.Array:
+    """Return the first bytes of each cell of a column; of a dictionary's values before they are looked up."""
+    if pa.types.is_dictionary(column.type):
+        values = beginnings(column.dictionary, length)
+        return as_bytes(pa.DictionaryArray.from_arrays(column.indices, values))
+    return pc.binary_slice(as_bytes(column), 0, length)
 
 
 def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
@@ -232,14 +310,29 @@ def integers_as_text(column: pa.Array) -> pa.Array:
     return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
 
 
-def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, texts: list[str]) -> pa.RecordBatch:
-    """Return a quarantine batch from row numbers, reason codes and raw texts."""
+def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array) -> pa.RecordBatch:
+    """Return a quarantine batch from a file's rows; equal ones are one record, records by row.
+
+    Args:
+        file: the log's name.
+        rows: row numbers, ascending.
+        reasons: reason codes.
+        lines: what stands in the rows.
+
+    Shape:
+        rows, reasons: integers (n,); lines: bytes (n,)
+    """
+    if not len(rows):
+        return pa.record_batch([pa.array([], field.type) for field in QUARANTINE], schema=QUARANTINE)
+    frame = pl.DataFrame({"row": rows, "reason": reasons, "raw": pl.Series(lines, dtype=pl.Binary)})
+    records = frame.group_by("reason", "raw").agg(pl.col("row").min(), pl.len().alias("rows")).sort("row")
     return pa.record_batch(
         [
-            pa.array([file] * len(rows), pa.string()),
-            pa.array(rows, pa.int64()),
-            pa.array([REASONS[reason] for reason in reasons], pa.string()),
-            pa.array(texts, pa.string()),
+            pa.repeat(file, len(records)),
+            records["row"].to_arrow(),
+            pa.array(REASONS).take(records["reason"].to_arrow()),
+            pa.array([as_text(raw) for raw in records["raw"]], pa.string()),
+            records["rows"].to_arrow().cast(pa.int64()),
         ],
         schema=QUARANTINE,
     )

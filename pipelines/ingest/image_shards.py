@@ -129,7 +129,9 @@ def write_image_shard(
             except BadImageError as error:
                 is_row = place.packing == "base64"
                 text = show(entry.image_id.encode() + b"\t" + packed) if is_row else escape(place.name)
-                refused.append({"file": escape(place.file), "row": place.row, "reason": str(error), "raw": text})
+                refused.append(
+                    {"file": escape(place.file), "row": place.row, "reason": str(error), "raw": text, "rows": 1}
+                )
                 counts[f"{table}: quarantined: {error}"] += 1
                 continue
             counts[f"{table}: rows kept"] += 1

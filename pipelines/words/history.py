@@ -32,16 +32,15 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from scipy import sparse
 
-from base.artifacts import reading, shard_name, whole_file, write_json
+from base.artifacts import read_tables, shard_name, whole_file, write_json
 from base.console import UserError
-from base.schemas import CLICK_FEATURES, CLICK_MATRIX, VOCABULARY
+from base.schemas import CLICK_FEATURES, CLICK_MATRIX, QUARANTINE, VOCABULARY
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files
-from pipelines.beam.shuffle import IPC_OPTIONS, GroupIntoShards, Packer
-from pipelines.ingest.click_log import LogFile
+from pipelines.beam.shuffle import IPC_OPTIONS, GroupIntoShards, Packer, merge
+from pipelines.ingest.log_slices import LogFile
 from pipelines.words.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.words.query_buckets import QueryBucket
 from pipelines.words.segmentation import SegmentParams
@@ -213,18 +212,13 @@ class Previous:
         """Return the files of all words' clicks."""
         return shard_files(self.build / HISTORY / "words")
 
-    def quarantine_files(self) -> list[Path]:
-        """Return the files of the rows in quarantine."""
-        return shard_files(self.build / "quarantine")
-
-    def quarantine_bytes(self) -> int:
-        """Return about how much text the rows in quarantine are."""
-        size = 0
-        for file in self.quarantine_files():
-            with reading(file):
-                footer = pq.read_metadata(file)
-            size += sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
-        return size
+    def quarantine(self, job: beam.Pipeline) -> beam.PCollection:
+        """Return the rows in quarantine, in batches; schemas.QUARANTINE."""
+        return (
+            job
+            | "OldQuarantine" >> beam.Create(shard_files(self.build / "quarantine"), reshuffle=False)
+            | "OldRefused" >> beam.Map(read_quarantine).with_output_types(pa.RecordBatch)
+        )
 
     def words(self) -> pa.Array:
         """Return the vocabulary's words by word_id."""
@@ -273,6 +267,14 @@ class Previous:
 
     def _query_files(self) -> list[str]:
         return [str(file) for log in self.logs() for file in sorted(log.glob("queries-*.arrow"))]
+
+
+def read_quarantine(path: Path) -> pa.RecordBatch:
+    """Read a file of the quarantine; one without the column ``rows``, of an earlier version, has a record a row."""
+    table = read_tables(path)
+    if "rows" not in table.column_names:
+        table = table.append_column("rows", pa.repeat(pa.scalar(1, pa.int64()), len(table)))
+    return merge(table.to_batches(), QUARANTINE)
 
 
 def which_are_known(path: str, names: pa.RecordBatch) -> Iterable[bytes]:

@@ -10,7 +10,7 @@ from base.schemas import CLICKS
 from benchmarks.click_control import exchange_images, link_with_log
 from pipelines.beam.shards import read_shard, shard_files, write_shard
 from pipelines.ingest.click_data import find_click_logs
-from pipelines.ingest.click_log import plan_slices
+from pipelines.ingest.log_slices import plan_slices
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
 # Each image has a query of its own, and one more query or none; "gone" is of no image, "t" of the target.

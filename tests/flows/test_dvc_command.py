@@ -1,7 +1,10 @@
-"""`python -m flows.dvc_command` writes dvc.lock as DVC does, byte for byte."""
+"""`python -m flows.dvc_command` writes dvc.lock as DVC does, byte for byte, and whole or not at all."""
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import DVC, new_project
 
-from flows.dvc_command import modify
+from flows import records
+from flows.dvc_command import CtrlC, modify
+from flows.stages import Workspace
 
 QUICK = [sys.executable, "-m", "flows.dvc_command"]
 # What commands, paths and parameters may hold that YAML could write in several ways, or read as something else.
@@ -109,7 +114,178 @@ def test_an_error_leaves_the_lock_alone(tmp_path: Path) -> None:
     assert lock.read_bytes() == before
 
 
+def test_ctrl_c_in_mid_write_waits_for_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Also where no command has run before: `dvc commit`, or a stage that DVC's cache had.
+    lock, dump = tmp_path / "dvc.lock", records.dumps_yaml
+
+    def interrupted_dump(content: Any) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return str(dump(content))
+
+    def change() -> None:
+        with modify(lock) as content:
+            content["schema"] = "2.0"
+
+    monkeypatch.setattr(records, "dumps_yaml", interrupted_dump)
+    with pytest.raises(KeyboardInterrupt):
+        change()
+    assert lock.read_text() == "schema: '2.0'\n"
+
+
 def test_a_lock_that_is_not_there_yet(tmp_path: Path) -> None:
     with modify(tmp_path / "dvc.lock") as content:
         content["schema"] = "2.0"
     assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\n"
+
+
+# DVC as it runs a stage in a flow, but it stops at one place, says so, and goes on when it has read a byte.
+PAUSED = """
+import json, os, sys
+from pathlib import Path
+import dvc.stage
+from flows import dvc_command, records
+
+place = sys.argv[1]
+
+def pause(where):
+    if where == place:
+        print("paused", flush=True)
+        os.read(0, 1)
+
+def pause_before(owner, name, where):
+    original = getattr(owner, name)
+    def paused(*arguments, **options):
+        pause(where)
+        return original(*arguments, **options)
+    setattr(owner, name, paused)
+
+class SlowFile:
+    def __init__(self, file):
+        self.file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *error):
+        self.file.close()
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+    def write(self, text):
+        self.file.write(text[:len(text) // 2])
+        self.file.flush()
+        pause("in the write")
+        self.file.write(text[len(text) // 2:])
+
+open_file = Path.open
+def open_slowly(path, mode="r", **options):
+    file = open_file(path, mode, **options)
+    return SlowFile(file) if path == Path.cwd() / ".dvc.lock.partial" else file
+Path.open = open_slowly
+
+pause_before(json, "dump", "in the list of files in use")
+pause_before(dvc.stage.PipelineStage, "save_outs", "before the record")
+pause_before(os, "fsync", "before the rename")
+pause_before(records, "_keep", "before the copy")
+sys.exit(dvc_command.main(["repro", "--single-item", "b"]))
+"""
+PLACES = ["before the record", "in the write", "before the rename", "before the copy"]
+STAGES = """\
+stages:
+  a: {cmd: echo a >> ran; cp seed.txt a.txt, deps: [seed.txt], outs: [a.txt]}
+  b: {cmd: echo b >> ran; echo b > b.txt, outs: [b.txt]}
+"""
+
+
+@pytest.fixture
+def half_done(project: Path) -> Path:
+    """A project of two stages, of which the first has run; what DVC has forgotten of the second is not in its cache."""
+    (project / "dvc.yaml").write_text(STAGES)
+    (project / "seed.txt").write_text("1\n")
+    subprocess.run([*QUICK, "repro", "--quiet", "--single-item", "a"], check=True)
+    return project
+
+
+def end_at(place: str, *signals: signal.Signals) -> int:
+    """Run the stage b, send it signals while it pauses at a place, and let it go on; return its exit code."""
+    process = subprocess.Popen([sys.executable, "-c", PAUSED, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert b"paused\n" in iter(process.stdout.readline, b"")
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.3)  # or two would come as one
+    process.communicate(b"\n" if process.poll() is None else None, timeout=60)
+    return process.returncode
+
+
+def runs_after_the_next(root: Path) -> list[str]:
+    """Run everything once more; return which stages have run in all, and check that nothing is left over."""
+    subprocess.run([*QUICK, "repro", "--quiet"], check=True)
+    assert Workspace(root).stale() == {}
+    assert (root / "dvc.lock").read_bytes() == (root / ".state/dvc.lock.kept").read_bytes()
+    assert [path.name for path in root.rglob("*.partial")] == []
+    return (root / "ran").read_text().split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "place"), [*((signal.SIGKILL, place) for place in PLACES), (signal.SIGTERM, "in the write")]
+)
+def test_a_killed_stage_leaves_the_old_lock_or_the_new_one(half_done: Path, how: signal.Signals, place: str) -> None:
+    old = (half_done / "dvc.lock").read_text()
+    assert end_at(place, how) == -how
+    is_recorded = place == "before the copy"
+    lock = (half_done / "dvc.lock").read_text()
+    assert lock.startswith(old)
+    assert (lock != old) == is_recorded
+    assert runs_after_the_next(half_done) == (["a", "b"] if is_recorded else ["a", "b", "b"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", PLACES)
+def test_ctrl_c_waits_until_the_record_is_written(half_done: Path, place: str) -> None:
+    assert end_at(place, signal.SIGINT) == 252  # DVC's, "interrupted by the user"
+    assert runs_after_the_next(half_done) == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_does_not_wait(half_done: Path) -> None:
+    old = (half_done / "dvc.lock").read_text()
+    assert end_at("before the record", signal.SIGINT, signal.SIGINT) == 252
+    assert (half_done / "dvc.lock").read_text() == old
+
+
+@pytest.mark.slow
+def test_a_lock_that_plain_dvc_cuts_while_a_stage_runs_gets_its_records_back(half_done: Path) -> None:
+    (half_done / "cut.py").write_text("open('dvc.lock', 'r+').truncate(40)")
+    (half_done / "dvc.yaml").write_text(STAGES.replace("echo b >> ran;", "echo b >> ran; python cut.py;"))
+    assert runs_after_the_next(half_done) == ["a", "b"]
+
+
+def test_ctrl_c_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ctrl_c = CtrlC()
+        ctrl_c.hold()
+        signal.raise_signal(signal.SIGINT)
+        ctrl_c.let_go()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_waits_once() -> None:
+    ctrl_c = CtrlC()
+    ctrl_c.hold()
+    ctrl_c.hold()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        ctrl_c.let_go()
+    ctrl_c.let_go()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_the_list_of_files_in_use_whole(half_done: Path) -> None:
+    # DVC would refuse to do anything with a part of it.
+    assert end_at("in the list of files in use", signal.SIGKILL) == -signal.SIGKILL
+    assert json.loads((half_done / ".dvc/tmp/rwlock").read_text()) == {}  # as the stage before has left it
+    assert subprocess.run([*DVC, "repro", "--quiet"]).returncode == 0

@@ -128,6 +128,25 @@ def test_a_failure_tells_stage_exit_code_and_tail_and_is_not_tried_again(project
     assert (project / "tries").read_text() == "x\n"
 
 
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        ("stages: {a: {cmd: cp nowhere.txt o, deps: [nowhere.txt], outs: [o]}}", "nowhere.txt"),
+        ("stages: {a: {cmd: 'true', outs: [o]}}", "output 'o' does not exist"),
+    ],
+)
+def test_what_dvc_itself_refuses_is_not_tried_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, graph: str, reason: str
+) -> None:
+    # Only its lock is worth waiting for.
+    monkeypatch.setattr("flows.stages.LOCK_PAUSES_S", (0, 0))
+    said: list[str] = []
+    with pytest.raises(StageFailed, match="stage a failed with exit code 255") as error:
+        write(project, graph).run("a", {}, said.append)
+    assert reason in error.value.tail[-1]
+    assert sum(line.startswith("ERROR: ") for line in said) == 1
+
+
 def test_environment_reaches_the_stage(project: Path) -> None:
     workspace = write(project, "stages: {a: {cmd: 'echo $CUDA_VISIBLE_DEVICES > o', outs: [o]}}")
     workspace.run("a", {"CUDA_VISIBLE_DEVICES": "3"}, lambda line: None)

@@ -3,6 +3,7 @@
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -102,10 +103,12 @@ def by_counting(
     return vocabulary, features
 
 
-def judge_line(line: bytes, columns: Sequence[str]) -> tuple[str, tuple[str, str, int] | None]:
+def judge_line(line: bytes, columns: Sequence[str], longest: int) -> tuple[str, tuple[str, str, int] | None]:
     """Return a log line's reason, "" for a good one, and its row, by what click_rows.py says it does."""
     if not line:
         return "empty line", None
+    if len(line) > longest:
+        return "line too long", None
     try:
         line.decode("utf-8", "strict")
     except UnicodeDecodeError:
@@ -128,9 +131,9 @@ def judge_line(line: bytes, columns: Sequence[str]) -> tuple[str, tuple[str, str
 
 
 def judge(
-    block: bytes, columns: Sequence[str] = COLUMNS
-) -> tuple[list[tuple[str, str, int]], list[tuple[int, str, str]]]:
-    """Return the rows of a log to keep, and (row number, reason, raw text) of the others, line by line.
+    block: bytes, columns: Sequence[str] = COLUMNS, longest: int = 1 << 20
+) -> tuple[list[tuple[str, str, int]], list[tuple[int, str, str, int]]]:
+    """Return the rows of a log to keep, and of the others (first row number, reason, raw text, equal rows), in order.
 
     Lines end with a line feed, with a carriage return before it or not; what follows the last one is a line, unless
     empty.
@@ -138,14 +141,19 @@ def judge(
     lines = block.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    kept, quarantined = [], []
+    kept = []
+    first: dict[tuple[str, str], int] = {}
+    rows: Counter[tuple[str, str]] = Counter()
     for number, line in enumerate((line.removesuffix(b"\r") for line in lines), start=1):
-        reason, row = judge_line(line, columns)
+        reason, row = judge_line(line, columns, longest)
         if row is None:
-            quarantined.append((number, reason, line.decode("utf-8", "backslashreplace")))
+            shown = line[: min(longest, 1024)] if reason == "line too long" else line
+            record = reason, shown.decode("utf-8", "backslashreplace")
+            first.setdefault(record, number)
+            rows[record] += 1
         else:
             kept.append(row)
-    return kept, quarantined
+    return kept, [(number, *record, rows[record]) for record, number in first.items()]
 
 
 def read_features(folder: Path) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:

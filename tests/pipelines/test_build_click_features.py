@@ -120,6 +120,21 @@ def test_bytes_do_not_depend_on_files_order_form_or_run(tmp_path):
     assert digest(build([folder / "y*", folder / "z.parquet", folder / "x.tsv"], tmp_path / "named")) == whole
 
 
+def test_buckets_that_turn_out_large_are_cut_and_change_nothing(tmp_path, monkeypatch):
+    rows = [(image, f"{query} dog {number}", 1 + number) for number in range(20) for image, query, _ in LOG] * 2
+    log = write_log(rows, tmp_path / "log.tsv")
+    whole = build(log, tmp_path / "whole")
+    assert len(list((whole / "history" / "log-0000").glob("queries-*"))) == 1
+    monkeypatch.setattr("pipelines.build_click_features.LARGE_BUCKET", 2000)
+    cut = build(log, tmp_path / "cut")
+    assert digest(cut) == digest(whole)
+    assert len(list((cut / "history" / "log-0000").glob("queries-*"))) > 5
+    more = write_log(LOG, tmp_path / "more.tsv")
+    assert digest(build(more, tmp_path / "added", "--previous", str(cut))) == digest(
+        build([log, more], tmp_path / "at once")
+    )
+
+
 def test_columns_in_another_order_give_the_same_features(tmp_path):
     plain = digest(build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "plain"))
     text = "".join(f"{clicks}\t2026\t{query}\t{image}\n" for image, query, clicks in LOG)
@@ -153,10 +168,10 @@ def test_summary_adds_up_and_quarantine_says_why(tmp_path):
     }
     assert set(seconds) == {"read", "shuffle", "segment", "vocabulary", "click_matrix", "click_features", "write"}
     assert pl.read_parquet(folder / "quarantine").rows() == [
-        ("log.tsv", 2, "clicks below 1", "b\tdog\t-1"),
-        ("log.tsv", 3, "empty line", ""),
-        ("log.tsv", 4, "not UTF-8", "c\tdog\\xff\t2"),
-        ("log.tsv", 6, "clicks not an integer", "b\tdog\tx"),
+        ("log.tsv", 2, "clicks below 1", "b\tdog\t-1", 1),
+        ("log.tsv", 3, "empty line", "", 1),
+        ("log.tsv", 4, "not UTF-8", "c\tdog\\xff\t2", 1),
+        ("log.tsv", 6, "clicks not an integer", "b\tdog\tx", 1),
     ]
 
 
@@ -209,6 +224,8 @@ def test_a_thousand_words_are_kept_unless_another_number_is_asked_for(tmp_path):
         ("a\t?!\t3\n", [], "the vocabulary is empty"),
         ("", [], "the vocabulary is empty"),
         ("a\tdog\t3\n", ["--top-words", "0"], "vocabulary.top_words = 0"),
+        ("a\tdog\t3\n", ["--longest-line", "0"], "--longest-line 0: expected 1 .. 1073741824 bytes"),
+        ("a\tdog\t3\n", ["--longest-line", "5"], "the vocabulary is empty"),
         ("a\tdog\t3\n", ["--stop-words", "nowhere.txt"], "nowhere.txt: no such file"),
         ("a\tdog\t3\n", ["--images", "nowhere.parquet"], "nowhere.parquet: no such file"),
         ("a\tdog\t3\n", ["--clicks", "nowhere*.tsv"], "nowhere*.tsv: no such click log"),

@@ -1,6 +1,8 @@
 """Batches as elements, parcels, groups."""
 
+from ast import literal_eval
 from functools import partial
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -15,6 +17,7 @@ from pipelines.beam import shuffle
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shuffle import (
     GroupIntoShards,
+    LargeShards,
     Packer,
     RecordBatchCoder,
     buckets_of,
@@ -119,3 +122,90 @@ def test_groups_hold_all_rows_of_their_keys_and_every_shard_comes(tmp_path, monk
         )
         assert_that(found, equal_to(expected))
     assert any(tmp_path.iterdir()) == spills
+
+
+def added_up(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Add up the ages of one name."""
+    ages: dict[str, int] = {}
+    for name, age in zip(*rows.to_pydict().values(), strict=True):
+        ages[name] = ages.get(name, 0) + age
+    return pets(*ages.items())
+
+
+def merged(shard: int, rows: pa.RecordBatch) -> list[tuple[int, list[tuple[str, int]], int]]:
+    ages = added_up(rows).to_pydict()
+    return [(shard, sorted(zip(*ages.values(), strict=True)), rows.num_rows)]
+
+
+def groups_of(rows: list[tuple[str, int]], packer: Packer, large: LargeShards | None, folder: Path) -> list[tuple]:
+    """Group rows that come in batches of 50 into three shards; return each group's shard, ages and number of rows."""
+    with pipeline() as job:
+        _ = (
+            job
+            | beam.Create([pets(*rows[start : start + 50]) for start in range(0, len(rows), 50)])
+            | beam.Map(lambda batch: batch).with_output_types(pa.RecordBatch)
+            | GroupIntoShards(PETS, "name", 3, merged, packer, "ages", buckets_of, large=large)
+            | beam.combiners.ToList()
+            | beam.Map(lambda groups: (folder / "groups").write_text(repr(sorted(groups)), encoding="utf-8"))
+        )
+    return literal_eval((folder / "groups").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("spills", [False, True])
+def test_large_shards_are_cut_into_several_with_whole_keys(tmp_path, monkeypatch, spills):
+    monkeypatch.setattr(shuffle, "SMALL", 0)
+    packer = Packer(tmp_path if spills else None)
+    rows = [(f"name {number % 200}", 1) for number in range(600)]
+    sizes = {shard: size for shard, _, size in groups_of(rows, packer, None, tmp_path)}
+    assert sorted(sizes) == [0, 1, 2]
+    assert sum(sizes.values()) == 600
+    groups = groups_of(rows, packer, LargeShards(1000, added_up, are_cut=True), tmp_path)
+    shards = [shard for shard, _, _ in groups]
+    assert len(set(shards)) == len(shards) > 10
+    assert {0, 1, 2} <= set(shards)
+    assert sorted(row for _, ages, _ in groups for row in ages) == sorted(
+        (f"name {number}", 3) for number in range(200)
+    )
+    for shard, ages, _ in groups:
+        assert set(buckets_of(pa.array([name for name, _ in ages], pa.string()), 3)) <= {shard % 3}
+
+
+@pytest.mark.parametrize("spills", [False, True])
+@pytest.mark.parametrize("are_cut", [False, True])
+def test_equal_rows_of_a_large_shard_are_added_up_as_they_come(tmp_path, monkeypatch, spills, are_cut):
+    monkeypatch.setattr(shuffle, "SMALL", 0)
+    rows = [("rex", 1)] * 1000 + [("ada", 5)]
+    large = LargeShards(1000, added_up, are_cut)
+    groups = groups_of(rows, Packer(tmp_path if spills else None), large, tmp_path)
+    assert sorted(row for _, ages, _ in groups for row in ages) == [("ada", 5), ("rex", 1000)]
+    assert sum(size for _, _, size in groups) == 21  # one row a batch of 50
+    assert {0, 1, 2} <= {shard for shard, _, _ in groups}
+
+
+def test_a_small_shard_stays_as_it_is(tmp_path):
+    rows = [(f"name {number}", 1) for number in range(60)] + [("name 1", 2)]
+    whole = groups_of(rows, Packer(), None, tmp_path)
+    assert groups_of(rows, Packer(), LargeShards(1 << 20, added_up, are_cut=True), tmp_path) == whole
+
+
+def test_a_number_of_shards_that_the_job_finds():
+    with pipeline() as job:
+        number = job | "Number" >> beam.Create([1, 2, 2]) | beam.CombineGlobally(sum)
+        found = (
+            job
+            | beam.Create([pets(("rex", 3)), pets(("ada", 4))])
+            | beam.Map(lambda batch: batch).with_output_types(pa.RecordBatch)
+            | GroupIntoShards(PETS, "name", beam.pvalue.AsSingleton(number), merged, Packer(), "ages")
+        )
+        expected = {shard: [] for shard in range(5)}
+        for name, age in (("rex", 3), ("ada", 4)):
+            expected[shard_of(name, 5)].append((name, age))
+        assert_that(found, equal_to([(shard, sorted(ages), len(ages)) for shard, ages in expected.items()]))
+
+
+def test_buckets_of_many_more_shards_than_fit_into_16_bits():
+    keys = pa.array([f"query {i}" for i in range(1000)])
+    buckets = buckets_of(keys, 1_000_000)
+    assert len(set(buckets.tolist())) > 990
+    assert buckets.min() >= 0
+    assert (buckets % 20 == buckets_of(keys, 20)).all()

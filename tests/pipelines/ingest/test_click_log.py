@@ -1,10 +1,6 @@
 """Logs found, cut into slices, read and bucketed."""
 
-import gzip
-
-import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from base.artifacts import shard_of
@@ -18,24 +14,12 @@ from pipelines.ingest.click_log import (
     LogFile,
     ReadClickLog,
     WriteClicks,
-    WriteQuarantine,
     add_up,
-    check_block,
     find_logs,
     num_buckets,
-    plan_slices,
     read_columns,
-    read_slice,
 )
-
-
-def read_file(path) -> tuple[list[tuple], list[tuple]]:
-    kept, quarantined = [], []
-    for part in plan_slices(LogFile(str(path), path.name)):
-        for checked in map(check_block, read_slice(part)):
-            kept += [tuple(row.values()) for row in checked.clicks.to_pylist()]
-            quarantined += [(row["row"], row["raw"]) for row in checked.quarantine.to_pylist()]
-    return kept, quarantined
+from pipelines.ingest.quarantine import WriteQuarantine
 
 
 def test_find_logs_takes_files_folders_and_globs_each_file_once(tmp_path):
@@ -73,87 +57,6 @@ def test_find_logs_says_what_matches_nothing(tmp_path, pattern):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no such click log; expected a file, a folder with files, or a glob"):
         find_logs([tmp_path / pattern])
-
-
-@pytest.mark.parametrize("slice_bytes", [1, 2, 5, 7, 16, 1000])
-@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
-@pytest.mark.parametrize("last_end", [b"", b"\n", b"\r\n"])
-@pytest.mark.parametrize("compress", [False, True])
-def test_slices_cover_a_file_with_its_row_numbers(tmp_path, monkeypatch, slice_bytes, mark, last_end, compress):
-    monkeypatch.setattr(click_log, "SLICE_BYTES", slice_bytes)
-    lines = [b"a\tdog\t1", b"bad line", b"b\tlong-haired dog\t22\r", b"", b"bad", b"c\tcat\t3"]
-    content = mark + b"\n".join(lines) + last_end
-    path = tmp_path / "log"
-    path.write_bytes(gzip.compress(content) if compress else content)
-    kept, quarantined = read_file(path)
-    assert kept == [("a", "dog", 1), ("b", "long-haired dog", 22), ("c", "cat", 3)]
-    assert quarantined == [(2, "bad line"), (4, ""), (5, "bad")]
-
-
-def test_parquet_row_groups_have_their_row_numbers(tmp_path):
-    frame = pl.DataFrame({"clicks": [1, -1, 3, 0, 5], "query": list("pqrst"), "more": 0, "image_id": list("abcde")})
-    frame.write_parquet(tmp_path / "log.parquet", row_group_size=2)
-    kept, quarantined = read_file(tmp_path / "log.parquet")
-    assert kept == [("a", "p", 1), ("c", "r", 3), ("e", "t", 5)]
-    assert quarantined == [(2, "b\tq\t-1"), (4, "d\ts\t0")]
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        (
-            {"image": ["a"], "query": ["q"], "clicks": [1]},
-            "needs the columns image_id, query, clicks; it has image, query",
-        ),
-        ({"image_id": ["a"], "query": ["q"], "clicks": [[1]]}, "column clicks is .*list.*; expected integers"),
-    ],
-)
-def test_unfit_parquet_is_an_error_before_anything_runs(tmp_path, columns, message):
-    pl.DataFrame(columns).write_parquet(tmp_path / "log.parquet")
-    with pytest.raises(UserError, match=message):
-        plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
-
-
-def test_parquet_by_name_only_is_an_error(tmp_path):
-    (tmp_path / "log.parquet").write_bytes(b"a\tdog\t1\n")
-    with pytest.raises(UserError, match=r"log.parquet: named .parquet, but its content is not Parquet"):
-        plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
-
-
-def test_a_column_that_stands_there_twice_is_an_error(tmp_path):
-    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["q"]), pa.array([1]), pa.array([2])], names=list("iqcc"))
-    pq.write_table(twice.rename_columns(["image_id", "query", "clicks", "clicks"]), tmp_path / "log.parquet")
-    with pytest.raises(
-        UserError, match=r"needs the columns image_id, query, clicks; it has image_id, query, clicks, clicks"
-    ):
-        plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
-
-
-@pytest.mark.parametrize("part", ["footer", "pages"])
-def test_damaged_parquet_is_an_error(tmp_path, part):
-    table = pa.table({"image_id": [f"{n}" for n in range(999)], "query": ["q"] * 999, "clicks": [1] * 999})
-    pq.write_table(table, tmp_path / "log.parquet", compression="zstd", use_dictionary=False)
-    whole = (tmp_path / "log.parquet").read_bytes()
-    damaged = whole[:-30] if part == "footer" else whole[:40] + bytes(200) + whole[240:]
-    (tmp_path / "log.parquet").write_bytes(damaged)
-    with pytest.raises(UserError, match=r"log\.parquet: cannot be read as Parquet .*fetch it again"):
-        read_file(tmp_path / "log.parquet")
-
-
-def test_clicks_may_be_texts_or_numbers_in_a_dictionary(tmp_path):
-    for clicks in (["2", "x"], [2.0, 2.5]):
-        table = pa.table({"image_id": ["a", "b"], "query": ["p", "q"], "clicks": pa.array(clicks).dictionary_encode()})
-        pq.write_table(table, tmp_path / "log.parquet")
-        kept, quarantined = read_file(tmp_path / "log.parquet")
-        assert kept == [("a", "p", 2)]
-        assert quarantined == [(2, f"b\tq\t{clicks[1]}")]
-
-
-def test_damaged_gzip_is_an_error(tmp_path):
-    whole = gzip.compress(b"a\tdog\t1\n" * 100)
-    (tmp_path / "log.gz").write_bytes(whole[:-9])
-    with pytest.raises(UserError, match=r"log.gz: damaged or cut short .*; fetch it again"):
-        read_file(tmp_path / "log.gz")
 
 
 def test_add_up_sums_an_image_and_query_and_sorts_by_code_point():
@@ -202,14 +105,6 @@ def test_a_linked_log_keeps_its_name_below_the_root(tmp_path):
     raw.mkdir()
     (raw / "clicks.tsv").symlink_to(tmp_path / "big.tsv")
     assert [file.name for file in find_logs([raw / "clicks.tsv"], root=raw)] == ["clicks.tsv"]
-
-
-def test_clicks_as_text_in_a_polars_file(tmp_path):
-    path = tmp_path / "log.parquet"
-    pl.DataFrame({"image_id": ["a", "b"], "query": ["cat", "dog"], "clicks": ["3", "x"]}).write_parquet(path)
-    (part,) = plan_slices(find_logs([path])[0])
-    (checked,) = map(check_block, read_slice(part))
-    assert checked.clicks.to_pylist() == [{"image_id": "a", "query": "cat", "clicks": 3}]
 
 
 @pytest.mark.parametrize(("name", "num"), [("a.tsv", 3), ("a.tsv.gz", 9), ("a.parquet", 9)])

@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,12 +17,13 @@ import pytest
 from click_oracles import COLUMNS, judge
 
 from pipelines.build_click_features import main
-from pipelines.ingest.click_data import click_log
-from pipelines.ingest.click_log import Block, num_rows
+from pipelines.ingest.click_data import log_slices
 from pipelines.ingest.click_rows import REASONS, CheckedRows, check_lines
+from pipelines.ingest.log_slices import Block, num_rows
 from pipelines.words.segmentation import Segmenter, SegmentParams
 
 NUM_LINES = 200_000
+LONGEST = 1_500  # bytes of a line: two of the drawn fields have more
 MARK = "\ufeff".encode()
 SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
@@ -92,16 +93,23 @@ def _own_state(monkeypatch):
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
 
 
-def build(log: Path, output: Path) -> tuple[dict, list[tuple[int, str, str]]]:
+def build(log: Path, output: Path, *options: str) -> tuple[dict, list[tuple[int, str, str, int]]]:
     """Run the whole command; return its summary and its quarantine."""
-    main(["--clicks", str(log), "--output", str(output)])
+    main(["--clicks", str(log), "--output", str(output), *options])
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
-    return summary, pl.read_parquet(output / "quarantine").select("row", "reason", "raw").rows()
+    return summary, pl.read_parquet(output / "quarantine").select("row", "reason", "raw", "rows").rows()
 
 
-def check_build(output: Path, summary: dict, rows: list[tuple[str, str, int]], reasons: Iterable[str]) -> None:
+def rows_by_reason(quarantined: list[tuple[int, str, str, int]]) -> Counter[str]:
+    """Add up the rows of quarantine records."""
+    counts: Counter[str] = Counter()
+    for _, reason, _, rows in quarantined:
+        counts[reason] += rows
+    return counts
+
+
+def check_build(output: Path, summary: dict, rows: list[tuple[str, str, int]], by_reason: Counter[str]) -> None:
     """Compare a build's counts, and each image's clicks of one word, with the rows that should have been kept."""
-    by_reason = Counter(reasons)
     assert summary["rows_quarantined"] == by_reason
     assert summary["rows_kept"] == len(rows)
     assert summary["rows_read"] == len(rows) + by_reason.total()
@@ -125,22 +133,23 @@ def check_build(output: Path, summary: dict, rows: list[tuple[str, str, int]], r
 def hostile() -> tuple[bytes, list, list]:
     """A hostile log with what the oracle keeps and quarantines of it."""
     block = hostile_log(seed=11) + b"last\tdog\t3"  # without an end
-    return block, *judge(block)
+    return block, *judge(block, longest=LONGEST)
 
 
 def assert_judged(checked: CheckedRows, kept: list, quarantined: list) -> None:
     assert list(zip(*(column.to_pylist() for column in checked.clicks.columns), strict=True)) == kept
-    columns = [checked.quarantine.column(name).to_pylist() for name in ("row", "reason", "raw")]
+    columns = [checked.quarantine.column(name).to_pylist() for name in ("row", "reason", "raw", "rows")]
     assert list(zip(*columns, strict=True)) == quarantined
 
 
 def test_hostile_lines_are_judged_as_one_by_one(hostile):
     block, kept, quarantined = hostile
     assert len(kept) > NUM_LINES / 4
-    reasons = Counter(reason for _, reason, _ in quarantined)
+    reasons = rows_by_reason(quarantined)
+    assert sum(reasons.values()) > 2 * len(quarantined)
     assert len(reasons) == len(REASONS) - 1
     assert min(reasons.values()) > NUM_LINES / 1000
-    checked = check_lines(block, "log.tsv", 1)
+    checked = check_lines(block, "log.tsv", 1, longest=LONGEST)
     assert num_rows(Block("log", 1, block)) == block.count(b"\n") + 1
     assert_judged(checked, kept, quarantined)
 
@@ -150,29 +159,30 @@ def test_hostile_lines_are_judged_as_one_by_one(hostile):
 )
 def test_hostile_lines_of_other_columns_are_judged_as_one_by_one(columns):
     block = hostile_log(seed=5, num_lines=30_000, columns=columns)
-    assert_judged(check_lines(block, "log.tsv", 1, columns), *judge(block, columns))
+    assert_judged(check_lines(block, "log.tsv", 1, columns, LONGEST), *judge(block, columns, LONGEST))
 
 
 @pytest.mark.slow
 def test_hostile_log_through_the_whole_command(tmp_path, monkeypatch, hostile):
     block, kept, quarantined = hostile
-    monkeypatch.setattr(click_log, "SLICE_BYTES", 1 << 20)  # several slices
+    monkeypatch.setattr(log_slices, "SLICE_BYTES", 1 << 20)  # several slices
     (tmp_path / "log").write_bytes(MARK + block)
-    summary, found = build(tmp_path / "log", tmp_path / "out")
+    summary, found = build(tmp_path / "log", tmp_path / "out", "--longest-line", str(LONGEST))
     assert summary["rows_read"] == block.count(b"\n") + 1
     assert found == quarantined
-    check_build(tmp_path / "out", summary, kept, (reason for _, reason, _ in quarantined))
+    check_build(tmp_path / "out", summary, kept, rows_by_reason(quarantined))
 
 
 def test_hostile_gzip_through_the_whole_command(tmp_path, monkeypatch, hostile):
     block = b"".join(hostile[0].splitlines(keepends=True)[-9_000:])
-    kept, quarantined = judge(block)
-    monkeypatch.setattr(click_log, "SLICE_BYTES", 1 << 16)
+    kept, quarantined = judge(block, longest=LONGEST)
+    monkeypatch.setattr(log_slices, "SLICE_BYTES", 1 << 16)
+    monkeypatch.setattr(log_slices, "MOST_ROWS", 300)
     (tmp_path / "log").write_bytes(gzip.compress(MARK + block))
-    summary, found = build(tmp_path / "log", tmp_path / "out")
+    summary, found = build(tmp_path / "log", tmp_path / "out", "--longest-line", str(LONGEST))
     assert summary["rows_read"] == block.count(b"\n") + 1
     assert found == quarantined
-    check_build(tmp_path / "out", summary, kept, (reason for _, reason, _ in quarantined))
+    check_build(tmp_path / "out", summary, kept, rows_by_reason(quarantined))
 
 
 def test_white_space_is_what_unicode_says():
@@ -181,6 +191,7 @@ def test_white_space_is_what_unicode_says():
     ]
     block = "".join(f"a\t{character}\t1\n" for character in characters).encode()
     checked = check_lines(block, "log.tsv", 1)
+    assert set(checked.quarantine["rows"].to_pylist()) == {1}
     blank = [characters[row - 1] for row in checked.quarantine["row"].to_pylist()]
     assert blank == [character for character in characters if character.isspace()]
 
@@ -218,9 +229,9 @@ def test_column_types_do_not_matter(tmp_path, image_ids, queries, clicks):
     pq.write_table(pa.table(table), tmp_path / "log.parquet", row_group_size=4)
     summary, quarantined = build(tmp_path / "log.parquet", tmp_path / "out")
     bad = [(4, "clicks below 1"), (6, "clicks below 1"), (8, "clicks above 10^12")]
-    assert [(row, reason) for row, reason, _ in quarantined] == bad
+    assert [(row, reason) for row, reason, *_ in quarantined] == bad
     rows = [row for n, row in enumerate(zip(IDS, TEXTS, NUMBERS, strict=True), start=1) if n not in (4, 6, 8)]
-    check_build(tmp_path / "out", summary, rows, (reason for _, reason in bad))
+    check_build(tmp_path / "out", summary, rows, Counter(reason for _, reason in bad))
 
 
 def test_nulls_bad_bytes_and_odd_floats_in_columns(tmp_path):
@@ -255,9 +266,9 @@ def test_nulls_bad_bytes_and_odd_floats_in_columns(tmp_path):
     pq.write_table(table, tmp_path / "log.parquet")
     summary, quarantined = build(tmp_path / "log.parquet", tmp_path / "out")
     bad = [(row, reason) for row, reason in enumerate(reasons, start=1) if reason]
-    assert [(row, reason) for row, reason, _ in quarantined] == bad
+    assert [(row, reason) for row, reason, *_ in quarantined] == bad
     rows = [(i.decode(), q.decode(), int(c)) for i, q, c, reason in cases if not reason]
-    check_build(tmp_path / "out", summary, rows, (reason for _, reason in bad))
+    check_build(tmp_path / "out", summary, rows, Counter(reason for _, reason in bad))
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.ingest.click_log import Block
-from pipelines.ingest.click_log import num_rows as counted
-from pipelines.ingest.click_rows import check_columns, check_lines
+from pipelines.ingest.click_rows import check_columns, check_lines, row_bytes
+from pipelines.ingest.log_slices import Block
+from pipelines.ingest.log_slices import num_rows as counted
 
 
 def rows(checked) -> tuple[list[tuple], list[tuple]]:
@@ -57,7 +57,8 @@ def test_bad_line_is_quarantined_with_its_reason_and_good_neighbours_stay(line, 
 def test_degenerate_blocks_are_accounted_for(block):
     checked = check_lines(block, "log.tsv", 1)
     assert checked.clicks.num_rows == 0
-    assert checked.quarantine.num_rows == len(block.split(b"\n")) - (block.endswith(b"\n") or not block)
+    num_lines = len(block.split(b"\n")) - (block.endswith(b"\n") or not block)
+    assert sum(checked.quarantine["rows"].to_pylist()) == num_lines
 
 
 def test_largest_clicks_long_queries_and_odd_characters_are_kept():
@@ -177,4 +178,47 @@ def test_fields_in_another_order(columns):
         (4, "empty query", texts[2]),
         (5, "clicks below 1", texts[3]),
         (6, "wrong number of fields", "1\t" + texts[0]),
+    ]
+
+
+def test_a_line_that_is_too_long_is_kept_by_its_beginning_and_equal_rows_are_one_record():
+    long, cut = b"c\t" + b"x" * 5_000 + b"\t1", "c\t" + "x" * 1_022
+    lines = [
+        b"a\tdog\t1",
+        b"",
+        long,
+        b"bad",
+        b"\xff" * 5_001,
+        b"",
+        b"bad\r",
+        long + b"y",
+        b"d\t" + b"x" * 4_996 + b"\t1",
+    ]
+    checked = check_lines(b"\n".join(lines), "log.tsv", 11, longest=5_000)
+    assert checked.clicks["image_id"].to_pylist() == ["a", "d"]
+    records = [tuple(record.values()) for record in checked.quarantine.to_pylist()]
+    assert records == [
+        ("log.tsv", 12, "empty line", "", 2),
+        ("log.tsv", 13, "line too long", cut, 2),
+        ("log.tsv", 14, "wrong number of fields", "bad", 2),
+        ("log.tsv", 15, "line too long", "\\xff" * 1_024, 1),
+    ]
+    counts = {"rows kept": 2, "quarantined: empty line": 2, "quarantined: line too long": 3}
+    assert checked.counts() == {**counts, "quarantined: wrong number of fields": 2}
+
+
+@pytest.mark.parametrize("encode", [lambda ids: ids, pa.Array.dictionary_encode], ids=["plain", "dictionary"])
+def test_a_row_of_columns_is_as_long_as_its_line(encode):
+    image_ids, queries = ["a", "bb", None, "狗" * 2, "e" * 40], ["dog", "x" * 30, "x" * 90, None, "cat"]
+    batch = pa.record_batch(
+        {"image_id": encode(pa.array(image_ids)), "query": encode(pa.array(queries)), "clicks": [1, 20, 3, 4, 5]}
+    )
+    lines = [f"{i or ''}\t{q or ''}\t{c}" for i, q, c in zip(image_ids, queries, [1, 20, 3, 4, 5], strict=True)]
+    assert row_bytes(batch).tolist() == [len(line.encode()) for line in lines]
+    kept, quarantined = rows(check_columns(batch, "log.parquet", 1, longest=36))
+    assert kept == [("a", "dog", 1), ("bb", "x" * 30, 20)]
+    assert quarantined == [
+        (3, "line too long", lines[2][:36]),
+        (4, "empty query", lines[3]),
+        (5, "line too long", lines[4][:36]),
     ]

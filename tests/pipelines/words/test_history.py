@@ -92,8 +92,8 @@ def test_images_and_quarantine_of_both_logs(tmp_path, days):
     old = build(days[:2], tmp_path / "old", *options)
     new = build(days[2], tmp_path / "new", *options, "--previous", str(old))
     assert digest(new) == digest(build(days, tmp_path / "all", *options))
-    quarantine = pl.read_parquet(new / "quarantine").select("file", "row").rows()
-    assert quarantine == [("day-1.tsv", 5), ("day-2.tsv", 4), ("day-2.tsv", 5)]
+    quarantine = pl.read_parquet(new / "quarantine").select("file", "row", "rows").rows()
+    assert quarantine == [("day-1.tsv", 5, 1), ("day-2.tsv", 4, 2)]
 
 
 def test_the_quarantine_of_a_large_log_is_cut_and_added_to(tmp_path, days, monkeypatch):
@@ -102,15 +102,33 @@ def test_the_quarantine_of_a_large_log_is_cut_and_added_to(tmp_path, days, monke
         path.write_text("".join(f"{line}\n" for line in bad[day::3]))
     with days[0].open("a") as first:
         first.write("a\tdog\t3\n")
-    monkeypatch.setattr("pipelines.ingest.click_log.QUARANTINE_BYTES", 200)
+    monkeypatch.setattr("pipelines.ingest.quarantine.FILE_BYTES", 1000)
     old = build(days[:2], tmp_path / "old")
     new = build(days[2], tmp_path / "new", "--previous", str(old))
-    assert len(list((old / "quarantine").iterdir())) == 2  # of 281 bytes of log
-    assert len(list((new / "quarantine").iterdir())) > 2
+    assert 1 < len(list((old / "quarantine").iterdir())) < len(list((new / "quarantine").iterdir()))
     parts = [pl.read_parquet(path) for path in sorted((new / "quarantine").iterdir())]
     assert all(part.height and part["row"].equals(part.sort("file", "row")["row"]) for part in parts)
     assert sorted(pl.concat(parts)["raw"]) == sorted(bad)
     assert digest(new) == digest(build(days[2], tmp_path / "again", "--previous", str(old)))
+
+
+def test_equal_rows_of_two_logs_of_one_name_are_one_record(tmp_path, days):
+    first, second = ((tmp_path / name / "log.tsv") for name in ("monday", "tuesday"))
+    for path, text in ((first, "a\tdog\t3\n\nbad\n\n"), (second, "\n\n\nworse\nb\tcat\t2\n")):
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+    folder = build(first, tmp_path / "features")
+    records = folder / "quarantine/part-00000.parquet"
+    by_row = pl.read_parquet(records).drop("rows")  # as builds had it before equal rows were one record
+    pl.concat([by_row, by_row.head(1).with_columns(pl.lit(4, pl.Int64).alias("row"))]).write_parquet(records)
+    build(second, folder, "--previous", str(folder))
+    assert pl.read_parquet(folder / "quarantine").rows() == [
+        ("log.tsv", 1, "empty line", "", 5),
+        ("log.tsv", 3, "wrong number of fields", "bad", 1),
+        ("log.tsv", 4, "wrong number of fields", "worse", 1),
+    ]
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["rows_quarantined"] == {"empty line": 5, "wrong number of fields": 2}
 
 
 def test_history_is_readable_by_others(tmp_path, days):

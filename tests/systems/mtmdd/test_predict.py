@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
-from conftest import jpeg
+import torch
+from conftest import jpeg, write_tiny_data
+from training_runs import train_methods
 
 from base.console import UserError
 from model.training.trainer import train
@@ -30,6 +35,31 @@ def test_which_phase_does_what(folder):
     assert model.num_words == 5
 
 
+def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, objective_params, train_params):
+    recipe = build_recipe("TDL", network_params, objective_params, train_params)
+    predict, source, target = recipe.phases
+    later = [phase.model_copy(update={"name": f"later-{phase.name}"}) for phase in (predict, source)]
+    for phases, of_clicks, of_source, of_target in (
+        ([predict, source, target], "predict", "source", "target"),
+        ([predict, source, target, *later], "later-predict", "later-source", "target"),
+        ([source, target], "target", "source", "target"),  # no click loss: the last with a word embedding
+    ):
+        model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, 5, [])
+        assert model.phase_that_predicts_clicks().name == of_clicks
+        assert model.phase_that_recognises("source").name == of_source
+        assert model.phase_that_recognises("target").name == of_target
+
+
+def test_each_domain_has_its_own_categories(
+    tmp_path, own_folder, network_params, objective_params, train_params
+):  # fmt: skip
+    data = write_tiny_data(tmp_path / "data", ("ant", "bee"), ("cat", "dog"))
+    params = train_params.model_copy(update={"epochs": 1})
+    train_methods(tmp_path, ["VGGimg"], data, network_params, objective_params, params)
+    assert load_recogniser(tmp_path / "VGGimg", "source").categories == ["ant", "bee"]
+    assert load_recogniser(tmp_path / "VGGimg", "target").categories == ["cat", "dog"]
+
+
 def test_probabilities_of_images(folder):
     recogniser = load_recogniser(folder, "source")
     rng = np.random.default_rng(0)
@@ -41,6 +71,37 @@ def test_probabilities_of_images(folder):
     np.testing.assert_allclose(found[1:], recogniser.probabilities(images[1:]), atol=1e-6)
     assert recogniser.preprocess(images[0]).shape == (16, 16, 3)
     assert recogniser.probabilities([]).shape == (0, 3)
+
+
+def test_a_network_is_loaded_in_evaluation_mode_and_stays_as_it_is(folder):
+    model = Model.read(folder)
+    recogniser = load_recogniser(folder, "source")
+    for network in (systems.mtmdd.network(model.recipe.phases[0]), recogniser.network):
+        assert not any(module.training for module in network.modules())
+    before = {name: value.clone() for name, value in recogniser.network.state_dict().items()}
+    rng = np.random.default_rng(0)
+    images = [jpeg((200, 30, 30), 30, 21, rng), jpeg((20, 30, 200), 18, 44, rng)]
+    first = recogniser.probabilities(images)
+    assert np.array_equal(recogniser.probabilities(images), first)  # nothing is dropped
+    assert all(torch.equal(value, before[name]) for name, value in recogniser.network.state_dict().items())
+    # each image for itself, whatever else is in the batch
+    np.testing.assert_allclose(recogniser.probabilities(images[:1])[0], first[0], atol=1e-6)
+
+
+def test_images_are_prepared_as_validation_images_are(folder, tiny_data, tiny_rows, network_params):
+    examples = Examples.read(tiny_data.images, tiny_rows, None, network_params, cache=False)
+    recogniser = load_recogniser(folder, "source")
+    place = int(examples.places("source", "validation")[0])
+    (row,) = pl.read_parquet(tiny_data.images).filter(
+        domain="source", image_id=examples.rows["image_id"][place]
+    ).to_dicts()  # fmt: skip
+    encoded = row["image"]["bytes"]
+    expected = examples.images.crop(place, 16, 0, None)
+    assert np.array_equal(recogniser.preprocess(encoded), expected)
+    pixels = torch.from_numpy(expected.transpose(2, 0, 1).copy())[None]
+    with torch.no_grad():
+        logits = recogniser.network({"source": pixels})["source"].logits
+    np.testing.assert_allclose(recogniser.probabilities([encoded]), logits.softmax(dim=1), atol=1e-6)
 
 
 def test_a_domain_that_is_not_recognised_is_said(folder):

@@ -1,0 +1,27 @@
+"""The files of the stage graph: the root's dvc.yaml and one for each system; and the names of their stages."""
+
+from pathlib import Path
+
+SYSTEMS = "systems"  # whose folders have a dvc.yaml each
+
+
+def graph_files(root: Path) -> list[Path]:
+    """Return the dvc.yaml of the root, and those of the systems."""
+    return [root / "dvc.yaml", *sorted((root / SYSTEMS).glob("*/dvc.yaml"))]
+
+
+def system_of(root: Path, file: Path) -> str:
+    """Return the system that a dvc.yaml belongs to; empty for the root's."""
+    return "" if file.parent == root else file.parent.name
+
+
+def name_of(address: str) -> str:
+    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``."""
+    file, _, name = address.rpartition("dvc.yaml:")
+    return f"{Path(file).name}:{name}" if file else address
+
+
+def address_of(name: str) -> str:
+    """Return how DVC calls a stage, from the root; the other way round than :func:`name_of`."""
+    system, is_of_system, stage = name.partition(":")
+    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system else name

@@ -1,0 +1,85 @@
+"""What could not be used, on disk: each row's file, number, reason and text; equal rows are one record.
+
+    rows | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
+
+Rows of a file with the same reason and text are one record: ``row`` is the number of the first, ``rows`` how many they
+are. So a file of empty lines is one record, and ``rows`` adds up to what a summary counts as quarantined.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import apache_beam as beam
+import polars as pl
+import pyarrow as pa
+
+from base.schemas import QUARANTINE
+from pipelines.beam.concurrency import concurrently
+from pipelines.beam.shards import sort_rows, write_shard
+from pipelines.beam.shuffle import INLINE, MOST_SHARDS, GroupIntoShards, Packer, unpack
+
+FILE_BYTES = 1 << 27  # of records to a file: they are sorted in memory
+SORT_BY = ("file", "row", "reason", "raw")  # files of two logs may have the same name
+
+
+@dataclass(eq=False)
+class WriteQuarantine(beam.PTransform):
+    """Quarantine batches in; shards, records by file and row number, on disk, and (file name, records) of each out.
+
+    A record's shard goes by its text, so equal rows meet in one. How many shards there are is known when all records
+    are: they wait as parcels.
+
+    Attributes:
+        directory: an existing folder.
+        packer: how records travel; by default as their own bytes.
+    """
+
+    directory: Path
+    packer: Packer = INLINE
+
+    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+        """Wire: pack, count bytes, gather, merge equal rows, sort, write."""
+        packed = rows | "Packed" >> concurrently("write", pack_records, self.packer).with_output_types(
+            tuple[int, bytes]
+        )
+        num_files = (
+            packed
+            | "Bytes" >> beam.Keys()
+            | "AllBytes" >> beam.CombineGlobally(sum)
+            | "NumFiles" >> beam.Map(num_files_of)
+        )
+        finish = partial(write_records, directory=self.directory)
+        return (
+            packed
+            | "Parcels" >> beam.Values()
+            | "Records" >> beam.Map(unpack).with_output_types(pa.RecordBatch)
+            | "Sorted"
+            >> GroupIntoShards(QUARANTINE, "raw", beam.pvalue.AsSingleton(num_files), finish, self.packer, "write")
+        )
+
+
+def pack_records(rows: pa.RecordBatch, packer: Packer) -> Iterable[tuple[int, bytes]]:
+    """Return how many bytes of memory a batch takes, and its parcel."""
+    return [(rows.nbytes, parcel) for parcel in packer.pack([rows])]
+
+
+def num_files_of(num_bytes: int) -> int:
+    """Return how many files records of so many bytes are cut into."""
+    return min(1 + num_bytes // FILE_BYTES, MOST_SHARDS)
+
+
+def merge_equal(records: pa.RecordBatch) -> pa.RecordBatch:
+    """Return one record for each file, reason and text: the first one's row, and their rows added up."""
+    merged = (
+        pl.DataFrame(pa.Table.from_batches([records]))
+        .group_by("file", "reason", "raw")
+        .agg(pl.col("row").min(), pl.col("rows").sum())
+    )
+    return pa.record_batch([merged[field.name].to_arrow().cast(field.type) for field in QUARANTINE], schema=QUARANTINE)
+
+
+def write_records(shard: int, records: pa.RecordBatch, directory: Path) -> Iterable[tuple[str, int]]:
+    """Write a whole shard, equal rows as one record, sorted; return its file name and number of records."""
+    return [write_shard((shard, sort_rows(merge_equal(records), SORT_BY)), directory)]
