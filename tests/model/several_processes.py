@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import polars as pl
+import torch
 from accelerate.utils import gather_object
 from test_procedures import Adversarial, NowAndThen
 from training_runs import Killed, contents
@@ -47,6 +48,17 @@ def watch_states() -> None:
         return validate(self, epoch)
 
     trainer.PhaseTraining._validate = watched
+
+
+def watch_dropout() -> None:
+    """Keep torch's seed in the first step of each epoch, which dropout is drawn from."""
+    train_epoch, FOUND["dropout"] = trainer.PhaseTraining._train_epoch, []
+
+    def watched(self, *arguments):
+        FOUND["dropout"].append(torch.initial_seed())
+        return train_epoch(self, *arguments)
+
+    trainer.PhaseTraining._train_epoch = watched
 
 
 def watch_choices() -> None:
@@ -89,6 +101,7 @@ def main() -> None:
     process = processes().process_index
     examples = read_examples()
     watch_states()
+    watch_dropout()
     plain: TrainParams = PARAMS.train.model_copy(update={"epochs": 2})
     # nothing per batch: what one process finds
     built, trainer.build_network = trainer.build_network, build_network_without_norms

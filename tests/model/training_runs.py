@@ -25,12 +25,14 @@ def contents(folder) -> dict[str, bytes]:
     }
 
 
-def train_methods(folder: Path, methods: Sequence[str], data, network, objective, params) -> Path:
-    """Train methods on small data with seed 0; return the folder that has a model folder for each."""
+def train_methods(folder: Path, methods: Sequence[str], data, network, objective, params, seed: int = 0) -> Path:
+    """Train methods on small data; return the folder that has a model folder for each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # checkpoints go below the working folder
         for method in methods:
             recipe = build_recipe(method, network, objective, params)
-            examples = Examples.read(data.images, read_rows(data.split, recipe, 0), data.features, network, cache=True)
-            train(recipe, examples, 0, folder / method, method)
+            examples = Examples.read(
+                data.images, read_rows(data.split, recipe, seed), data.features, network, cache=True
+            )
+            train(recipe, examples, seed, folder / method, method)
     return folder

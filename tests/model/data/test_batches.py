@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.console import UserError
-from model.data.batches import ImageDataset, drawn, evaluation_batches, training_batches
+from model.data.batches import Draw, ImageDataset, drawn, evaluation_batches, training_batches
 from systems.mtmdd.examples import Examples
+from base.console import UserError
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
@@ -59,6 +59,30 @@ def test_only_the_domains_named_are_mirrored(examples):
             assert torch.equal(image, unmirrored) or torch.equal(image.flip(-1), unmirrored)
             differing += not torch.equal(image, unmirrored)
     assert 0 < differing < 16
+
+
+def test_crops_are_those_of_seed_and_pass(examples):
+    place = int(examples.places("source", "train")[0])
+
+    def crops(seed: int, passes: range) -> list[bytes]:
+        dataset = ImageDataset(examples, 16, seed, with_clicks=False)
+        batch = dataset.__getitems__([Draw("source", place, number) for number in passes])
+        return [image.numpy().tobytes() for image in batch["source"].images]
+
+    assert crops(3, range(8)) == crops(3, range(8))
+    assert len(set(crops(3, range(8)))) > 2  # of 18 and more: windows of 16 pixels in 18, and their mirrors
+    assert crops(4, range(8)) != crops(3, range(8))
+    images = ImageDataset(examples, 16, 3, with_clicks=False).__getitems__([Draw("source", place, 5)])["source"].images
+    assert np.array_equal(images[0].permute(1, 2, 0).numpy(), examples.images.crop(place, 16, 3, 5))
+
+
+def test_domains_of_one_size_have_orders_of_their_own(examples):
+    dataset = ImageDataset(examples, 16, seed=3, with_clicks=False)
+    places = {domain: examples.places(domain, "train")[:15] for domain in ("source", "target")}
+    (batch,) = training_batches(dataset, places, 15, range(1), "joint", 0)
+    of_source, of_target = (batch[domain].places.numpy() - places[domain][0] for domain in ("source", "target"))
+    assert set(of_source) == set(of_target) == set(range(15))
+    assert of_source.tolist() != of_target.tolist()
 
 
 def test_either_domain_runs_out_on_its_own(examples):

@@ -47,6 +47,29 @@ def test_other_modes_become_rgb(mode):
     assert decode(buffer.getvalue(), 10).shape == (10, 12, 3)
 
 
+def test_a_palette_and_transparency_keep_their_colours():
+    pixels = np.zeros((12, 10, 3), np.uint8)
+    pixels[:, :5], pixels[:, 5:] = (250, 10, 20), (10, 20, 250)
+    for mode in ("P", "RGBA"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).convert(mode, palette=Image.Palette.ADAPTIVE).save(buffer, "PNG")
+        assert np.array_equal(decode(buffer.getvalue(), 10), pixels)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_what_is_made_smaller_is_averaged(kind):
+    # stripes of 8 pixels, of which a pixel is made of 4: the image keeps its stripes, each of two pixels
+    stripes = np.where(np.arange(160)[None, :, None] // 8 % 2, 200, 50).astype(np.uint8)
+    image = decode(encoded(np.broadcast_to(stripes, (160, 160, 3)).copy(), kind), 40).astype(int)
+    assert image.shape == (40, 40, 3)
+    assert image.min() < 90
+    assert image.max() > 160
+    # stripes of one pixel: a uniform grey, whichever pixels are looked at
+    fine = np.where(np.arange(160)[None, :, None] % 2, 200, 50).astype(np.uint8)
+    grey = decode(encoded(np.broadcast_to(fine, (160, 160, 3)).copy(), kind), 40)[:, 1:-1]
+    assert abs(grey.astype(int) - 125).max() < 12
+
+
 def test_what_is_no_image_is_said():
     with pytest.raises(UserError, match="cannot decode an image of 9 bytes"):
         decode(b"no image.", 10)
@@ -122,6 +145,38 @@ def test_training_crops_depend_on_seed_pass_and_image_only(tiny_data, tiny_rows)
     crops = {store.crop(0, 16, seed, number).tobytes() for seed in range(3) for number in range(3)}
     assert len(crops) > 6
     assert np.array_equal(store.crop(0, 16, 7, None), centre_crop(store[0], 16))
+
+
+def write_shard(folder, images: list[tuple[str, str, np.ndarray]]) -> pl.DataFrame:
+    """Write images of (domain, image_id, pixels) as a shard; return their rows."""
+    rows = [
+        {"domain": domain, "image_id": image_id, "image": {"bytes": encoded(pixels), "path": "x"}}
+        for domain, image_id, pixels in images
+    ]
+    folder.mkdir()
+    pl.DataFrame(rows).write_parquet(folder / "part-00000.parquet")
+    return pl.DataFrame(rows).select("domain", "image_id")
+
+
+def test_an_image_of_each_domain_may_have_the_same_id(tmp_path):
+    shades = [("source", "a", 10), ("source", "b", 60), ("target", "a", 110), ("target", "c", 160)]
+    images = [(domain, name, np.full((20, 20, 3), shade, np.uint8)) for domain, name, shade in shades]
+    rows = write_shard(tmp_path / "images", images)
+    for wanted in (rows, rows[2:], rows[:1], rows.reverse()):
+        store = ImageStore(tmp_path / "images", wanted, resize=20, cache=False)
+        expected = [shade for row in wanted.rows() for *name, shade in shades if row == tuple(name)]
+        assert [int(store[place].max()) for place in range(len(store))] == expected
+
+
+def test_equal_images_of_other_names_or_domains_have_crops_of_their_own(tmp_path):
+    names = [(domain, name) for domain in ("source", "target") for name in "abcdef"]
+    rows = write_shard(tmp_path / "images", [(*name, ramp(40, 40)) for name in names])
+    store = ImageStore(tmp_path / "images", rows, resize=40, cache=False)
+    crops = [store.crop(place, 16, 7, 2).tobytes() for place in range(len(rows))]
+    assert len(set(crops[:6])) > 4  # of 25 x 25 windows
+    assert all(one != other for one, other in zip(crops[:6], crops[6:], strict=True))
+    unmirrored = [store.crop(place, 16, 7, 2, mirror=False) for place in range(len(rows))]
+    assert {set(np.diff(crop[0, :, 1].astype(int))) == {1} for crop in unmirrored} == {True}
 
 
 def test_missing_images_are_named(tmp_path, tiny_data, tiny_rows):

@@ -8,8 +8,6 @@ from torch import nn
 from base.console import UserError
 from model.nets.backbones import (
     FAMILIES,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     POSITIONS,
     PlaceMean,
     at_this_size,
@@ -48,8 +46,17 @@ def test_images_are_normalised_as_torchvision_wants_them():
     seen = []
     backbone.features.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     backbone(torch.tensor([255, 0, 128], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 16, 16))
-    expected = [(value - m) / s for value, m, s in zip((1.0, 0.0, 128 / 255), IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    # torchvision's documentation: mean [0.485, 0.456, 0.406], std [0.229, 0.224, 0.225] of red, green and blue
+    expected = [(1.0 - 0.485) / 0.229, (0.0 - 0.456) / 0.224, (128 / 255 - 0.406) / 0.225]
     assert seen[0][1, :, 3, 5].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_plain_convnet_is_the_one_of_its_docs():
+    backbone = build_backbone(params(size=48))
+    kernels = [tuple(m.weight.shape) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    assert kernels == [(16, 3, 5, 5), (32, 16, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3)]
+    assert backbone.num_features == 128
+    assert all(module.training for module in backbone.modules())  # as any new network, though it was measured
 
 
 def test_place_mean():

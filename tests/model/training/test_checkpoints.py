@@ -2,14 +2,20 @@ import hashlib
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from shutil import copytree
 from types import ModuleType
 
 import pytest
 import torch
+from accelerate import Accelerator
+from torch import nn
+from training_runs import Killed
 
-from model.training.checkpoints import Checkpoints, code_digest, weights_digest
+from model.training import checkpoints as checkpoints_module
+from model.training.checkpoints import DIGESTS, Checkpoints, code_digest, find_damage, weights_digest
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.recipes import build_recipe
+from model.training.trainer import Progress, start_accelerator
 
 
 @pytest.fixture
@@ -64,9 +70,120 @@ def test_a_finished_phase_is_read_back_and_its_epochs_go(checkpoints):
     checkpoints.finish("source", weights, {"chosen": {"epoch": 2}})
     assert checkpoints.finished("source") == {"chosen": {"epoch": 2}}
     assert torch.equal(checkpoints.read_weights("source")["a"], weights["a"])
-    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["source.json", "source.safetensors"]
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["source-finished"]
+    assert find_damage(checkpoints.folder / "source-finished") is None
     checkpoints.remove()
     assert not checkpoints.folder.exists()
+
+
+@pytest.mark.parametrize("writer", ["save_file", "write_json"])
+def test_a_phase_is_finished_with_weights_and_result_or_not_at_all(checkpoints, monkeypatch, writer):
+    """Killed while either is written, before the epochs are dropped: the next run has the last epoch."""
+    real = getattr(checkpoints_module, writer)
+
+    def killed(content, path):
+        if writer == "save_file" or path.name == "result.json":
+            real(content, path)
+            raise Killed
+        real(content, path)
+
+    checkpoints.save_epoch("source", 3, Saver())
+    monkeypatch.setattr(checkpoints_module, writer, killed)
+    with pytest.raises(Killed):
+        checkpoints.finish("source", {"a": torch.arange(3.0)}, {"chosen": {"epoch": 2}})
+    assert checkpoints.finished("source") is None
+    assert checkpoints.last("source").endswith("source-epoch-00003")
+
+
+DAMAGES = ("cut", "changed", "missing", "empty")
+
+
+def damage(path: Path, kind: str) -> None:
+    content = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "changed":  # one byte, in the middle of the numbers
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :])
+    else:
+        path.write_bytes(content[: len(content) // 2] if kind == "cut" else b"")
+
+
+@pytest.fixture
+def accelerator(train_params) -> Accelerator:
+    """Of a tiny network whose optimiser has a momentum, with one more part to be saved."""
+    accelerator = start_accelerator(train_params)
+    network = nn.Linear(30, 30)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    network, optimizer = accelerator.prepare(network, optimizer)
+    network(torch.ones(2, 30)).sum().backward()
+    optimizer.step()
+    accelerator.register_for_checkpointing(Progress(epoch=7))
+    return accelerator
+
+
+EPOCH_FILES = {"model.safetensors", "optimizer.bin", "random_states_0.pkl", "custom_checkpoint_0.pkl", DIGESTS}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("name", sorted(EPOCH_FILES))
+def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, caplog, name, kind):
+    checkpoints.save_epoch("source", 4, accelerator)
+    folder = checkpoints.folder / "source-epoch-00004"
+    assert {path.name for path in folder.iterdir()} == EPOCH_FILES
+    checkpoints.drop_damaged()
+    assert caplog.text == ""
+    assert checkpoints.last("source") == str(folder)
+    damage(folder / name, kind)
+    checkpoints.drop_damaged()
+    assert f"{folder}: {name} " in caplog.text
+    assert "this checkpoint is damaged, so it is removed and trained again" in caplog.text
+    assert checkpoints.last("source") == "none yet in this phase"
+    saver = Saver()
+    checkpoints.load_epoch("source", saver)
+    assert saver.loaded == []
+
+
+def test_of_two_epochs_the_whole_one_is_taken(checkpoints, accelerator):
+    """A run that was killed before it dropped the earlier one leaves two."""
+    checkpoints.save_epoch("source", 4, accelerator)
+    copytree(checkpoints.folder / "source-epoch-00004", checkpoints.folder / "source-epoch-00005")
+    damage(checkpoints.folder / "source-epoch-00005" / "optimizer.bin", "cut")
+    checkpoints.drop_damaged()
+    assert checkpoints.last("source").endswith("source-epoch-00004")
+
+
+def test_a_file_that_does_not_belong_to_a_checkpoint_is_damage_too(checkpoints, accelerator, caplog):
+    checkpoints.save_epoch("source", 4, accelerator)
+    (checkpoints.folder / "source-epoch-00004" / "custom_checkpoint_1.pkl").write_bytes(b"")
+    checkpoints.drop_damaged()
+    assert "custom_checkpoint_1.pkl is not part of it" in caplog.text
+    assert checkpoints.last("source") == "none yet in this phase"
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("name", ["weights.safetensors", "result.json", DIGESTS])
+def test_a_damaged_phase_is_not_finished_and_what_began_from_it_begins_anew(checkpoints, caplog, name, kind):
+    # VGGsrc: the target's phase begins from the source's weights
+    checkpoints.finish("source", {"a": torch.arange(3000.0)}, {"chosen": {"epoch": 2}, "history": [{"x": 0.5}] * 9})
+    checkpoints.save_epoch("target", 1, Saver())
+    checkpoints.drop_damaged()
+    assert checkpoints.finished("source") is not None
+    assert checkpoints.last("target").endswith("target-epoch-00001")
+    damage(checkpoints.folder / "source-finished" / name, kind)
+    checkpoints.drop_damaged()
+    assert "source-finished: " in caplog.text
+    assert checkpoints.finished("source") is None
+    assert checkpoints.last("target") == "none yet in this phase"
+
+
+def test_a_damaged_epoch_costs_no_other_phase(checkpoints):
+    checkpoints.finish("source", {"a": torch.arange(3.0)}, {"chosen": {"epoch": 2}})
+    checkpoints.save_epoch("target", 1, Saver())
+    damage(checkpoints.folder / "target-epoch-00001" / "half", "empty")
+    checkpoints.drop_damaged()
+    assert checkpoints.finished("source") is not None
+    assert checkpoints.last("target") == "none yet in this phase"
 
 
 def test_the_folder_is_named_by_the_run(checkpoints):

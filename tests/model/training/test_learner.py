@@ -3,15 +3,16 @@ import pytest
 import torch
 from torch import nn
 
-from base.console import UserError
 from model.data.batches import DomainBatch, ImageDataset, share_of
-from model.training.learner import Learner, Task, check_parts
-from model.training.trainer import start_accelerator
-from systems.mtmdd.config import ScheduleParams, TrainParams
+from systems.mtmdd.config import Fewer, ScheduleParams, TrainParams
+from systems.mtmdd.examples import Examples, read_rows
+from model.training.learner import Learner, Task, check_parts, num_steps_per_epoch
 from systems.mtmdd.measures import joined
 from systems.mtmdd.network import build_network
 from systems.mtmdd.procedures import Procedure
 from systems.mtmdd.recipes import build_recipe
+from model.training.trainer import start_accelerator
+from base.console import UserError
 
 
 @pytest.fixture
@@ -122,6 +123,28 @@ def test_parts_have_two_images_or_more(train_params, batch_size, processes, fits
             UserError, match=r"7 images of a domain, for 2 processes with train\.accumulation = 2.* of 8"
         ):
             check_parts(params, processes)
+
+
+@pytest.mark.parametrize(
+    ("method", "batch_size", "study", "steps"),
+    [
+        # an epoch passes once through the target's 15 training images; where there is no target, the source's 21
+        ("MTMDD-VM", 4, {}, 4),
+        ("MTMDD-VM", 5, {}, 3),
+        ("TDL", 4, {}, 6),
+        # what a study leaves out still counts
+        ("MTMDD-VM", 4, {"fewer": Fewer(domain="target", share=0.25)}, 4),
+        ("TDL", 4, {"source_categories": 1}, 6),
+    ],
+)
+def test_steps_of_an_epoch(
+    tiny_data, network_params, objective_params, train_params, method, batch_size, study, steps
+):  # fmt: skip
+    params = train_params.model_copy(update={"batch_size": batch_size})
+    recipe = build_recipe(method, network_params, objective_params, params, **study)
+    rows = read_rows(tiny_data.split, recipe, 0)
+    examples = Examples.read(tiny_data.images, rows, tiny_data.features, network_params, cache=False)
+    assert num_steps_per_epoch(Task("run", recipe.phases[0], params, None, examples, 0)) == steps
 
 
 def test_shares_cover_everything_once():

@@ -27,6 +27,22 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
         (ScheduleParams(kind="constant", warm_up=0.5), 5, [1 / 3, 2 / 3, 1, 1, 1]),
         # the paper's: dropped twice in a run
         (ScheduleParams(kind="step", warm_up=0.0, drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        # at whole tenths and fifths, though 3 / 10 / 0.1 lies below 3 as binary fractions go
+        (
+            ScheduleParams(kind="step", warm_up=0.0, drop_every=0.1, drop_factor=0.5),
+            10,
+            [0.5**number for number in range(10)],
+        ),
+        (
+            ScheduleParams(kind="step", warm_up=0.0, drop_every=0.2, drop_factor=0.5),
+            15,
+            [0.5**number for number in range(5) for _ in range(3)],
+        ),
+        (
+            ScheduleParams(kind="step", warm_up=0.0, drop_every=0.1, drop_factor=0.5),
+            30,
+            [0.5**number for number in range(10) for _ in range(3)],
+        ),
         # still rising when it is dropped first: the drops stay where they are, and take their share of the rise
         (
             ScheduleParams(kind="step", warm_up=0.5, drop_every=0.25, drop_factor=0.1),

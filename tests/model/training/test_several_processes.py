@@ -59,6 +59,12 @@ def test_all_have_the_same_weights_after_every_epoch(found):
     assert all(one == other for one, other in states)
 
 
+def test_each_process_drops_its_own(found):
+    first, second = (process["dropout"] for process in found)
+    assert len(first) == len(second) > 6
+    assert not set(first) & set(second)
+
+
 def test_a_continued_run_ends_with_the_same_bytes(found):
     assert [process["killed"] for process in found] == [True, True]
     assert [process["same"] for process in found] == [True, True]

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from copy import deepcopy
 from dataclasses import replace
 
@@ -88,6 +89,68 @@ def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path,
     again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last epoch that was whole; then one for the kill
     assert len(steps) == (total + again + 1) * parts
     assert ("continues after epoch" in caplog.text) == (stop_at in (10, 17, 25))
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory, examples, network_params, objective_params, train_params):
+    """A run of two phases that was killed in the second one's second epoch; beside it a whole one."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    params = train_params.model_copy(update={"epochs": 2, "ema": 0.9})
+    recipe = build_recipe("VGGsrc", network_params, objective_params, params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train(recipe, examples, 0, folder / "whole", "run")
+        step, calls = procedures.Procedure.step, []
+
+        def killed(self, of_learner):
+            calls.append(of_learner.step)
+            if len(calls) == 2 * 6 + 4 + 2:
+                raise Killed
+            return step(self, of_learner)
+
+        patch.setattr(procedures.Procedure, "step", killed)
+        with pytest.raises(Killed):
+            train(recipe, examples, 0, folder / "model", "run")
+    return folder, recipe
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "kind", "steps"),
+    [
+        # what is left to train: two epochs of the source's six steps, two of the target's four
+        ("", "", "", 4),
+        ("target-epoch-00001", "random_states_0.pkl", "cut", 8),
+        ("target-epoch-00001", "model.safetensors", "changed", 8),
+        ("target-epoch-00001", "optimizer.bin", "changed", 8),
+        ("target-epoch-00001", "custom_checkpoint_0.pkl", "lost", 8),
+        ("target-epoch-00001", "custom_checkpoint_2.pkl", "changed", 8),
+        ("source-finished", "weights.safetensors", "changed", 20),
+        ("source-finished", "result.json", "cut", 20),
+    ],
+)
+def test_a_damaged_checkpoint_is_never_used(
+    interrupted, examples, tmp_path, monkeypatch, caplog, folder, file, kind, steps
+):
+    made, recipe = interrupted
+    shutil.copytree(made / ".state", tmp_path / ".state")
+    if file:
+        (path,) = (tmp_path / ".state" / "checkpoints").glob(f"run-*/{folder}/{file}")
+        content = path.read_bytes()
+        middle = len(content) // 2
+        if kind == "lost":
+            path.unlink()
+        else:
+            rest = bytes([content[middle] ^ 0xFF]) + content[middle + 1 :] if kind == "changed" else b""
+            path.write_bytes(content[:middle] + rest)
+    real, taken = procedures.Procedure.step, []
+    monkeypatch.setattr(
+        procedures.Procedure, "step", lambda self, of_learner: taken.append(1) or real(self, of_learner)
+    )
+    train(recipe, examples, 0, tmp_path / "model", "run")
+    assert contents(tmp_path / "model") == contents(made / "whole")
+    assert len(taken) == steps
+    assert ("this checkpoint is damaged, so it is removed and trained again" in caplog.text) == bool(file)
+    assert not file or f"{folder}: {file} is " in caplog.text
 
 
 def test_other_parameters_do_not_continue_a_run(recipe, examples):
@@ -341,7 +404,12 @@ def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeyp
     assert largest_difference(one, other) < 1e-3
 
 
-def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, monkeypatch):
+# (1 + t) / (10 + t) at first, and never above the parameter
+DECAYS = {0.5: [0.1, 2 / 11, 0.25, 4 / 13], 0.15: [0.1, 0.15, 0.15, 0.15]}
+
+
+@pytest.mark.parametrize("ema", DECAYS)
+def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, monkeypatch, ema):
     seen, validated = [], []
     step, predict = procedures.Procedure.step, learner.Learner.predict
 
@@ -358,13 +426,12 @@ def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, 
 
     monkeypatch.setattr(procedures.Procedure, "step", recorded_step)
     monkeypatch.setattr(learner.Learner, "predict", recorded_predict)
-    train(recipe("MTMDD-VM", epochs=1, ema=0.5), examples, 0, tmp_path / "model", "run")
+    train(recipe("MTMDD-VM", epochs=1, ema=ema), examples, 0, tmp_path / "model", "run")
     saved = load_file(tmp_path / "model" / "joint.safetensors")
-    decays = [0.1, 2 / 11, 0.25, 4 / 13]  # (1 + t) / (10 + t), all below 0.5
     assert len(seen) == 5
     for name, start in seen[0].items():
         expected = start
-        for decay, after in zip(decays, seen[1:], strict=True):
+        for decay, after in zip(DECAYS[ema], seen[1:], strict=True):
             expected = decay * expected + (1 - decay) * after[name]
         if "num_batches" not in name:
             assert torch.allclose(saved[name].double(), expected, rtol=1e-4, atol=1e-7), name

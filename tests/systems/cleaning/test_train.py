@@ -14,13 +14,16 @@ from hypothesis import strategies as st
 from launched import run_in_two_processes
 from pydantic import ValidationError
 
+from model.data import images as images_module
+from model.training import trainer
+from model.training.checkpoints import DIGESTS
+from systems.mtmdd.config import NetworkParams, ScheduleParams, TrainParams
+from systems.mtmdd.predict import load_recogniser
+from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, main, training_rows
 from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
-from model.training import trainer
-from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, main, training_rows
-from systems.mtmdd.config import NetworkParams, ScheduleParams, TrainParams
-from systems.mtmdd.predict import load_recogniser
+from base.params import load_section
 
 NETWORK = NetworkParams.model_validate(
     {
@@ -178,6 +181,56 @@ def test_no_network_learns_from_what_it_will_score(tmp_path: Path, spy: Spy) -> 
         run = json.loads((cleaner / f"fold-{fold}/run.json").read_text())
         assert run["images"] == {"source": {"train": len(learned), "validation": 0}}
         assert run["categories"]["source"] == ["blue", "red"]
+
+
+def test_seed_and_parameters_reach_folds_and_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = images_module.decode
+    told: list[tuple[Any, int, str]] = []
+    decoded: list[int] = []
+    monkeypatch.setattr(images_module, "decode", lambda *given: decoded.append(1) or decode(*given))
+
+    def train(recipe: Any, examples: Any, seed: int, output: Path, run: str) -> None:
+        told.append((recipe, seed, examples.fingerprint))
+        output.mkdir(parents=True)
+
+    monkeypatch.setattr(trainer, "train", train)
+    folds = []
+    for seed in (0, 5):
+        arguments = arguments_of(tmp_path, f"cleaner-{seed}", folds=2)
+        text = (tmp_path / "params.yaml").read_text()
+        (tmp_path / "params.yaml").write_text(text.replace("seed: 0", f"seed: {seed}"))
+        main(arguments)
+        folds.append(pl.read_parquet(tmp_path / f"cleaner-{seed}" / "folds.parquet"))
+        rows = folds[-1].select("image_id", "category")
+        assert folds[-1].equals(assign_folds(rows, 2, seed))
+    assert not folds[0].equals(folds[1])
+    assert [seed for _, seed, _ in told] == [0, 0, 5, 5]
+    params = load_section(CleanerParams, "cleaner", tmp_path / "params.yaml").train
+    network = load_section(NetworkParams, "network", tmp_path / "params.yaml")
+    assert all(recipe == cleaner_recipe(network, params) for recipe, _, _ in told)
+    assert len({fingerprint for *_, fingerprint in told[:2]}) == 2  # other images are learned from
+    assert len(decoded) == 2 * 15  # kept decoded: once each time
+
+
+@pytest.mark.parametrize("file", ["cleaner.safetensors", "run.json", DIGESTS])
+def test_a_damaged_fold_is_trained_again(tmp_path: Path, spy: Spy, caplog: pytest.LogCaptureFixture, file: str) -> None:
+    whole = artifact_bytes(train_cleaner(tmp_path, "whole", folds=3))
+    spy.breaks_off_at = "cleaner/fold-2"
+    with pytest.raises(KeyboardInterrupt):
+        train_cleaner(tmp_path, "cleaner", folds=3)
+    (finished,) = (tmp_path / ".state" / "checkpoints").glob("cleaner-finished-*")
+    path = finished / "fold-0" / file
+    if file == "run.json":
+        path.write_bytes(path.read_bytes()[:-3])
+    else:
+        path.unlink()
+    spy.learned.clear()
+    spy.breaks_off_at = ""
+    continued = artifact_bytes(train_cleaner(tmp_path, "cleaner", folds=3))
+    assert set(spy.learned) == {"cleaner/fold-0", "cleaner/fold-2"}
+    assert f"fold-0: {file} is " in caplog.text
+    assert continued == whole
+    assert not any(name.endswith(DIGESTS) for name in continued)
 
 
 def test_plain_scoring_learns_from_every_image(tmp_path: Path, spy: Spy) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -6,6 +7,7 @@ import pytest
 import torch
 from training_runs import contents, train_methods
 
+from systems.mtmdd import click_ratios
 from systems.mtmdd.click_ratios import main
 from systems.mtmdd.diagnose import main as diagnose
 from systems.mtmdd.examples import Examples
@@ -37,8 +39,8 @@ def run(tmp_path, monkeypatch, tiny_data):
     """Run the stage, or another of the same arguments; return what it wrote."""
     monkeypatch.chdir(tmp_path)
 
-    def run(model: Path, output: str = "ratios.json", stage=main) -> Path:
-        Path("params.yaml").write_text(SECTION)
+    def run(model: Path, output: str = "ratios.json", stage=main, every: int = 2) -> Path:
+        Path("params.yaml").write_text(SECTION.replace("every: 2", f"every: {every}"))
         stage(
             [
                 f"--model={model}",
@@ -108,3 +110,36 @@ def test_models_without_a_ratio_are_refused(run, models, tmp_path, caplog, metho
         run(models / method)
     assert f"{message}; take it out of diagnose.points" in caplog.text
     assert not (tmp_path / "ratios.json").exists()
+
+
+def test_torch_has_the_threads_of_the_training(run, models, monkeypatch):
+    found, before = [], torch.get_num_threads()
+
+    def measure(model, examples, every, run):
+        found.append((torch.get_num_threads(), every))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(click_ratios, "measure", measure)
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(models / "TDL", every=7)
+    finally:
+        torch.set_num_threads(before)
+    assert found == [(1, 7)]  # the recipe's threads
+
+
+def test_what_is_trained_again_is_of_the_models_seed(models, examples, monkeypatch):
+    told = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, examples, seed, *others: told.append(seed))
+    model = replace(Model.read(models / "TDL"), seed=6)
+    assert click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run") == []
+    assert told == [6]
+
+
+def test_table_v_looks_at_iteration_1500_of_10_000(models, examples, monkeypatch):
+    told = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, *others: told.append(recorder.shares))
+    model = Model.read(models / "TDL")
+    click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run")
+    assert [[round(share * 10_000) for share in shares] for shares in told] == [[1500]]

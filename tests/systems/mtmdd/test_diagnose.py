@@ -9,14 +9,16 @@ import torch
 from PIL import Image
 from training_runs import train_methods
 
-from model.data.images import centre_crop
-from model.training.trainer import PhaseTraining
+from model.training import trainer
+from systems.mtmdd.click_diagnostics import choose_samples
 from systems.mtmdd.config import LossTerm
-from systems.mtmdd.diagnose import DiagnoseParams, main, significant, up_to, without_position
+from systems.mtmdd.diagnose import DiagnoseParams, main, observe, predicted_clicks, significant, up_to, without_position
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.gradients import GradientRecorder
+from model.data.images import centre_crop
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
+from model.training.trainer import PhaseTraining
 
 SECTION = "diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
 FILES = {
@@ -35,9 +37,9 @@ def models(tmp_path_factory, tiny_data, network_params, objective_params, train_
     )
 
 
-def diagnose(model, data, output, split=None):
+def diagnose(model, data, output, split=None, section=SECTION):
     """Run the stage in the working folder; return what it wrote."""
-    Path("params.yaml").write_text(SECTION)
+    Path("params.yaml").write_text(section)
     arguments = {
         "model": model, "images": data.images, "split": split or data.split, "features": data.features,
         "output": output,
@@ -117,6 +119,83 @@ def test_the_features_shown_are_the_networks(of_tdl, models, tiny_data, tiny_row
             number = words.index(word)
             assert of_true == pytest.approx(true[number] / np.linalg.norm(true), abs=1e-4)
             assert of_predicted == pytest.approx(predicted[number] / np.linalg.norm(predicted), abs=1e-4)
+
+
+def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
+    tmp_path, monkeypatch, caplog, tiny_data, tiny_rows, network_params, objective_params, train_params
+):
+    """No defaults: another seed, raw inputs of the position loss, other numbers of steps, words and samples."""
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="clicksight")
+    objective = objective_params.model_copy(update={"position_input": "raw", "bandwidth": 0.02})
+    params = train_params.model_copy(update={"epochs": 1})
+    section = "diagnose: {methods: [TDL], points: [], every: 4, shares: [0.9], samples: 3, words: 2}\n"
+    given = (tiny_data, network_params, objective, params, 4)
+    train_methods(tmp_path, ["TDL"], *given)
+    caplog.clear()
+    folder = diagnose(tmp_path / "TDL", tiny_data, tmp_path / "found", section=section)
+    assert "has come to the bytes of" in caplog.text
+    found = json.loads((folder / "diagnostics.json").read_text())
+
+    examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=False)
+    places = {split: examples.places("source", split) for split in ("train", "validation")}
+    ids = {split: examples.rows["image_id"][of_split.tolist()].to_list() for split, of_split in places.items()}
+    true = {split: examples.clicks.vectors(of_split).astype(float) for split, of_split in ids.items()}
+    assert found["seed"] == 4
+    assert found["images"] == {
+        "train": 21, "validation": 9, "without_clicks": int((true["validation"].sum(axis=1) == 0).sum())
+    }  # fmt: skip
+    still = sum(len(set(column)) == 1 for column in true["validation"].T)
+    assert found["words"] == {"all": 5, "without_variation": still}
+
+    # what looks at no pixel
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+    def rmse(predicted: np.ndarray) -> float:
+        return math.sqrt(((unit(true["validation"]) - unit(predicted)) ** 2).sum(axis=1).mean())
+
+    category = {split: np.array([image_id[4:] for image_id in of_split]) for split, of_split in ids.items()}
+    means = np.stack([unit(true["train"])[category["train"] == name].mean(axis=0) for name in category["validation"]])
+    for name, predicted in {
+        "constant": np.broadcast_to(unit(true["train"]).mean(axis=0), (9, 5)),
+        "category_means": means,
+        "zero": np.zeros((9, 5)),
+    }.items():
+        assert found["rmse_source"][name] == pytest.approx(rmse(predicted), abs=2e-6), name
+
+    # without the position loss: what training by the count loss alone comes to
+    count_alone = objective.model_copy(update={"tau": 0.0})
+    (tmp_path / "plain").mkdir()
+    train_methods(tmp_path / "plain", ["TDL"], *given[:2], count_alone, *given[3:])
+    plain = Model.read(tmp_path / "plain" / "TDL")
+    predicted = predicted_clicks(plain, plain.recipe.phases[0], examples).prediction.clicks.double().numpy()
+    assert found["rmse_source"]["without_position"] == pytest.approx(rmse(predicted), abs=1e-5)
+
+    inputs = pl.read_csv(folder / "sigmoid_inputs.csv").row(by_predicate=pl.col("bandwidth") == 0.02, named=True)
+    inside = ((true["validation"] >= 0) & (true["validation"] <= 0.02)).mean()
+    assert inputs["true_percent"] == pytest.approx(100 * inside, abs=1e-4)
+    # six steps: every fourth, and 0.9 of them
+    assert pl.read_csv(folder / "gradient_ratios.csv")["step"].to_list() == [0, 4, 5]
+    samples = pl.read_csv(folder / "click_features.csv")
+    rows = examples.rows[places["validation"].tolist()]
+    chosen = choose_samples(rows, true["validation"].any(axis=1).tolist(), 3, seed=4)
+    assert samples["image_id"].unique(maintain_order=True).to_list() == rows["image_id"][chosen].to_list()
+    assert samples.height == 3 * 2
+
+
+def test_an_observed_training_is_never_compiled(
+    examples, network_params, objective_params, train_params, tmp_path, monkeypatch
+):
+    told = []
+    monkeypatch.setattr(trainer, "train", lambda recipe, *others: told.append((recipe, others[1])))
+    monkeypatch.setattr(Model, "read", lambda folder: folder)
+    params = train_params.model_copy(update={"compile": True})
+    recipe = build_recipe("TDL", network_params, objective_params, params)
+    recorder = GradientRecorder(recipe.phases[0], 1, [])
+    for observer in (recorder, None):
+        observe(recipe, observer, examples, 9, tmp_path, "run")
+    assert told == [(build_recipe("TDL", network_params, objective_params, train_params), 9)] * 2
 
 
 def test_a_model_without_position_loss_has_no_other_to_compare(run):

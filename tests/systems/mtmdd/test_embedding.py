@@ -76,3 +76,16 @@ def test_dropout_only_in_training():
     assert not torch.equal(embedding(omega), embedding(omega))
     embedding.eval()
     assert torch.equal(embedding(omega), embedding(omega))
+
+
+def test_the_share_that_is_dropped_is_the_parameter():
+    # E3 is a sum: 200 units of 1, of which dropout leaves some, over the share that is kept
+    params = EmbeddingParams(kind="biFC", hidden=200, dropout=0.75)
+    embedding = WordEmbedding(params, (1, 1, 1), num_words=1)
+    with torch.no_grad():
+        for name, value in embedding.named_parameters():
+            value.fill_(1.0 if name.endswith("weight") else 0.0)
+    torch.manual_seed(0)
+    kept = embedding(torch.ones(300, 1, 1, 1))[:, 0] * 0.25
+    assert kept.mean().item() == pytest.approx(50, abs=3)
+    assert kept.max() < 100

@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -10,16 +11,18 @@ import torch
 from conftest import write_tiny_data
 from training_runs import train_methods
 
-from base import schemas
-from base.console import UserError
-from base.seeding import derive_seed
-from model.data.images import centre_crop
-from model.training.trainer import train
+from systems.mtmdd import evaluate as evaluate_module
 from systems.mtmdd.evaluate import main
-from systems.mtmdd.examples import Examples, OtherSource, read_rows
+from systems.mtmdd.examples import Examples, OtherSource, categories_of, keep_source_categories, read_rows
+from model.data.images import centre_crop
+from model.losses.position import position_loss
 from systems.mtmdd.network import build_network
 from systems.mtmdd.predict import Model, load_recogniser
 from systems.mtmdd.recipes import build_recipe
+from base.seeding import derive_seed
+from model.training.trainer import train
+from base import schemas
+from base.console import UserError
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,9 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, m
     assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
     assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
     assert set(metrics["click_loss"]) == {"count", "position"}
+    # of all test images at once, at the recipe's B = 0.01 and T = 0.16; it turns with the last bit of v^
+    position = position_loss(torch.from_numpy(true), torch.from_numpy(predicted), 0.01, 0.16).mean().item()
+    assert metrics["click_loss"]["position"] == pytest.approx(position, rel=2e-2)
 
 
 @pytest.fixture
@@ -183,8 +189,58 @@ def test_what_a_method_lacks_is_null_with_the_reason(evaluate):
     assert set(evaluate("TDL7")[0]["click_loss"]) == {"count"}
 
 
-def test_epochs_and_what_chose_them_are_reported(evaluate):
+def test_probabilities_are_those_of_the_predicted_category(evaluate):
+    _, predictions = evaluate("MTMDD-VM")
+    # of three categories: the largest is above a third
+    assert min(predictions["probability"].to_pylist()) > 1 / 3
+
+
+def test_a_study_is_measured_on_what_its_own_seed_left(
+    tmp_path, monkeypatch, tiny_data, network_params, objective_params, train_params
+):
+    monkeypatch.chdir(tmp_path)
+    params = train_params.model_copy(update={"epochs": 1})
+    recipe = build_recipe("VGGsrc", network_params, objective_params, params, source_categories=2)
+    split = pl.read_parquet(tiny_data.split).select("image_id", "domain", "category", "split")
+    kept = {seed: categories_of(keep_source_categories(split, 2, seed), "source") for seed in range(6)}
+    seed = next(seed for seed, names in kept.items() if names != kept[0])
+    examples = Examples.read(tiny_data.images, read_rows(tiny_data.split, recipe, seed), None, network_params, True)
+    train(recipe, examples, seed, tmp_path / "model", "run")
+    Path("params.yaml").write_text("evaluate: {batch_size: 9}\n")
+    given = [f"--images={tiny_data.images}", f"--split={tiny_data.split}", f"--features={tiny_data.features}"]
+    main(["--model=model", *given, "--output=evaluation"])
+    predictions = pl.read_parquet("evaluation/predictions.parquet")
+    tested = split.filter((pl.col("split") == "test") & pl.col("category").is_in(kept[seed]), domain="source")
+    assert predictions.filter(domain="source")["image_id"].to_list() == sorted(tested["image_id"])
+    assert set(predictions.filter(domain="source")["predicted"]) <= set(kept[seed])
+    assert set(predictions.filter(domain="target")["category"]) == {"ant", "bee", "cat"}
+
+
+def test_torch_has_the_threads_of_the_training_and_batches_the_size_of_the_parameters(
+    evaluate, models, monkeypatch
+):  # fmt: skip
+    sizes, before = [], torch.get_num_threads()
+    real = evaluate_module.evaluation_batches
+
+    def noted(dataset, domain, places, batch_size, workers):
+        sizes.append((batch_size, torch.get_num_threads()))
+        return real(dataset, domain, places, batch_size, workers)
+
+    monkeypatch.setattr(evaluate_module, "evaluation_batches", noted)
+    torch.set_num_threads(3)
+    try:
+        evaluate("VGGsrc", batch_size=7)
+    finally:
+        torch.set_num_threads(before)
+    assert sizes == [(7, 1)] * 2  # the recipe's train.threads
+
+
+def test_epochs_and_what_chose_them_are_reported(evaluate, models):
     metrics, _ = evaluate("TDL")
+    assert list(metrics["chosen"].values()) == [
+        {name: of[name] for name in ("epoch", "of", "chosen_on", "value")}
+        for of in json.loads((models / "TDL" / "run.json").read_text())["chosen"]
+    ]
     assert {phase: of["chosen_on"] for phase, of in metrics["chosen"].items()} == {
         "predict": "source validation click loss",
         "source": "source validation accuracy",

@@ -1,16 +1,16 @@
 import math
+import os
+import shutil
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from conftest import write_tiny_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from base import schemas
-from base.artifacts import write_table
-from base.console import UserError
-from model.data.images import decode
+from model.data import images
 from systems.mtmdd.config import Fewer, Recipe
 from systems.mtmdd.examples import (
     LEFT_OUT,
@@ -80,6 +80,20 @@ def test_fewer_images_are_the_ceiling_of_their_share(percent, domain, seed):
         assert after[tuple(key)] == (math.ceil(percent * number / 100) if reduced else number)
 
 
+@pytest.mark.parametrize(("number", "percent"), [(25, 28), (25, 56), (100, 7), (100, 14), (100, 29), (100, 55)])
+def test_a_share_that_is_a_whole_number_is_not_rounded_up(number, percent):
+    # as binary fractions some of these products lie above the whole number: 25 * 0.28 is 7.000000000000001
+    rows = make_rows({("source", "ant", "train"): number, ("source", "bee", "train"): 2})
+    kept = still_in(keep_fewer(rows, Fewer(domain="source", share=percent / 100), 0))
+    assert kept.filter(category="ant").height == number * percent // 100
+
+
+def test_a_share_counts_the_images_of_its_own_domain():
+    rows = make_rows({("source", "ant", "train"): 9, ("target", "ant", "train"): 40})
+    kept = still_in(keep_fewer(rows, Fewer(domain="source", share=1 / 3), 0))
+    assert dict(kept.group_by("domain").len().rows()) == {"source": 3, "target": 40}
+
+
 def test_fewer_images_are_nested():
     shares = (0.2, 0.4, 0.8, 1.0)
     kept = [set(still_in(keep_fewer(ROWS, Fewer(domain="source", share=share), 1))["image_id"]) for share in shares]
@@ -135,6 +149,66 @@ def test_the_fingerprint_changes_with_the_data(tiny_data, tiny_rows, network_par
     found = [fingerprint(tiny_rows, None), fingerprint(tiny_rows[1:], None), fingerprint(tiny_rows, tiny_data.features)]
     assert len(set(found)) == 3
     assert fingerprint(tiny_rows, None) == found[0]
+
+
+@pytest.mark.parametrize("part", ["images", "features/vocabulary.parquet", "features/click_features"])
+def test_the_fingerprint_changes_with_size_and_time_of_each_file(
+    tmp_path, tiny_data, tiny_rows, network_params, part
+):  # fmt: skip
+    for name in ("images", "features"):
+        shutil.copytree(getattr(tiny_data, name), tmp_path / name)
+
+    def fingerprint() -> str:
+        features = tmp_path / "features"
+        return Examples.read(tmp_path / "images", tiny_rows, features, network_params, cache=False).fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    file = max((tmp_path / part).glob("*")) if (tmp_path / part).is_dir() else tmp_path / part
+    status = file.stat()
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    later = fingerprint()
+    pq.write_table(pq.read_table(file), file, compression="none")
+    assert file.stat().st_size != status.st_size
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert len({before, later, fingerprint()}) == 3
+
+
+def test_images_have_the_size_of_the_network_and_are_decoded_once(
+    tiny_data, tiny_rows, network_params, monkeypatch
+):  # fmt: skip
+    real, decoded = images.decode, []
+    monkeypatch.setattr(images, "decode", lambda encoded, resize: decoded.append(resize) or real(encoded, resize))
+    rows = tiny_rows.filter(pl.col("split") == "train")
+    for cache, number in ((True, len(rows)), (False, 2 * len(rows))):
+        decoded.clear()
+        examples = Examples.read(tiny_data.images, rows, None, network_params, cache=cache)
+        for place in [*range(len(rows))] * 2:
+            assert min(examples.images[place].shape[:2]) == 18
+        assert decoded == [18] * number
+
+
+def test_a_label_is_a_place_among_the_categories_of_its_own_domain(tmp_path, network_params):
+    data = write_tiny_data(tmp_path, ("ant", "cat", "dog"), ("bee", "dog"))
+    rows = pl.read_parquet(data.split).select("image_id", "domain", "category", "split")
+    examples = Examples.read(data.images, rows, None, network_params, cache=False)
+    expected = {"source": ["ant", "cat", "dog"], "target": ["bee", "dog"]}
+    for label, domain, category in zip(
+        examples.labels(), examples.rows["domain"], examples.rows["category"], strict=True
+    ):
+        assert expected[domain][label] == category
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_what_a_study_leaves_out_follows_the_seed(tiny_data, network_params, objective_params, train_params, seed):
+    split = pl.read_parquet(tiny_data.split).select("image_id", "domain", "category", "split")
+    fewer = Fewer(domain="target", share=0.5)
+    for study, expected in (
+        ({"source_categories": 1}, keep_source_categories(split, 1, seed)),
+        ({"fewer": fewer}, keep_fewer(split, fewer, seed)),
+    ):
+        recipe = build_recipe("VGGsrc", network_params, objective_params, train_params, **study)
+        assert read_rows(tiny_data.split, recipe, seed).equals(expected.sort("domain", "image_id"))
 
 
 def test_read_rows_applies_the_study(tiny_data, network_params, objective_params, train_params):

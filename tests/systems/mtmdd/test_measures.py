@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score
+from torch import nn
 
-from model.losses.position import position_loss
+from model.data.batches import DomainBatch
 from systems.mtmdd.config import LossTerm, PositionParams
-from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, probabilities, rmse
+from model.losses.position import position_loss
+from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, percent, predict, probabilities, rmse
 from systems.mtmdd.network import Prediction
 
 
@@ -46,3 +48,50 @@ def test_probabilities():
     found = probabilities(torch.tensor([[math.log(1.0), math.log(3.0)], [0.0, 1000.0]]))
     np.testing.assert_allclose(found, [[0.25, 0.75], [0, 1]], atol=1e-7)
     assert found.dtype == np.float32
+
+
+class Noisy(nn.Module):
+    """Normalises by batch and drops; in evaluation its logits are the images, its clicks twice them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        return {
+            domain: Prediction(self.scale * self.inside(of_domain), 2 * self.inside(of_domain))
+            for domain, of_domain in images.items()
+        }
+
+
+def batch(first: int, last: int) -> dict[str, DomainBatch]:
+    numbers = torch.arange(first, last)
+    return {"target": DomainBatch(torch.stack([numbers, -numbers], 1).float(), numbers % 3, numbers[:, None], numbers)}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_predictions_are_of_evaluation_mode_and_leave_the_network_as_it_was(training):
+    network = Noisy().train(training)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = predict(network, [batch(0, 4), batch(4, 8), batch(8, 9)], "target", torch.device("cpu"))
+    expected = torch.stack([torch.arange(9), -torch.arange(9)], 1).float()
+    torch.testing.assert_close(found.prediction.logits, expected, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found.prediction.clicks, 2 * expected, rtol=1e-5, atol=0)
+    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    assert found.clicks[:, 0].tolist() == [*range(9)]
+    assert not found.prediction.logits.requires_grad  # nor does it hold what a gradient would be computed from
+    assert {module.training for module in network.modules()} == {training}
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_parts_of_unequal_size_count_by_their_images():
+    parts = [predict(Noisy(), [batch(*of)], "target", torch.device("cpu")) for of in ((0, 7), (7, 9))]
+    whole = joined(parts)
+    assert whole.prediction.logits[:, 0].tolist() == pytest.approx([*range(9)], rel=1e-5)
+    assert whole.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    # the first category is the largest from image 1 on; image 0's logits are equal, and argmax takes the first
+    assert (num_correct(parts[0]), num_correct(parts[1]), num_correct(whole)) == (3, 0, 3)
+    term = LossTerm(domain="target", kind="recognition", weight=1.0)
+    two = [Outcome(Prediction(torch.zeros(n, 3 if n == 7 else 2), None), torch.zeros(n).long(), None) for n in (7, 2)]
+    assert [mean_loss(one, term, None) for one in two] == pytest.approx([math.log(3), math.log(2)])

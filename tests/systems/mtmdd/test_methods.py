@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
+from systems.mtmdd.methods import METHODS, MethodsParams, PhasePlan, weigh
 from base.params import ParamsError
-from systems.mtmdd.methods import METHODS, MethodsParams, weigh
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
@@ -113,3 +113,32 @@ def test_unknown_methods_are_named():
         MethodsParams(names=["VGGimg", "VGG"])
     with pytest.raises(ValidationError, match="a method is listed twice"):
         MethodsParams(names=["TDL", "TDL"])
+
+
+def test_a_phase_has_the_procedure_and_the_options_of_its_plan(objective_params):
+    options = {"deceive": 0.3, "steps": 2}
+    plan = PhasePlan(name="p", recognise=("target",), features="visual", procedure="adversarial", options=options)
+    phase = weigh(plan, objective_params)
+    assert (phase.procedure, phase.options) == ("adversarial", options)
+    plain = weigh(PhasePlan(name="p", recognise=("target",), features="visual"), objective_params)
+    assert (plain.procedure, plain.options) == ("weighted-sum", None)
+
+
+STARTS = {
+    # of each phase: from where it begins, and what is frozen
+    "VGGimg": {"source": ("backbone", []), "target": ("backbone", [])},
+    "VGGsrc": {"source": ("backbone", []), "target": ("source", [])},
+    "TDL7": {"predict": ("backbone", []), "source": ("predict", ["embedding"]), "target": ("predict", ["embedding"])},
+    "TDL": {"predict": ("backbone", []), "source": ("predict", ["embedding"]), "target": ("predict", ["embedding"])},
+    "MTTDL": {"predict": ("backbone", []), "target": ("predict", ["embedding"])},
+    "MTMDD-VM": {"joint": ("backbone", [])},
+    "MTMDD-VM-star": {"joint": ("backbone", [])},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_where_each_phase_begins_and_what_it_leaves_alone(method, objective_params):
+    phases = [weigh(plan, objective_params) for plan in METHODS[method].phases]
+    assert {phase.name: (phase.start, phase.frozen) for phase in phases} == STARTS[method]
+    assert METHODS[method].linear_embedding == (method == "TDL7")
+    assert {phase.shared_head for phase in phases} == {method == "MTMDD-VM-star"}

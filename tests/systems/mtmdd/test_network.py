@@ -172,6 +172,52 @@ def test_features(features, inputs):
     assert recogniser({"target": (torch.randn(4, 3), torch.randn(4, 5))})["target"].shape == (4, 2)
 
 
+def test_a_head_sees_phi_before_clicks_less_what_dropout_takes(build):
+    _, _, network = build("MTMDD-VM", dropout=0.375)
+    seen, phi = [], []
+    network.recogniser.heads["target"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.backbone.register_forward_hook(lambda _, __, visual: phi.append(visual.phi))
+    pixels = images(5, 60)
+    network.train()(pixels)
+    zero = (seen[0] == 0).float().mean().item()
+    assert zero == pytest.approx(0.375, abs=0.03)  # of 60 x 139 values
+    norm = (phi[0][5:] - phi[0][5:].mean(0)) / (phi[0][5:].var(0, unbiased=False) + 1e-5).sqrt()
+    kept = seen[0][:, :-K] != 0
+    torch.testing.assert_close(seen[0][:, :-K][kept], (norm / 0.625)[kept], rtol=1e-3, atol=1e-5)
+    network.eval()(pixels)
+    assert (seen[1] == 0).float().mean() < 0.1
+
+
+def test_each_domain_has_the_logits_of_its_own_head(build):
+    _, _, network = build("MTMDD-VM", categories={**CATEGORIES, "source": ["ant", "eel", "bee"]})
+    with torch.no_grad():
+        for number, domain in enumerate(("source", "target")):
+            network.recogniser.heads[domain].weight.zero_()
+            network.recogniser.heads[domain].bias.copy_(torch.arange(3.0) + 10 * number)
+    found = network.eval()(images(2, 4))
+    assert found["source"].logits.tolist() == [[0, 1, 2]] * 2
+    assert found["target"].logits.tolist() == [[10, 11, 12]] * 4
+
+
+def test_normalisation_is_as_the_parameters_say(build):
+    _, _, network = build("MTMDD-VM", affine_normalisation=True, shared_normalisation=True)
+    assert [name for name, _ in network.recogniser.visual_norms.named_parameters()] == ["shared.weight", "shared.bias"]
+    _, _, network = build("MTMDD-VM")
+    assert not list(network.recogniser.visual_norms.parameters())
+    assert set(network.recogniser.visual_norms) == {"source", "target"}
+
+
+def test_a_later_phase_has_a_recogniser_of_its_own(build):
+    _, _, first = build("MTTDL", 0)
+    _, _, later = build("MTTDL", 1)
+    before = {name: value.clone() for name, value in later.recogniser.state_dict().items()}
+    with torch.no_grad():
+        for value in first.parameters():
+            value.add_(1)
+    copy_parts(later, first.state_dict())
+    assert all(torch.equal(value, before[name]) for name, value in later.recogniser.state_dict().items())
+
+
 def test_the_shared_head_is_one(build):
     _, _, network = build("MTMDD-VM-star")
     assert list(network.recogniser.heads) == ["shared"]

@@ -123,3 +123,15 @@ def test_the_form_of_the_position_loss_is_read(step):
             losses = position_loss(true, predicted, 0.5, 0.2, batch_normalised=batch_normalised, scale=scale)
             _, means = objective(term, predictions, batch, form)
             assert means["source position"] == losses.mean()
+
+
+def test_bandwidth_and_threshold_are_those_of_the_parameters(step):
+    predictions, batch = step
+    term = [LossTerm(domain="source", kind="position", weight=1)]
+    true, predicted = batch["source"].clicks, predictions["source"].clicks
+    found = []
+    for bandwidth, threshold in ((1.0, 0.16), (1.0, 0.3), (2.0, 0.16)):
+        _, means = objective(term, predictions, batch, PositionParams(bandwidth=bandwidth, threshold=threshold))
+        assert means["source position"] == position_loss(true, predicted, bandwidth, threshold).mean()
+        found.append(means["source position"].item())
+    assert len(set(found)) == 3

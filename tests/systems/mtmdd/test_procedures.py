@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training_runs import Killed, contents, read_curve
 
-from base.console import UserError
-from model.training.learner import Learner
-from model.training.trainer import train
 from systems.mtmdd import procedures
+from model.data.batches import drawn
 from systems.mtmdd.config import Domain, Recipe
-from systems.mtmdd.network import build_network
+from model.training.learner import Learner
 from systems.mtmdd.objective import objective
+from systems.mtmdd.network import build_network
 from systems.mtmdd.procedures import Procedure, add, parameter_groups
 from systems.mtmdd.recipes import build_recipe
+from model.training.trainer import train
+from base.console import UserError
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -211,12 +212,66 @@ def test_images_are_chosen_anew_in_each_epoch(recipe, examples, tmp_path, monkey
     monkeypatch.setitem(procedures.PROCEDURES, "most-confident", Seen)
     train(recipe("most-confident"), examples, 0, tmp_path / "model", "run")
     assert [len(epoch["target"]) for epoch in chosen] == [5, 9, 13]
-    for places, drawn in zip(chosen, seen, strict=True):
-        assert len(drawn["target"]) == 16  # four steps of four, whatever was chosen
-        assert set(drawn["target"]) == set(places["target"].tolist())
-        assert set(drawn["source"]) <= set(places["source"].tolist())
+    for places, of_epoch in zip(chosen, seen, strict=True):
+        assert len(of_epoch["target"]) == 16  # four steps of four, whatever was chosen
+        assert set(of_epoch["target"]) == set(places["target"].tolist())
+        assert set(of_epoch["source"]) <= set(places["source"].tolist())
     assert read_curve(tmp_path / "model" / "curves" / "joint", "train/target images") == [5, 9, 13]
     assert read_curve(tmp_path / "model" / "curves" / "joint", "train/source images") == [21, 21, 21]
+
+
+def test_random_choices_are_those_of_seed_phase_and_epoch(recipe, examples, tmp_path, monkeypatch):
+    chosen: dict[tuple, list[int]] = {}
+
+    class Seen(NowAndThen):
+        def choose_images(self, learner, epoch):
+            places = super().choose_images(learner, epoch)
+            if places is not None:
+                chosen[seed, self.task.phase.name, epoch] = places["source"].tolist()
+            return places
+
+    monkeypatch.setitem(procedures.PROCEDURES, "now-and-then", Seen)
+    monkeypatch.setattr(Seen, "step", lambda self, learner: {"objective": torch.tensor(0.0)})
+    for seed in (0, 1):
+        for method in ("MTTDL", "VGGimg"):
+            whole = recipe("now-and-then", method=method)
+            first = whole.model_copy(update={"phases": whole.phases[:1]})
+            train(first, examples, seed, tmp_path / str(seed), "run")
+    assert set(chosen) == {(s, phase, epoch) for s in (0, 1) for phase in ("predict", "source") for epoch in (0, 2)}
+    assert len({tuple(places) for places in chosen.values()}) == len(chosen)
+
+
+def test_an_epoch_of_all_images_after_one_of_a_choice_draws_at_its_own_steps(recipe, examples, tmp_path, monkeypatch):
+    seen: list[list[int]] = []
+
+    class Seen(NowAndThen):
+        def step(self, learner):
+            seen.append(learner._batches[0]["target"].places.tolist())
+            return {"objective": torch.tensor(0.0)}
+
+    monkeypatch.setitem(procedures.PROCEDURES, "now-and-then", Seen)
+    train(recipe("now-and-then", epochs=6), examples, 0, tmp_path / "model", "run")
+    places = examples.places("target", "train")
+    for epoch in (1, 3, 5):  # four steps each
+        for step in range(4 * epoch, 4 * epoch + 4):
+            assert seen[step] == [place for place, _ in drawn(places, 4, step, 0, "joint/target")]
+
+
+def test_validation_has_the_precision_of_training_whatever_is_around_the_network(
+    recipe, examples, tmp_path, monkeypatch
+):  # fmt: skip
+    found = []
+    forward = nn.Linear.forward
+
+    def noted(self, values):
+        result = forward(self, values)
+        if self.out_features == 3:  # a recogniser's
+            found.append((result.requires_grad, result.dtype))
+        return result
+
+    monkeypatch.setattr(nn.Linear, "forward", noted)
+    train(recipe("adversarial", {"deceive": 0.3}, epochs=1, mixed_precision="bf16"), examples, 0, tmp_path / "m", "run")
+    assert set(found) == {(True, torch.bfloat16), (False, torch.bfloat16)}
 
 
 @pytest.mark.parametrize("target", [{"target": np.array([], np.int64)}, {}])

@@ -7,9 +7,11 @@ import torch
 from conftest import write_tiny_data
 from safetensors.torch import load_file
 
-from base.artifacts import write_json
+from model.data import images
+from systems.mtmdd.examples import categories_of, keep_source_categories
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.train import main, run_name
+from base.artifacts import write_json
 
 
 @pytest.fixture
@@ -63,6 +65,23 @@ def test_the_stage_writes_a_model_folder(run, caplog):
 )
 def test_run_name(output, expected):
     assert run_name(Path(output)) == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 5])
+def test_the_seed_is_that_of_the_training_and_of_what_a_study_leaves_out(run, tiny_data, seed):
+    folder = run("VGGsrc", seed=seed, source_categories=1)
+    description = json.loads((folder / "run.json").read_text())
+    assert description["seed"] == seed
+    split = pl.read_parquet(tiny_data.split).select("image_id", "domain", "category", "split")
+    kept = categories_of(keep_source_categories(split, 1, seed), "source")
+    assert description["categories"]["source"] == kept
+
+
+def test_images_are_kept_decoded_if_the_recipe_says_so(run, monkeypatch):
+    real, decoded = images.decode, []
+    monkeypatch.setattr(images, "decode", lambda *arguments: decoded.append(1) or real(*arguments))
+    run("VGGsrc")
+    assert len(decoded) == 36 + 15  # train and validation images of both domains, each once in two phases
 
 
 def test_the_embedding_of_the_second_step_is_that_of_the_first(run):
