@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from launched import run_in_two_processes
 from pydantic import ValidationError
 
-from model.data import images as images_module
-from model.training import trainer
-from model.training.checkpoints import DIGESTS
-from systems.mtmdd.config import NetworkParams, ScheduleParams, TrainParams
-from systems.mtmdd.predict import load_recogniser
-from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, main, training_rows
 from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
 from base.params import load_section
+from model.data import images as images_module
+from model.training import trainer
+from model.training.checkpoints import DIGESTS
+from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, main, training_rows
+from systems.mtmdd.config import NetworkParams, ScheduleParams, TrainParams
+from systems.mtmdd.predict import load_recogniser
 
 NETWORK = NetworkParams.model_validate(
     {

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from training_runs import train_methods
 
+from model.data.images import centre_crop
 from model.training import trainer
+from model.training.trainer import PhaseTraining
 from systems.mtmdd.click_diagnostics import choose_samples
 from systems.mtmdd.config import LossTerm
 from systems.mtmdd.diagnose import DiagnoseParams, main, observe, predicted_clicks, significant, up_to, without_position
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.gradients import GradientRecorder
-from model.data.images import centre_crop
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
-from model.training.trainer import PhaseTraining
 
 SECTION = "diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
 FILES = {

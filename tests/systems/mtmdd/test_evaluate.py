@@ -11,18 +11,18 @@ import torch
 from conftest import write_tiny_data
 from training_runs import train_methods
 
+from base import schemas
+from base.console import UserError
+from base.seeding import derive_seed
+from model.data.images import centre_crop
+from model.losses.position import position_loss
+from model.training.trainer import train
 from systems.mtmdd import evaluate as evaluate_module
 from systems.mtmdd.evaluate import main
 from systems.mtmdd.examples import Examples, OtherSource, categories_of, keep_source_categories, read_rows
-from model.data.images import centre_crop
-from model.losses.position import position_loss
 from systems.mtmdd.network import build_network
 from systems.mtmdd.predict import Model, load_recogniser
 from systems.mtmdd.recipes import build_recipe
-from base.seeding import derive_seed
-from model.training.trainer import train
-from base import schemas
-from base.console import UserError
 
 
 @pytest.fixture(scope="module")

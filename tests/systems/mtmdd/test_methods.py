@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from systems.mtmdd.methods import METHODS, MethodsParams, PhasePlan, weigh
 from base.params import ParamsError
+from systems.mtmdd.methods import METHODS, MethodsParams, PhasePlan, weigh
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:

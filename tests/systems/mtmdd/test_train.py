@@ -7,11 +7,11 @@ import torch
 from conftest import write_tiny_data
 from safetensors.torch import load_file
 
+from base.artifacts import write_json
 from model.data import images
 from systems.mtmdd.examples import categories_of, keep_source_categories
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.train import main, run_name
-from base.artifacts import write_json
 
 
 @pytest.fixture
