@@ -29,7 +29,7 @@ setup: $(INSTALLED) ## make the environment; every other target does it first
 
 repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, write the report
 	python -m flows.reproduce
-	@echo && cat data/report/table_viii.txt && echo && echo "The report: $(CURDIR)/data/report/index.html"
+	@echo && cat data/mtmdd/report/table_viii.txt && echo && echo "The report: $(CURDIR)/data/report/index.html"
 
 # loadfile: the tests of one file share a worker, so that one Prefect server serves them all.
 test: $(INSTALLED) ## run the tests

@@ -177,6 +177,24 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that a stage wrote: a mapping.
+
+    Raises:
+        FileNotFoundError: there is none; the message names the path.
+        UserError: it is damaged.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; run the stage that writes it, or `dvc repro`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); run what writes it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds no mapping; run what writes it again")
+    return content
+
+
 def shard_of(key: str, num_shards: int) -> int:
     """Return the shard of a key: the same on every machine and in every run (unlike ``hash()``)."""
     return zlib.crc32(key.encode("utf-8")) % num_shards

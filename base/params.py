@@ -1,5 +1,7 @@
 """The one place where parameter files are read.
 
+A file has what all systems share (`KEYS`), and for each system a key whose sections are the system's own.
+
 DVC writes YAML 1.2 (``1e-05`` is a number there, a string to YAML 1.1 readers), so ruamel.yaml reads it. A section is
 validated by the pydantic model that stands beside the stage that owns it; unknown keys, wrong types and values out of
 range are errors that name file, key, value and range.
@@ -16,32 +18,17 @@ from base.console import UserError
 
 DEFAULT_PATH = Path("params.yaml")
 
-# Every key a parameter file may have at its top level, and the module whose model describes it.
-SECTIONS = {
-    "raw": "the data set's folder, in Clickture's layout (see data/README.md)",
-    "toys": "toy data sets that `synthesize` draws into data/raw/: name and animals; {} for a real data set",
-    "other_objects": "sources of the cross-object study, prepared into data/other/<name>: name and raw folder",
-    "seeds": "the seeds of splits, initialisation and batches; one training of each method per seed",
+SYSTEMS = Path(__file__).parents[1] / "systems"  # each folder's name is a key of its own
+# The other keys that a parameter file may have at its top level, and the module that describes each.
+KEYS = {
+    "data_sets": "name and raw folder of each data set (layouts: data/README.md); it is prepared into data/sets/<name>",
+    "toys": "toy data sets that `synthesize` draws into data/raw/: name and animals; {} without",
+    "seeds": "the seeds of splits, initialisation and batches; one training of each run per seed",
     "synthesize": "pipelines.toy.synthesize",
     "ingest": "pipelines.ingest.click_data",
-    "cleaner": "systems.cleaning.train",
-    "score": "systems.cleaning.score",
-    "clean": "systems.cleaning.clean",
     "select": "pipelines.splits.select",
-    "preparation": "systems.cleaning.preparation",
     "segment": "pipelines.words.segmentation",
     "vocabulary": "pipelines.words.vocabulary",
-    "network": "systems.mtmdd.config",
-    "objective": "systems.mtmdd.config",
-    "train": "systems.mtmdd.config",
-    "methods": "systems.mtmdd.methods",
-    "components": "systems.mtmdd.studies",
-    "out_of_class": "systems.mtmdd.recipes",
-    "one_shot": "systems.mtmdd.recipes",
-    "cross_object": "systems.mtmdd.recipes",
-    "evaluate": "systems.mtmdd.evaluate",
-    "diagnose": "systems.mtmdd.diagnose",
-    "report": "systems.mtmdd.report.write",
 }
 
 Section = TypeVar("Section", bound="Params")
@@ -73,10 +60,16 @@ def read_params(path: Path = DEFAULT_PATH) -> dict[str, Any]:
         raise ParamsError(f"{path}: not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ParamsError(f"{path}: expected a mapping of sections, found {type(content).__name__}")
+    known = [*KEYS, *system_names()]
     for key in content:
-        if key not in SECTIONS:
-            raise ParamsError(f"{path}: unknown section {key!r}; known sections: {', '.join(SECTIONS)}")
+        if key not in known:
+            raise ParamsError(f"{path}: unknown section {key!r}; known sections: {', '.join(known)}")
     return content
+
+
+def system_names() -> list[str]:
+    """Return the systems that there are, which are the keys of their sections too."""
+    return sorted(folder.parent.name for folder in SYSTEMS.glob("*/__init__.py"))
 
 
 def load_section(model: type[Section], name: str, path: Path = DEFAULT_PATH) -> Section:
@@ -84,16 +77,18 @@ def load_section(model: type[Section], name: str, path: Path = DEFAULT_PATH) -> 
 
     Args:
         model: the section's pydantic model.
-        name: the section's key in the file.
+        name: the section's key in the file, as in ``ingest``; of a system's, both keys, as in ``mtmdd.train``.
         path: the parameter file.
 
     Raises:
         ParamsError: the section is missing, has an unknown key, or a value of the wrong type or out of range.
     """
-    content = read_params(path)
-    if name not in content:
-        raise ParamsError(f"{path}: section {name!r} is missing; see {SECTIONS[name]} for what it holds")
-    return validate_section(model, name, content[name], where=str(path))
+    content: Any = read_params(path)
+    for key in name.split("."):
+        if not isinstance(content, dict) or key not in content:
+            raise ParamsError(f"{path}: section {name!r} is missing; see {model.__module__} for what it holds")
+        content = content[key]
+    return validate_section(model, name, content, where=str(path))
 
 
 def validate_section(model: type[Section], name: str, content: Any, where: str) -> Section:

@@ -164,3 +164,14 @@ PREDICTIONS = pa.schema(
         pa.field("click_error", pa.float32()),  # || N'(v) - N'(v^) ||^2; null: target image, or no clicks predicted
     ]
 )
+
+# What an evaluation measured, one row per metric and unit (image, query or category); sorted by metric and unit. A
+# metric is the sum of the numerators over the sum of the denominators.
+UNITS = pa.schema(
+    [
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("numerator", pa.float64(), nullable=False),
+        pa.field("denominator", pa.float64(), nullable=False),
+    ]
+)

@@ -48,19 +48,24 @@ def _run_name() -> str:
 
 
 @flow(name="daily", flow_run_name=_run_name, persist_result=False)
-def daily(log: str | None = None, features: str = FEATURES, cpu_slots: CpuSlots = None) -> State[Any]:
+def daily(
+    log: str | None = None, features: str = FEATURES, data_set: str | None = None, cpu_slots: CpuSlots = None
+) -> State[Any]:
     """Take in a new day's click log: features for other projects, then model and report.
 
     Args:
         log: the file, on the machine that runs the flow; none finishes what a killed run has left.
         features: the folder of click features that other projects use.
+        data_set: which of `data_sets` the log joins; none means the first.
         cpu_slots: stages at once on the CPUs; none means as many as there are cores.
     """
-    return in_workspace(partial(_daily, log, features, cpu_slots))
+    return in_workspace(partial(_daily, log, features, data_set, cpu_slots))
 
 
-def _daily(log: str | None, features: str, cpu_slots: int | None, workspace: Workspace) -> State[Any]:
-    day = Day(workspace, Path(features), None if log is None else Path(log))
+def _daily(
+    log: str | None, features: str, data_set: str | None, cpu_slots: int | None, workspace: Workspace
+) -> State[Any]:
+    day = Day(workspace, Path(features), None if log is None else Path(log), data_set)
     to_add = day.missing()
     if to_add:
         state = add_to_features(day, [str(file) for file in to_add], return_state=True)
@@ -95,15 +100,16 @@ class Day:
         workspace: the project.
         features: the folder of click features, relative to the project.
         log: the new log, if there is one.
+        data_set: which of `data_sets` it joins; None: the first.
 
     Raises:
         UserError: there is no such log, it is known already, or the raw data set is not ours to add to.
     """
 
-    def __init__(self, workspace: Workspace, features: Path, log: Path | None) -> None:
+    def __init__(self, workspace: Workspace, features: Path, log: Path | None, data_set: str | None = None) -> None:
         self.workspace, self.features, self.log = workspace, features, log
         params = workspace.root / "params.yaml"
-        self.raw = workspace.root / str(read_params(params)["raw"])
+        self.raw = workspace.root / _raw_folder(params, data_set)
         self._segment = load_section(SegmentParams, "segment", params)
         self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
         if log is not None and not log.is_file():
@@ -112,7 +118,7 @@ class Day:
         if writer is not None:
             raise UserError(
                 f"{self.raw}: stage {writer} writes this data set and would sweep away what is added; copy it to "
-                f"another folder and name that as `raw` in {params}"
+                f"another folder and name that in data_sets of {params}"
             )
         self._joined = {digest: Path(file.path) for file, digest in _digests(find_click_logs(self.raw)).items()}
         self._built = known_files(workspace.root / features)
@@ -167,6 +173,19 @@ class Day:
         )
 
 
+def _raw_folder(params: Path, data_set: str | None) -> str:
+    """Return the raw folder of a data set, of the first if none is named.
+
+    Raises:
+        UserError: there is no such data set, or none at all.
+    """
+    folders = read_params(params).get("data_sets") or {}
+    name = next(iter(folders), None) if data_set is None else data_set
+    if name not in folders:
+        raise UserError(f"{params}: data_sets has no {name!r}; it has {', '.join(map(str, folders)) or 'none'}")
+    return str(folders[name])
+
+
 def _digests(files: Sequence[LogFile]) -> dict[LogFile, str]:
     return {file: digests_of([file])[file.name] for file in files}
 
@@ -176,13 +195,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", metavar="FILE", help="the new log; without one, finishes what a killed run has left")
     parser.add_argument("--features", default=FEATURES, metavar="DIR", help=f"click features for others ({FEATURES})")
+    parser.add_argument("--data-set", metavar="NAME", help="which of data_sets the log joins (default: the first)")
     add_cpu_slots(parser)
     options = parser.parse_args(argv)
+    log = None if options.log is None else Path(options.log)
     run_here(
-        lambda: daily(options.log, options.features, options.cpu_slots, return_state=True),
-        check=lambda: Day(
-            Workspace(Path.cwd()), Path(options.features), None if options.log is None else Path(options.log)
-        ),
+        lambda: daily(options.log, options.features, options.data_set, options.cpu_slots, return_state=True),
+        check=lambda: Day(Workspace(Path.cwd()), Path(options.features), log, options.data_set),
     )
 
 

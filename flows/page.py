@@ -5,9 +5,9 @@
 | `progress` | share of the stages that have ended, while the flow runs |
 | `stages` | every stage and how it ended |
 | `metrics` | every metrics file of the project |
-| `sweep-STUDY`, `sweep-STUDY-plot` | the points of one study; its plot, if the report was asked for |
+| `sweep-STUDY` | the runs of one study |
 | `daily` | what a day's log brought |
-| `report-NAME` | the report's tables (`.md`) and plots (`.png`) |
+| `report-SYSTEM-NAME`, `report-SYSTEM-NAME-plot` | a system's tables (`.md`) and plots (`.png`) |
 | `report` | where the report's page is |
 
 A page that can't be reached costs no work: what could not be shown is logged, and the flow goes on.
@@ -33,7 +33,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-REPORT = Path("data/report")
+DATA = Path("data")  # each system has a folder report/ in its own; report/index.html joins them
 PROGRESS_PAUSE_S = 2.0  # between two updates
 SILENCE_S = 10.0  # a server that does not answer isn't asked again so soon: a report has twenty artifacts
 LARGEST_PICTURE = 1 << 20  # bytes; it is kept in Prefect's database, once for each run
@@ -70,13 +70,13 @@ def show_picture(key: str, file: Path) -> None:
 
 
 def show_report(root: Path) -> None:
-    """Show the report's tables and plots, and where its page is; what is not there is left out."""
-    folder = root / REPORT
-    for file in sorted(folder.glob("*.md")):
-        show_markdown(key_of("report", file.stem), file.read_text(encoding="utf-8"))
-    for file in sorted(folder.glob("*.png")):
-        show_picture(key_of("report", file.stem, "plot"), file)
-    page = folder / "index.html"
+    """Show the systems' tables and plots, and where the report's page is; what is not there is left out."""
+    for folder in sorted((root / DATA).glob("*/report")):
+        for file in sorted(folder.glob("*.md")):
+            show_markdown(key_of("report", folder.parent.name, file.stem), file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*.png")):
+            show_picture(key_of("report", folder.parent.name, file.stem, "plot"), file)
+    page = root / DATA / "report" / "index.html"
     if page.is_file():
         _try("report", lambda: create_link_artifact(link=page.as_uri(), link_text=str(page), key="report"))
 

@@ -1,7 +1,7 @@
 """The flow that brings every artifact up to date: one task per stage of DVC's graph, as many at once as there is room.
 
     python -m flows.reproduce                        # everything, as `dvc repro` would
-    python -m flows.reproduce --targets train data/report --cpu-slots 4
+    python -m flows.reproduce --targets mtmdd:train data/sets/toy/splits --cpu-slots 4
 
 Reads dvc.yaml, params.yaml and the workspace; writes what the stages write, dvc.lock, and Prefect's records of the run
 (under .state/prefect, or on the server that PREFECT_API_URL names). A failed stage holds back only the stages after
@@ -33,7 +33,7 @@ def reproduce(targets: list[str] = [], cpu_slots: CpuSlots = None) -> State[Any]
     """Bring the targets up to date, stage by stage, as `dvc repro` would, independent stages at once.
 
     Args:
-        targets: stages (`train` means its whole matrix) or outputs; none means everything.
+        targets: stages (`mtmdd:train` means its whole matrix) or outputs; none means everything.
         cpu_slots: stages at once on the CPUs; none means as many as there are cores.
     """
     return in_workspace(partial(_reproduce, targets, cpu_slots))

@@ -37,6 +37,7 @@ Result = TypeVar("Result")
 
 LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes in all
 LOCK_FILE = STATE / "flow.lock"
+SYSTEMS = "systems"  # whose folders have a dvc.yaml each
 ENDING_S = 15  # in which the stages of a killed flow have ended
 # How DVC words its two lock errors (the repository's, and a path's that another process reads or writes), and a
 # stage's own failure. It is the last error line that counts: the stage may have printed anything before.
@@ -49,7 +50,7 @@ class Stage:
     """A node of DVC's graph.
 
     Attributes:
-        name: as ``dvc stage list`` shows it, as in ``train@TDL-0``.
+        name: as in ``ingest@toy``; of a system, whose dvc.yaml is beside its code, as in ``mtmdd:train@TDL-0``.
         upstream: names of the stages it takes files from.
         on_gpu: dvc.yaml gives it ``meta: {device: gpu}``: it uses a GPU where there is one.
     """
@@ -61,10 +62,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Stages that dvc.yaml declares by a ``matrix``.
+    """Stages that a dvc.yaml declares by a ``matrix``.
 
     Attributes:
-        points: the value of each key, by stage name, as in ``{"train@TDL-0": {"method": "TDL", "seed": 0}}``.
+        points: the value of each key, by stage name, as in ``{"mtmdd:train@TDL-0": {"run": "TDL", "seed": 0}}``.
         where: what each key's list of values is in dvc.yaml, as in ``{"seed": "${seeds}"}``.
     """
 
@@ -98,7 +99,7 @@ class Workspace:
         """Return the stages that the targets need, in an order in which they could run.
 
         Args:
-            targets: stage names (``train`` means all of its matrix) or paths of outputs; none means all stages.
+            targets: stage names (``mtmdd:train`` means all of its matrix) or paths of outputs; none means all stages.
 
         Raises:
             UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or DVC's lock stays taken.
@@ -113,7 +114,7 @@ class Workspace:
 
         True is final only when the stages upstream have run.
         """
-        return not self._ask(lambda repo: repo.status([name]))
+        return not self._ask(lambda repo: repo.status([address_of(name)]))
 
     def stale(self) -> dict[str, bool]:
         """Return the stages that are not up to date now; those after them may turn out to be stale too.
@@ -123,7 +124,10 @@ class Workspace:
             restore.
         """
         found = self._ask(lambda repo: repo.status())
-        return {name: any("changed deps" not in change for change in changes) for name, changes in found.items()}
+        return {
+            name_of(address): any("changed deps" not in change for change in changes)
+            for address, changes in found.items()
+        }
 
     def metrics(self) -> dict[str, dict[str, Any]]:
         """Return what the metric files hold, by path; files that are not there yet are left out."""
@@ -136,9 +140,9 @@ class Workspace:
         wanted = set(names)
         files = self._ask(
             lambda repo: {
-                str(out): stage.addressing
+                str(out): name_of(stage.addressing)
                 for stage in repo.index.stages
-                if stage.addressing in wanted
+                if name_of(stage.addressing) in wanted
                 for out in stage.outs
                 if out.metric
             }
@@ -146,7 +150,7 @@ class Workspace:
         return {files[path]: values for path, values in self.metrics().items() if path in files}
 
     def matrices(self) -> dict[str, Matrix]:
-        """Return the stages that dvc.yaml declares by a matrix, by the name before the ``@``.
+        """Return the stages that the dvc.yaml of the root and those of systems declare by a matrix, by their names.
 
         Raises:
             UserError: as :meth:`stages`.
@@ -161,7 +165,7 @@ class Workspace:
         place = (self.root / path).resolve()
         outputs = self._ask(
             lambda repo: [
-                (Path(out.fs_path), stage.addressing)
+                (Path(out.fs_path), name_of(stage.addressing))
                 for stage in repo.index.stages
                 if stage.cmd  # not what `dvc add` tracks
                 for out in stage.outs
@@ -181,7 +185,15 @@ class Workspace:
             StageFailed: its command failed; or DVC's locks were held by others for more than two minutes.
             Stopped: the workspace was stopped before or while it ran.
         """
-        command = [sys.executable, "-m", "flows.dvc_command", "--wait-for-lock", "repro", "--single-item", name]
+        command = [
+            sys.executable,
+            "-m",
+            "flows.dvc_command",
+            "--wait-for-lock",
+            "repro",
+            "--single-item",
+            address_of(name),
+        ]
         for pause in (*LOCK_PAUSES_S, None):
             try:
                 exit_code, lines = self.processes.run(command, environment, say)
@@ -274,36 +286,59 @@ class Workspace:
         raise AssertionError("unreachable")
 
 
+def name_of(address: str) -> str:
+    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``."""
+    file, _, name = address.rpartition(":")
+    return f"{Path(file).parent.name}:{name}" if file else name
+
+
+def address_of(name: str) -> str:
+    """Return how DVC calls a stage, from the root; the other way round than :func:`name_of`."""
+    system, is_of_system, stage = name.partition(":")
+    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system else name
+
+
+def graph_files(root: Path) -> list[Path]:
+    """Return the dvc.yaml of the root, and those of the systems."""
+    return [root / "dvc.yaml", *sorted((root / SYSTEMS).glob("*/dvc.yaml"))]
+
+
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
     graph = repo.index.graph  # an edge leads from a stage to one it depends on
     wanted = set(graph)
     if targets:
-        chosen = {info.stage for target in targets for info in repo.stage.collect_granular(target)}
+        chosen = {info.stage for target in targets for info in repo.stage.collect_granular(_target(repo, target))}
         wanted = chosen.union(*(nx.descendants(graph, stage) for stage in chosen))
     order = [stage for stage in nx.dfs_postorder_nodes(graph) if stage in wanted]
     return {
-        stage.addressing: Stage(
-            stage.addressing,
-            frozenset(upstream.addressing for upstream in graph.successors(stage)),
+        name_of(stage.addressing): Stage(
+            name_of(stage.addressing),
+            frozenset(name_of(upstream.addressing) for upstream in graph.successors(stage)),
             (stage.meta or {}).get("device") == "gpu",
         )
         for stage in order
     }
 
 
+def _target(repo: Repo, target: str) -> str:
+    """Return a target as DVC takes it: an output stays what it is."""
+    is_path = "/" in target or (Path(repo.root_dir) / target).exists()
+    return target if is_path else address_of(target)
+
+
 def _matrices(repo: Repo) -> dict[str, Matrix]:
-    definitions = load_file(repo, repo.root_dir + "/dvc.yaml").resolver.definitions
-    return {
-        name: Matrix(
-            {
-                f"{name}@{key}": {axis: _plain(value) for axis, value in values.items()}
-                for key, values in definition.normalized_iterable.items()
-            },
-            {key: str(values) for key, values in definition.matrix_data.items()},
-        )
-        for name, definition in definitions.items()
-        if isinstance(definition, MatrixDefinition)
-    }
+    found = {}
+    for file in graph_files(Path(repo.root_dir)):
+        system = "" if file.parent == Path(repo.root_dir) else f"{file.parent.name}:"
+        for name, definition in load_file(repo, str(file)).resolver.definitions.items():
+            if isinstance(definition, MatrixDefinition):
+                points = {
+                    f"{system}{name}@{key}": {axis: _plain(value) for axis, value in values.items()}
+                    for key, values in definition.normalized_iterable.items()
+                }
+                where = {key: str(values) for key, values in definition.matrix_data.items()}
+                found[f"{system}{name}"] = Matrix(points, where)
+    return found
 
 
 def _plain(value: Any) -> Any:

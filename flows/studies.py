@@ -1,7 +1,8 @@
-"""The studies that dvc.yaml declares: sweeps over methods, points and seeds, each a matrix of stages.
+"""The studies that the graph declares: trainings and evaluations over runs and seeds, each a matrix of stages.
 
-A study X is a matrix ``evaluate_X`` beside a ``train_X``. Its keys ``method`` and ``seed`` say which method and seed;
-the others are its axes, and their values, joined by dashes in dvc.yaml's order, name a point: ``source-0.4``.
+A study is a matrix ``evaluate`` or ``evaluate_X`` beside a matrix ``train`` or ``train_X`` of the same dvc.yaml. Its key
+``seed`` says which seed; the others are its axes, and their values, joined by dashes in dvc.yaml's order, name a run:
+``TDL``, ``one_shot=TDL-source-0.4``. A study is named after its system and X: ``mtmdd``, ``mtmdd-cross_object``.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,8 +12,8 @@ from typing import Any
 from base.console import UserError
 from flows.stages import Matrix
 
-METHOD, SEED = "method", "seed"
-TRAIN, EVALUATE = "train_", "evaluate_"
+SEED = "seed"
+TRAIN, EVALUATE = "train", "evaluate"
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Study:
     """One study.
 
     Attributes:
-        name: as in ``out_of_class``.
+        name: as in ``mtmdd``.
         matrix: its evaluation stages.
     """
 
@@ -29,34 +30,29 @@ class Study:
 
     @property
     def axes(self) -> list[str]:
-        """Return the keys that name its points."""
-        return [key for key in self.matrix.where if key not in (METHOD, SEED)]
+        """Return the keys that name its runs."""
+        return [key for key in self.matrix.where if key != SEED]
 
-    def point(self, values: Mapping[str, Any]) -> str:
-        """Return the name of a stage's point."""
+    def run(self, values: Mapping[str, Any]) -> str:
+        """Return the name of a stage's run."""
         return "-".join(str(values[axis]) for axis in self.axes)
 
     def declared(self) -> dict[str, list[Any]]:
-        """Return the methods, points and seeds that there are, each once, in order; an absent key has none."""
+        """Return the runs and seeds that there are, each once, in order; an absent key has none."""
         rows = self.matrix.points.values()
         return {
-            "methods": list(dict.fromkeys(row[METHOD] for row in rows if METHOD in row)),
-            "points": list(dict.fromkeys(self.point(row) for row in rows)),
+            "runs": list(dict.fromkeys(self.run(row) for row in rows)),
             "seeds": list(dict.fromkeys(row[SEED] for row in rows if SEED in row)),
         }
 
-    def select(
-        self, methods: Collection[str] = (), points: Collection[str] = (), seeds: Collection[int] = ()
-    ) -> dict[str, Mapping[str, Any]]:
-        """Return the evaluation stages of some methods, points and seeds, with their values; none given means all.
+    def select(self, runs: Collection[str] = (), seeds: Collection[int] = ()) -> dict[str, Mapping[str, Any]]:
+        """Return the evaluation stages of some runs and seeds, with their values; none given means all.
 
         Raises:
             UserError: one that is not declared; says which are, and where another can be.
         """
         declared = self.declared()
-        for what, chosen, keys in (
-            ("methods", methods, [METHOD]), ("points", points, self.axes), ("seeds", seeds, [SEED]),
-        ):  # fmt: skip
+        for what, chosen, keys in (("runs", runs, self.axes), ("seeds", seeds, [SEED])):
             for value in chosen:
                 if value not in declared[what]:
                     known = ", ".join(map(str, declared[what])) or "none"
@@ -68,16 +64,21 @@ class Study:
         return {
             stage: values
             for stage, values in self.matrix.points.items()
-            if (not methods or values.get(METHOD) in methods)
-            and (not points or self.point(values) in points)
-            and (not seeds or values.get(SEED) in seeds)
+            if (not runs or self.run(values) in runs) and (not seeds or values.get(SEED) in seeds)
         }
 
 
 def studies(matrices: Mapping[str, Matrix]) -> dict[str, Study]:
     """Return the studies among a project's matrices, by name."""
-    names = [name.removeprefix(EVALUATE) for name in matrices if name.startswith(EVALUATE)]
-    return {name: Study(name, matrices[EVALUATE + name]) for name in names if TRAIN + name in matrices}
+    found = {}
+    for name, matrix in matrices.items():
+        system, _, stage = name.rpartition(":")
+        step, _, study = stage.partition("_")
+        twin = f"{name[: len(name) - len(stage)]}{TRAIN}{stage.removeprefix(EVALUATE)}"
+        label = "-".join(part for part in (system, study) if part)
+        if step == EVALUATE and twin in matrices and label:
+            found[label] = Study(label, matrix)
+    return found
 
 
 def study_of(name: str, known: Mapping[str, Study]) -> Study:
@@ -88,8 +89,8 @@ def study_of(name: str, known: Mapping[str, Study]) -> Study:
     """
     if name not in known:
         raise UserError(
-            f"study {name!r}: dvc.yaml declares {', '.join(known) or 'none'}; a study X is a matrix {TRAIN}X with a "
-            f"matrix {EVALUATE}X"
+            f"study {name!r}: the graph declares {', '.join(known) or 'none'}; a study is a matrix {EVALUATE} or "
+            f"{EVALUATE}_X beside a matrix {TRAIN} or {TRAIN}_X of the same dvc.yaml"
         )
     return known[name]
 
@@ -118,6 +119,6 @@ def rows_of(
     outcome: Mapping[str, str],
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> Iterable[dict[str, Any]]:
-    """Yield a row per evaluation: its method, its values on the axes, its seed, how its stage ended, its metrics."""
+    """Yield a row per evaluation: its run or its values on the axes, its seed, how its stage ended, its metrics."""
     for stage, values in selected.items():
         yield {**values, "outcome": outcome.get(stage, "?"), **metrics.get(stage, {})}

@@ -1,11 +1,11 @@
-"""The flow that runs a study of dvc.yaml, or a part of it: chosen methods, points and seeds.
+"""The flow that runs a study of the graph, or a part of it: chosen runs and seeds.
 
-    python -m flows.sweeps out_of_class
-    python -m flows.sweeps one_shot --methods MTMDD-VM --points source-0.4 target-0.4 --seeds 0 --report
+    python -m flows.sweeps mtmdd
+    python -m flows.sweeps mtmdd --runs MTMDD-VM one_shot=MTMDD-VM-source-0.4 --seeds 0 --report
 
 Runs the chosen evaluations with all that they need, like `flows.reproduce`, and shows their metrics as a table. With
-``report`` the report follows, which needs every evaluation there is, and the study's plot from it is shown. Which
-studies there are is read from dvc.yaml (flows/studies.py).
+``report`` the report follows, which needs every evaluation there is, and its tables and plots are shown. Which studies
+there are is read from the graph (flows/studies.py).
 """
 
 import argparse
@@ -29,50 +29,41 @@ REPORT_STAGE = "report"
 
 def _run_name() -> str:
     chosen = flow_run.parameters
-    parts = [*chosen["methods"], *chosen["points"], *(f"seed {seed}" for seed in chosen["seeds"])]
+    parts = [*chosen["runs"], *(f"seed {seed}" for seed in chosen["seeds"])]
     return f"sweep {chosen['study']} {', '.join(parts) or 'everything'}"
 
 
 @flow(name="sweep", flow_run_name=_run_name, persist_result=False)
 def sweep(
     study: str,
-    methods: list[str] = [],  # noqa: B006  shown in the page's form
-    points: list[str] = [],  # noqa: B006
+    runs: list[str] = [],  # noqa: B006  shown in the page's form
     seeds: list[int] = [],  # noqa: B006
     report: bool = False,
     cpu_slots: CpuSlots = None,
 ) -> State[Any]:
-    """Run a study, or some of its methods, points and seeds, with all that they need.
+    """Run a study, or some of its runs and seeds, with all that they need.
 
     Args:
-        study: its name in dvc.yaml: `out_of_class` is what the stages `train_out_of_class@…` belong to.
-        methods: which methods; none means all that the study declares.
-        points: which points, as in `6` or `source-0.4`; none means all.
+        study: its name: a system's, as in `mtmdd`, or with a suffix, as in `mtmdd-cross_object`.
+        runs: which runs, as in `TDL` or `one_shot=TDL-source-0.4`; none means all that are declared.
         seeds: which seeds; none means all.
         report: bring the report up to date too, which needs every evaluation of the project.
         cpu_slots: stages at once on the CPUs; none means as many as there are cores.
     """
-    return in_workspace(partial(_sweep, study, methods, points, seeds, report, cpu_slots))
+    return in_workspace(partial(_sweep, study, runs, seeds, report, cpu_slots))
 
 
 def _sweep(
-    name: str,
-    methods: Sequence[str],
-    points: Sequence[str],
-    seeds: Sequence[int],
-    report: bool,
-    cpu_slots: int | None,
-    workspace: Workspace,
+    name: str, runs: Sequence[str], seeds: Sequence[int], report: bool, cpu_slots: int | None, workspace: Workspace
 ) -> State[Any]:
     study = study_of(name, studies(workspace.matrices()))
-    selected = study.select(methods, points, seeds)
+    selected = study.select(runs, seeds)
     walked = run_graph(workspace, [*selected, *([REPORT_STAGE] if report else [])], cpu_slots)
     metrics = {stage: page.flat(values) for stage, values in workspace.metrics_of(selected).items()}
     rows = list(rows_of(study, selected, walked.outcome, metrics))
     page.show_table(page.key_of("sweep", name), rows, f"Study {name}: {len(rows)} evaluations")
     state = walked.state()
     if report and state.is_completed():
-        page.show_picture(page.key_of("sweep", name, "plot"), workspace.root / page.REPORT / f"{name}.png")
         page.show_report(workspace.root)
     return state
 
@@ -80,14 +71,13 @@ def _sweep(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", help="its name in dvc.yaml, as in out_of_class")
-    parser.add_argument("--methods", nargs="+", default=[], help="which methods (default: all)")
-    parser.add_argument("--points", nargs="+", default=[], help="which points, as in source-0.4 (default: all)")
+    parser.add_argument("study", help="its name, as in mtmdd or mtmdd-cross_object")
+    parser.add_argument("--runs", nargs="+", default=[], help="which runs, as in TDL or tau=0.4 (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="which seeds (default: all)")
     parser.add_argument("--report", action="store_true", help="bring the report up to date too")
     add_cpu_slots(parser)
     options = parser.parse_args(argv)
-    chosen = options.methods, options.points, options.seeds
+    chosen = options.runs, options.seeds
     run_here(
         lambda: sweep(options.study, *chosen, options.report, options.cpu_slots, return_state=True),
         check=lambda: study_of(options.study, studies(Workspace(Path.cwd()).matrices())).select(*chosen),

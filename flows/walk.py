@@ -212,7 +212,7 @@ def run_graph(workspace: Workspace, targets: Iterable[str], cpu_slots: int | Non
 
     Args:
         workspace: where.
-        targets: stages (`train` means its whole matrix) or outputs; none means everything.
+        targets: stages (`mtmdd:train` means its whole matrix) or outputs; none means everything.
         cpu_slots: stages at once on the CPUs; none means as many as there are cores.
 
     Raises:

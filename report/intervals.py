@@ -71,3 +71,41 @@ def paired_interval(differences: pl.DataFrame) -> Interval:
     squares = float(((images["d"] - mean * images["m"]) ** 2).sort().sum())
     half = Z * math.sqrt(num_images / (num_images - 1) * squares) / total
     return Interval(mean, mean - half, mean + half)
+
+
+def paired_ratio_interval(one: pl.DataFrame, other: pl.DataFrame) -> Interval:
+    """Return the difference of a metric between two evaluations of the same units, with a normal interval.
+
+    A metric is a ratio of sums, R = sum n_u / sum d_u, over units u: images, queries or categories; a unit may stand in
+    several rows, one for each seed. With C units and each evaluation's mean denominator D, the residual of a unit is
+    (n_u - R d_u) / D, summed over its rows, and the variance of R - R' is C / (C - 1) * sum (r_u - r'_u)^2 / C^2: the
+    linearised ratio estimator, clustered by unit. With equal denominators it is :func:`paired_interval`.
+
+    Args:
+        one, other: rows of one metric of `base.schemas.UNITS`, with the same units.
+
+    Raises:
+        ValueError: the units differ, there are fewer than two, or all denominators of one are 0.
+
+    Reference:
+        Cochran, "Sampling Techniques", 3rd edition, 1977, sections 2.11 and 6.4.
+    """
+    joined = _of_units(one).join(_of_units(other), on="unit", how="full", coalesce=True, suffix="_other").sort("unit")
+    if joined.null_count().sum_horizontal().item():
+        missing = joined.filter(pl.any_horizontal(pl.all().is_null()))["unit"][0]
+        raise ValueError(f"unit {missing!r} is in one evaluation and not in the other: they can't be paired")
+    if len(joined) < 2 or not joined["denominator"].sum() or not joined["denominator_other"].sum():
+        raise ValueError(f"{len(joined)} units: two or more, and denominators above 0, are needed for an interval")
+    ratios, residuals = [], []
+    for suffix in ("", "_other"):
+        above, below = joined[f"numerator{suffix}"], joined[f"denominator{suffix}"]
+        ratios.append(float(above.sum()) / float(below.sum()))
+        residuals.append((above - ratios[-1] * below) / (float(below.sum()) / len(joined)))
+    squares = float(((residuals[0] - residuals[1]) ** 2).sort().sum())
+    half = Z * math.sqrt(squares / (len(joined) - 1) / len(joined))
+    mean = ratios[0] - ratios[1]
+    return Interval(mean, mean - half, mean + half)
+
+
+def _of_units(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.group_by("unit").agg(pl.col("numerator", "denominator").sum())

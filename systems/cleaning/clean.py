@@ -317,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("clean") as closing:
-        params = load_section(CleanParams, "clean", arguments.params)
+        params = load_section(CleanParams, "cleaning.clean", arguments.params)
         summary = run(arguments.scores, arguments.clicks, arguments.output, params, beam_arguments)
         dropped = {rule["rule"]: rule["images"] - rule["kept"] for rule in summary["rules"]}
         rows_add_up(summary["images"], summary["kept"], dropped, "images")

@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("preparation") as closing:
-        params = load_section(PreparationParams, "preparation", arguments.params)
+        params = load_section(PreparationParams, "cleaning.preparation", arguments.params)
         with whole_directory(arguments.output) as folder:
             examples = write_preparation(arguments.data, folder, params)
             size = (folder / "index.html").stat().st_size

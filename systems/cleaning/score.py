@@ -146,7 +146,7 @@ def score_batch(batch: pa.RecordBatch, recogniser: "LoadedClassifier | None") ->
             name = batch["image_id"][int(np.isnan(own).argmax())].as_py()
             raise UserError(
                 f"image {name!r}: p(own category) is NaN, so the cleaner's weights are unusable; "
-                "run the stage `train_cleaner` again, with a lower learning rate (section `cleaner`)"
+                "run the stage `train_cleaner` again, with a lower learning rate (section `cleaning.train`)"
             )
         probabilities = pa.array(own)
     return pa.RecordBatch.from_arrays([batch["image_id"], batch["category"], probabilities], schema=SCORES)
@@ -306,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("score") as closing:
-        params = load_section(ScoreParams, "score", arguments.params)
+        params = load_section(ScoreParams, "cleaning.score", arguments.params)
         scores = run(arguments.images, arguments.model, arguments.output, params, beam_arguments)
         unknown = scores["probability"].null_count
         closing.counts = {

@@ -6,12 +6,12 @@ In: the ingested images (`schemas.IMAGES`), source domain only.
 Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per fold a model folder `fold-N/`, as
 `model.training.trainer` writes it, with the one phase `cleaner`.
 
-With `cleaner.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same images.
-With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored by a
-network that has seen it. There are no validation images in either case: the last epoch is taken.
+With `cleaning.train.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same
+images. With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored
+by a network that has seen it. There are no validation images in either case: the last epoch is taken.
 
-Categories with fewer images than `cleaner.minimum_category_size` are left out and named in the closing lines; their
-images get no probability and Table II drops them.
+Categories with fewer images than `cleaning.train.minimum_category_size` are left out and named in the closing
+lines; their images get no probability and Table II drops them.
 """
 
 import argparse
@@ -36,7 +36,7 @@ HELD_OUT = "held out"  # the split of the images that a fold's network scores
 
 
 class CleanerParams(Params):
-    """The classifier that finds doubtful labels; its network is that of the section `network`."""
+    """The classifier that finds doubtful labels; its network is the section `cleaning.network`."""
 
     minimum_category_size: int = Field(description="smaller source categories are dropped before training", ge=1)
     folds: int = Field(
@@ -75,8 +75,9 @@ def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.
     too_small = sizes.filter(pl.col("images") < minimum_category_size)
     if len(sizes) - len(too_small) < 2:
         raise UserError(
-            f"{len(sizes) - len(too_small)} of {len(sizes)} source categories have cleaner.minimum_category_size = "
-            f"{minimum_category_size} images or more: a classifier needs two categories"
+            f"{len(sizes) - len(too_small)} of {len(sizes)} source categories have "
+            f"cleaning.train.minimum_category_size = {minimum_category_size} images or more: a classifier needs two "
+            "categories"
         )
     rows = source.join(too_small, on="category", how="anti").sort("image_id")
     return rows.with_columns(pl.lit("train").alias("split")), too_small
@@ -103,7 +104,9 @@ def assign_folds(rows: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
     largest = rows["category"].value_counts()["count"].max()
     assert isinstance(largest, int)
     if folds > largest:
-        raise UserError(f"cleaner.folds = {folds}, but the largest source category has {largest} images; take fewer")
+        raise UserError(
+            f"cleaning.train.folds = {folds}, but the largest source category has {largest} images; take fewer"
+        )
     order = [derive_seed(seed, "fold of image", image_id) for image_id in rows["image_id"]]
     first = {name: derive_seed(seed, "first fold", name) % folds for name in rows["category"].unique()}
     return (
@@ -203,8 +206,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("train_cleaner") as closing:
-        params = load_section(CleanerParams, "cleaner", arguments.params)
-        network = load_section(ClassifierParams, "cleaner_network", arguments.params)
+        params = load_section(CleanerParams, "cleaning.train", arguments.params)
+        network = load_section(ClassifierParams, "cleaning.network", arguments.params)
         table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
         rows, too_small = training_rows(pl.DataFrame(table), params.minimum_category_size)
         folds = assign_folds(rows, params.folds, params.seed)

@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage(f"click_ratios {arguments.model}") as closing:
-        params = load_section(DiagnoseParams, "diagnose", arguments.params)
+        params = load_section(DiagnoseParams, "mtmdd.diagnose", arguments.params)
         model = Model.read(arguments.model)
         position_phase(model)  # before images are read
         if model.recipe.train.threads is not None:

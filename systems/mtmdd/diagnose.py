@@ -315,7 +315,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage(f"diagnose {arguments.model}") as closing:
-        params = load_section(DiagnoseParams, "diagnose", arguments.params)
+        params = load_section(DiagnoseParams, "mtmdd.diagnose", arguments.params)
         model = Model.read(arguments.model)
         phase = click_phase(model)
         examples = read_examples(model, arguments.images, arguments.split, arguments.features)

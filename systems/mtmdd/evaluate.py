@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage(f"evaluate {arguments.model}") as closing:
-        params = load_section(EvaluateParams, "evaluate", arguments.params)
+        params = load_section(EvaluateParams, "mtmdd.evaluate", arguments.params)
         model = Model.read(arguments.model)
         if model.recipe.train.threads is not None:
             torch.set_num_threads(model.recipe.train.threads)

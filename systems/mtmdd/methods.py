@@ -13,9 +13,7 @@ step has as many images of one domain as of the other, so two means are twice th
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, field_validator
-
-from base.params import Params, validate_section
+from base.params import validate_section
 from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Phase
 
 
@@ -119,17 +117,6 @@ METHODS: dict[str, Method] = {
     "MTMDD-VM": Method(about="both domains and both tasks at once, separate heads", phases=both_at_once(False)),
     "MTMDD-VM-star": Method(about="MTMDD-VM*: the same with one head for both domains", phases=both_at_once(True)),
 }
-
-
-class MethodsParams(Params):
-    """The methods that are compared."""
-
-    names: list[str] = Field(min_length=1, description=f"of {', '.join(METHODS)}")
-
-    @field_validator("names")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        return check_names(names)
 
 
 def check_names(names: list[str]) -> list[str]:

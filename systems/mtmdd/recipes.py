@@ -1,89 +1,26 @@
-"""Resolve methods and parameters into recipes, one file per method and study point.
+"""Resolve runs and parameters into recipes, one file per run.
 
-    python -m systems.mtmdd.recipes --output data/recipes
+    python -m systems.mtmdd.recipes --output data/mtmdd/recipes
 
-In: the parameter file's sections network, objective, train, methods, components, out_of_class, one_shot, cross_object.
-Out: ``methods/<method>.json``, ``components/<study>=<value>.json``, ``out_of_class/<method>/<categories>.json``,
-``one_shot/<method>/<domain>-<share>.json`` and ``cross_object/<method>/<source>.json``; and ``studies.json``: which of
-them each component study is made of.
+In: the parameter file's sections mtmdd.network, .objective, .train, .runs and .cross_object.
+Out: ``<run>.json`` for each run's text (`systems.mtmdd.runs`), and ``studies.json``: which runs each component study is
+made of.
 
 A recipe has only what its phases use. So tau or the size of the embedding make stale just the trainings with a click
 branch, and mu just those on both domains.
 """
 
 import argparse
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import Field, field_validator
-
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
-from base.params import DEFAULT_PATH, Params, load_section
-from systems.mtmdd.config import Domain, Fewer, NetworkParams, ObjectiveParams, PositionParams, Recipe, TrainParams
-from systems.mtmdd.methods import METHODS, Method, MethodsParams, check_names, weigh
-from systems.mtmdd.studies import STUDIES, ComponentsParams, candidates, point_setup
-
-
-class OutOfClassParams(Params):
-    """Fig. 13: the source keeps fewer categories, the target all of its own."""
-
-    methods: list[str] = Field(description="empty: the study is left out")
-    categories: list[int] = Field(description="numbers of source categories; of one seed, fewer are part of more")
-
-    _known = field_validator("methods")(check_names)
-
-    @field_validator("categories")
-    @classmethod
-    def _positive(cls, categories: list[int]) -> list[int]:
-        if any(number < 1 for number in categories) or len(set(categories)) < len(categories):
-            raise ValueError(f"distinct numbers of at least 1 expected, found {categories}")
-        return categories
-
-
-class OneShotParams(Params):
-    """Fig. 14: one domain keeps ceil(share * n_k) training images of each category k."""
-
-    methods: list[str] = Field(description="empty: the study is left out")
-    shares: list[float] = Field(description="in (0, 1); of one seed, fewer images are part of more")
-    domains: list[Domain] = Field(description="reduced one at a time")
-
-    _known = field_validator("methods")(check_names)
-
-    @field_validator("shares")
-    @classmethod
-    def _below_one(cls, shares: list[float]) -> list[float]:
-        if any(not 0 < share < 1 for share in shares) or len(set(shares)) < len(shares):
-            raise ValueError(f"distinct shares above 0 and below 1 expected (1 is the method itself), found {shares}")
-        return shares
-
-
-class CrossObjectParams(Params):
-    """Table IX: another data set's source, of another kind of object, takes the place of the own one."""
-
-    methods: list[str] = Field(description="with a head for each domain; empty: the study is left out")
-    sources: list[str] = Field(description="names of data sets, as in other_objects; each is in data/other/<name>")
-
-    _known = field_validator("methods")(check_names)
-
-    @field_validator("methods")
-    @classmethod
-    def _separate_heads(cls, methods: list[str]) -> list[str]:
-        shared = [name for name in methods if any(phase.shared_head for phase in METHODS[name].phases)]
-        if shared:
-            raise ValueError(
-                f"{shared}: one head for both domains can't be where they have no category in common; "
-                "take a method with separate heads, as MTMDD-VM"
-            )
-        return methods
-
-    @field_validator("sources")
-    @classmethod
-    def _names(cls, sources: list[str]) -> list[str]:
-        if any(not re.fullmatch(r"[\w-]+", name) for name in sources) or len(set(sources)) < len(sources):
-            raise ValueError(f"distinct names of letters, digits, _ and - expected, found {sources}")
-        return sources
+from base.params import DEFAULT_PATH, load_section
+from systems.mtmdd.config import Fewer, NetworkParams, ObjectiveParams, PositionParams, Recipe, TrainParams
+from systems.mtmdd.methods import METHODS, Method, weigh
+from systems.mtmdd.runs import Point, load_points
+from systems.mtmdd.studies import STUDIES, candidates, point_setup
 
 
 def build_recipe(
@@ -142,44 +79,44 @@ def build_point(point: str, network: NetworkParams, objective: ObjectiveParams, 
     return build_recipe(setup.name, setup.network, setup.objective, train, plan=setup.method)
 
 
-def all_recipes(
-    network: NetworkParams,
-    objective: ObjectiveParams,
-    train: TrainParams,
-    methods: MethodsParams,
-    components: ComponentsParams,
-    out_of_class: OutOfClassParams,
-    one_shot: OneShotParams,
-    cross_object: CrossObjectParams,
-) -> dict[str, Recipe]:
-    """Return every recipe by its path, without ``.json``.
+def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
+    """Return the recipe of a point.
 
     Raises:
-        UserError: a parameter that a recipe needs is missing or out of its range; or a component study lists a point
-            that is trained already, under another name.
+        UserError: a value is out of its range, or network.embedding lacks what the value needs.
     """
-    recipes = {f"methods/{name}": build_recipe(name, network, objective, train) for name in methods.names}
-    names = {content_of(recipe): path for path, recipe in recipes.items()}
-    for point in components.points:
-        recipe = build_point(point, network, objective, train)
-        twin = names.setdefault(content_of(recipe), f"components/{point}")
-        if twin != f"components/{point}" or twin in recipes:
+    if point.study == "components":
+        return build_point(point.method, network, objective, train)
+    return build_recipe(
+        point.method,
+        network,
+        objective,
+        train,
+        source_categories=int(point.value) if point.study == "out_of_class" and point.value is not None else None,
+        fewer=Fewer.model_validate({"domain": point.domain, "share": point.value}) if point.domain else None,
+        source=point.source,
+    )
+
+
+def all_recipes(
+    points: Sequence[Point], network: NetworkParams, objective: ObjectiveParams, train: TrainParams
+) -> dict[str, Recipe]:
+    """Return every point's recipe by the run's text.
+
+    Raises:
+        UserError: a parameter that a recipe needs is missing or out of its range; or a point of a component study is
+            trained already, under another name.
+    """
+    recipes: dict[str, Recipe] = {}
+    names: dict[str, str] = {}
+    for point in sorted(points, key=lambda point: point.study != "methods"):  # a method's own run comes first
+        recipe = recipe_of(point, network, objective, train)
+        twin = names.setdefault(content_of(recipe), point.name)
+        if point.study == "components" and twin != point.name:
             raise UserError(
-                f"components.points: {point} is the same training as {twin}; take it out: its table finds that one"
+                f"mtmdd.runs: {point.name} is the same training as {twin}; take it out: its table finds that one"
             )
-        recipes[twin] = recipe
-    for name in out_of_class.methods:
-        for number in out_of_class.categories:
-            recipe = build_recipe(name, network, objective, train, source_categories=number)
-            recipes[f"out_of_class/{name}/{number}"] = recipe
-    for name in one_shot.methods:
-        for domain in one_shot.domains:
-            for share in one_shot.shares:
-                recipe = build_recipe(name, network, objective, train, fewer=Fewer(domain=domain, share=share))
-                recipes[f"one_shot/{name}/{domain}-{share}"] = recipe
-    for name in cross_object.methods:
-        for source in cross_object.sources:
-            recipes[f"cross_object/{name}/{source}"] = build_recipe(name, network, objective, train, source=source)
+        recipes[point.name] = recipe
     return recipes
 
 
@@ -189,22 +126,19 @@ def content_of(recipe: Recipe) -> str:
 
 
 def study_runs(
-    recipes: Mapping[str, Recipe],
-    network: NetworkParams,
-    objective: ObjectiveParams,
-    train: TrainParams,
-    components: ComponentsParams,
+    recipes: Mapping[str, Recipe], network: NetworkParams, objective: ObjectiveParams, train: TrainParams
 ) -> dict[str, dict[str, str]]:
-    """Return for each component study its values with the path of the recipe that is theirs.
+    """Return for each component study its values with the run whose recipe is theirs.
 
     So a value of the paper's table that is a method's own run, or another study's point, is there without being trained
     again; a value that no recipe has is left out.
     """
+    listed = [name for name in recipes if name.partition("=")[0] in STUDIES]
     paths = {content_of(recipe): path for path, recipe in recipes.items()}
     studies: dict[str, dict[str, str]] = {}
     for name in STUDIES:
         studies[name] = {}
-        for point in candidates(name, components.points, network, objective):
+        for point in candidates(name, listed, network, objective):
             try:
                 content = content_of(build_point(point, network, objective, train))
             except UserError:
@@ -221,27 +155,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage("recipes") as closing:
-        network = load_section(NetworkParams, "network", arguments.params)
-        objective = load_section(ObjectiveParams, "objective", arguments.params)
-        train = load_section(TrainParams, "train", arguments.params)
-        components = load_section(ComponentsParams, "components", arguments.params)
-        recipes = all_recipes(
-            network,
-            objective,
-            train,
-            load_section(MethodsParams, "methods", arguments.params),
-            components,
-            load_section(OutOfClassParams, "out_of_class", arguments.params),
-            load_section(OneShotParams, "one_shot", arguments.params),
-            load_section(CrossObjectParams, "cross_object", arguments.params),
-        )
+        network = load_section(NetworkParams, "mtmdd.network", arguments.params)
+        objective = load_section(ObjectiveParams, "mtmdd.objective", arguments.params)
+        train = load_section(TrainParams, "mtmdd.train", arguments.params)
+        recipes = all_recipes(load_points(arguments.params), network, objective, train)
         with whole_directory(arguments.output) as folder:
             for name, recipe in recipes.items():
                 write_json(recipe.model_dump(mode="json", exclude_none=True), folder / f"{name}.json")
-            write_json(study_runs(recipes, network, objective, train, components), folder / "studies.json")
+            write_json(study_runs(recipes, network, objective, train), folder / "studies.json")
         closing.wrote[str(arguments.output)] = f"{len(recipes)} recipes"
         closing.next_command = (
-            f"python -m systems.mtmdd.train --recipe {arguments.output}/{next(iter(recipes))}.json ..."
+            f"python -m systems.mtmdd.train --recipe {arguments.output}/{next(iter(recipes), 'RUN')}.json ..."
         )
 
 

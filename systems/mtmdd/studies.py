@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from base.console import UserError
-from base.params import Params, validate_section
+from base.params import validate_section
 from systems.mtmdd.config import EmbeddingKind, EmbeddingParams, NetworkParams, ObjectiveParams
 from systems.mtmdd.methods import METHODS, Method
 
@@ -210,17 +208,6 @@ STUDIES: dict[str, Study] = {
 }
 
 
-class ComponentsParams(Params):
-    """The points of the component studies that are trained for themselves."""
-
-    points: list[str] = Field(description=f"study=value; studies: {', '.join(STUDIES)}")
-
-    @field_validator("points")
-    @classmethod
-    def _known(cls, points: list[str]) -> list[str]:
-        return check_points(points)
-
-
 def check_points(points: list[str]) -> list[str]:
     """Check points, as a pydantic validator.
 
@@ -265,7 +252,7 @@ def point_setup(point: str, network: NetworkParams, objective: ObjectiveParams) 
         UserError: a value is out of its range, or network.embedding lacks what the value needs.
     """
     name, _, value = point.partition("=")
-    return STUDIES[name].vary(f"components.points: {point}", value, Setup.of("TDL", network, objective))
+    return STUDIES[name].vary(f"mtmdd.runs: {point}", value, Setup.of("TDL", network, objective))
 
 
 def candidates(name: str, points: list[str], network: NetworkParams, objective: ObjectiveParams) -> list[str]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from report.intervals import Interval, accuracy_interval, paired_interval, wilson
+from report.intervals import Interval, accuracy_interval, paired_interval, paired_ratio_interval, wilson
 
 
 @settings(deadline=None)  # a busy machine must fail no test
@@ -60,3 +60,51 @@ def test_testing_the_same_images_again_adds_no_evidence() -> None:
 )
 def test_a_sign_needs_the_whole_interval(low: float, high: float, sign: int) -> None:
     assert Interval((low + high) / 2, low, high).sign == sign
+
+
+def units(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=["unit", "numerator", "denominator"], orient="row")
+
+
+def test_paired_units_with_equal_denominators_are_paired_differences() -> None:
+    # two seeds test image a, one each b, c and d
+    right = {"one": [1, 0, 1, 1, 0], "other": [0, 0, 1, 0, 1]}
+    images = ["a", "a", "b", "c", "d"]
+    one, other = (
+        units([(name, value, 1) for name, value in zip(images, right[key], strict=True)]) for key in ("one", "other")
+    )
+    differences = [a - b for a, b in zip(right["one"], right["other"], strict=True)]
+    expected = paired_interval(pl.DataFrame({"image_id": images, "difference": differences}))
+    assert paired_ratio_interval(one, other) == pytest.approx(expected)
+
+
+def test_paired_units_of_a_ratio_by_hand() -> None:
+    # F1-like: R = 6/10 against 4/8; residuals (n - R d) / mean d: one (0.8, -0.8) / 5, other (1, -1) / 4
+    one, other = units([("x", 3.2, 4), ("y", 2.8, 6)]), units([("y", 1, 4), ("x", 3, 4)])
+    found = paired_ratio_interval(one, other)
+    residuals = [(3.2 - 0.6 * 4) / 5 - (3 - 0.5 * 4) / 4, (2.8 - 0.6 * 6) / 5 - (1 - 0.5 * 4) / 4]
+    half = 1.959963984540054 * (sum(r * r for r in residuals) * 2 / 1 / 4) ** 0.5
+    assert found == pytest.approx((0.1, 0.1 - half, 0.1 + half))
+
+
+def test_a_ratio_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(3)
+    hits = 0
+    for _ in range(400):
+        below = rng.integers(1, 6, 150)
+        one, other = rng.binomial(below, 0.7), rng.binomial(below, 0.6)
+        names = [str(number) for number in range(150)]
+        made = [units(list(zip(names, above.tolist(), below.tolist(), strict=True))) for above in (one, other)]
+        interval = paired_ratio_interval(*made)
+        hits += interval.low <= 0.1 <= interval.high
+    assert 0.92 < hits / 400 < 0.98
+
+
+def test_units_that_cannot_be_paired_are_refused() -> None:
+    one = units([("x", 1, 1), ("y", 0, 1)])
+    with pytest.raises(ValueError, match="unit 'z' is in one evaluation and not in the other"):
+        paired_ratio_interval(one, units([("x", 1, 1), ("y", 0, 1), ("z", 1, 1)]))
+    with pytest.raises(ValueError, match="1 units: two or more"):
+        paired_ratio_interval(one.head(1), one.head(1))
+    with pytest.raises(ValueError, match="denominators above 0"):
+        paired_ratio_interval(one, units([("x", 0, 0), ("y", 0, 0)]))

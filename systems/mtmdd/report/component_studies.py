@@ -9,8 +9,9 @@ import polars as pl
 
 from report.pages import NOTHING, Column, Table, interval, number, with_deviation
 from systems.mtmdd import published
-from systems.mtmdd.report.runs import Point, Runs
+from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.report.tables import accuracy, mean_metric, paired
+from systems.mtmdd.runs import Point
 from systems.mtmdd.studies import split_value
 
 DOMAINS = ("source", "target")
@@ -146,7 +147,7 @@ def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measure
     below = runs.find(baseline)
     gain = (None, None, None) if below is None or below == point else paired(runs, point, below)
     return {
-        "run": point.folder.as_posix(),
+        "run": point.name,
         **accuracy(runs, point, "source"),
         **accuracy(runs, point, "target"),
         "rmse_source": mean_metric(runs, point, "rmse_source", 4),
@@ -185,7 +186,7 @@ def study_texts(table: pl.DataFrame, name: str) -> Table:
     """Return a component study's table as texts, without columns that would be empty."""
     ours, theirs = "ours, on this data", "published"
     against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
-    own = f"components/{name}="
+    own = f"{name}="
     ratios = _ratio_columns(table, WORDS[name].ratio, ours, theirs)
     columns = {
         Column(WORDS[name].series, number=False, name=True): [
@@ -207,7 +208,7 @@ def study_texts(table: pl.DataFrame, name: str) -> Table:
         Column("RMSE-S", group=theirs): _each(partial(number, digits=3), table, "published_rmse"),
         **ratios[theirs],
         Column("run", number=False, name=True): [
-            NOTHING if run.startswith(own) else published.point_label(run.partition("/")[2]) for run in table["run"]
+            NOTHING if run.startswith(own) else published.point_label(run) for run in table["run"]
         ],
     }
     told = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}

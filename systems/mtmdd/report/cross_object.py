@@ -7,8 +7,9 @@ import polars as pl
 
 from report.pages import NOTHING, Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import TABLE_IX, label
-from systems.mtmdd.report.runs import Point, Runs
+from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.report.tables import accuracy, paired
+from systems.mtmdd.runs import Point
 
 MEASURES = {"": "accuracy", "_low": "low", "_high": "high", "_deviation": "deviation"}  # by the end of a column's name
 

@@ -12,7 +12,7 @@ from base.console import UserError
 from base.params import Params
 from report.pages import Column, Table, number
 from systems.mtmdd.published import RATIOS
-from systems.mtmdd.report.runs import Point
+from systems.mtmdd.runs import Point
 
 PICTURES = ("gradients", "click_features")
 PREDICTORS = {
@@ -48,8 +48,9 @@ class Diagnosed(Params):
         components = [Point("components", name) for name in self.points]
         for listed, point in [("methods", one) for one in methods] + [("points", one) for one in components]:
             if point not in points:
-                where = "methods.names" if point.study == "methods" else "components.points"
-                raise UserError(f"diagnose.{listed}: {point.method} is not in {where}; list it there, or take it out")
+                raise UserError(
+                    f"mtmdd.diagnose.{listed}: {point.method} is not among mtmdd.runs; list it there, or take it out"
+                )
         return methods, components
 
 
@@ -58,7 +59,7 @@ class Diagnosis(NamedTuple):
 
     Attributes:
         method: its name in the recipes.
-        folder: where the stage wrote, below the data folder.
+        folder: where the stage wrote.
         content: of diagnostics.json.
         inputs: of sigmoid_inputs.csv.
         pictures: PNG bytes by name.
@@ -71,7 +72,7 @@ class Diagnosis(NamedTuple):
     pictures: dict[str, bytes]
 
 
-def read_diagnoses(data: Path, points: Sequence[Point]) -> list[Diagnosis]:
+def read_diagnoses(evaluations: Path, points: Sequence[Point]) -> list[Diagnosis]:
     """Read what was found of the click predictors of some methods.
 
     Raises:
@@ -79,7 +80,7 @@ def read_diagnoses(data: Path, points: Sequence[Point]) -> list[Diagnosis]:
     """
     found = []
     for point in points:
-        folder = data / "evaluations" / point.folder / "diagnostics"
+        folder = evaluations / point.name / "diagnostics"
         try:
             content = json.loads((folder / "diagnostics.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -89,7 +90,7 @@ def read_diagnoses(data: Path, points: Sequence[Point]) -> list[Diagnosis]:
             ) from None
         pictures = {name: (folder / f"{name}.png").read_bytes() for name in PICTURES}
         inputs = pl.read_csv(folder / "sigmoid_inputs.csv")
-        found.append(Diagnosis(point.method, folder.relative_to(data).as_posix(), content, inputs, pictures))
+        found.append(Diagnosis(point.method, folder.as_posix(), content, inputs, pictures))
     return found
 
 

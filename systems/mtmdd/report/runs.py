@@ -6,76 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 
 from base import schemas
+from base.artifacts import read_json
 from base.console import UserError
-
-Study = Literal["methods", "components", "out_of_class", "one_shot", "cross_object"]
-
-
-@dataclass(frozen=True)
-class Point:
-    """A method at one point of a study; it has a run per seed.
-
-    Attributes:
-        study: the stage family.
-        method: as in the recipes; of a component study, its point, as in ``tau=0.4``.
-        value: source categories (out of class), share of the training images (one-shot), or null (whole data).
-        domain: one-shot only: whose training images are cut.
-        source: cross-object only: the data set whose source it is.
-    """
-
-    study: Study
-    method: str
-    value: float | int | None = None
-    domain: str | None = None
-    source: str | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where its seeds' folders are, below ``data/evaluations``."""
-        name = {
-            "methods": None,
-            "components": None,
-            "out_of_class": f"{self.value}",
-            "one_shot": f"{self.domain}-{self.value}",
-            "cross_object": self.source,
-        }[self.study]
-        return Path(self.study) / self.method / (name or "")
-
-
-def declared_points(
-    methods: Sequence[str],
-    components: Sequence[str],
-    out_of_class: tuple[Sequence[str], Sequence[int]],
-    one_shot: tuple[Sequence[str], Sequence[str], Sequence[float]],
-    cross_object: tuple[Sequence[str], Sequence[str]],
-) -> list[Point]:
-    """Return every point that the parameters declare, in their order.
-
-    Args:
-        methods: names of the methods study.
-        components: points of the component studies that are trained for themselves.
-        out_of_class: methods and numbers of source categories.
-        one_shot: methods, domains and shares.
-        cross_object: methods and the data sets whose sources they have.
-    """
-    points = [Point("methods", method) for method in methods]
-    points += [Point("components", point) for point in components]
-    points += [Point("out_of_class", method, n) for method in out_of_class[0] for n in out_of_class[1]]
-    points += [
-        Point("one_shot", method, share, domain)
-        for method in one_shot[0]
-        for domain in one_shot[1]
-        for share in one_shot[2]
-    ]
-    return points + [
-        Point("cross_object", method, source=source) for method in cross_object[0] for source in cross_object[1]
-    ]
+from systems.mtmdd.runs import Point
 
 
 @dataclass(frozen=True)
@@ -130,15 +69,12 @@ def read_studies(path: Path, points: Sequence[Point]) -> dict[str, dict[str, Poi
     Raises:
         UserError: no such file, or it names a recipe that is none of the points.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run python -m systems.mtmdd.recipes") from None
-    by_folder = {point.folder.as_posix(): point for point in points}
-    unknown = [folder for values in content.values() for folder in values.values() if folder not in by_folder]
+    content = read_json(path)
+    by_name = {point.name: point for point in points}
+    unknown = [name for values in content.values() for name in values.values() if name not in by_name]
     if unknown:
         raise UserError(f"{path}: the parameters declare no {unknown[0]}; run python -m systems.mtmdd.recipes again")
-    return {study: {value: by_folder[folder] for value, folder in values.items()} for study, values in content.items()}
+    return {study: {value: by_name[name] for value, name in values.items()} for study, values in content.items()}
 
 
 def read_runs(
@@ -159,14 +95,14 @@ def read_runs(
     Raises:
         UserError: runs are missing (all are named), or a run's accuracy or RMSE-S is not that of its predictions.
     """
-    runs = [(point, seed, evaluations / point.folder / f"seed-{seed}") for point in points for seed in seeds]
+    runs = [(point, seed, evaluations / point.name / f"seed-{seed}") for point in points for seed in seeds]
     missing = [
         str(folder / name)
         for _, _, folder in runs
         for name in ("metrics.json", "predictions.parquet")
         if not (folder / name).is_file()
     ]
-    ratios = {point: evaluations / point.folder / "ratios.json" for point in measured}
+    ratios = {point: evaluations / point.name / "ratios.json" for point in measured}
     missing += [str(path) for path in ratios.values() if not path.is_file()]
     if missing:
         listed = "\n".join(f"  {name}" for name in missing[:10]) + ("\n  ..." if len(missing) > 10 else "")

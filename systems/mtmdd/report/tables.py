@@ -8,7 +8,8 @@ import polars as pl
 from base.console import UserError
 from report.intervals import Interval, accuracy_interval, paired_interval
 from systems.mtmdd.published import CLAIMS, TABLE_VIII, Claim
-from systems.mtmdd.report.runs import Point, Runs
+from systems.mtmdd.report.runs import Runs
+from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
 TRANSFERRED = ("VGGsrc", "TDL")  # the methods of Fig. 13 and 14 that learn from the source, besides ours
@@ -73,7 +74,7 @@ def _subtracted(one: pl.DataFrame, other: pl.DataFrame, of_one: Point, of_other:
     both = one.join(other, on=["seed", "image_id"], suffix="_other", how="inner", validate="1:1")
     if not len(both) == len(one) == len(other):
         raise UserError(
-            f"{of_one.folder} and {of_other.folder} were tested on different {domain} images: {len(one)} and "
+            f"{of_one.name} and {of_other.name} were tested on different {domain} images: {len(one)} and "
             f"{len(other)}, {len(both)} of them in both; evaluate both again on the same splits"
         )
     return both.select("seed", "image_id", (pl.col("value") - pl.col("value_other")).alias("difference"))
@@ -81,7 +82,7 @@ def _subtracted(one: pl.DataFrame, other: pl.DataFrame, of_one: Point, of_other:
 
 def _interval_of(differences: pl.DataFrame, better: Point, worse: Point) -> Interval:
     if differences["image_id"].n_unique() < 2:
-        raise UserError(f"{better.folder} and {worse.folder}: an interval needs at least two test images")
+        raise UserError(f"{better.name} and {worse.name}: an interval needs at least two test images")
     return Interval(*(100 * value for value in paired_interval(differences)))
 
 

@@ -1,43 +1,42 @@
-"""Tables beside the paper's, plots, and a page that needs nothing beside it.
+"""Tables beside the paper's, plots, and a part of the report's page.
 
-    python -m systems.mtmdd.report.write --data data --output data/report
+    python -m systems.mtmdd.report.write --data data/sets/toy --system data/mtmdd --output data/mtmdd/report
 
-In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared methods, seeds,
-component points, sweep points and cross-object runs, which of them the component studies are made of, what was found of
-the click predictors that were looked into (`diagnose`), the summaries of `ingest` and `clean`, the splits and the
-vocabulary.
-Out: `index.html`; `table_viii`, `claims`, `noise_filter`, each component study as `study_<name>`, the sweeps
-`out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the
-screen, `.txt`), and pictures as `.png`. The result table stands on the screen at the end.
+In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared runs, which of
+them the component studies are made of, what was found of the click predictors that were looked into (`diagnose`), the
+summaries of `ingest` and `clean`, the splits and the vocabulary.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `noise_filter`, each component study as
+`study_<name>`, the sweeps `out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as
+`.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on the screen at the end.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 from pydantic import Field
 
-from base.artifacts import read_tables, whole_directory, whole_file, write_json
+from base.artifacts import read_json, read_tables, whole_directory, write_json
 from base.console import Closing, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from report import data_sets, pages
+from report.sections import not_run, part_of, write_part
 from systems.mtmdd import published
-from systems.mtmdd.methods import MethodsParams
-from systems.mtmdd.recipes import CrossObjectParams, OneShotParams, OutOfClassParams
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
 from systems.mtmdd.report import tables as tables_
 from systems.mtmdd.report.diagnoses import Diagnosed, Diagnosis, read_diagnoses
-from systems.mtmdd.report.runs import Runs, declared_points, read_runs, read_studies
-from systems.mtmdd.studies import STUDIES, ComponentsParams
+from systems.mtmdd.report.runs import Runs, read_runs, read_studies
+from systems.mtmdd.runs import SYSTEM, load_points
+from systems.mtmdd.studies import STUDIES
 
 DOMAINS = ("source", "target")
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
+TITLE = "MTMDD-VM, image recognition with predicted user clicks"
 
 
 class ReportParams(Params):
@@ -106,8 +105,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
-    ingested, quarantined = data_sets.ingested_tables(_read_json(data / "ingested" / "summary.json"))
-    noise_filter = data_sets.noise_filter_table(_read_json(data / "cleaned" / "summary.json"))
+    ingested, quarantined = data_sets.ingested_tables(read_json(data / "ingested" / "summary.json"))
+    noise_filter = data_sets.noise_filter_table(read_json(data / "cleaned" / "summary.json"))
     table_viii, claims = tables_.table_viii(runs), tables_.claims_table(runs)
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
@@ -149,11 +148,20 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
 
     # pictures that lie elsewhere already
     shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
-    page = pages.render(
-        pictures | shown,
+    sections = [("methods", "Methods compared"), ("claims", "The claims")]
+    sections += [("components", "Component studies")] if studies else []
+    sections += [(sweep.name, sweep.title) for sweep in sweeps]
+    sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
+    sections += [("diagnostics", "Click predictors")] if diagnoses else []
+    sections += [("data", "The data"), ("noise", "Noise filter"), ("vocabulary", "Vocabulary")]
+    part = part_of(
+        SYSTEM,
+        f"{TITLE}: {params.data_set}",
+        sections,
         TEMPLATE,
-        title=f"Image recognition with predicted user clicks: {params.data_set}",
+        pictures | shown,
         note=params.note,
+        preparation=(data / "preparation" / "index.html").as_posix(),
         seeds=seeds_sentence(runs.seeds),
         chosen=chosen_sentence(runs),
         beside=f"The published columns are the paper's, on {published.DATA}.",
@@ -182,7 +190,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             {
                 "name": found.method,
                 "title": published.label(found.method),
-                "folder": f"data/{found.folder}",
+                "folder": found.folder,
                 "phase": found.content["phase"],
                 "seed": found.content["seed"],
                 "images": found.content["images"]["validation"],
@@ -213,60 +221,47 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         ),
         num_words=f"{len(vocabulary):,}",
     )
-    with whole_file(folder / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_part(part, folder)
 
 
 def _axis_heading(sweep: Sweep) -> str:
     return "share of training images" if sweep.percent else "source categories"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; run the stage that writes it, or `dvc repro`") from None
-    assert isinstance(content, dict)
-    return content
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of all artifacts")
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
+    parser.add_argument("--system", type=Path, required=True, help="folder of recipes and evaluations")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("report") as closing:
-        params = load_section(ReportParams, "report", arguments.params)
-        run(arguments.data, arguments.output, params, arguments.params, closing)
-    sys.stdout.write("\n" + (arguments.output / "table_viii.txt").read_text(encoding="utf-8"))
+        params = load_section(ReportParams, "mtmdd.report", arguments.params)
+        run(arguments.data, arguments.system, arguments.output, params, arguments.params, closing)
+    table = arguments.output / "table_viii.txt"
+    if table.is_file():
+        sys.stdout.write("\n" + table.read_text(encoding="utf-8"))
 
 
-def run(data: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:
+def run(data: Path, system: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:
     """Read the runs that the parameter file declares and write the report."""
-    methods = load_section(MethodsParams, "methods", params_path)
-    components = load_section(ComponentsParams, "components", params_path)
-    out_of_class = load_section(OutOfClassParams, "out_of_class", params_path)
-    one_shot = load_section(OneShotParams, "one_shot", params_path)
-    cross_object = load_section(CrossObjectParams, "cross_object", params_path)
-    points = declared_points(
-        methods.names,
-        components.points,
-        (out_of_class.methods, out_of_class.categories),
-        (one_shot.methods, one_shot.domains, one_shot.shares),
-        (cross_object.methods, cross_object.sources),
-    )
-    studies = read_studies(data / "recipes" / "studies.json", points)
-    diagnosed, measured = load_section(Diagnosed, "diagnose", params_path).find(points)
-    runs = read_runs(data / "evaluations", points, read_seeds(params_path), studies, measured)
-    diagnoses = read_diagnoses(data, diagnosed)
+    points = load_points(params_path)
+    if not points:
+        with whole_directory(output) as folder:
+            write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (mtmdd.runs)."), folder)
+        closing.wrote[str(output)] = "that nothing was run"
+        return
+    studies = read_studies(system / "recipes" / "studies.json", points)
+    diagnosed, measured = load_section(Diagnosed, "mtmdd.diagnose", params_path).find(points)
+    runs = read_runs(system / "evaluations", points, read_seeds(params_path), studies, measured)
+    diagnoses = read_diagnoses(system / "evaluations", diagnosed)
     with whole_directory(output) as folder:
         write_report(data, folder, runs, diagnoses, params)
         num_files = len(list(folder.iterdir()))
     closing.counts = {"runs reported": len(runs.metrics), "seeds": len(runs.seeds)}
     closing.wrote[str(output)] = f"{num_files} files"
-    closing.next_command = f"open {output}/index.html"
+    closing.next_command = f"python -m report.index --systems {output} --output data/report"
 
 
 if __name__ == "__main__":

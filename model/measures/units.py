@@ -1,0 +1,75 @@
+"""Units: what was measured of each image, query or category, and what a metric reduces from."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from base.schemas import UNITS
+
+SCHEMA = pl.DataFrame(UNITS.empty_table()).schema
+
+
+def units_of(
+    metric: str, names: Sequence[str], numerators: np.ndarray, denominators: np.ndarray | float
+) -> pl.DataFrame:
+    """Return the units of a metric as `base.schemas.UNITS`.
+
+    Args:
+        metric: its name, as in ``accuracy_target``.
+        names: of the units, each once.
+        numerators: of each unit.
+        denominators: of each unit, or one for all; >= 0. A unit whose denominator is 0 says nothing.
+
+    Shape:
+        names, numerators, denominators: (n,)
+
+    Raises:
+        ValueError: a name stands twice, or a value is negative, NaN or infinite.
+    """
+    below = np.broadcast_to(np.asarray(denominators, np.float64), (len(names),))
+    above = np.asarray(numerators, np.float64)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{metric}: a unit is listed twice")
+    if not np.isfinite(above).all() or not np.isfinite(below).all() or (below < 0).any():
+        raise ValueError(f"{metric}: numerators must be finite, denominators finite and not negative")
+    return pl.DataFrame(
+        {"metric": [metric] * len(names), "unit": list(names), "numerator": above, "denominator": below}, schema=SCHEMA
+    )
+
+
+def reduce_units(units: pl.DataFrame) -> dict[str, float | None]:
+    """Return each metric's value, sum of numerators over sum of denominators; None where no unit says anything.
+
+    Args:
+        units: `base.schemas.UNITS`, of any number of metrics.
+    """
+    sums = units.group_by("metric", maintain_order=True).agg(pl.col("numerator", "denominator").sum())
+    return {
+        metric: numerator / denominator if denominator > 0 else None
+        for metric, numerator, denominator in sums.iter_rows()
+    }
+
+
+def check_reduces(
+    metrics: Mapping[str, object], units: pl.DataFrame, scale: float = 1.0, tolerance: float = 1e-6
+) -> None:
+    """Check that stated metrics are what their units reduce to.
+
+    Args:
+        metrics: as ``metrics.json`` states them; those without units are left out.
+        units: the same evaluation's.
+        scale: what a ratio is multiplied by in the statement, as 100 for percent.
+        tolerance: of rounding, after scaling.
+
+    Raises:
+        ValueError: one differs; names it, and both values.
+    """
+    for metric, value in reduce_units(units).items():
+        stated = metrics.get(metric)
+        found = None if value is None else scale * value
+        if metric in metrics and (
+            (stated is None) != (found is None)
+            or (isinstance(stated, int | float) and found is not None and abs(stated - found) > tolerance)
+        ):
+            raise ValueError(f"{metric} is stated as {stated}, its units give {found}")

@@ -1,0 +1,43 @@
+"""The report: one page with the parts of all systems.
+
+    python -m report.index --systems data/mtmdd/report --output data/report
+
+In: the folders that the systems' report stages have written. Out: `index.html`, which needs nothing beside it.
+Tables as CSV and pictures as PNG stay in the systems' folders.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from base.artifacts import whole_directory
+from base.console import stage
+from report.pages import render
+from report.sections import Part, read_part
+
+TEMPLATE = Path(__file__).with_name("index.html.jinja")
+TITLE = "What clicks and tags say of pictures"
+
+
+def page(parts: Sequence[Part]) -> str:
+    """Return the page's HTML."""
+    return render({}, TEMPLATE, title=TITLE, parts=parts)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--systems", type=Path, nargs="+", required=True, help="folders of the systems' reports")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    arguments = parser.parse_args(argv)
+    with stage("report") as closing:
+        parts = [read_part(folder) for folder in arguments.systems]
+        with whole_directory(arguments.output) as folder:
+            (folder / "index.html").write_text(page(parts), encoding="utf-8")
+        closing.counts["systems"] = len(parts)
+        closing.wrote[str(arguments.output)] = f"a page of {len(parts)} systems"
+        closing.next_command = f"open {arguments.output}/index.html"
+
+
+if __name__ == "__main__":
+    main()
