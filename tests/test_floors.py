@@ -59,7 +59,7 @@ def test_every_folder_says_what_belongs_there() -> None:
 
 
 def test_no_folder_is_a_corridor() -> None:
-    sizes = {folder: 0 for folder in {Path(file).parent for file in MODULES}}
+    sizes = dict.fromkeys({Path(file).parent for file in MODULES}, 0)
     for file in MODULES:
         sizes[Path(file).parent] += not file.endswith("__init__.py")
     assert {folder.as_posix(): size for folder, size in sizes.items() if size > 25} == {}

@@ -10,7 +10,11 @@ from conftest import write_tiny_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from base import schemas
+from base.artifacts import write_table
+from base.console import UserError
 from model.data import images
+from model.data.images import decode
 from systems.mtmdd.config import Fewer, Recipe
 from systems.mtmdd.examples import (
     LEFT_OUT,

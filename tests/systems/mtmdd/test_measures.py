@@ -6,8 +6,8 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch import nn
 
-from systems.mtmdd.batches import DomainBatch
 from model.losses.position import PositionLoss
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import LossTerm, PositionParams
 from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.network import Prediction

@@ -45,7 +45,9 @@ def test_mean_over_all_images_of_both_domains(step):
     # two categories: chance costs ln 2; odds of 3 to 1 for the right one cost ln(4/3)
     target = math.log(4 / 3) + math.log(2)
     count = CountLoss()(batch["source"].clicks, predictions["source"].clicks).sum().item()
-    position = PositionLoss(bandwidth=0.01, threshold=0.16)(batch["source"].clicks, predictions["source"].clicks).sum().item()
+    position = (
+        PositionLoss(bandwidth=0.01, threshold=0.16)(batch["source"].clicks, predictions["source"].clicks).sum().item()
+    )
     expected = (0.6 * 3 * math.log(2) + 0.36 * count + 0.04 * position + 0.9 * target) / 5
     assert total.item() == pytest.approx(expected, rel=1e-6)
     assert list(means) == ["source recognition", "source count", "source position", "target recognition"]

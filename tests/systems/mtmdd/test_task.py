@@ -1,7 +1,3 @@
-import json
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,8 +8,6 @@ from training_runs import Killed, contents, read_curve, train_recipe
 
 from base.console import UserError
 from model.data.batches import draws_of_step
-from model.training.checkpoints import Checkpoints
-from model.training.trainer import start_accelerator
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.network import build_network
 from systems.mtmdd.recipes import build_recipe
