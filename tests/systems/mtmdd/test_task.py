@@ -1,4 +1,8 @@
+from dataclasses import replace
+from typing import ClassVar
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from phase_tasks import Adversarial, MostConfident, NowAndThen
@@ -8,8 +12,13 @@ from training_runs import Killed, contents, read_curve, train_recipe
 
 from base.console import UserError
 from model.data.batches import draws_of_step
-from systems.mtmdd.config import Recipe
+from model.training.learner import Learner
+from model.training.params import ScheduleParams
+from model.training.schedules import rate_factor
+from systems.mtmdd import network as network_module
+from systems.mtmdd.config import LossTerm, Phase, Recipe, TrainParams
 from systems.mtmdd.network import build_network
+from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.task import PhaseTask, parameter_groups, training_run
 
@@ -177,6 +186,153 @@ def test_a_task_that_chooses_nothing_is_named(recipe, examples, tmp_path, target
 
     with pytest.raises(UserError, match="run, phase joint: no target image was chosen for epoch 1"):
         train_recipe(recipe(), examples, 0, tmp_path / "model", "run", kind=Choosy)
+
+
+@pytest.mark.parametrize("kind", [PhaseTask, Adversarial, MostConfident, NowAndThen])
+def test_every_parameter_of_a_step_gets_a_finite_gradient(kind, recipe, examples, tmp_path, monkeypatch):
+    found: dict[str, torch.Tensor] = {}
+    update = Learner.update
+
+    def recorded(self, number: int = 0) -> None:
+        if self.step:
+            raise Killed
+        trained = {id(weight) for group in self.optimizers[number].param_groups for weight in group["params"]}
+        found.update(
+            {
+                name: w.grad.clone()
+                for name, w in self.module.named_parameters()
+                if id(w) in trained and w.grad is not None
+            }
+        )
+        found.setdefault("module", self.module)
+        update(self, number)
+
+    monkeypatch.setattr(Learner, "update", recorded)
+    with pytest.raises(Killed):
+        train_recipe(recipe(), examples, 0, tmp_path / "model", "run", kind=kind)
+    module = found.pop("module")
+    assert set(found) == {name for name, _ in module.named_parameters()}
+    for name, gradient in found.items():
+        assert torch.isfinite(gradient).all(), name
+        assert gradient.abs().sum() > 0, name
+
+
+# --- where a phase begins, and by which parameters it learns
+
+
+class Begun(PhaseTask):
+    """Keeps the weights that each phase begins with."""
+
+    begun: ClassVar[dict[str, dict[str, torch.Tensor]]] = {}
+
+    def network(self, earlier):
+        network = super().network(earlier)
+        self.begun[self.name] = {name: value.clone() for name, value in network.state_dict().items()}
+        return network
+
+
+def term(domain: str, kind: str = "recognition") -> LossTerm:
+    return LossTerm(domain=domain, kind=kind, weight=1)
+
+
+@pytest.fixture
+def joined(network_params, train_params):
+    """Two phases apart, and a third that joins parts of them."""
+
+    def joined(start, own: TrainParams | None = None, **values) -> Recipe:
+        apart = [
+            Phase(name="clicks", losses=[term("source", "count")], start="backbone", frozen=[]),
+            Phase(name="source", losses=[term("source")], start="backbone", frozen=[], features="visual"),
+        ]
+        joint = Phase(name="joint", losses=[term("target")], start=start, frozen=[], features="visual+click", train=own)
+        params = train_params.model_copy(update={"epochs": 1, **values})
+        return Recipe(method="joined", network=network_params, train=params, phases=[*apart, joint])
+
+    return joined
+
+
+def weights_of_part(weights, part: str) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in weights.items() if name.startswith(f"{part}.")}
+
+
+def is_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    assert set(one) == set(other) != set()
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize(
+    ("start", "backbone", "embedding"),
+    [
+        ({"backbone": "source", "embedding": "clicks"}, "source", "clicks"),
+        ({"backbone": "clicks", "embedding": "clicks"}, "clicks", "clicks"),
+        ({"embedding": "clicks"}, None, "clicks"),
+        ({"backbone": "backbone", "embedding": "clicks"}, None, "clicks"),
+        ({"backbone": "source"}, "source", None),
+        ("clicks", "clicks", "clicks"),
+        ("source", "source", None),
+        ("backbone", None, None),
+    ],
+)
+def test_a_phase_joins_parts_of_earlier_ones(joined, examples, tmp_path, monkeypatch, start, backbone, embedding):
+    real, started = network_module.build_backbone, []
+
+    def with_start_weights(network, load_weights):
+        made = real(network, load_weights=False)
+        started.append(load_weights)
+        if load_weights:
+            made.features[0].weight.data.fill_(0.25)
+        return made
+
+    monkeypatch.setattr(network_module, "build_backbone", with_start_weights)
+    chosen = train_recipe(joined(start), examples, 0, tmp_path / "model", "run", kind=Begun)
+    assert [epoch.phase for epoch in chosen] == ["clicks", "source", "joint"]
+    saved = {name: load_file(tmp_path / "model" / f"{name}.safetensors") for name in ("clicks", "source")}
+    begun = Begun.begun["joint"]
+    for name, weights in saved.items():
+        assert is_same(weights_of_part(begun, "backbone"), weights_of_part(weights, "backbone")) == (name == backbone)
+    same = is_same(weights_of_part(begun, "embedding"), weights_of_part(saved["clicks"], "embedding"))
+    assert same == (embedding == "clicks")
+    assert started == [True, True, backbone is None]
+    assert (begun["backbone.features.0.weight"] == 0.25).all() == (backbone is None)
+
+
+def test_a_run_of_joined_phases_is_used_as_any_other(joined, examples, tmp_path):
+    whole = joined({"backbone": "source", "embedding": "clicks"})
+    train_recipe(whole, examples, 0, tmp_path / "model", "run")
+    model = Model.read(tmp_path / "model")
+    assert model.recipe == whole
+    assert model.phase_that_recognises("target").starts_from == ["source", "clicks"]
+    network = model.network(model.recipe.phases[2])
+    assert is_same(network.state_dict(), load_file(tmp_path / "model" / "joint.safetensors"))
+
+
+def test_a_phase_has_rates_and_epochs_of_its_own(joined, train_params, examples, tmp_path):
+    own = train_params.model_copy(update={"epochs": 2, "learning_rate": 0.3, "batch_size": 5, "mirrored": []})
+    whole = joined("source", own, learning_rate=0.01, schedule=ScheduleParams(kind="constant", warm_up=0.0))
+    chosen = train_recipe(whole, examples, 0, tmp_path / "model", "run")
+    assert [(epoch.phase, epoch.of) for epoch in chosen] == [("clicks", 1), ("source", 1), ("joint", 2)]
+    rates = {
+        name: read_curve(tmp_path / "model" / "curves" / name, "train/learning rate backbone")
+        for name in ("clicks", "source", "joint")
+    }
+    assert rates["clicks"] == rates["source"] == [0.01]
+    assert len(rates["joint"]) == 2
+    # of six steps, 15 images in fives, that of the third: one cycle of the phase's own
+    assert rates["joint"][0] == pytest.approx(0.3 * rate_factor(own.schedule, 2, 6))
+    assert Model.read(tmp_path / "model").recipe == whole
+    tasks = training_run(whole, examples, 0, "run").tasks
+    assert [task.loader.mirrored for task in tasks] == [["source", "target"], ["source", "target"], []]
+    others = joined("source", own.model_copy(update={"momentum": 0.5}), learning_rate=0.01)
+    assert training_run(others, examples, 0, "run").fingerprint != training_run(whole, examples, 0, "run").fingerprint
+
+
+def test_a_phase_that_stops_early_by_itself_needs_images_to_stop_by(joined, train_params, examples, tmp_path):
+    whole = joined("source", train_params.model_copy(update={"early_stopping": 2}))
+    is_target = pl.col("domain") == "target"
+    rows = examples.rows.with_columns(split=pl.when(is_target).then(pl.lit("train")).otherwise("split"))
+    with pytest.raises(UserError, match=r"early_stopping = 2, but phase joint has no validation images of the target"):
+        train_recipe(whole, replace(examples, rows=rows), 0, tmp_path / "model", "run")
+    train_recipe(joined("source"), replace(examples, rows=rows), 0, tmp_path / "model", "run")
 
 
 # --- which runs are the same
