@@ -140,10 +140,13 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
     assert saver.loaded == []
 
 
-def test_of_two_epochs_the_whole_one_is_taken(checkpoints, accelerator):
+def test_of_two_epochs_the_later_that_is_whole_is_taken(checkpoints, accelerator):
     """A run that was killed before it dropped the earlier one leaves two."""
     checkpoints.save_epoch("source", 4, accelerator)
     copytree(checkpoints.folder / "source-epoch-00004", checkpoints.folder / "source-epoch-00005")
+    saver = Saver()
+    checkpoints.load_epoch("source", saver)
+    assert saver.loaded == [str(checkpoints.folder / "source-epoch-00005")]
     damage(checkpoints.folder / "source-epoch-00005" / "optimizer.bin", "cut")
     checkpoints.drop_damaged(PHASES)
     assert checkpoints.last("source").endswith("source-epoch-00004")
@@ -246,12 +249,16 @@ def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeyp
     assert code_digest() != imported
 
 
-def test_other_code_data_and_processes_do_not_continue_a_run(checkpoints, module):
-    assert Checkpoints("methods/VGGsrc/seed-0", "data", 2).folder != checkpoints.folder
-    assert Checkpoints("methods/VGGsrc/seed-0", "other data").folder != checkpoints.folder
+def test_other_code_another_torch_other_data_and_other_processes_do_not_continue_a_run(module, monkeypatch):
     before = Checkpoints("run", "data").folder
+    assert Checkpoints("run", "data", 1).folder == before
+    assert Checkpoints("run", "data", 2).folder != before
+    assert Checkpoints("run", "other data").folder != before
     module.write_text("a = 2")
-    assert Checkpoints("run", "data").folder != before
+    changed = Checkpoints("run", "data").folder
+    assert changed != before
+    monkeypatch.setattr(torch, "__version__", "0.1")
+    assert Checkpoints("run", "data").folder not in (before, changed)
 
 
 def test_start_weights_are_named_by_their_content(tmp_path):

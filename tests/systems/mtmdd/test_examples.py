@@ -120,6 +120,11 @@ def test_click_features_are_dense_rows(tiny_data):
     assert np.array_equal(found, expected)
 
 
+def test_an_image_may_have_one_word_or_all():
+    clicks = ClickFeatures(["one", "all"], [np.array([2]), np.arange(3)], [np.array([0.5]), np.array([1.0, 2, 3])], 3)
+    assert clicks.vectors(["all", "none", "one", "all"]).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0.5], [1, 2, 3]]
+
+
 def test_an_empty_vocabulary_is_said(tmp_path):
     write_table(schemas.VOCABULARY.empty_table(), tmp_path / "vocabulary.parquet")
     with pytest.raises(UserError, match="the vocabulary is empty"):

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
-from training_runs import train_recipe
+from conftest import write_tiny_data
+from training_runs import train_methods, train_recipe
 
 from base.console import UserError
 from systems.mtmdd.examples import Examples
@@ -27,6 +30,30 @@ def test_which_phase_does_what(folder):
     assert model.phase_that_recognises("target") is None
     assert model.phase_that_predicts_clicks().name == "predict"
     assert model.num_words == 5
+
+
+def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, objective_params, train_params):
+    recipe = build_recipe("TDL", network_params, objective_params, train_params)
+    predict, source, target = recipe.phases
+    later = [phase.model_copy(update={"name": f"later-{phase.name}"}) for phase in (predict, source)]
+    for phases, of_clicks, of_source, of_target in (
+        ([predict, source, target], "predict", "source", "target"),
+        ([predict, source, target, *later], "later-predict", "later-source", "target"),
+        ([source, target], "target", "source", "target"),  # no click loss: the last with a word embedding
+    ):
+        model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, 5, [])
+        assert model.phase_that_predicts_clicks().name == of_clicks
+        assert model.phase_that_recognises("source").name == of_source
+        assert model.phase_that_recognises("target").name == of_target
+
+
+def test_each_domain_has_its_own_categories(
+    tmp_path, own_folder, network_params, objective_params, train_params
+):  # fmt: skip
+    data = write_tiny_data(tmp_path / "data", ("ant", "bee"), ("cat", "dog"))
+    params = train_params.model_copy(update={"epochs": 1})
+    train_methods(tmp_path, ["VGGimg"], data, network_params, objective_params, params)
+    assert Model.read(tmp_path / "VGGimg").categories == {"source": ["ant", "bee"], "target": ["cat", "dog"]}
 
 
 def test_a_network_is_loaded_in_evaluation_mode_and_stays_as_it_is(folder):

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from base.params import DEFAULT_PATH
-from systems.mtmdd.config import Recipe
+from base.params import DEFAULT_PATH, load_section
+from systems.mtmdd.config import Recipe, TrainParams
 from systems.mtmdd.recipes import main
 
 PARAMS = Path(__file__).parents[3] / DEFAULT_PATH
@@ -65,6 +65,14 @@ def test_recipes_read_back_as_they_were_written(tmp_path):
     for recipe in write(tmp_path).values():
         again = Recipe.model_validate_json(json.dumps(recipe))
         assert again.model_dump(mode="json", exclude_none=True) == recipe
+
+
+def test_every_recipe_is_trained_as_the_parameters_say(tmp_path):
+    recipes = write(tmp_path, lambda params: params["mtmdd"]["train"].update(epochs=17, momentum=0.77))
+    expected = load_section(TrainParams, "mtmdd.train", tmp_path / "params.yaml")
+    assert (expected.epochs, expected.momentum) == (17, 0.77)
+    for path, recipe in recipes.items():
+        assert TrainParams.model_validate(recipe["train"]) == expected, path
 
 
 def test_recipes_hold_only_what_they_use(tmp_path):
