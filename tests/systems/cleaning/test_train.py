@@ -1,4 +1,4 @@
-"""The cleaner's recipe, its folds, which images each network learns from, and the whole job on coloured squares."""
+"""The folds of the cleaner, which images each network learns from, and the whole job on coloured squares."""
 
 import json
 from collections import Counter
