@@ -1,7 +1,8 @@
 """Loading training images: how long a step waits, and decode + augment against a plain Pillow/torchvision loop.
 
     python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224
-    python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224 --step-ms 300 --workers 2
+    python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224 \\
+        --step-ms 300 --workers 2
 
 Without ``--step-ms``: images per second of one core, by turns in this process. Ours is `ImageLoader`, as a loader's
 process runs it: decode, resize, crop, mirror, stack, click features left out. The plain loop is what one writes with

@@ -26,16 +26,6 @@ from training_runs import Killed, read_curve, train_recipe
 
 from base.console import UserError
 from model.data.images import ImageStore
-<<<<<<<< HEAD:tests/systems/mtmdd/test_recorded_training.py
-from model.losses.count import count_loss
-from model.losses.position import position_loss
-from model.nets.backbones import build_backbone
-from model.training import learner as learner_module
-from model.training import trainer
-from model.training.trainer import PhaseTraining, train
-from systems.mtmdd import procedures
-from systems.mtmdd.config import Recipe, ScheduleParams
-========
 from model.losses.count import CountLoss
 from model.losses.position import PositionLoss
 from model.nets.backbones import build_backbone
@@ -44,7 +34,6 @@ from model.training import trainer
 from model.training.params import ScheduleParams
 from systems.mtmdd import task
 from systems.mtmdd.config import Recipe
->>>>>>>> contract:tests/model/training/test_recorded_training.py
 from systems.mtmdd.measures import Outcome
 from systems.mtmdd.network import Prediction
 from systems.mtmdd.predict import Model
@@ -204,7 +193,7 @@ def test_what_is_validated_is_measured_on_all_images_at_once(recipe, examples, m
     monkeypatch.setattr(learner_module, "EVALUATION_BATCH", 4)  # 9 source images: the last batch has one
     train_recipe(recipe("MTMDD-VM", epochs=1), examples, 0, Path("model"), "run")
     model = Model.read(Path("model"))
-    network = systems.mtmdd.network(model.recipe.phases[0])
+    network = model.network(model.recipe.phases[0])
     found = {}
     for domain in ("source", "target"):
         places = examples.places(domain, "validation")
