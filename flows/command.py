@@ -60,11 +60,18 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
     """Run a flow; return its final state. If the server is gone by then, say how the work ended, and leave.
 
     Raises:
-        UserError: there is no server to begin with.
+        UserError: there is no server to begin with, or it refuses the password.
     """
     walk.ended_as.set(None)
     try:
         return flow()
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        raise UserError(
+            f"the Prefect server on {address} refuses the password; set PREFECT_API_AUTH_STRING to the server's (that "
+            "of `make ui` is in .state/prefect/password of its workspace)"
+        ) from None
     except httpx.TransportError as error:
         state = walk.ended_as.get()
         if state is None:

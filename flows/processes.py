@@ -116,9 +116,15 @@ class Processes:
         return line
 
 
-def guarded(command: Sequence[str]) -> list[str]:
-    """Return the command under a guard; its standard input is to be a pipe."""
-    return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), *command]
+def guarded(command: Sequence[str], keep: Sequence[int] = ()) -> list[str]:
+    """Return the command under a guard; its standard input is to be a pipe.
+
+    Args:
+        command: program and arguments.
+        keep: file descriptors that the guard gets and the command is to have too.
+    """
+    kept = ",".join(map(str, keep))
+    return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), kept, *command]
 
 
 def let_go(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
