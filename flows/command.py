@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 
 from flows import walk
 from flows.hangup import interrupt_on_hangup
-from flows.server import server
+from flows.server import refused, server
 from pipelines.console import UserError
 
 
@@ -68,10 +68,7 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
     except httpx.HTTPStatusError as error:
         if error.response.status_code != httpx.codes.UNAUTHORIZED:
             raise
-        raise UserError(
-            f"the Prefect server on {address} refuses the password; set PREFECT_API_AUTH_STRING to the server's (that "
-            "of `make ui` is in .state/prefect/password of its workspace)"
-        ) from None
+        raise refused(address) from None
     except httpx.TransportError as error:
         state = walk.ended_as.get()
         if state is None:

@@ -46,6 +46,8 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# What describes the API is made anew for everybody who asks, which takes seconds; with the password it is under /api.
+CLOSED = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
 LARGEST_FORM = 1024  # bytes
 # Prefect's page keeps the password in its storage under this name, in base64.
 KEEP = """\
@@ -112,10 +114,12 @@ class OwnPageOnly:
                 headers["X-Content-Type-Options"] = "nosniff"
             await send(message)
 
-        if scope["type"] in ("http", "websocket") and not self._origins.issuperset(
-            Headers(scope=scope).getlist("origin")
-        ):
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif not self._origins.issuperset(Headers(scope=scope).getlist("origin")):
             await PlainTextResponse("Another page may not ask here", 403)(scope, receive, send)
+        elif scope["path"] in CLOSED:
+            await PlainTextResponse("Not here", 404)(scope, receive, send)
         else:
             await self._app(scope, receive, send_with_policy)
 

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
+import httpx
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_API_AUTH_STRING
@@ -28,7 +29,7 @@ from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
 from flows.entrance import can_open_browser, entrance, open_browser, password_line
 from flows.hangup import interrupt_on_hangup
 from flows.password import password_file
-from flows.server import server
+from flows.server import refused, server
 from flows.stages import Workspace
 from flows.studies import studies
 from flows.walk import mark_crashed
@@ -96,7 +97,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.write("Ctrl-C ends it.\n")
             sys.stdout.flush()
             clear_up(workspace)
-            serve(*deployments, limit=1)  # one run at a time: two would wait for each other's stages
+            try:
+                serve(*deployments, limit=1)  # one run at a time: two would wait for each other's stages
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != httpx.codes.UNAUTHORIZED:
+                    raise
+                raise refused(address) from None
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None

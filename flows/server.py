@@ -73,6 +73,14 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
                     _deliver()
 
 
+def refused(address: str) -> UserError:
+    """Return the error of a client that a server refuses (401)."""
+    return UserError(
+        f"the Prefect server on {address} refuses the password; set PREFECT_API_AUTH_STRING to the server's (that of "
+        "`make ui` is in .state/prefect/password of its workspace)"
+    )
+
+
 class _Server:
     """The server's process: started at once, and again should it die, until the block ends.
 

@@ -161,9 +161,10 @@ class Served(Server):
         try:
             assert self.process.stdout is not None
             assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
-            password = root / ".state/prefect/password"
-            assert self.process.stdout.readline() == f"Its password is in {password}\n"  # of no terminal
-            super().__init__(f"{self.address}/api", password.read_text().strip())
+            file = root / ".state/prefect/password"
+            assert self.process.stdout.readline() == f"Its password is in {file}\n"  # for this is no terminal
+            self.password = file.read_text().strip()
+            super().__init__(f"{self.address}/api", self.password)
         except BaseException:  # an interrupted test run leaves nothing behind
             self.process.kill()
             raise

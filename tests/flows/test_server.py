@@ -1,8 +1,10 @@
 import socket
+from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from flows import reproduce, serve
 from flows.server import server
 from pipelines.console import UserError
 
@@ -18,6 +20,25 @@ def test_a_taken_port_is_told() -> None:
             server(port),
         ):
             pass
+
+
+@pytest.mark.parametrize("command", ["reproduce", "serve"])
+def test_a_wrong_password_is_told_in_one_line(
+    prefect_server: str,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    (project / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
+    with temporary_settings({PREFECT_API_AUTH_STRING: "me:guessed"}), pytest.raises(SystemExit) as exit_:
+        {"reproduce": reproduce.main, "serve": serve.main}[command]([])
+    assert exit_.value.code == 2
+    address = prefect_server.removesuffix("/api")
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: the Prefect server on {address} refuses the password; set PREFECT_API_AUTH_STRING to the server's "
+        "(that of `make ui` is in .state/prefect/password of its workspace)"
+    )
 
 
 def test_the_users_own_server_is_used() -> None:
