@@ -21,7 +21,10 @@ TRAININGS = ["round-3", "round-4", "flat-3", "flat-4"]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return write_project(tmp_path / "project")
+    root = write_project(tmp_path / "project")
+    # No schedule: on a busy machine its runs would keep ours waiting.
+    (root / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
+    return root
 
 
 def hang_in_training(served: Served) -> tuple[str, int]:

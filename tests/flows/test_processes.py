@@ -47,6 +47,20 @@ def test_a_killed_asker_takes_the_whole_tree_with_it(tmp_path: Path) -> None:
     until(lambda: not any(map(is_alive, pids)), 30)
 
 
+def test_a_command_has_the_files_it_is_to_have_and_no_others(tmp_path: Path) -> None:
+    with (tmp_path / "kept").open("w") as kept, (tmp_path / "other").open("w") as other:
+        process = subprocess.Popen(
+            guarded(["sh", "-c", "readlink /proc/$$/fd/*"], keep=[kept.fileno()]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            pass_fds=[kept.fileno(), other.fileno()],
+        )  # fmt: skip
+        assert process.stdout is not None
+        files = process.stdout.read()
+        process.communicate()
+    assert str(tmp_path / "kept") in files
+    assert str(tmp_path / "other") not in files
+
+
 def test_ctrl_c_comes_first_and_leaves_time_to_tidy_up(tmp_path: Path) -> None:
     (tmp_path / "tidy.py").write_text(
         "import pathlib, time\n"

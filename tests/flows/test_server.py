@@ -2,10 +2,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from served import until
 
 from flows import reproduce, serve
-from flows.server import server
+from flows.server import _listen, _Server, server
 from pipelines.console import UserError
 
 
@@ -20,6 +21,26 @@ def test_a_taken_port_is_told() -> None:
             server(port),
         ):
             pass
+
+
+def test_a_server_that_cannot_live_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its port is ours while it is started again; when that is given up, clients are refused."""
+    monkeypatch.setattr("flows.server.guarded", lambda command, keep: ["sh", "-c", "exit 3"])
+    with (
+        temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL}),
+        pytest.raises(UserError, match=r"ended with exit code 3; see .*server\.log"),
+        server(),
+    ):
+        pass
+    with _listen(None) as listener, (tmp_path / "log").open("w") as log:
+        address = listener.getsockname()
+        with _Server(listener, page=False, auth_string="me:hush", log=log):
+
+            def is_refused() -> bool:
+                with socket.socket() as client:
+                    return client.connect_ex(address) != 0
+
+            until(is_refused, 30, 0.05)
 
 
 @pytest.mark.parametrize("command", ["reproduce", "serve"])
