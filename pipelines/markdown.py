@@ -1,6 +1,6 @@
 """Text from outside in Markdown: names of files and categories hold what they like, and stay text.
 
-Prefect's page renders the HTML that stands in Markdown, so what breaks out of its place may be a script.
+Prefect's page renders HTML that stands in Markdown, so what breaks out of its place can be more than a broken line.
 """
 
 import html

@@ -105,7 +105,10 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     look(page, "2-form")
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Submit").click()
+    page.get_by_text("flat", exact=True).wait_for(state="hidden")  # else the click only closes the list
+    with page.expect_response("**/create_flow_run") as answer:
+        page.get_by_role("button", name="Submit").click()
+    assert answer.value.ok
     page.locator("a[href*='/runs/flow-run/']").first.click()  # in the list of runs
     page.wait_for_url("**/runs/flow-run/**")
     page.get_by_text("Completed", exact=True).first.wait_for()
