@@ -37,6 +37,7 @@ from pipelines.history import NOTHING, digests_of, known_files
 from pipelines.ingest import LATER_LOGS, find_click_logs
 from pipelines.inputs import is_file
 from pipelines.log_slices import LogFile
+from pipelines.markdown import code
 from pipelines.params import load_section, read_params
 from pipelines.segmentation import SegmentParams
 from pipelines.vocabulary import VocabularyParams
@@ -161,10 +162,10 @@ class Day:
 
     def told(self, added: Sequence[Path], joined: Path | None) -> str:
         """Return what the page shows of this day."""
-        names = ", ".join(f"`{path.name}`" for path in added) or "nothing, all of the log is in"
+        names = ", ".join(code(path.name) for path in added) or "nothing, all of the log is in"
         return (
-            f"- added to the click features in `{self.workspace.root / self.features}`: {names}\n"
-            f"- joined the raw data set: {f'`{joined}`' if joined else 'nothing new'}\n"
+            f"- added to the click features in {code(str(self.workspace.root / self.features))}: {names}\n"
+            f"- joined the raw data set: {code(str(joined)) if joined else 'nothing new'}\n"
         )
 
 
