@@ -20,7 +20,7 @@ FEATURES: Mapping[tuple[str, str], str] = {  # stand before the animal
     ("pattern", "striped"): "有条纹的",
     ("pattern", "saddled"): "背上有花斑的",
     ("pattern", "socked"): "白爪子的",
-    ("pattern", "capped"): "头顶有帽斑的",
+    ("pattern", "capped"): "戴着帽子的",
     ("pattern", "barred"): "翅膀有白斑的",
     ("ears", "floppy"): "耳朵下垂的",
     ("ears", "pointed"): "耳朵尖尖的",

@@ -215,6 +215,8 @@ def background(view: View, stream: np.random.Generator) -> str:
     if not view.things:
         return ""
     named = things(view, stream)
+    if "on the wall" in named:
+        return f"with {named}"
     return pick((f"in front of {named}", f"with {named} in the background", f"with {named} behind it"), stream)
 
 

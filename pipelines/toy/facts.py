@@ -21,7 +21,7 @@ from pipelines.toy.streams import pick
 THINGS = (*dict.fromkeys(THING_OF.values()), *ROOM_THINGS)
 LEAST_THING = 0.01  # share of the picture; nobody sees less of a thing behind the animal
 LEAST_EXTRA = 0.0015  # the same of what the animal has: 7 of 4,600 pixels
-CAMOUFLAGED = {("ball", "green", "grass"), ("berry", "green", "grass")}  # extra, its colour, scene: cannot be made out
+LEAST_CONTRAST = 28  # levels of 255; what differs less from what is behind it, as green on grass, is not seen
 UNCOLOURED = ("nothing", "worm", "branch")  # extras whose colour is always the same
 # The darkest and the lightest third of the levels of light have a name; what lies between goes without saying.
 LIGHTS: dict[Domain, tuple[tuple[float, str], tuple[float, str]]] = {
@@ -114,16 +114,15 @@ def view_of(animal: Animal, look: Look, domain: Domain, painting: Painting) -> V
     """Return what the beholder sees of a painting."""
     shares: defaultdict[str, float] = defaultdict(float)
     things: Counter[str] = Counter()
-    extra_colour = ""
+    extra, extra_colour = "nothing", ""
     for area in painting.areas:
         shares[area.name] += area.share
-        if area.name in THINGS and area.share >= LEAST_THING:
+        is_distinct = area.contrast >= LEAST_CONTRAST
+        if area.name in THINGS and is_distinct and area.share >= LEAST_THING:
             things[area.name] += 1
-        if area.name == look.extra:
-            extra_colour = area.colour
-    hidden = shares[look.extra] < LEAST_EXTRA or (look.extra, extra_colour, look.scene) in CAMOUFLAGED
-    if hidden:
-        look, extra_colour = replace(look, extra="nothing"), ""
+        if area.name == look.extra and is_distinct and area.share >= LEAST_EXTRA:
+            extra, extra_colour = look.extra, area.colour
+    look = replace(look, extra=extra)
     return View(animal, domain, look, extra_colour, name_light(painting.light.level, domain), things, shares)
 
 

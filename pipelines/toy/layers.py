@@ -19,11 +19,14 @@ class Area(NamedTuple):
         name: of the layer; several may have the same.
         colour: its colour's name; empty where it is nobody's business.
         share: of the picture's area, 0 to 1.
+        contrast: how much it differs from what it was drawn on: in the channel that differs most, in levels of 255,
+            on average over its pixels.
     """
 
     name: str
     colour: str
     share: float
+    contrast: float
 
 
 class Layers:
@@ -31,18 +34,23 @@ class Layers:
 
     def __init__(self, image: Image.Image) -> None:
         self.image = image
-        self._names: list[tuple[str, str]] = [(BEHIND, "")]
+        self._drawn: list[tuple[str, str, float]] = [(BEHIND, "", 0.0)]  # name, colour, contrast
         self._seen = np.array(image)
         self._layer = np.zeros(self._seen.shape[:2], np.int64)
 
     def mark(self, name: str, colour: str = "") -> None:
         """End a layer: all that was drawn since the last one belongs to it."""
         now = np.array(self.image)
-        self._layer[(now != self._seen).any(axis=2)] = len(self._names)
-        self._names.append((name, colour))
+        changed = (now != self._seen).any(axis=2)
+        difference = np.abs(now[changed].astype(np.int64) - self._seen[changed]).max(axis=1)
+        self._layer[changed] = len(self._drawn)
+        self._drawn.append((name, colour, float(difference.mean()) if len(difference) else 0.0))
         self._seen = now
 
     def areas(self) -> tuple[Area, ...]:
         """Return what can be seen of each layer, from back to front."""
-        pixels = np.bincount(self._layer.ravel(), minlength=len(self._names)) / self._layer.size
-        return tuple(Area(*names, float(share)) for names, share in zip(self._names, pixels, strict=True))
+        shares = np.bincount(self._layer.ravel(), minlength=len(self._drawn)) / self._layer.size
+        return tuple(
+            Area(name, colour, float(share), contrast)
+            for (name, colour, contrast), share in zip(self._drawn, shares, strict=True)
+        )
