@@ -102,12 +102,8 @@ def tag_words(view: View, topic: str, language: str, nouns: tuple[str, str]) -> 
     is_chinese = language == "zh"
     if topic == "creature":
         name, kin = view.animal.name, view.animal.name.split()[-1]
-        pets = PETS[nouns[0]][is_chinese]
-        return (
-            [(view.animal.chinese,), (KIN[kin],), (nouns[1],), pets]
-            if is_chinese
-            else [(name,), (kin,), (nouns[0],), pets]
-        )
+        any_of_them = nouns[is_chinese], *PETS[nouns[0]][is_chinese]
+        return [(view.animal.chinese,), (KIN[kin],), any_of_them] if is_chinese else [(name,), (kin,), any_of_them]
     if topic == "colour":
         return colours(view, is_chinese, nouns[0])
     if topic == "shape":

@@ -172,7 +172,9 @@ def test_birds_are_another_data_set_of_the_same_make(toy: Path, tmp_path: Path) 
             "unknown parameter synthesize.cats",
         ),
         (
-            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}}}".replace("least: 3", "least: 6"),
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}}}".replace(
+                "least: 3", "least: 6"
+            ),
             "synthesize.captions = .*least = 6 is more than most = 5",
         ),
     ],
