@@ -11,8 +11,10 @@ from conftest import TinyData, write_data
 from training_runs import train_recipe
 
 from model.data.batches import evaluation_batches
+from pipelines.toy.animals import ANIMALS
 from pipelines.toy.queries import clicks_of
-from pipelines.toy.synthesize import ANIMALS, Picture, draw, random_stream
+from pipelines.toy.streams import random_stream
+from pipelines.toy.synthesize import Picture, draw
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import EmbeddingParams, NetworkParams
 from systems.mtmdd.examples import Examples, read_rows
@@ -34,7 +36,7 @@ def write_drawn_data(folder: Path) -> TinyData:
         for breed in breeds:
             for domain in ("source", "target"):
                 image_id = f"{domain}-{breed.name}-{number}"
-                look, jpeg = draw(dogs, Picture(image_id, breed, breed, number), domain, seed=7)
+                look, jpeg, _ = draw(dogs, Picture(image_id, breed, breed, number), domain, seed=7)
                 images.append((image_id, domain, breed.name, 1, 1, {"bytes": jpeg, "path": f"{image_id}.jpg"}))
                 if domain == "source":
                     others = [other for other in breeds if other != breed]
