@@ -142,8 +142,7 @@ def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -
 
     parts = parts_of(convnet.features)
     hooks = [part.register_forward_hook(note) for part in parts]
-    with torch.no_grad():
-        convnet.look(seen)
+    convnet.look(seen)
     for hook in hooks:
         hook.remove()
     return [last[side] for side in sorted(last, reverse=True)]
@@ -151,11 +150,11 @@ def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -
 
 def test_each_map_is_the_last_before_a_halving(nets):
     case, convnet, net = nets
-    if case.name.startswith("vit"):  # its resolution doesn't fall
-        expected = [convnet.look(pixels(case.size)).omega]
-    else:
-        expected = last_before_each_halving(convnet, pixels(case.size), case.name.startswith("swin"))
     with torch.no_grad():
+        if case.name.startswith("vit"):  # its resolution doesn't fall
+            expected = [convnet.look(pixels(case.size)).omega]
+        else:
+            expected = last_before_each_halving(convnet, pixels(case.size), case.name.startswith("swin"))
         maps = net.look_at_stages(pixels(case.size)).maps
     assert len(maps) == len(expected)
     assert all(torch.equal(found, value) for found, value in zip(maps, expected, strict=True))
@@ -168,13 +167,12 @@ def test_a_mark_in_a_corner_is_in_that_corner_of_each_map(nets):
     marked[:, :, : case.size // 4, -case.size // 4 :] = 255  # top right, so that a transposed map fails
     with torch.no_grad():
         changes = [
-            (after - before).square().sum(dim=1)[0]
+            (after - before).abs().sum(dim=1)[0]
             for before, after in zip(net.stages(blank).maps, net.stages(marked).maps, strict=True)
         ]
     for change, shape in zip(changes, net.shapes, strict=True):
-        row, column = divmod(int(change.argmax()), shape.width)
-        assert row + 0.5 < shape.height / 2, shape
-        assert column + 0.5 > shape.width / 2, shape
+        corners = change[[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert corners.argmax() == 1, (shape, corners)
 
 
 def test_every_weight_that_the_maps_depend_on_has_a_finite_gradient(nets):
@@ -250,12 +248,9 @@ OTHER_MEMBERS = [
     ("vgg19_bn", [1, 2, 4, 8, 16, 32], [64, 128, 256, 512, 512, 512]),
     ("squeezenet1_0", [2, 4, 8, 16], [96, 256, 512, 512]),
     ("resnet101", [2, 4, 8, 16, 32], [64, 256, 512, 1024, 2048]),
-    ("regnet_x_8gf", [2, 4, 8, 16, 32], [32, 80, 240, 720, 1920]),
     ("efficientnet_b1", [2, 4, 8, 16, 32], [16, 24, 40, 112, 1280]),
     ("efficientnet_v2_s", [2, 4, 8, 16, 32], [24, 48, 64, 160, 1280]),
     ("efficientnet_v2_m", [2, 4, 8, 16, 32], [24, 48, 80, 176, 1280]),
-    ("densenet161", [2, 4, 8, 16, 32], [96, 384, 768, 2112, 2208]),
-    ("convnext_small", [4, 8, 16, 32], [96, 192, 384, 768]),
     ("swin_v2_t", [4, 8, 16, 32], [96, 192, 384, 768]),
     ("vit_b_16", [16], [768]),
 ]
@@ -310,8 +305,8 @@ def test_with_imagenet_weights(name, file):
     found = net.state_dict()
     assert set(found) == set(features)
     assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in features.items())
-    expected = last_before_each_halving(convnet, pixels(129), channels_last=False)
     with torch.no_grad():
+        expected = last_before_each_halving(convnet, pixels(129), channels_last=False)
         maps = net.look_at_stages(pixels(129)).maps
     assert all(torch.equal(stage, value) for stage, value in zip(maps, expected, strict=True))
     assert all(stage.abs().max() > 0 for stage in maps)
