@@ -14,7 +14,7 @@ The text is the name of the run's recipe, model folder and evaluation, and of it
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -24,6 +24,7 @@ from systems.mtmdd.methods import METHODS, check_names
 from systems.mtmdd.studies import STUDIES, check_point
 
 Study = Literal["methods", "components", "out_of_class", "one_shot", "cross_object"]
+LISTED = (*STUDIES, "out_of_class", "one_shot")  # studies whose points are listed among the runs
 SYSTEM = "mtmdd"  # the key of its sections in the parameter file
 
 
@@ -60,10 +61,9 @@ def read_run(text: str) -> Point:
     Raises:
         ValueError: it names none; the message says what it could look like.
     """
-    study, is_point, value = text.partition("=")
-    if not is_point:
-        check_names([text])
+    if text in METHODS:
         return Point("methods", text)
+    study, _, value = text.partition("=")
     if study in STUDIES:
         check_point(text)
         return Point("components", text)
@@ -74,11 +74,17 @@ def read_run(text: str) -> Point:
         raise ValueError(f"{text!r}: out_of_class=METHOD-CATEGORIES expected, as in out_of_class=TDL-6")
     if study == "one_shot":
         found = re.fullmatch(rf"(.+)-({'|'.join(DOMAINS)})-(0\.[0-9]*[1-9])", value)
-        if found and found[1] in METHODS:
+        if found and found[1] in METHODS and str(float(found[3])) == found[3]:
             return Point("one_shot", found[1], float(found[3]), found[2])
-        raise ValueError(f"{text!r}: one_shot=METHOD-DOMAIN-SHARE expected, as in one_shot=TDL-source-0.4, below 1")
-    known = ", ".join([*STUDIES, *(name for name in get_args(Study) if name in ("out_of_class", "one_shot"))])
-    raise ValueError(f"{text!r}: a method ({', '.join(METHODS)}), or study=value with a study of {known}, expected")
+        raise ValueError(
+            f"{text!r}: one_shot=METHOD-DOMAIN-SHARE expected, as in one_shot=TDL-source-0.4; a share is from 0.0001 "
+            "to below 1"
+        )
+    if study == "cross_object":
+        raise ValueError(f"{text!r}: list its method and its source in the section {SYSTEM}.cross_object")
+    raise ValueError(
+        f"{text!r}: a method ({', '.join(METHODS)}), or study=value with a study of {', '.join(LISTED)}, expected"
+    )
 
 
 class CrossObjectParams(Params):

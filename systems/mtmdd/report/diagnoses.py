@@ -86,7 +86,7 @@ def read_diagnoses(evaluations: Path, points: Sequence[Point]) -> list[Diagnosis
         except FileNotFoundError:
             raise UserError(
                 f"{folder}/diagnostics.json: no such file; run `dvc repro`, or take {point.method} out of"
-                " diagnose.methods"
+                " mtmdd.diagnose.methods"
             ) from None
         pictures = {name: (folder / f"{name}.png").read_bytes() for name in PICTURES}
         inputs = pl.read_csv(folder / "sigmoid_inputs.csv")

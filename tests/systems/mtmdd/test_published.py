@@ -98,7 +98,7 @@ def test_the_order_of_the_tables_is_the_papers() -> None:
 
 
 def test_the_papers_preset_prepares_the_data_as_the_paper_does() -> None:
-    clean = load_section(CleanParams, "clean", PAPER_PRESET)
+    clean = load_section(CleanParams, "cleaning.clean", PAPER_PRESET)
     low, middle, high = PRINTED["II"]["columns"]
     small, larger, largest = clean.size_borders
     assert (f"{small} <= n < {larger}", f"{larger} <= n < {largest}", f"n >= {largest}") == (low, middle, high)

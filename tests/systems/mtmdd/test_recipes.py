@@ -6,23 +6,21 @@ from ruamel.yaml import YAML
 
 from base.params import DEFAULT_PATH, load_section
 from systems.mtmdd.config import Recipe, TrainParams
+from systems.mtmdd.methods import METHODS
 from systems.mtmdd.recipes import main
 
 PARAMS = Path(__file__).parents[3] / DEFAULT_PATH
 
 
-def write(tmp_path: Path, change=lambda params: None) -> dict[str, dict]:
-    """Run the stage on this repository's parameters, changed; return the recipes by path."""
+def write(tmp_path: Path, change=lambda system: None) -> dict[str, dict]:
+    """Run the stage on this repository's parameters, the system's sections changed; return the recipes by run."""
     yaml = YAML()
     params = yaml.load(PARAMS)
-    change(params)
+    change(params["mtmdd"])
     yaml.dump(params, tmp_path / "params.yaml")
     main(["--output", str(tmp_path / "recipes"), "--params", str(tmp_path / "params.yaml")])
-    files = (tmp_path / "recipes").rglob("*/*.json")
-    return {
-        file.relative_to(tmp_path / "recipes").with_suffix("").as_posix(): json.loads(file.read_text())
-        for file in files
-    }
+    files = [file for file in (tmp_path / "recipes").iterdir() if file.name != "studies.json"]
+    return {file.name.removesuffix(".json"): json.loads(file.read_text()) for file in files}
 
 
 def names_in(value) -> set[str]:
@@ -31,34 +29,36 @@ def names_in(value) -> set[str]:
     return {name for part in value for name in names_in(part)} if isinstance(value, list) else set()
 
 
-def test_one_recipe_per_method_and_study_point(tmp_path):
-    def change(params):
-        params["methods"]["names"] = ["VGGimg", "TDL"]
-        params["components"]["points"] = ["tau=0.4"]
-        params["out_of_class"] = {"methods": ["VGGsrc"], "categories": [6, 12]}
-        params["one_shot"] = {"methods": ["TDL"], "shares": [0.4, 0.75], "domains": ["target"]}
-        params["cross_object"] = {"methods": ["TDL", "MTMDD-VM"], "sources": ["toy_birds"]}
+def test_one_recipe_per_run(tmp_path):
+    runs = [
+        "VGGimg", "TDL", "tau=0.4", "out_of_class=VGGsrc-6", "out_of_class=VGGsrc-12", "one_shot=TDL-target-0.4",
+        "one_shot=TDL-target-0.75",
+    ]  # fmt: skip
+
+    def change(system):
+        system["runs"] = runs
+        system["cross_object"] = {"methods": ["TDL", "MTMDD-VM"], "sources": ["toy_birds"]}
 
     recipes = write(tmp_path, change)
-    assert set(recipes) == {
-        "methods/VGGimg",
-        "methods/TDL",
-        "components/tau=0.4",
-        "out_of_class/VGGsrc/6",
-        "out_of_class/VGGsrc/12",
-        "one_shot/TDL/target-0.4",
-        "one_shot/TDL/target-0.75",
-        "cross_object/TDL/toy_birds",
-        "cross_object/MTMDD-VM/toy_birds",
-    }
-    assert recipes["out_of_class/VGGsrc/12"]["source_categories"] == 12
-    assert recipes["one_shot/TDL/target-0.75"]["fewer"] == {"domain": "target", "share": 0.75}
-    assert recipes["methods/TDL"] == {k: v for k, v in recipes["one_shot/TDL/target-0.4"].items() if k != "fewer"}
-    assert recipes["cross_object/TDL/toy_birds"] == recipes["methods/TDL"] | {"source": "toy_birds"}
+    assert set(recipes) == {*runs, "cross_object=TDL-toy_birds", "cross_object=MTMDD-VM-toy_birds"}
+    assert recipes["out_of_class=VGGsrc-12"]["source_categories"] == 12
+    assert recipes["one_shot=TDL-target-0.75"]["fewer"] == {"domain": "target", "share": 0.75}
+    assert recipes["TDL"] == {k: v for k, v in recipes["one_shot=TDL-target-0.4"].items() if k != "fewer"}
+    assert recipes["cross_object=TDL-toy_birds"] == recipes["TDL"] | {"source": "toy_birds"}
     # a training with another source stands for no point of a component study
     studies = json.loads((tmp_path / "recipes/studies.json").read_text())
-    assert studies["features"]["V+C"] == "methods/TDL"
+    assert studies["features"]["V+C"] == "TDL"
     assert "cross_object" not in json.dumps(studies)
+
+
+def test_no_run_no_recipe(tmp_path):
+    def change(system):
+        system["runs"] = []
+        system["cross_object"] = {"methods": [], "sources": []}
+
+    assert write(tmp_path, change) == {}
+    studies = json.loads((tmp_path / "recipes/studies.json").read_text())
+    assert set(map(len, studies.values())) == {0}
 
 
 def test_recipes_read_back_as_they_were_written(tmp_path):
@@ -68,7 +68,7 @@ def test_recipes_read_back_as_they_were_written(tmp_path):
 
 
 def test_every_recipe_is_trained_as_the_parameters_say(tmp_path):
-    recipes = write(tmp_path, lambda params: params["mtmdd"]["train"].update(epochs=17, momentum=0.77))
+    recipes = write(tmp_path, lambda system: system["train"].update(epochs=17, momentum=0.77))
     expected = load_section(TrainParams, "mtmdd.train", tmp_path / "params.yaml")
     assert (expected.epochs, expected.momentum) == (17, 0.77)
     for path, recipe in recipes.items():
@@ -78,11 +78,11 @@ def test_every_recipe_is_trained_as_the_parameters_say(tmp_path):
 def test_recipes_hold_only_what_they_use(tmp_path):
     recipes = write(tmp_path)
     click_names = {"position", "bandwidth", "threshold", "embedding"}
-    assert not names_in(recipes["methods/VGGimg"]) & click_names
-    assert not names_in(recipes["methods/VGGsrc"]) & click_names
-    assert recipes["methods/TDL7"]["network"]["embedding"] == {"kind": "FC"}
-    assert not names_in(recipes["methods/TDL7"]) & {"position", "bandwidth", "threshold", "kernels", "hidden"}
-    assert click_names <= names_in(recipes["methods/MTMDD-VM"])
+    assert not names_in(recipes["VGGimg"]) & click_names
+    assert not names_in(recipes["VGGsrc"]) & click_names
+    assert recipes["TDL7"]["network"]["embedding"] == {"kind": "FC"}
+    assert not names_in(recipes["TDL7"]) & {"position", "bandwidth", "threshold", "kernels", "hidden"}
+    assert click_names <= names_in(recipes["MTMDD-VM"])
 
 
 @pytest.mark.parametrize(
@@ -105,39 +105,38 @@ def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, val
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     before = write(tmp_path / "a")
-    after = write(tmp_path / "b", lambda params: params[section].update({key: value}))
-    names = {path.removeprefix("methods/") for path in before if path.startswith("methods/")}
-    assert {name for name in names if before[f"methods/{name}"] != after[f"methods/{name}"]} == changed
+    after = write(tmp_path / "b", lambda system: system[section].update({key: value}))
+    assert {name for name in METHODS if before[name] != after[name]} == changed
 
 
 def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     before = write(tmp_path / "a")
-    after = write(tmp_path / "b", lambda params: params["network"]["embedding"].update(padding=1, ceil_pooling=True))
-    changed = {path for path in before if before[path] != after[path] and path.startswith("methods/")}
-    assert changed == {f"methods/{name}" for name in ("TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star")}
-    assert after["methods/TDL7"]["network"]["embedding"] == {"kind": "FC"}
+    after = write(tmp_path / "b", lambda system: system["network"]["embedding"].update(padding=1, ceil_pooling=True))
+    changed = {name for name in METHODS if before[name] != after[name]}
+    assert changed == {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}
+    assert after["TDL7"]["network"]["embedding"] == {"kind": "FC"}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p["objective"].update(tau=1.5), "objective.tau = 1.5: Input should be less than or equal to 1"),
+        (lambda s: s["objective"].update(tau=1.5), "objective.tau = 1.5: Input should be less than or equal to 1"),
         (
-            lambda p: p["objective"].update(labmda=0.5),
-            "unknown parameter objective.labmda (value 0.5); known: bandwidth, threshold, position_input",
+            lambda s: s["objective"].update(labmda=0.5),
+            "unknown parameter mtmdd.objective.labmda (value 0.5); known: bandwidth, threshold, position_input",
         ),
-        (lambda p: p["train"].pop("epochs"), "parameter train.epochs is missing"),
-        (lambda p: p["methods"].update(names=["VGG"]), "unknown methods ['VGG']"),
-        (lambda p: p["one_shot"].update(shares=[1.0]), "distinct shares above 0 and below 1 expected"),
-        (lambda p: p["out_of_class"].update(categories=[0]), "distinct numbers of at least 1 expected"),
+        (lambda s: s["train"].pop("epochs"), "parameter mtmdd.train.epochs is missing"),
+        (lambda s: s["runs"].append("VGG"), "'VGG': a method (VGGimg, VGGsrc, "),
+        (lambda s: s["runs"].append("one_shot=TDL-source-1.0"), "one_shot=METHOD-DOMAIN-SHARE expected"),
+        (lambda s: s["runs"].append("out_of_class=TDL-0"), "out_of_class=METHOD-CATEGORIES expected"),
         (
-            lambda p: p["cross_object"].update(methods=["TDL", "MTMDD-VM-star"]),
+            lambda s: s["cross_object"].update(methods=["TDL", "MTMDD-VM-star"]),
             "['MTMDD-VM-star']: one head for both domains can't be where they have no category in common; take",
         ),
-        (lambda p: p["cross_object"].update(sources=["a/b"]), "distinct names of letters, digits, _ and - expected"),
-        (lambda p: p["network"].pop("embedding"), "network.embedding is missing; TDL7 predicts clicks"),
+        (lambda s: s["cross_object"].update(sources=["a/b"]), "distinct names of letters, digits, _ and - expected"),
+        (lambda s: s["network"].pop("embedding"), "network.embedding is missing; TDL7 predicts clicks"),
     ],
 )
 def test_bad_parameters_are_named(tmp_path, caplog, change, message):

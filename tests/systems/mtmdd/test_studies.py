@@ -1,12 +1,12 @@
 """The component studies: each point's recipe against what the paper says of its table, and none trained twice."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from base.console import UserError
@@ -14,7 +14,7 @@ from base.params import load_section
 from systems.mtmdd.config import ObjectiveParams, Recipe
 from systems.mtmdd.diagnose import DiagnoseParams
 from systems.mtmdd.recipes import build_point, content_of, main
-from systems.mtmdd.studies import STUDIES, ComponentsParams, candidates, check_point, split_value
+from systems.mtmdd.studies import STUDIES, candidates, check_point, check_points, split_value
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,10 +125,8 @@ def test_values_that_are_the_same_training_have_the_same_content(made):
     ],
 )
 def test_points_that_are_none(point, message):
-    with pytest.raises(ValueError, match="points") as error:
-        ComponentsParams(points=["features=C", point])
-    assert isinstance(error.value, ValidationError)
-    assert message in str(error.value)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_points(["features=C", point])
 
 
 @given(number=st.floats(min_value=1e-6, max_value=9e4))
@@ -143,8 +141,8 @@ def test_a_number_is_a_value_in_its_shortest_form_alone(number):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ("tau=1.5", r"components.points: tau=1.5: objective.tau = 1.5: Input should be less than or equal to 1"),
-        ("kernels=4x8", r"components.points: kernels=4x8: network.embedding = .*kernel_size must be odd"),
+        ("tau=1.5", r"mtmdd.runs: tau=1.5: objective.tau = 1.5: Input should be less than or equal to 1"),
+        ("kernels=4x8", r"mtmdd.runs: kernels=4x8: network.embedding = .*kernel_size must be odd"),
     ],
 )
 def test_values_out_of_range_name_the_point(made, point, message):
@@ -154,7 +152,7 @@ def test_values_out_of_range_name_the_point(made, point, message):
 
 def test_a_kind_needs_its_sizes_in_the_parameter_file(network_params, objective_params, train_params):
     linear = network_params.model_copy(update={"embedding": network_params.embedding.only_used("FC")})
-    with pytest.raises(UserError, match=r"components.points: embedding=CONV\+FC: .*needs kernel_size, kernels"):
+    with pytest.raises(UserError, match=r"mtmdd.runs: embedding=CONV\+FC: .*needs kernel_size, kernels"):
         build_point("embedding=CONV+FC", linear, objective_params, train_params)
     without = network_params.model_copy(update={"embedding": None})
     with pytest.raises(UserError, match=r"embedding=biFC: network.embedding is missing"):
@@ -190,8 +188,8 @@ def test_values_are_split_into_series_and_place():
 def write(folder: Path, points: list[str], methods: list[str], **objective: float) -> Path:
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
-    params["components"]["points"], params["methods"]["names"] = points, methods
-    params["objective"] |= objective
+    params["mtmdd"]["runs"] = [*points, *methods]
+    params["mtmdd"]["objective"] |= objective
     yaml.dump(params, folder / "params.yaml")
     main(["--output", str(folder / "recipes"), "--params", str(folder / "params.yaml")])
     return folder / "recipes"
@@ -201,10 +199,10 @@ def test_tables_find_the_runs_that_their_values_have_elsewhere(tmp_path):
     recipes = write(tmp_path, ["features=C_E", "tau=0.4"], ["VGGimg", "TDL", "MTMDD-VM"])
     studies = json.loads((recipes / "studies.json").read_text())
     assert studies["features"] == {
-        "V": "methods/VGGimg", "C_E": "components/features=C_E", "V+C": "methods/TDL",
+        "V": "VGGimg", "C_E": "features=C_E", "V+C": "TDL",
     }  # fmt: skip
-    assert studies["tau"] == {"0": "components/features=C_E", "0.4": "components/tau=0.4"}
-    assert studies["mu"] == {"separate-0.9": "methods/MTMDD-VM"}
+    assert studies["tau"] == {"0": "features=C_E", "0.4": "tau=0.4"}
+    assert studies["mu"] == {"separate-0.9": "MTMDD-VM"}
     assert studies["bandwidth"] == studies["lambda"] == {}
     for values in studies.values():
         assert all((recipes / f"{path}.json").is_file() for path in values.values())
@@ -213,15 +211,14 @@ def test_tables_find_the_runs_that_their_values_have_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (["features=V+C"], "features=V+C is the same training as methods/TDL; take it out"),
-        (["features=C_E", "tau=0"], "tau=0 is the same training as components/features=C_E; take it out"),
-        (["tau=0.4", "tau=0.4"], "tau=0.4 is the same training as components/tau=0.4; take it out"),
+        (["features=V+C"], "features=V+C is the same training as TDL; take it out"),
+        (["features=C_E", "tau=0"], "tau=0 is the same training as features=C_E; take it out"),
     ],
 )
 def test_nothing_is_trained_twice(tmp_path, caplog, points, message):
     with pytest.raises(SystemExit, match="2"):
         write(tmp_path, points, ["TDL"])
-    assert f"components.points: {message}" in caplog.text
+    assert f"mtmdd.runs: {message}" in caplog.text
 
 
 def test_tau_makes_stale_only_the_points_that_use_it(tmp_path):
@@ -231,9 +228,9 @@ def test_tau_makes_stale_only_the_points_that_use_it(tmp_path):
     before = write(tmp_path / "a", points, ["VGGimg"])
     after = write(tmp_path / "b", points, ["VGGimg"], tau=0.2)
     changed = {
-        file.stem
-        for file in (before / "components").iterdir()
-        if file.read_bytes() != (after / "components" / file.name).read_bytes()
+        file.name.removesuffix(".json")
+        for file in before.glob("*=*.json")
+        if file.read_bytes() != (after / file.name).read_bytes()
     }
     assert changed == {"features=C", "mu=shared-0.3"}
 
@@ -258,5 +255,5 @@ def test_presets_measure_the_ratios_of_tables_iv_and_v(preset, tmp_path):
     studies = json.loads((tmp_path / "recipes/studies.json").read_text())
     # a ratio of two losses needs both: tau = 0 and 1 have a dash in Table V
     of_tau = [run for value, run in studies["tau"].items() if value not in ("0", "1")]
-    measured = [f"components/{point}" for point in load_section(DiagnoseParams, "diagnose", preset).points]
+    measured = load_section(DiagnoseParams, "mtmdd.diagnose", preset).points
     assert sorted(measured) == sorted({*studies["bandwidth"].values(), *of_tau})

@@ -16,42 +16,44 @@ from base import schemas
 IMAGES = {"source": 9, "target": 16}
 PARAMS = """\
 seeds: [0, 1]
-methods: {names: [VGGimg, VGGsrc, MTMDD-VM]}
-components: {points: [features=C, lambda=separate-0.4, lambda=separate-1]}
-out_of_class: {methods: [VGGsrc, MTMDD-VM], categories: [1]}
-one_shot: {methods: [VGGsrc, MTMDD-VM], shares: [0.4], domains: [source, target]}
-diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
-cross_object: {methods: [VGGsrc, MTMDD-VM], sources: [birds]}
-report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
+mtmdd:
+  runs: [VGGimg, VGGsrc, MTMDD-VM, features=C, lambda=separate-0.4, lambda=separate-1,
+    out_of_class=VGGsrc-1, out_of_class=MTMDD-VM-1,
+    one_shot=VGGsrc-source-0.4, one_shot=VGGsrc-target-0.4, one_shot=MTMDD-VM-source-0.4, one_shot=MTMDD-VM-target-0.4]
+  diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
+  cross_object: {methods: [VGGsrc, MTMDD-VM], sources: [birds]}
+  report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
 """
 
 # How many of the 16 target test images each point recognises: the first ones by image id, in both seeds.
 RIGHT = {
-    "methods/VGGimg": 8,
-    "methods/VGGsrc": 9,
-    "methods/MTMDD-VM": 13,
-    "components/features=C": 6,
-    "components/lambda=separate-0.4": 12,
-    "components/lambda=separate-1": 10,
-    "out_of_class/VGGsrc/1": 4,
-    "out_of_class/MTMDD-VM/1": 12,
-    "one_shot/VGGsrc/source-0.4": 8,
-    "one_shot/VGGsrc/target-0.4": 3,
-    "one_shot/MTMDD-VM/source-0.4": 12,
-    "one_shot/MTMDD-VM/target-0.4": 5,
-    "cross_object/VGGsrc/birds": 7,
-    "cross_object/MTMDD-VM/birds": 11,
+    "VGGimg": 8,
+    "VGGsrc": 9,
+    "MTMDD-VM": 13,
+    "features=C": 6,
+    "lambda=separate-0.4": 12,
+    "lambda=separate-1": 10,
+    "out_of_class=VGGsrc-1": 4,
+    "out_of_class=MTMDD-VM-1": 12,
+    "one_shot=VGGsrc-source-0.4": 8,
+    "one_shot=VGGsrc-target-0.4": 3,
+    "one_shot=MTMDD-VM-source-0.4": 12,
+    "one_shot=MTMDD-VM-target-0.4": 5,
+    "cross_object=VGGsrc-birds": 7,
+    "cross_object=MTMDD-VM-birds": 11,
 }
+
+COMPONENTS = ("features=C", "lambda=separate-0.4", "lambda=separate-1")
 
 # What `systems.mtmdd.recipes` says of them: features has a method's run in its table, mu nothing but one.
 STUDIES = {
     "tau": {},
-    "features": {"V": "methods/VGGimg", "C": "components/features=C"},
+    "features": {"V": "VGGimg", "C": "features=C"},
     "lambda": {
-        "separate-0.4": "components/lambda=separate-0.4",
-        "separate-1": "components/lambda=separate-1",
+        "separate-0.4": "lambda=separate-0.4",
+        "separate-1": "lambda=separate-1",
     },
-    "mu": {"separate-0.9": "methods/MTMDD-VM"},
+    "mu": {"separate-0.9": "MTMDD-VM"},
 }
 
 
@@ -133,21 +135,24 @@ def write_diagnostics(folder: Path) -> None:
 
 
 def write_data(root: Path) -> Path:
-    """Write everything that the report reads, below ``root/data``, and ``root/params.yaml``; return the data folder."""
-    data = root / "data"
+    """Write everything that the report reads, and ``root/params.yaml``; return the data set's folder, ``root/data``.
+
+    The system's recipes and evaluations are in ``root/system``.
+    """
+    data, system = root / "data", root / "system"
     for point, right in RIGHT.items():
         for seed in (0, 1):
             sees_source = not point.endswith("VGGimg")
-            clicks = "MTMDD" in point or "components" in point
+            clicks = "MTMDD" in point or point in COMPONENTS
             counts = {"target": right, **({"source": 6 + seed} if sees_source else {})}
             write_run(
-                data / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
+                system / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
             )
-    write_ratios(data / "evaluations/components/features=C")
-    write_diagnostics(data / "evaluations/methods/MTMDD-VM")
-    (data / "recipes").mkdir()
-    (data / "recipes/studies.json").write_text(json.dumps(STUDIES))
-    (data / "ingested").mkdir()
+    write_ratios(system / "evaluations/features=C")
+    write_diagnostics(system / "evaluations/MTMDD-VM")
+    (system / "recipes").mkdir()
+    (system / "recipes/studies.json").write_text(json.dumps(STUDIES))
+    (data / "ingested").mkdir(parents=True)
     tables = {
         "clicks": {"rows_read": 1234, "rows_kept": 1230, "quarantined": {"empty query": 3, "no count": 1}},
         "labels": {"rows_read": 20, "rows_kept": 20, "quarantined": {}},

@@ -5,7 +5,8 @@ import pytest
 from report_data import write_ratios, write_run
 
 from systems.mtmdd.report.component_studies import WORDS, reported, study_table, study_texts
-from systems.mtmdd.report.runs import Point, Runs, read_runs
+from systems.mtmdd.report.runs import Runs, read_runs
+from systems.mtmdd.runs import Point
 from systems.mtmdd.studies import STUDIES
 
 MTTDL, JOINT = Point("methods", "MTTDL"), Point("methods", "MTMDD-VM")
@@ -24,7 +25,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         (ALONE, {"source": 1, "target": 2}, 0.6),
         (MIXED, {"source": 5, "target": 7}, 0.8),
     ):
-        write_run(folder / point.folder / "seed-0", 0, right, rmse)
+        write_run(folder / point.name / "seed-0", 0, right, rmse)
     studies = {
         "tau": {},
         "mu": {"separate-0.9": JOINT, "shared-0.1": SHARED},
@@ -50,9 +51,9 @@ def test_values_are_compared_with_a_method_that_is_the_last_row(runs: Runs) -> N
     table = study_table(runs, "mu")
     # 9 and 3 against MTTDL's 4 of 16 target images
     assert table.select("series", "value", "run", "accuracy_source", "accuracy_target", "gain").rows() == [
-        ("separate", "0.9", "methods/MTMDD-VM", 66.67, 56.25, 31.25),
-        ("shared", "0.1", "components/mu=shared-0.1", None, 18.75, -6.25),
-        ("", None, "methods/MTTDL", 33.33, 25.0, None),
+        ("separate", "0.9", "MTMDD-VM", 66.67, 56.25, 31.25),
+        ("shared", "0.1", "mu=shared-0.1", None, 18.75, -6.25),
+        ("", None, "MTTDL", 33.33, 25.0, None),
     ]
     # 5 of 16 images differ, each by 1: variance 16 / 15 * (11 * 0.3125^2 + 5 * 0.6875^2) / 16^2
     half = 1.959963984540054 * (16 / 15 * (11 * 0.3125**2 + 5 * 0.6875**2)) ** 0.5 / 16
@@ -81,10 +82,10 @@ def with_ratios(tmp_path_factory: pytest.TempPathFactory) -> Runs:
               {"0": "features=C_E", "0.1": "features=C", "0.4": "tau=0.4", "1": "tau=1"}.items()}  # fmt: skip
     wide = Point("components", "bandwidth=10")
     for point in (*points.values(), wide):
-        write_run(folder / point.folder / "seed-0", 0, {"target": 4}, 0.9)
-    write_ratios(folder / points["0.1"].folder, [0.6, 1.7, 0.9])
-    write_ratios(folder / points["1"].folder, [])
-    write_ratios(folder / wide.folder, [0.25, None], 10.0)
+        write_run(folder / point.name / "seed-0", 0, {"target": 4}, 0.9)
+    write_ratios(folder / points["0.1"].name, [0.6, 1.7, 0.9])
+    write_ratios(folder / points["1"].name, [])
+    write_ratios(folder / wide.name, [0.25, None], 10.0)
     measured = [points["0.1"], points["1"], wide]
     studies = {"tau": points, "bandwidth": {"10": wide, "0.01": points["0.1"]}, "mu": points}
     return read_runs(folder, [*points.values(), wide], [0], studies, measured)
@@ -146,7 +147,7 @@ def test_the_texts_leave_out_what_nothing_is_in(runs: Runs) -> None:
 
 def test_each_number_of_a_study_stands_below_its_heading() -> None:
     row = {
-        "series": "shared", "value": "0.4", "run": "methods/MTMDD-VM-star", "baseline": "lambda=shared-1",
+        "series": "shared", "value": "0.4", "run": "MTMDD-VM-star", "baseline": "lambda=shared-1",
         "accuracy_source": 11.0, "low_source": 10.0, "high_source": 12.0, "deviation_source": 0.5, "images_source": 9,
         "accuracy_target": 21.0, "low_target": 20.0, "high_target": 22.0, "deviation_target": 0.7, "images_target": 16,
         "rmse_source": 0.8764, "gain": 3.0, "gain_low": -1.5, "gain_high": 7.5,

@@ -7,8 +7,9 @@ import pytest
 from report_data import write_run
 
 from systems.mtmdd.report.cross_object import cross_object_table, cross_object_texts
-from systems.mtmdd.report.runs import Point, read_runs
+from systems.mtmdd.report.runs import read_runs
 from systems.mtmdd.report.tables import claims_table
+from systems.mtmdd.runs import Point
 
 SINGLE = Point("methods", "MTMDD-VM")
 CROSS = Point("cross_object", "MTMDD-VM", source="birds")
@@ -19,7 +20,7 @@ ALONE = Point("cross_object", "TDL7", source="birds")
 def table_of(folder: Path, **right: int):
     points = {"single": SINGLE, "cross": CROSS, "cats": CATS, "alone": ALONE}
     for name, number in right.items():
-        write_run(folder / points[name].folder / "seed-0", 0, {"source": 3, "target": number})
+        write_run(folder / points[name].name / "seed-0", 0, {"source": 3, "target": number})
     return cross_object_table(read_runs(folder, [points[name] for name in right], [0]))
 
 
@@ -94,7 +95,7 @@ def test_a_small_cost_is_one_of_at_most_the_papers_largest(
 ) -> None:
     # no image differs: 0 is below 3.1; one of 16: 6.2 points, -6 to 18; 15 of 16: 94 points, 82 to 106
     for point, right in ((SINGLE, single), (CROSS, cross)):
-        write_run(tmp_path / point.folder / "seed-0", 0, {"target": right})
+        write_run(tmp_path / point.name / "seed-0", 0, {"target": right})
     runs = read_runs(tmp_path, [SINGLE, CROSS], [0])
     row = claims_table(runs).filter(better="MTMDD-VM", worse="cross_object=MTMDD-VM").row(0, named=True)
     assert (row["claim"], row["published"], row["verdict"]) == (8, 1.2, verdict)

@@ -7,38 +7,15 @@ import pytest
 from report_data import IMAGES, image_ids, write_ratios, write_run
 
 from base.console import UserError
-from systems.mtmdd.report.runs import Point, declared_points, read_runs, read_studies
-
-POINTS = declared_points(
-    ["TDL", "TDL7"],
-    ["tau=0.4"],
-    (["TDL"], [6, 12]),
-    (["TDL7"], ["source", "target"], [0.4, 0.75]),
-    (["TDL"], ["birds", "cats"]),
-)
-
-
-def test_the_declared_points_in_order_with_the_folders_of_the_stage_graph() -> None:
-    assert [str(point.folder) for point in POINTS] == [
-        "methods/TDL",
-        "methods/TDL7",
-        "components/tau=0.4",
-        "out_of_class/TDL/6",
-        "out_of_class/TDL/12",
-        "one_shot/TDL7/source-0.4",
-        "one_shot/TDL7/source-0.75",
-        "one_shot/TDL7/target-0.4",
-        "one_shot/TDL7/target-0.75",
-        "cross_object/TDL/birds",
-        "cross_object/TDL/cats",
-    ]
+from systems.mtmdd.report.runs import read_runs, read_studies
+from systems.mtmdd.runs import Point
 
 
 def test_only_declared_runs_are_read(tmp_path: Path) -> None:
     point = Point("methods", "TDL")
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5})
-    write_run(tmp_path / "methods/TDL/seed-1", 1, {"source": 9, "target": 16})
-    write_run(tmp_path / "methods/left over/seed-0", 0, {"target": 1})
+    write_run(tmp_path / "TDL/seed-0", 0, {"source": 4, "target": 5})
+    write_run(tmp_path / "TDL/seed-1", 1, {"source": 9, "target": 16})
+    write_run(tmp_path / "left over/seed-0", 0, {"target": 1})
     runs = read_runs(tmp_path, [point], [0])
     assert list(runs.metrics) == [(point, 0)]
     assert runs.of(point, "source")["image_id"].to_list() == image_ids("source", 0)
@@ -47,33 +24,33 @@ def test_only_declared_runs_are_read(tmp_path: Path) -> None:
 
 
 def test_methods_and_values_of_studies_are_found_by_name(tmp_path: Path) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
+    write_run(tmp_path / "TDL/seed-0", 0, {"target": 4})
     point = Point("methods", "TDL")
-    (tmp_path / "studies.json").write_text(json.dumps({"tau": {"0": "methods/TDL"}}))
+    (tmp_path / "studies.json").write_text(json.dumps({"tau": {"0": "TDL"}}))
     runs = read_runs(tmp_path, [point], [0], read_studies(tmp_path / "studies.json", [point]))
     assert runs.find("TDL") == runs.find("tau=0") == point
     birds, cats = (Point("cross_object", "TDL", source=source) for source in ("birds", "cats"))
     for cross in (birds, cats):
-        write_run(tmp_path / cross.folder / "seed-0", 0, {"target": 4})
+        write_run(tmp_path / cross.name / "seed-0", 0, {"target": 4})
     assert read_runs(tmp_path, [point, cats, birds], [0]).find("cross_object=TDL") == cats
     assert runs.find("cross_object=TDL") is None
     assert runs.find("TDL7") is runs.find("tau=0.1") is runs.find("mu=shared-1") is None
 
 
-def test_a_missing_study_file_says_who_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"studies\.json: no such file; run python -m model\.recipes"):
+def test_a_missing_study_file_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"studies\.json: no such file; run the stage that writes it"):
         read_studies(tmp_path / "studies.json", [])
 
 
 def test_every_missing_run_is_named(tmp_path: Path) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 5})
-    (tmp_path / "methods/TDL/seed-0/predictions.parquet").unlink()
+    write_run(tmp_path / "TDL/seed-0", 0, {"target": 5})
+    (tmp_path / "TDL/seed-0/predictions.parquet").unlink()
     with pytest.raises(UserError) as error:
         read_runs(tmp_path, [Point("methods", "TDL")], [0, 3])
     assert "3 evaluations that the parameters declare are missing" in str(error.value)
-    assert f"{tmp_path}/methods/TDL/seed-0/predictions.parquet" in str(error.value)
-    assert f"{tmp_path}/methods/TDL/seed-3/metrics.json" in str(error.value)
-    assert f"{tmp_path}/methods/TDL/seed-0/metrics.json" not in str(error.value)
+    assert f"{tmp_path}/TDL/seed-0/predictions.parquet" in str(error.value)
+    assert f"{tmp_path}/TDL/seed-3/metrics.json" in str(error.value)
+    assert f"{tmp_path}/TDL/seed-0/metrics.json" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +64,8 @@ def test_every_missing_run_is_named(tmp_path: Path) -> None:
 def test_an_accuracy_that_is_not_that_of_the_predictions_is_refused(
     tmp_path: Path, domain: str, stated: float | None, message: str
 ) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 5})
-    path = tmp_path / "methods/TDL/seed-0/metrics.json"
+    write_run(tmp_path / "TDL/seed-0", 0, {"target": 5})
+    path = tmp_path / "TDL/seed-0/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {f"accuracy_{domain}": stated}))
     with pytest.raises(UserError, match=message):
         read_runs(tmp_path, [Point("methods", "TDL")], [0])
@@ -98,8 +75,8 @@ def test_an_accuracy_that_is_not_that_of_the_predictions_is_refused(
 def test_an_rmse_that_is_not_that_of_the_predictions_is_refused(
     tmp_path: Path, rmse: float | None, stated: float | None, found: str
 ) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5}, rmse)
-    path = tmp_path / "methods/TDL/seed-0/metrics.json"
+    write_run(tmp_path / "TDL/seed-0", 0, {"source": 4, "target": 5}, rmse)
+    path = tmp_path / "TDL/seed-0/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rmse_source": stated}))
     with pytest.raises(UserError, match=rf"rmse_source = {stated}, predictions.parquet gives {found}"):
         read_runs(tmp_path, [Point("methods", "TDL")], [0])
@@ -107,8 +84,8 @@ def test_an_rmse_that_is_not_that_of_the_predictions_is_refused(
 
 def test_click_errors_are_those_of_the_source(tmp_path: Path) -> None:
     errors = [0.25 * i for i in range(IMAGES["source"])]
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"source": 4, "target": 5}, errors=errors)
-    write_run(tmp_path / "methods/VGGsrc/seed-0", 0, {"source": 4, "target": 5})
+    write_run(tmp_path / "TDL/seed-0", 0, {"source": 4, "target": 5}, errors=errors)
+    write_run(tmp_path / "VGGsrc/seed-0", 0, {"source": 4, "target": 5})
     points = [Point("methods", "VGGsrc"), Point("methods", "TDL")]
     runs = read_runs(tmp_path, points, [0])
     assert runs.click_errors(points[1])["image_id"].to_list() == image_ids("source", 0)
@@ -118,10 +95,10 @@ def test_click_errors_are_those_of_the_source(tmp_path: Path) -> None:
 
 def test_measured_ratios_are_read_and_missed(tmp_path: Path) -> None:
     point = Point("components", "tau=0.4")
-    write_run(tmp_path / point.folder / "seed-0", 0, {"target": 5})
+    write_run(tmp_path / point.name / "seed-0", 0, {"target": 5})
     assert read_runs(tmp_path, [point], [0]).ratios == {}
-    with pytest.raises(UserError, match=r"components/tau=0\.4/ratios\.json"):
+    with pytest.raises(UserError, match=r"tau=0\.4/ratios\.json"):
         read_runs(tmp_path, [point], [0], measured=[point])
-    write_ratios(tmp_path / point.folder, [0.5, 2.5])
+    write_ratios(tmp_path / point.name, [0.5, 2.5])
     found = read_runs(tmp_path, [point], [0], measured=[point]).ratios[point]
     assert [row["position_over_count"] for row in found["gradient_ratios"]] == [0.5, 2.5]

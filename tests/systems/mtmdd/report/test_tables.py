@@ -4,37 +4,32 @@ import math
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
-from report_data import IMAGES, RIGHT, write_data, write_run
+from report_data import COMPONENTS, IMAGES, RIGHT, write_data, write_run
 
 from base.console import UserError
 from report.intervals import wilson
-from systems.mtmdd.report.runs import Point, Runs, declared_points, read_runs
+from systems.mtmdd.report.runs import Runs, read_runs
 from systems.mtmdd.report.tables import (
     chosen_epochs,
     claims_table,
     declines_compared,
-    noise_filter_table,
     paired,
     paired_rmse,
-    split_table,
     sweep_table,
     table_viii,
 )
+from systems.mtmdd.runs import Point, read_run
 
-POINTS = declared_points(
-    ["VGGimg", "VGGsrc", "MTMDD-VM"],
-    [],
-    (["VGGsrc", "MTMDD-VM"], [1]),
-    (["VGGsrc", "MTMDD-VM"], ["source", "target"], [0.4]),
-    (["VGGsrc", "MTMDD-VM"], ["birds"]),
-)
+POINTS = [
+    *(read_run(name) for name in RIGHT if name not in COMPONENTS and not name.startswith("cross_object")),
+    *(Point("cross_object", method, source="birds") for method in ("VGGsrc", "MTMDD-VM")),
+]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return read_runs(write_data(tmp_path_factory.mktemp("runs")) / "evaluations", POINTS, [0, 1])
+    return read_runs(write_data(tmp_path_factory.mktemp("runs")).parent / "system/evaluations", POINTS, [0, 1])
 
 
 def test_table_viii(runs: Runs) -> None:
@@ -62,7 +57,7 @@ def test_a_method_without_a_source_recogniser_or_clicks_has_nulls(runs: Runs) ->
 
 
 def test_a_method_that_the_paper_lacks_has_no_published_numbers(tmp_path: Path) -> None:
-    write_run(tmp_path / "methods/ours/seed-0", 0, {"target": 3})
+    write_run(tmp_path / "ours/seed-0", 0, {"target": 3})
     row = table_viii(read_runs(tmp_path, [Point("methods", "ours")], [0])).row(0, named=True)
     assert (row["accuracy_target"], row["deviation_target"]) == (18.75, None)
     assert (row["published_target"], row["difference_target"]) == (None, None)
@@ -87,13 +82,13 @@ def test_the_sweeps_end_at_the_whole_data_and_tell_the_decline(runs: Runs) -> No
 
 
 def test_a_sweep_of_a_method_that_was_not_run_whole_has_no_decline(tmp_path: Path) -> None:
-    write_run(tmp_path / "out_of_class/TDL/6/seed-0", 0, {"target": 4})
+    write_run(tmp_path / "out_of_class=TDL-6/seed-0", 0, {"target": 4})
     table = sweep_table(read_runs(tmp_path, [Point("out_of_class", "TDL", 6)], [0]), "out_of_class", whole=24)
     assert table.select("value", "accuracy_target", "decline").rows() == [(6.0, 25.0, None)]
 
 
 def test_a_study_that_is_left_out_has_an_empty_table(tmp_path: Path) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
+    write_run(tmp_path / "TDL/seed-0", 0, {"target": 4})
     assert sweep_table(read_runs(tmp_path, [Point("methods", "TDL")], [0]), "one_shot", whole=1.0).is_empty()
 
 
@@ -111,8 +106,8 @@ def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
 
 
 def test_pairs_on_different_images_are_refused(tmp_path: Path) -> None:
-    write_run(tmp_path / "methods/TDL/seed-0", 0, {"target": 4})
-    write_run(tmp_path / "methods/TDL7/seed-0", 1, {"target": 4})
+    write_run(tmp_path / "TDL/seed-0", 0, {"target": 4})
+    write_run(tmp_path / "TDL7/seed-0", 1, {"target": 4})
     points = [Point("methods", "TDL"), Point("methods", "TDL7")]
     with pytest.raises(UserError, match="tested on different target images: 16 and 16, 8 of them in both"):
         paired(read_runs(tmp_path, points, [0]), *points)
@@ -148,9 +143,10 @@ def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tm
     methods = ["VGGimg", "TDL", "MTMDD-VM"]
     right = {"VGGimg": (6, 6), "TDL": (12, 4), "MTMDD-VM": (12, 10)}
     for name, (whole, reduced) in right.items():
-        write_run(tmp_path / "methods" / name / "seed-0", 0, {"target": whole})
-        write_run(tmp_path / "out_of_class" / name / "6/seed-0", 0, {"target": reduced})
-    table = claims_table(read_runs(tmp_path, declared_points(methods, [], (methods, [6]), ([], [], []), ([], [])), [0]))
+        write_run(tmp_path / name / "seed-0", 0, {"target": whole})
+        write_run(tmp_path / f"out_of_class={name}-6/seed-0", 0, {"target": reduced})
+    points = [read_run(text) for name in methods for text in (name, f"out_of_class={name}-6")]
+    table = claims_table(read_runs(tmp_path, points, [0]))
     # 8 of 16 lost against 2; VGGimg has no source to lose
     assert table.filter(claim=7).select("says", "worse", "difference").rows() == [
         ("ours declines less than TDL with 6 source categories", "TDL", 37.5)
@@ -162,7 +158,7 @@ def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
     # RMSE-S 0.5 and 1, the errors of the images 0-3 apart from those of the others
     errors = {good: [0.25] * 9, bad: [1.9] * 4 + [0.28] * 5, blind: []}
     for point, of_point in errors.items():
-        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
+        write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
     studies = {"lambda": {point.method.partition("=")[2]: point for point in errors}}
     runs = read_runs(tmp_path, list(errors), [0], studies)
     interval = paired_rmse(runs, good, bad)
@@ -182,7 +178,7 @@ def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
     draw = np.random.default_rng(3)
     errors = draw.gamma(2.0, 0.5, (2, IMAGES["source"]))
     for point, of_point in zip((one, other), errors, strict=True):
-        write_run(tmp_path / point.folder / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
+        write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
     found = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
     assert found is not None
     drawn = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
@@ -195,42 +191,12 @@ def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
 
 def test_a_claim_is_contradicted_when_the_interval_lies_below_zero(tmp_path: Path) -> None:
     for method, right in (("TDL", 2), ("TDL7", 14)):
-        write_run(tmp_path / "methods" / method / "seed-0", 0, {"target": right})
+        write_run(tmp_path / method / "seed-0", 0, {"target": right})
     table = claims_table(read_runs(tmp_path, [Point("methods", "TDL"), Point("methods", "TDL7")], [0]))
     row = table.filter(better="TDL").row(0, named=True)
     assert (row["difference"], row["verdict"]) == (-75.0, "contradicted")
 
 
-def test_the_noise_filter_adds_up() -> None:
-    summary = {
-        "images": 45,
-        "kept": 35,
-        "categories": 3,
-        "rules": [
-            {"rule": "n < 8, keep all", "images": 5, "kept": 5, "categories": 1},
-            {"rule": "8 <= n < 100, first, p < 0.2", "images": 40, "kept": 30, "categories": 2},
-        ],
-    }
-    assert noise_filter_table(summary).select("rule", "images", "kept", "kept_percent").rows() == [
-        ("n < 8, keep all", 5, 5, 100.0),
-        ("8 <= n < 100, first, p < 0.2", 40, 30, 75.0),
-        ("all", 45, 35, 77.8),
-    ]
-
-
-def test_splits_are_counted_by_seed_and_domain() -> None:
-    rows = pl.DataFrame(
-        [("a", "source", "x", "train"), ("b", "source", "y", "test"), ("c", "target", "x", "train")],
-        schema=["image_id", "domain", "category", "split"],
-        orient="row",
-    )
-    assert split_table([(3, rows), (0, rows.head(1))]).rows() == [
-        (0, "source", 1, 1, 1, 0, 0),
-        (3, "source", 2, 2, 1, 0, 1),
-        (3, "target", 1, 1, 1, 0, 0),
-    ]
-
-
 def test_what_chose_the_epochs_is_collected_over_all_runs(runs: Runs) -> None:
-    assert len(runs.metrics) == 2 * len([point for point in RIGHT if not point.startswith("components")])
+    assert len(runs.metrics) == 2 * len([point for point in RIGHT if point not in COMPONENTS])
     assert chosen_epochs(runs) == ["target validation accuracy"]

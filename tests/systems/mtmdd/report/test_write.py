@@ -4,6 +4,7 @@ import base64
 import csv
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -11,14 +12,21 @@ import pytest
 from html_page import Page
 from report_data import PARAMS, write_data, write_run
 
-from report import plots as report_plots
+from report import data_sets, index
+from report.sections import read_part
+from systems.mtmdd.report import plots, write
 from systems.mtmdd.report.diagnoses import errors_texts, inputs_texts
-from systems.mtmdd.report.write import main, seeds_sentence
+from systems.mtmdd.report.write import seeds_sentence
 
 
-def run(root: Path, output: str = "report") -> Path:
-    main(["--data", str(root / "data"), "--output", str(root / output), "--params", str(root / "params.yaml")])
-    return root / output
+def run(root: Path, output: str = "report", page: str = "page") -> Path:
+    """Write the part of the page and its tables, then the page; return the page's file."""
+    write.main([
+        "--data", str(root / "data"), "--system", str(root / "system"), "--output", str(root / output),
+        "--params", str(root / "params.yaml"),
+    ])  # fmt: skip
+    index.main(["--systems", str(root / output), "--output", str(root / page)])
+    return root / page / "index.html"
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +34,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_data(folder)
     # What an earlier parameter file left: must not show anywhere.
-    write_run(folder / "data/evaluations/methods/LEFTOVER/seed-0", 0, {"target": 16})
-    write_run(folder / "data/evaluations/methods/VGGsrc/seed-7", 1, {"target": 16})
+    write_run(folder / "system/evaluations/LEFTOVER/seed-0", 0, {"target": 16})
+    write_run(folder / "system/evaluations/VGGsrc/seed-7", 1, {"target": 16})
     run(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def page(root: Path) -> Page:
-    return Page((root / "report/index.html").read_text(encoding="utf-8"))
+    return Page((root / "page/index.html").read_text(encoding="utf-8"))
 
 
 def test_its_files(root: Path) -> None:
@@ -43,13 +51,12 @@ def test_its_files(root: Path) -> None:
             "claims.csv",
             "cross_object.csv",
             "cross_object.png",
-            "index.html",
             "noise_filter.csv",
             "noise_filter.png",
             "one_shot.csv",
             "one_shot.png",
         ),
-        *("out_of_class.csv", "out_of_class.png"),
+        *("out_of_class.csv", "out_of_class.png", "part.json"),
         *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
         "vocabulary.png",
@@ -76,9 +83,9 @@ def test_the_page_needs_nothing_beside_it(page: Page) -> None:
 
 
 def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) -> None:
-    text = (root / "report/index.html").read_text(encoding="utf-8")
+    text = (root / "page/index.html").read_text(encoding="utf-8")
     found = re.findall(r'base64,([^"]+)" alt="([^"]+)"', text)
-    diagnostics = root / "data/evaluations/methods/MTMDD-VM/diagnostics"
+    diagnostics = root / "system/evaluations/MTMDD-VM/diagnostics"
     expected = [
         ("Our test accuracies on this data set", root / "report/table_viii.png"),
         ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_features.png"),
@@ -100,24 +107,24 @@ def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) 
 def test_the_pictures_are_drawn_from_the_tables_beside_them(root: Path) -> None:
     folder = root / "report"
     for name, draw in (
-        ("table_viii", report_plots.accuracies_plot),
-        ("noise_filter", report_plots.noise_filter_plot),
-        ("cross_object", report_plots.cross_object_plot),
+        ("table_viii", plots.accuracies_plot),
+        ("noise_filter", data_sets.noise_filter_plot),
+        ("cross_object", plots.cross_object_plot),
     ):
         assert (folder / f"{name}.png").read_bytes() == draw(pl.read_csv(folder / f"{name}.csv")), name
     vocabulary = pl.read_parquet(root / "data/features/vocabulary.parquet")
-    assert (folder / "vocabulary.png").read_bytes() == report_plots.vocabulary_plot(vocabulary)
-    shares = report_plots.sweep_plot(
+    assert (folder / "vocabulary.png").read_bytes() == data_sets.vocabulary_plot(vocabulary)
+    shares = plots.sweep_plot(
         pl.read_csv(folder / "one_shot.csv"),
         {domain: f"share of the {domain}'s training images" for domain in ("source", "target")},
         percent=True,
     )
     assert (folder / "one_shot.png").read_bytes() == shares
-    categories = report_plots.sweep_plot(pl.read_csv(folder / "out_of_class.csv"), {"source": "source categories"})
+    categories = plots.sweep_plot(pl.read_csv(folder / "out_of_class.csv"), {"source": "source categories"})
     assert (folder / "out_of_class.png").read_bytes() == categories
     for name, axis, is_line in (("features", "what the recognisers see", False), ("lambda", "λ", True)):
         table = pl.read_csv(folder / f"study_{name}.csv", schema_overrides={"series": pl.String, "value": pl.String})
-        drawn = report_plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
+        drawn = plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
         assert (folder / f"study_{name}.png").read_bytes() == drawn, name
 
 
@@ -182,13 +189,13 @@ def test_the_whole_source_is_the_sweeps_last_point(root: Path) -> None:
     assert found == [
         *(("VGGsrc", 1.0, "25.0"), ("VGGsrc", 2.0, "56.25"), ("MTMDD-VM", 1.0, "75.0"), ("MTMDD-VM", 2.0, "81.25")),
     ]
-    text = (root / "report/index.html").read_text(encoding="utf-8")
+    text = (root / "page/index.html").read_text(encoding="utf-8")
     assert "The source is cut to some of its 2 categories" in text
     assert "The 2 most clicked of 3 words." in text
 
 
 def test_the_data_sets_name_is_ours_and_the_published_one_the_papers(root: Path, page: Page) -> None:
-    assert page.headings[0] == "Image recognition with predicted user clicks: test data"
+    assert page.headings[:2] == [index.TITLE, "MTMDD-VM, image recognition with predicted user clicks: test data"]
     content = json.loads((root / "report/table_viii.json").read_text())
     assert (content["data"], content["seeds"]) == ("test data", [0, 1])
     assert content["published_data"] == "Clickture-Dog to Stanford, Columbia and ImageNet dogs"
@@ -208,7 +215,7 @@ def test_the_page_shows_ours_beside_the_published_numbers(page: Page) -> None:
 
 
 def test_the_page_says_what_its_reader_must_know(root: Path) -> None:
-    text = (root / "report/index.html").read_text(encoding="utf-8")
+    text = (root / "page/index.html").read_text(encoding="utf-8")
     assert "Made &lt;up&gt; for a test." in text
     assert "target validation accuracy" in text
     assert "Means over 2 seeds (0, 1: split, initialisation and batches)" in text
@@ -219,7 +226,7 @@ def test_names_from_the_data_are_shown_as_they_are_and_never_as_markup(page: Pag
     cells = [cell for table in page.tables for row in table for cell in row]
     assert "斑点狗" in cells
     assert "<dingo>" in cells
-    assert "<dingo>" not in (root / "report/index.html").read_text(encoding="utf-8")
+    assert "<dingo>" not in (root / "page/index.html").read_text(encoding="utf-8")
     # Two words were asked for: the third is not listed.
     assert "<b>" not in cells
 
@@ -237,16 +244,17 @@ def test_nothing_undeclared_is_reported(root: Path) -> None:
 
 
 def test_the_result_table_stands_on_the_screen(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(root, "again")
+    run(root, "again", "page again")
     shown = capsys.readouterr().out
     assert "81.2 ± 0.0" in shown
     assert "published: Clickture-Dog" in shown
 
 
 def test_the_same_bytes_again(root: Path) -> None:
-    again = run(root, "again")
+    again = run(root, "again", "page again")
     for path in (root / "report").iterdir():
-        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+        assert path.read_bytes() == (root / "again" / path.name).read_bytes(), path.name
+    assert again.read_bytes() == (root / "page/index.html").read_bytes()
 
 
 def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +263,7 @@ def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog:
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
     assert "28 evaluations that the parameters declare are missing" in caplog.text
-    assert "methods/VGGimg/seed-5/metrics.json" in caplog.text
+    assert "VGGimg/seed-5/metrics.json" in caplog.text
     assert not (tmp_path / "report").exists()
 
 
@@ -270,13 +278,13 @@ def test_a_missing_summary_is_named(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_studies_that_are_left_out_have_no_section(tmp_path: Path) -> None:
     write_data(tmp_path)
-    params = PARAMS.replace("out_of_class: {methods: [VGGsrc, MTMDD-VM]", "out_of_class: {methods: []")
+    params = PARAMS.replace("out_of_class=VGGsrc-1, out_of_class=MTMDD-VM-1,", "")
+    assert params != PARAMS
     (tmp_path / "params.yaml").write_text(params)
-    output = run(tmp_path)
-    headings = Page((output / "index.html").read_text(encoding="utf-8")).headings
+    headings = Page(run(tmp_path).read_text(encoding="utf-8")).headings
     assert "Fewer training images (Fig. 14)" in headings
     assert "Fewer source categories (Fig. 13)" not in headings
-    assert not (output / "out_of_class.csv").exists()
+    assert not (tmp_path / "report/out_of_class.csv").exists()
 
 
 def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> None:
@@ -310,10 +318,11 @@ def test_a_report_without_the_cross_object_study(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(
         PARAMS.replace("{methods: [VGGsrc, MTMDD-VM], sources", "{methods: [], sources")
     )
-    output = run(tmp_path)
-    assert "Table IX)" not in "".join(Page((output / "index.html").read_text(encoding="utf-8")).headings)
-    assert not list(output.glob("cross_object.*"))
-    with (output / "claims.csv").open(encoding="utf-8") as file:
+    page = Page(run(tmp_path).read_text(encoding="utf-8"))
+    assert "Table IX)" not in "".join(page.headings)
+    assert "#cross_object" not in page.links
+    assert not list((tmp_path / "report").glob("cross_object.*"))
+    with (tmp_path / "report/claims.csv").open(encoding="utf-8") as file:
         assert {row["verdict"] for row in csv.DictReader(file) if row["claim"] == "8"} == {"not run"}
 
 
@@ -328,13 +337,12 @@ def test_claims_of_component_studies_are_told_by_their_runs(root: Path) -> None:
 
 def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_data(tmp_path)
-    (tmp_path / "params.yaml").write_text(PARAMS.replace("features=C, ", ""))
+    (tmp_path / "params.yaml").write_text(
+        PARAMS.replace("features=C, ", "").replace("points: [features=C]", "points: []")
+    )
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert (
-        "studies.json: the parameters declare no components/features=C; run python -m systems.mtmdd.recipes"
-        in caplog.text
-    )
+    assert "studies.json: the parameters declare no features=C; run python -m systems.mtmdd.recipes" in caplog.text
 
 
 def test_click_predictors_that_were_looked_into_are_shown(page: Page, root: Path) -> None:
@@ -357,7 +365,7 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(
         PARAMS.replace("methods: [MTMDD-VM], points: [features=C]", "methods: [], points: []")
     )
-    text = (run(tmp_path) / "index.html").read_text(encoding="utf-8")
+    text = run(tmp_path).read_text(encoding="utf-8")
     assert "Click predictors" not in text
     assert len(Page(text).pictures) == 8
 
@@ -365,8 +373,16 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("methods: [MTMDD-VM], points", "methods: [TDL], points", "diagnose.methods: TDL is not in methods.names"),
-        ("points: [features=C], every", "points: [tau=1], every", "diagnose.points: tau=1 is not in components.points"),
+        (
+            "methods: [MTMDD-VM], points",
+            "methods: [TDL], points",
+            "mtmdd.diagnose.methods: TDL is not among mtmdd.runs",
+        ),
+        (
+            "points: [features=C], every",
+            "points: [tau=1], every",
+            "mtmdd.diagnose.points: tau=1 is not among mtmdd.runs",
+        ),
     ],
 )
 def test_diagnoses_of_what_is_not_declared_are_refused(
@@ -381,12 +397,45 @@ def test_diagnoses_of_what_is_not_declared_are_refused(
 
 
 def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = write_data(tmp_path)
-    (data / "evaluations/methods/MTMDD-VM/diagnostics/diagnostics.json").unlink()
+    write_data(tmp_path)
+    (tmp_path / "system/evaluations/MTMDD-VM/diagnostics/diagnostics.json").unlink()
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "diagnostics.json: no such file; run `dvc repro`, or take MTMDD-VM out of diagnose.methods" in caplog.text
+    assert (
+        "diagnostics.json: no such file; run `dvc repro`, or take MTMDD-VM out of mtmdd.diagnose.methods" in caplog.text
+    )
 
 
 def test_one_seed_says_that_it_has_no_spread() -> None:
     assert seeds_sentence([3]).endswith("(seed 3): no spread over seeds can be given")
+
+
+def test_the_contents_lead_to_every_section_of_the_page(page: Page) -> None:
+    assert page.links == [
+        "#mtmdd", "#methods", "#claims", "#components", "#out_of_class", "#one_shot", "#cross_object", "#diagnostics",
+        "#data", "#noise", "#vocabulary",
+    ]  # fmt: skip
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+    assert len(set(page.ids)) == len(page.ids)
+    # no level is left out below another
+    assert page.levels[:2] == [1, 2]
+    assert all(level <= above + 1 for above, level in pairwise(page.levels))
+
+
+def test_the_part_is_what_the_page_has(root: Path) -> None:
+    part = read_part(root / "report")
+    assert (part.name, part.title) == ("mtmdd", "MTMDD-VM, image recognition with predicted user clicks: test data")
+    assert part.html in (root / "page/index.html").read_text(encoding="utf-8")
+
+
+def test_without_runs_the_page_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params.yaml").write_text(
+        "seeds: [0]\nmtmdd: {runs: [], cross_object: {methods: [], sources: []}, "
+        "report: {data_set: none, note: none, top_words: 1}}\n"
+    )
+    page = Page(run(tmp_path).read_text(encoding="utf-8"))
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["part.json"]
+    assert page.headings == [index.TITLE, "MTMDD-VM, image recognition with predicted user clicks"]
+    assert "Not run: the parameter file lists no run (mtmdd.runs)." in (tmp_path / "page/index.html").read_text()
+    assert page.links == ["#mtmdd"] == [f"#{anchor}" for anchor in page.ids]
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,217 @@
+"""Runs as texts: each form round-trips, and what is none is refused with its place and what could stand there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from base.params import ParamsError, read_seeds
+from systems.mtmdd.config import DOMAINS
+from systems.mtmdd.methods import METHODS
+from systems.mtmdd.runs import CrossObjectParams, Point, load_points, read_run, read_runs
+from systems.mtmdd.studies import STUDIES
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "point"),
+    [
+        *((method, Point("methods", method)) for method in METHODS),
+        ("tau=0.4", Point("components", "tau=0.4")),
+        ("lambda=shared-0.8", Point("components", "lambda=shared-0.8")),
+        ("features=V+C_E", Point("components", "features=V+C_E")),
+        ("kernels=3x1024", Point("components", "kernels=3x1024")),
+        ("out_of_class=TDL-6", Point("out_of_class", "TDL", 6)),
+        # methods have hyphens of their own
+        ("out_of_class=MTMDD-VM-star-12", Point("out_of_class", "MTMDD-VM-star", 12)),
+        ("one_shot=TDL-source-0.4", Point("one_shot", "TDL", 0.4, "source")),
+        ("one_shot=MTMDD-VM-target-0.75", Point("one_shot", "MTMDD-VM", 0.75, "target")),
+    ],
+)
+def test_a_text_names_its_point_and_the_point_the_text(text: str, point: Point) -> None:
+    assert read_run(text) == point
+    assert point.name == text
+
+
+def test_points_of_another_source_have_names_too() -> None:
+    params = CrossObjectParams(methods=["TDL", "MTMDD-VM"], sources=["toy_birds", "cats"])
+    assert [point.name for point in params.points()] == [
+        "cross_object=TDL-toy_birds", "cross_object=TDL-cats", "cross_object=MTMDD-VM-toy_birds",
+        "cross_object=MTMDD-VM-cats",
+    ]  # fmt: skip
+    assert params.points()[1] == Point("cross_object", "TDL", source="cats")
+
+
+@given(method=st.sampled_from(sorted(METHODS)), categories=st.integers(1, 10**9))
+def test_every_number_of_categories_round_trips(method: str, categories: int) -> None:
+    point = Point("out_of_class", method, categories)
+    assert read_run(point.name) == point
+    assert read_run(point.name).name == point.name
+
+
+@given(method=st.sampled_from(sorted(METHODS)), domain=st.sampled_from(DOMAINS), digits=st.integers(1, 9999))
+def test_every_share_round_trips(method: str, domain: str, digits: int) -> None:
+    point = Point("one_shot", method, digits / 10_000, domain)
+    assert read_run(point.name) == point
+
+
+def name_or_error(text: str) -> str:
+    try:
+        return read_run(text).name
+    except ValueError as error:
+        return str(error)
+
+
+@given(share=st.from_regex(r"0\.[0-9]{1,25}", fullmatch=True))
+def test_a_share_is_taken_as_it_is_written_or_refused(share: str) -> None:
+    text = f"one_shot=TDL-source-{share}"
+    assert (name_or_error(text) == text) == (share == str(float(share)) and float(share) > 0)
+
+
+@given(text=st.text(max_size=30) | st.from_regex(r"[a-z_]+=[A-Za-z0-9.+x_-]*", fullmatch=True))
+def test_a_text_is_its_points_name_or_is_named_by_the_error(text: str) -> None:
+    found = name_or_error(text)
+    assert found == text or found.startswith(f"{text!r}: ")
+
+
+@pytest.mark.parametrize(
+    "point", [f"{name}={value}" for name, study in STUDIES.items() for value in (study.example, *study.paper)]
+)
+def test_every_value_of_the_paper_is_a_run(point: str) -> None:
+    assert read_run(point) == Point("components", point)
+
+
+STUDY_NAMES = "kernels, embedding, bandwidth, tau, features, lambda, mu, out_of_class, one_shot"
+METHOD_NAMES = "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star"
+SOME_RUN = f"a method ({METHOD_NAMES}), or study=value with a study of {STUDY_NAMES}, expected"
+CATEGORIES = "out_of_class=METHOD-CATEGORIES expected, as in out_of_class=TDL-6"
+SHARE = "one_shot=METHOD-DOMAIN-SHARE expected, as in one_shot=TDL-source-0.4; a share is from 0.0001 to below 1"
+MALFORMED = {
+    "": SOME_RUN,
+    "tdl": SOME_RUN,
+    "TDL ": SOME_RUN,
+    "methods/TDL": SOME_RUN,
+    "=TDL": SOME_RUN,
+    "rho=1": SOME_RUN,
+    "tau": "tau=0.4 would be a point",
+    "methods=TDL": SOME_RUN,
+    "components=tau": SOME_RUN,
+    "tau=": "tau=0.4 would be a point",
+    "tau=0.40": "write tau=0.4, as the tables do",
+    "lambda=0.4": "lambda=shared-0.4 would be a point",
+    "out_of_class=TDL": CATEGORIES,
+    "out_of_class=TDL-0": CATEGORIES,
+    "out_of_class=TDL-06": CATEGORIES,
+    "out_of_class=TDL--6": CATEGORIES,
+    "out_of_class=TDL-6.5": CATEGORIES,
+    "out_of_class=TDL-٦": CATEGORIES,
+    "out_of_class=VGG-6": CATEGORIES,
+    "out_of_class=-6": CATEGORIES,
+    "one_shot=TDL-0.4": SHARE,
+    "one_shot=TDL-both-0.4": SHARE,
+    "one_shot=TDL-source-1": SHARE,
+    "one_shot=TDL-source-0": SHARE,
+    "one_shot=TDL-source-0.0": SHARE,
+    "one_shot=TDL-source-0.40": SHARE,
+    "one_shot=TDL-source-.4": SHARE,
+    "one_shot=VGG-source-0.4": SHARE,
+    "one_shot=TDL-source-0.00001": SHARE,  # Python would write 1e-05
+    "one_shot=TDL-source-0.12345678901234567891": SHARE,  # has more digits than a number keeps
+    "cross_object=TDL-toy_birds": "list its method and its source in the section mtmdd.cross_object",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED.items())
+def test_what_is_no_run_says_what_could_stand_there(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"{text!r}: ")) as error:
+        read_run(text)
+    assert message in str(error.value)
+
+
+def test_every_wrong_text_is_named_with_its_place() -> None:
+    with pytest.raises(ParamsError) as error:
+        read_runs(["TDL", "tdl", "tau=0.4", "TDL", "out_of_class=TDL", "tau=0.4"], "p.yaml")
+    lines = str(error.value).splitlines()
+    assert [line.partition(": '")[0] for line in lines] == [f"p.yaml: mtmdd.runs[{place}]" for place in (1, 3, 4, 5)]
+    assert lines[1] == "p.yaml: mtmdd.runs[3]: 'TDL' is listed twice"
+    assert lines[3] == "p.yaml: mtmdd.runs[5]: 'tau=0.4' is listed twice"
+
+
+@pytest.mark.parametrize("texts", ["TDL", {"TDL": 1}, ["TDL", 3], [["TDL"]], [None], None, 7])
+def test_runs_are_a_list_of_texts(texts: object) -> None:
+    with pytest.raises(
+        ParamsError, match=r"^p\.yaml: mtmdd\.runs = .*a list of texts expected, as in \[TDL, tau=0\.4\]"
+    ):
+        read_runs(texts, "p.yaml")
+
+
+def test_runs_keep_their_order() -> None:
+    texts = ["tau=0.4", "TDL", "one_shot=TDL-source-0.4", "VGGimg"]
+    assert [point.name for point in read_runs(texts, "p.yaml")] == texts
+    assert read_runs([], "p.yaml") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"methods": ["TDL", "MTMDD-VM-star"], "sources": []},
+            r"\['MTMDD-VM-star'\]: one head for both domains can't be",
+        ),
+        ({"methods": ["VGG"], "sources": []}, r"unknown methods \['VGG'\]; known: VGGimg, "),
+        ({"methods": ["TDL", "TDL"], "sources": []}, "a method is listed twice"),
+        ({"methods": [], "sources": ["a/b"]}, r"distinct names of letters, digits, _ and - expected, found \['a/b'\]"),
+        ({"methods": [], "sources": ["birds", "birds"]}, "distinct names"),
+        ({"methods": [], "sources": [""]}, "distinct names"),
+        ({"methods": [], "sources": [], "domains": []}, "Extra inputs are not permitted"),
+        ({"methods": []}, "Field required"),
+    ],
+)
+def test_another_source_takes_methods_of_separate_heads(values: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        CrossObjectParams(**values)  # type: ignore[arg-type]
+
+
+def test_points_are_the_runs_and_then_those_of_another_source(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("mtmdd: {runs: [TDL, tau=0.4], cross_object: {methods: [TDL], sources: [birds]}}\n")
+    assert [point.name for point in load_points(path)] == ["TDL", "tau=0.4", "cross_object=TDL-birds"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "mtmdd: {cross_object: {methods: [], sources: []}}",
+            r"mtmdd\.runs is missing: which trainings there are, as in",
+        ),
+        ("mtmdd: []", r"mtmdd\.runs is missing"),
+        ("seeds: [0]", r"mtmdd\.runs is missing"),
+        ("mtmdd: {runs: [TDL]}", r"section 'mtmdd\.cross_object' is missing; see systems\.mtmdd\.runs"),
+        ("mtmdd: {runs: [tdl]}", r"mtmdd\.runs\[0\]: 'tdl': a method"),
+        ("mtmdd: {runs: [1]}", r"mtmdd\.runs = \[1\]: a list of texts expected"),
+    ],
+)
+def test_what_a_file_lacks_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text + "\n")
+    with pytest.raises(ParamsError, match=message) as error:
+        load_points(path)
+    assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "trainings"),
+    [("params.yaml", 25, 25), ("presets/toy_full.yaml", 99, 297), ("presets/clickture_dog.yaml", 131, 131)],
+)
+def test_the_parameter_files_declare_as_many_trainings_as_they_say(name: str, points: int, trainings: int) -> None:
+    found = load_points(ROOT / name)
+    assert (len(found), len(found) * len(read_seeds(ROOT / name))) == (points, trainings)
+    assert len({point.name for point in found}) == points
+    assert [read_run(point.name) for point in found if point.study != "cross_object"] == [
+        point for point in found if point.study != "cross_object"
+    ]
