@@ -12,7 +12,8 @@ from PIL import Image
 
 from base import schemas
 from base.artifacts import shard_name, shard_of, write_table
-from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams, ScheduleParams, TrainParams
+from model.training.params import ScheduleParams
+from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams, TrainParams
 from systems.mtmdd.examples import Examples
 
 COLOURS = {"ant": (200, 40, 40), "bee": (40, 200, 40), "cat": (40, 60, 220), "dog": (210, 200, 30)}
