@@ -182,10 +182,14 @@ def _raw_folder(params: Path, data_set: str | None) -> str:
         UserError: there is no such data set, or none at all.
     """
     folders = read_params(params).get("data_sets") or {}
-    name = next(iter(folders), None) if data_set is None else data_set
-    if name not in folders:
-        raise UserError(f"{params}: data_sets has no {name!r}; it has {', '.join(map(str, folders)) or 'none'}")
-    return str(folders[name])
+    if data_set is None and folders:
+        data_set = next(iter(folders))
+    if data_set not in folders:
+        what = (
+            "is empty" if data_set is None else f"has no {data_set!r}; it has {', '.join(map(str, folders)) or 'none'}"
+        )
+        raise UserError(f"{params}: data_sets {what}; add the data set's name and raw folder there")
+    return str(folders[data_set])
 
 
 def _digests(files: Sequence[LogFile]) -> dict[LogFile, str]:

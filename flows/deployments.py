@@ -7,8 +7,8 @@
         - {cron: "0 2 * * *", timezone: Europe/Berlin, active: true}
         - {interval_s: 3600, active: false}
 
-Every study of dvc.yaml gets a deployment of the sweep flow too, named after it, whose form offers the methods, points
-and seeds that are declared.
+Every study of the graph gets a deployment of the sweep flow too, named after it, whose form offers the runs and seeds
+that are declared.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,9 +2,9 @@
 
 DVC writes dvc.lock over itself. Plain ``dvc repro``, ``dvc commit`` and the like leave a beginning of it when they are
 killed meanwhile: unreadable if it ends within a word, and else a lock that has forgotten stages, unnoticed.
-:mod:`flows.dvc_command` replaces the lock whole, and copies each to ``.state/dvc.lock.kept``; a system's, beside its
-dvc.yaml, to ``.state/<system>.dvc.lock.kept``. When the lock differs
-from its copy, something else has written it, and :func:`mend` looks:
+:mod:`flows.dvc_command` replaces each lock whole, and copies it: the root's to ``.state/dvc.lock.kept``, a system's,
+which is beside its dvc.yaml, to ``.state/<system>.dvc.lock.kept``. When a lock differs from its copy, something
+else has written it, and :func:`mend` looks:
 
 - It ends within a record: that record goes, and all that the copy has beyond come back.
 - It ends between two, and its stages are the first ones of the copy, in that order: the records of stages that

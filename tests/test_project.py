@@ -11,38 +11,39 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from base.params import SECTIONS, Params, read_params, read_seeds, validate_section
+from base.params import KEYS, Params, load_section, read_params, read_seeds, system_names
 from pipelines.toy.animals import ANIMALS
+from systems.mtmdd.runs import load_points
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
+# Module and model of each section; of the sections that all systems share, the module stands in KEYS too.
 MODELS = {
-    "synthesize": "SynthesizeParams",
-    "ingest": "IngestParams",
-    "cleaner": "CleanerParams",
-    "score": "ScoreParams",
-    "clean": "CleanParams",
-    "select": "SelectParams",
-    "preparation": "PreparationParams",
-    "segment": "SegmentParams",
-    "vocabulary": "VocabularyParams",
-    "network": "NetworkParams",
-    "objective": "ObjectiveParams",
-    "train": "TrainParams",
-    "methods": "MethodsParams",
-    "components": "ComponentsParams",
-    "out_of_class": "OutOfClassParams",
-    "one_shot": "OneShotParams",
-    "cross_object": "CrossObjectParams",
-    "evaluate": "EvaluateParams",
-    "diagnose": "DiagnoseParams",
-    "report": "ReportParams",
+    "synthesize": "pipelines.toy.synthesize.SynthesizeParams",
+    "ingest": "pipelines.ingest.click_data.IngestParams",
+    "select": "pipelines.splits.select.SelectParams",
+    "segment": "pipelines.words.segmentation.SegmentParams",
+    "vocabulary": "pipelines.words.vocabulary.VocabularyParams",
+    "cleaning.network": "model.classification.ClassifierParams",
+    "cleaning.train": "systems.cleaning.train.CleanerParams",
+    "cleaning.score": "systems.cleaning.score.ScoreParams",
+    "cleaning.clean": "systems.cleaning.clean.CleanParams",
+    "cleaning.preparation": "systems.cleaning.preparation.PreparationParams",
+    "mtmdd.network": "systems.mtmdd.config.NetworkParams",
+    "mtmdd.objective": "systems.mtmdd.config.ObjectiveParams",
+    "mtmdd.train": "systems.mtmdd.config.TrainParams",
+    "mtmdd.cross_object": "systems.mtmdd.runs.CrossObjectParams",
+    "mtmdd.evaluate": "systems.mtmdd.evaluate.EvaluateParams",
+    "mtmdd.diagnose": "systems.mtmdd.diagnose.DiagnoseParams",
+    "mtmdd.report": "systems.mtmdd.report.write.ReportParams",
 }
-PLAIN = {"raw", "toys", "other_objects", "seeds"}
+PLAIN = {"data_sets", "toys", "seeds"}
+PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
 OPTIONAL = {"pyspark"}  # benchmarks/click_features.py leaves this peer out where it can't be imported
@@ -58,39 +59,53 @@ def tracked() -> list[Path]:
 
 
 def section_model(name: str) -> type[Params]:
-    return getattr(importlib.import_module(SECTIONS[name]), MODELS[name])
+    module, _, model = MODELS[name].rpartition(".")
+    return getattr(importlib.import_module(module), model)
 
 
-def test_every_section_has_a_model_beside_its_stage() -> None:
-    assert set(SECTIONS) == PLAIN | set(MODELS)
+def with_nested(model: type[Params]) -> list[type[Params]]:
+    """A model, and those that its fields hold."""
+    types = [part for field in model.model_fields.values() for part in (field.annotation, *get_args(field.annotation))]
+    nested = [part for part in types if isinstance(part, type) and issubclass(part, Params)]
+    return [model, *(deeper for part in nested for deeper in with_nested(part))]
+
+
+def test_every_section_has_a_model_whose_keys_are_described() -> None:
+    shared = {name for name in MODELS if "." not in name}
+    assert set(KEYS) == PLAIN | shared
+    assert {name.split(".")[0] for name in set(MODELS) - shared} == set(system_names())
     for name in MODELS:
         model = section_model(name)
-        assert model.__module__ == SECTIONS[name]
-        for key, field in model.model_fields.items():
-            is_nested = isinstance(field.annotation, type) and issubclass(field.annotation, Params)
-            assert field.description or is_nested, f"{name}.{key} says nothing of itself"
+        assert f"{model.__module__}.{model.__name__}" == MODELS[name]
+        assert name not in shared or model.__module__ == KEYS[name]
+        for part in with_nested(model):
+            for key, field in part.model_fields.items():
+                is_nested = isinstance(field.annotation, type) and issubclass(field.annotation, Params)
+                assert field.description or is_nested, f"{name}, {part.__name__}.{key} says nothing of itself"
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
 def test_presets_are_whole_and_valid(preset: Path) -> None:
     content = read_params(preset)
-    assert set(content) == set(SECTIONS)
-    assert isinstance(content["raw"], str)
+    assert set(content) == {*KEYS, *system_names()}
+    sections = {f"{system}.{key}" for system in system_names() for key in content[system]}
+    assert sections == {name for name in MODELS if "." in name} | PLAIN_OF_SYSTEMS
+    assert content["data_sets"]
+    assert all(isinstance(raw, str) for raw in content["data_sets"].values())
     assert set(content["toys"].values()) <= set(ANIMALS)
-    assert all(isinstance(raw, str) for raw in content["other_objects"].values())
-    assert set(content["cross_object"]["sources"]) <= set(content["other_objects"])
+    assert content["mtmdd"]["data_set"] in content["data_sets"]
+    assert set(content["mtmdd"]["cross_object"]["sources"]) <= set(content["data_sets"]) - {
+        content["mtmdd"]["data_set"]
+    }
     assert read_seeds(preset)
+    assert len(load_points(preset)) * len(read_seeds(preset)) == num_trainings(preset)
     for name in MODELS:
-        validate_section(section_model(name), name, content[name], str(preset))
+        load_section(section_model(name), name, preset)
 
 
 def num_trainings(preset: Path) -> int:
-    content = read_params(preset)
-    out_of_class, one_shot, cross_object = (content[name] for name in ("out_of_class", "one_shot", "cross_object"))
-    points = len(content["methods"]["names"]) + len(content["components"]["points"])
-    points += len(out_of_class["methods"]) * len(out_of_class["categories"])
-    points += len(one_shot["methods"]) * len(one_shot["shares"]) * len(one_shot["domains"])
-    points += len(cross_object["methods"]) * len(cross_object["sources"])
+    system = read_params(preset)["mtmdd"]
+    points = len(system["runs"]) + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     return points * len(read_seeds(preset))
 
 
@@ -103,7 +118,7 @@ def test_the_whole_toy_tells_how_much_it_trains() -> None:
 def test_packages_are_those_on_disk() -> None:
     on_disk = {
         init.parent.relative_to(ROOT).as_posix().replace("/", ".")
-        for top in ("pipelines", "flows", "model")
+        for top in PACKAGES
         for init in (ROOT / top).rglob("__init__.py")
     }
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == on_disk
@@ -123,8 +138,10 @@ def test_documented_commands_exist(name: str) -> None:
         if command.startswith("make "):
             assert re.search(rf"^{command.split()[1]}:", MAKEFILE, re.MULTILINE), f"{name}: {command}"
         else:
-            module = ROOT / f"{command.split()[-1].replace('.', '/')}.py"
-            assert module.exists() or command.split()[-1].split(".")[0] not in ("pipelines", "model", "flows"), command
+            module = command.split()[-1]
+            path = ROOT / module.replace(".", "/")
+            is_there = path.with_name(f"{path.name}.py").exists() or (path / "__main__.py").exists()
+            assert is_there or module.split(".")[0] not in (*PACKAGES, "benchmarks"), f"{name}: {command}"
 
 
 def test_readme_shows_the_commands_that_ci_runs() -> None:
@@ -183,12 +200,12 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folders", "extras"),
-    [(("pipelines", "model", "flows"), ()), (("tests",), ("dev",)), (("benchmarks",), EXTRAS)],
+    [(PACKAGES, ()), (("tests",), ("dev",)), (("benchmarks",), EXTRAS)],
     ids=["packages", "tests", "benchmarks"],
 )
 def test_every_import_is_of_a_distribution_that_is_asked_for(folders: tuple[str, ...], extras: tuple[str, ...]) -> None:
     modules = [path for path in tracked() if path.suffix == ".py"]
-    ours = {path.stem for path in modules} | {"pipelines", "model", "flows", "benchmarks", "tests"}
+    ours = {path.stem for path in modules} | {*PACKAGES, "benchmarks", "tests"}
     mine = [path for path in modules if path.relative_to(ROOT).parts[0] in folders]
     others = {name for path in mine for name in imports(path)} - ours - sys.stdlib_module_names - OPTIONAL
     distributions = packages_distributions()

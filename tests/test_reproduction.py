@@ -11,26 +11,43 @@ from typing import Any
 
 import polars as pl
 import pytest
+from graph import definitions
 from processes import new_project
 from ruamel.yaml import YAML
 from served import serve
 
+from flows.graph import address_of, name_of
+
 ROOT = Path(__file__).parents[1]
 METHODS = ["VGGimg", "TDL7", "MTMDD-VM-star"]
-TINY: dict[str, dict[str, Any]] = {
+RUNS = [*METHODS, "features=C", "out_of_class=VGGimg-6"]
+CROSS = "cross_object=TDL7-toy_birds"
+TINY: dict[str, Any] = {
     "synthesize": {"source_images": 8, "target_images": 6},
     "toys": {"toy_birds": "birds"},  # beside the dogs
-    "other_objects": {"toy_birds": "data/raw/toy_birds"},
-    # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
-    "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
-    "methods": {"names": METHODS},
-    "components": {"points": ["features=C"]},
-    "out_of_class": {"methods": ["VGGimg"], "categories": [6]},
-    "one_shot": {"methods": [], "shares": [], "domains": []},
-    "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
-    "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
-    "train": {"epochs": 1},
+    "data_sets": {"toy_birds": "data/raw/toy_birds"},
+    "cleaning": {
+        "train": {"train": {"epochs": 1}},
+        # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
+        "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
+    },
+    "mtmdd": {
+        "train": {"epochs": 1},
+        "runs": RUNS,
+        "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
+        "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
+    },
 }
+PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
+
+
+def join(params: dict[str, Any], values: dict[str, Any]) -> None:
+    """Put values into nested parameters."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            join(params[key], value)
+        else:
+            params[key] = value
 
 
 pytestmark = pytest.mark.timeout(1500)  # the first test makes everything
@@ -42,15 +59,13 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for package in ("pipelines", "model", "flows"):
+        for package in PACKAGES:
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         for file in ("dvc.yaml", "deployments.yaml", "pyproject.toml"):
             shutil.copy(ROOT / file, folder)
         new_project(folder)
         params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-        for section, values in TINY.items():
-            params[section] |= values
-        params["cleaner"]["train"]["epochs"] = 1
+        join(params, TINY)
         self.params = params
         self.write()
 
@@ -66,7 +81,12 @@ class Workspace:
         return done.stdout
 
     def stale(self) -> set[str]:
-        return set(json.loads(self.dvc("status", "--json")))
+        """Names of the stages that are stale, as flows write them."""
+        return {name_of(address) for address in json.loads(self.dvc("status", "--json"))}
+
+    def run(self, name: str) -> None:
+        """Run one stage alone."""
+        self.dvc("repro", "--single-item", address_of(name))
 
 
 @pytest.fixture(scope="module")
@@ -76,31 +96,34 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     with serve(space.folder, PATH=PATH, PYTHONPATH="") as served:
         state = served.final_state(served.start("reproduce/workspace"), seconds=1200)
         assert state["name"] == "Completed", state["message"]
-        assert served.artifact("report-table-viii") == (space.folder / "data/report/table_viii.md").read_text()
+        assert (
+            served.artifact("report-mtmdd-table-viii") == (space.folder / "data/mtmdd/report/table_viii.md").read_text()
+        )
     return space
 
 
 @pytest.mark.slow
 def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
     data = workspace.folder / "data"
-    assert pl.read_csv(data / "report/table_viii.csv")["method"].to_list() == METHODS
-    features = pl.read_csv(data / "report/study_features.csv")
+    assert pl.read_csv(data / "mtmdd/report/table_viii.csv")["method"].to_list() == METHODS
+    features = pl.read_csv(data / "mtmdd/report/study_features.csv")
     assert features.select("value", "run").rows() == [
-        ("V", "methods/VGGimg"),
-        ("C", "components/features=C"),
-        ("V+C7", "methods/TDL7"),
+        ("V", "VGGimg"),
+        ("C", "features=C"),
+        ("V+C7", "TDL7"),
     ]
-    diagnostics = data / "evaluations/methods/TDL7/diagnostics"
+    diagnostics = data / "mtmdd/evaluations/TDL7/diagnostics"
     assert json.loads((diagnostics / "diagnostics.json").read_text())["method"] == "TDL7"
-    ratios = json.loads((data / "evaluations/components/features=C/ratios.json").read_text())
+    ratios = json.loads((data / "mtmdd/evaluations/features=C/ratios.json").read_text())
     assert ratios["gradient_ratios"][-1]["position_over_count"] > 0
     page = (data / "report/index.html").read_text(encoding="utf-8")
     assert base64.b64encode((diagnostics / "gradients.png").read_bytes()).decode() in page
-    for table in json.loads((data / "ingested/summary.json").read_text())["tables"].values():
-        assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
-    split = pl.read_parquet(data / "splits/seed-0.parquet")
+    for name in ("toy", "toy_birds"):
+        for table in json.loads((data / "sets" / name / "ingested/summary.json").read_text())["tables"].values():
+            assert table["rows_read"] == table["rows_kept"] + sum(table["quarantined"].values())
+    split = pl.read_parquet(data / "sets/toy/splits/seed-0.parquet")
     for method in METHODS:
-        folder = data / "evaluations/methods" / method / "seed-0"
+        folder = data / "mtmdd/evaluations" / method / "seed-0"
         predictions = pl.read_parquet(folder / "predictions.parquet")
         tested = split.filter(pl.col("split") == "test")
         assert set(predictions["image_id"]) == set(tested["image_id"])
@@ -112,17 +135,19 @@ def test_everything_is_made_and_adds_up(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
     data = workspace.folder / "data"
-    for name in ("splits", "features"):
-        made = {path.relative_to(data / "other/toy_birds") for path in (data / "other/toy_birds" / name).rglob("*")}
-        assert made == {path.relative_to(data) for path in (data / name).rglob("*")}
-    run = json.loads((data / "models/cross_object/TDL7/toy_birds/seed-0/run.json").read_text())
+    own, other = (
+        {path.relative_to(data / "sets" / name) for path in (data / "sets" / name).rglob("*")}
+        for name in ("toy", "toy_birds")
+    )
+    assert own == other
+    run = json.loads((data / "mtmdd/models" / CROSS / "seed-0/run.json").read_text())
     assert "oak jay" in run["categories"]["source"]
     assert "marsh hound" in run["categories"]["target"]
-    assert run["num_words"] == len(pl.read_parquet(data / "other/toy_birds/features/vocabulary.parquet"))
-    row = pl.read_csv(data / "report/cross_object.csv").row(0, named=True)
+    assert run["num_words"] == len(pl.read_parquet(data / "sets/toy_birds/features/vocabulary.parquet"))
+    row = pl.read_csv(data / "mtmdd/report/cross_object.csv").row(0, named=True)
     single, cross = (
-        json.loads((data / "evaluations" / point / "seed-0/metrics.json").read_text())["accuracy_target"]
-        for point in ("methods/TDL7", "cross_object/TDL7/toy_birds")
+        json.loads((data / "mtmdd/evaluations" / point / "seed-0/metrics.json").read_text())["accuracy_target"]
+        for point in ("TDL7", CROSS)
     )
     assert (row["single"], row["cross"]) == (pytest.approx(single, abs=0.01), pytest.approx(cross, abs=0.01))
     assert row["lost"] == pytest.approx(single - cross, abs=0.01)
@@ -137,67 +162,108 @@ def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
 
 @pytest.mark.slow
 def test_an_evaluation_parameter_retrains_nothing(workspace: Workspace) -> None:
-    before = workspace.params["evaluate"]["batch_size"]
-    workspace.params["evaluate"]["batch_size"] = before + 1
+    section = workspace.params["mtmdd"]["evaluate"]
+    before = section["batch_size"]
+    section["batch_size"] = before + 1
     workspace.write()
     stale = workspace.stale()
-    workspace.params["evaluate"]["batch_size"] = before
+    section["batch_size"] = before
     workspace.write()
-    assert stale == {f"evaluate@{method}-0" for method in METHODS} | {
-        "evaluate_component@features=C-0",
-        "evaluate_out_of_class@VGGimg-6-0",
-        "evaluate_cross_object@TDL7-toy_birds-0",
-    }
+    assert stale == {f"mtmdd:evaluate@{run}-0" for run in RUNS} | {"mtmdd:evaluate_cross_object@TDL7-toy_birds-0"}
 
 
 @pytest.mark.slow
 def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> None:
-    before = workspace.params["objective"]["tau"]
-    workspace.params["objective"]["tau"] = 0.3
+    section = workspace.params["mtmdd"]["objective"]
+    before = section["tau"]
+    section["tau"] = 0.3
     workspace.write()
-    assert workspace.stale() == {"recipes"}
-    workspace.dvc("repro", "--single-item", "recipes")
+    assert workspace.stale() == {"mtmdd:recipes"}
+    workspace.run("mtmdd:recipes")
     stale = workspace.stale()
-    workspace.params["objective"]["tau"] = before
+    section["tau"] = before
     workspace.write()
-    workspace.dvc("repro", "--single-item", "recipes")
+    workspace.run("mtmdd:recipes")
     # TDL7 has the count loss alone, VGGimg no click loss; the report says which run each tau has
-    assert stale == {"train@MTMDD-VM-star-0", "train_component@features=C-0", "report"}
+    assert stale == {"mtmdd:train@MTMDD-VM-star-0", "mtmdd:train@features=C-0", "mtmdd:report"}
     assert workspace.stale() == set()
 
 
-STUDIES = ("", "_component", "_out_of_class", "_cross_object")
-TRAININGS, EVALUATIONS = ({f"{step}{study}" for study in STUDIES} for step in ("train", "evaluate"))
-DIAGNOSES = {"diagnose", "diagnose_component"}
-LOOKING = {"code_evaluate", "code_diagnose", "code_click_ratios"}
+EVALUATIONS = {"mtmdd:evaluate", "mtmdd:evaluate_cross_object"}
+TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
+DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
+EVERY_STAGE = set(definitions()) - {"code"}
+
+
+def steps(stages: set[str]) -> set[str]:
+    """The stages' names without what tells those of one matrix apart."""
+    return {name.partition("@")[0] for name in stages}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "at_once", "by_digest"),
+    ("module", "stale"),
     [
-        ("systems/cleaning/clean.py", {"clean", "click_features_other"}, set()),
-        ("pipelines/words/segmentation.py", {"segment", "click_features_other"}, set()),
-        ("systems/mtmdd/evaluate.py", LOOKING, EVALUATIONS | DIAGNOSES),
-        (
-            "systems/mtmdd/measures.py",
-            {"train_cleaner", "score", "score_other", "code_train"} | LOOKING,
-            TRAININGS | EVALUATIONS | DIAGNOSES,
-        ),
+        ("systems/cleaning/clean.py", {"cleaning:clean"}),
+        ("systems/cleaning/train.py", {"cleaning:train"}),
+        ("pipelines/words/segmentation.py", {"segment"}),
+        ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES),
+        ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES),
+        ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
+        ("model/training/trainer.py", {"cleaning:train"} | TRAININGS | DIAGNOSES),
+        ("report/pages.py", {"cleaning:preparation", "mtmdd:report", "report"}),
+        ("base/artifacts.py", EVERY_STAGE),
     ],
 )
-def test_editing_a_module_makes_its_stages_stale(
-    workspace: Workspace, module: str, at_once: set[str], by_digest: set[str]
-) -> None:
+def test_editing_a_module_makes_its_stages_stale(workspace: Workspace, module: str, stale: set[str]) -> None:
     file = workspace.folder / module
     before = file.read_text(encoding="utf-8")
-    digested = sorted(name for name in at_once if name.startswith("code_"))
     file.write_text(before + "\n# edited\n", encoding="utf-8")
-    assert {name.split("@")[0] for name in workspace.stale()} == at_once
-    if digested:
-        workspace.dvc("repro", "--single-item", *digested)
-        assert {name.split("@")[0] for name in workspace.stale()} == at_once - set(digested) | by_digest
-    file.write_text(before, encoding="utf-8")
-    if digested:
-        workspace.dvc("repro", "--single-item", *digested)
+    try:
+        assert workspace.stale() == {"code"}
+        workspace.run("code")
+        assert steps(workspace.stale()) == stale
+    finally:
+        file.write_text(before, encoding="utf-8")
+        workspace.run("code")
+
+
+COUNT = """\
+import argparse
+from pathlib import Path
+
+from base.artifacts import write_json
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path)
+    write_json({"rows": 3}, parser.parse_args().output)
+"""
+COUNTS_GRAPH = """\
+stages:
+  count:
+    wdir: ../..
+    cmd: python -m systems.other.count --output data/other/count.json
+    deps: [data/code/systems.other.count.json]
+    outs: [data/other/count.json]
+"""
+
+
+@pytest.mark.slow
+def test_a_new_system_makes_no_other_stage_stale(workspace: Workspace) -> None:
+    folder = workspace.folder / "systems/other"
+    folder.mkdir()
+    try:
+        for name, text in {"__init__.py": "", "count.py": COUNT, "dvc.yaml": COUNTS_GRAPH}.items():
+            (folder / name).write_text(text)
+        assert workspace.stale() == {"code", "other:count"}
+        workspace.run("code")
+        assert workspace.stale() == {"other:count"}
+        workspace.run("other:count")
+        assert json.loads((workspace.folder / "data/other/count.json").read_text()) == {"rows": 3}
+        assert workspace.stale() == set()
+    finally:
+        shutil.rmtree(folder)
+        shutil.rmtree(workspace.folder / "data/other", ignore_errors=True)
+        workspace.run("code")
     assert workspace.stale() == set()

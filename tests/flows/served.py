@@ -17,7 +17,7 @@ from PIL import Image
 from prefect.settings import PREFECT_API_AUTH_STRING
 from processes import ROOT, new_project
 
-# A study of two axes, a report of three evaluations' worth, a training that can be made to hang.
+# A study whose runs have two axes, a report of its evaluations, a training that can be made to hang.
 GRAPH = """\
 stages:
   draw: {cmd: cp seed.txt drawn.txt, deps: [seed.txt], outs: [drawn.txt]}
@@ -39,10 +39,10 @@ stages:
     metrics: ["data/evaluations/${item.method}-${item.sides}.json"]
   report:
     cmd: >-
-      mkdir -p data/report; cp table.md data/report/table_viii.md; cp plot.png data/report/shapes.png;
-      echo '<p>The report' > data/report/index.html
+      mkdir -p data/shapes/report data/report; cp table.md data/shapes/report/table_viii.md;
+      cp plot.png data/shapes/report/sides.png; echo '<p>The report' > data/report/index.html
     deps: [data/evaluations, table.md, plot.png]
-    outs: [data/report]
+    outs: [data/shapes/report, data/report]
 """
 DEPLOYMENTS = """\
 - {name: workspace, flow: reproduce}

@@ -7,7 +7,7 @@ import pytest
 from click_builds import build, digest, write_log
 
 from base.console import UserError
-from flows.daily import Day, daily
+from flows.daily import Day, daily, main
 from flows.stages import Workspace
 
 # What the graph makes of the raw data: how many rows its log has, over all of its files.
@@ -16,7 +16,7 @@ stages:
   count: {cmd: 'cat raw/source/clicks.tsv raw/source/clicks/* 2> /dev/null | wc -l > rows', deps: [raw], outs: [rows]}
 """
 PARAMS = """\
-raw: raw
+data_sets: {own: raw, others: elsewhere}
 segment: {stop_words: stop.txt, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}
 vocabulary: {top_words: 3, fit_on: all}
 """
@@ -33,7 +33,9 @@ def days(project: Path, tmp_path: Path) -> list[Path]:
     (project / "dvc.yaml").write_text(GRAPH)
     (project / "params.yaml").write_text(PARAMS)
     (project / "stop.txt").write_text("the\n")
-    (project / "raw/source").mkdir(parents=True)
+    for raw in ("raw", "elsewhere"):
+        (project / raw / "source").mkdir(parents=True)
+    write_log(DAYS[2], project / "elsewhere/source/clicks.tsv")
     incoming = tmp_path / "incoming"
     incoming.mkdir()
     return [
@@ -147,6 +149,29 @@ def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> 
         f"- added to the click features in `{place}`: nothing, all of the log is in\n"
         "- joined the raw data set: nothing new\n"
     )
+
+
+def test_a_log_joins_the_data_set_that_is_named(project: Path, days: list[Path]) -> None:
+    other = Day(Workspace(project), Path("features"), days[1], "others")
+    assert other.join() == project / "elsewhere/source/clicks/day-1.tsv"
+    assert not (project / "raw/source/clicks").exists()
+    assert day(project, days[1]).join() == project / "raw/source/clicks/day-1.tsv"  # the first, where none is named
+    with pytest.raises(UserError, match=r"params\.yaml: data_sets has no 'theirs'; it has own, others"):
+        Day(Workspace(project), Path("features"), days[1], "theirs")
+    (project / "params.yaml").write_text(PARAMS.replace("{own: raw, others: elsewhere}", "{}"))
+    with pytest.raises(UserError, match=r"data_sets is empty; add the data set"):
+        day(project, days[1])
+
+
+@pytest.mark.parametrize("options", [(), ("--data-set", "others")])
+def test_the_command_hands_over_the_data_set(
+    project: Path, days: list[Path], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    given: list[tuple] = []
+    monkeypatch.setattr("flows.daily.daily", lambda *values, **_: given.append(values))
+    monkeypatch.setattr("flows.daily.run_here", lambda run, check: (check(), run()))
+    main(["--log", str(days[1]), *options])
+    assert given == [(str(days[1]), "features", options[1] if options else None, None)]
 
 
 def test_what_cannot_be_taken_in_is_told(project: Path, days: list[Path]) -> None:

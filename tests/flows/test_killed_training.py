@@ -41,8 +41,8 @@ stages:
 
 
 def tiny() -> ModuleType:
-    """The tiny data set and its parameters, which the tests of the model made."""
-    spec = importlib.util.spec_from_file_location("tiny", ROOT / "tests" / "model" / "conftest.py")
+    """The tiny data set and its parameters, which the tests of models use."""
+    spec = importlib.util.spec_from_file_location("tiny", ROOT / "tests" / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -14,9 +14,11 @@ from processes import DVC
 from zc.lockfile import LockFile
 
 from base.console import UserError
-from flows.records import KEPT, LOCK, RWLOCK, is_suspect, mend, restore
+from flows.records import LOCK, RWLOCK, is_suspect, mend, restore
 from flows.stages import Workspace
 from flows.whole_files import leftover_of
+
+KEPT = ".state/dvc.lock.kept"
 
 
 def record(name: str, command: str = "cp a b", **params: Any) -> dict[str, Any]:
@@ -192,6 +194,69 @@ def test_a_record_that_comes_back_makes_nothing_up_to_date_that_is_not(done: Wor
     (done.root / "a.txt").write_text("changed\n")
     lock.write_text(lock.read_text()[:40])
     assert set(done.stale()) == {"a", "b", "d"}
+
+
+SYSTEM = """\
+stages:
+  a: {wdir: ../.., cmd: 'echo x:a >> ran; cp a.txt xa.txt', deps: [a.txt], outs: [xa.txt]}
+  e: {wdir: ../.., cmd: 'echo x:e >> ran; cp xa.txt xe.txt', deps: [xa.txt], outs: [xe.txt]}
+"""
+SYSTEM_LOCK, SYSTEM_KEPT = "systems/x/dvc.lock", ".state/x.dvc.lock.kept"
+
+
+@pytest.fixture
+def with_system(done: Workspace) -> Workspace:
+    """The same with a system beside the root's graph."""
+    (done.root / "systems/x").mkdir(parents=True)
+    (done.root / "systems/x/dvc.yaml").write_text(SYSTEM)
+    subprocess.run([*DVC, "repro", "--quiet", "--all-pipelines"], check=True)
+    assert done.stale() == {}
+    assert not is_suspect(done.root)
+    return done
+
+
+def test_each_lock_is_restored_from_its_own_copy_and_the_others_stay(
+    with_system: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = with_system.root
+    places = {SYSTEM_LOCK: SYSTEM_KEPT, LOCK: KEPT}
+    texts = {lock: (root / lock).read_text() for lock in places}
+    for lock, kept in places.items():
+        assert (root / kept).read_text() == texts[lock]
+    for lost, cut, names in ((SYSTEM_LOCK, "  e:", "e"), (LOCK, "  c:", "c, d")):
+        for end, how in ((0, "has lost its last records"), (20, "ends within a record")):
+            before = {lock: (root / lock).stat() for lock in places}
+            (root / lost).write_text(texts[lost][: texts[lost].index(cut) + end])
+            caplog.clear()
+            assert with_system.stale() == {}
+            assert [line.message for line in caplog.records if line.name == "clicksight"] == [
+                f"{lost} {how}, as when DVC is killed while it writes; restored from {places[lost]}: "
+                f"{len(names.split())} stages ({names})"
+            ]
+            assert {lock: (root / lock).read_text() for lock in places} == texts
+            for other in set(places) - {lost}:
+                after = (root / other).stat()
+                assert (after.st_ino, after.st_mtime_ns) == (before[other].st_ino, before[other].st_mtime_ns)
+    assert (root / "ran").read_text().split() == ["a", "b", "c", "d", "x:a", "x:e"]
+
+
+def test_a_systems_lock_cut_to_nothing_takes_no_records_of_the_root(with_system: Workspace) -> None:
+    # Both have a stage `a`.
+    lock = with_system.root / SYSTEM_LOCK
+    text = lock.read_text()
+    lock.write_text("")
+    (with_system.root / SYSTEM_KEPT).unlink()
+    assert with_system.stale() == {"x:a": True, "x:e": True}
+    lock.write_text(text)
+    assert with_system.stale() == {}
+
+
+def test_who_deletes_a_systems_lock_starts_that_system_over(with_system: Workspace) -> None:
+    (with_system.root / SYSTEM_LOCK).unlink()
+    assert set(with_system.stale()) == {"x:a", "x:e"}
+    assert not (with_system.root / SYSTEM_LOCK).exists()
+    assert not (with_system.root / SYSTEM_KEPT).exists()
+    assert (with_system.root / KEPT).exists()
 
 
 def test_another_commits_lock_and_parameters_stay(done: Workspace) -> None:

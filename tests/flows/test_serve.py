@@ -77,8 +77,8 @@ def test_a_deployment_run_from_the_api_shows_everything(served: Served) -> None:
     state = served.final_state(run)
     assert state["name"] == "Completed", state["message"]
     assert json.loads(served.artifact("metrics"))[0] == {"file": "data/evaluations/flat-3.json", "target.accuracy": 0.3}
-    assert served.artifact("report-table-viii") == (served.root / "table.md").read_text()
-    assert served.artifact("report-shapes-plot").startswith("data:image/png;base64,")
+    assert served.artifact("report-shapes-table-viii") == (served.root / "table.md").read_text()
+    assert served.artifact("report-shapes-sides-plot").startswith("data:image/png;base64,")
     assert (served.root / "data/report/index.html").as_uri() in served.artifact("report")
     assert served.artifact("progress") == 100.0
     assert served.get("artifacts/progress/latest")["description"] == "10 of 10 stages have ended"
@@ -97,11 +97,11 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     page.get_by_role("button", name="Run", exact=True).click()
     look(page, "1-deployment")
     page.get_by_text("Custom run").click()
-    # methods: the list offers what dvc.yaml declares
+    # runs: the list offers what dvc.yaml declares
     page.get_by_text("No items selected").first.locator("xpath=ancestor::button").focus()
     page.keyboard.press("ArrowDown")
-    page.get_by_text("flat", exact=True).wait_for()
-    page.get_by_text("round", exact=True).wait_for()
+    for run in ("flat-3", "flat-4", "round-4", "round-3"):
+        page.get_by_text(run, exact=True).wait_for()
     look(page, "2-form")
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
@@ -113,23 +113,20 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     page.wait_for_url("**/runs/flow-run/**")
     page.get_by_text("Completed", exact=True).first.wait_for()
     look(page, "3-run")
-    assert sorted((served.root / "trained").read_text().split()) == ["round-3", "round-4"]
+    assert sorted((served.root / "trained").read_text().split()) == ["round-3"]
     rows = json.loads(served.artifact("sweep-shapes"))
-    assert rows == [
-        {"method": "round", "sides": sides, "seed": 7, "outcome": "Completed", "target.accuracy": sides / 10}
-        for sides in (3, 4)
-    ]
+    assert rows == [{"method": "round", "sides": 3, "seed": 7, "outcome": "Completed", "target.accuracy": 0.3}]
     page.goto(f"{served.address}/artifacts/key/sweep-shapes")
-    page.get_by_text("Study shapes: 2 evaluations").first.wait_for()
+    page.get_by_text("Study shapes: 1 evaluations").first.wait_for()
     look(page, "4-history-of-an-artifact")
     page.locator("a[href*='/artifacts/artifact/']").first.click()
     page.get_by_text("target.accuracy").first.wait_for()
     look(page, "5-artifact")
-    for number, key in enumerate(("report-shapes-plot", "metrics", "report"), 6):
+    for number, key in enumerate(("report-shapes-sides-plot", "metrics", "report"), 6):
         page.goto(f"{served.address}/artifacts/key/{key}")
         page.locator("a[href*='/artifacts/artifact/']").first.click()
         page.wait_for_url("**/artifacts/artifact/**")
-        if key == "report-shapes-plot":
+        if key == "report-shapes-sides-plot":
             picture = page.locator("img[src^='data:image/png']").first
             picture.wait_for()
             assert picture.evaluate("image => image.naturalWidth") == 160
@@ -139,9 +136,9 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
 @pytest.mark.slow
 def test_what_is_not_declared_is_refused(served: Served) -> None:
     identity = served.deployment("sweep/shapes")["id"]
-    answer = served.ask("POST", f"deployments/{identity}/create_flow_run", {"parameters": {"points": ["5"]}})
+    answer = served.ask("POST", f"deployments/{identity}/create_flow_run", {"parameters": {"runs": ["round-5"]}})
     assert answer.status_code == httpx.codes.CONFLICT
-    assert "'5' is not one of ['3', '4']" in answer.text
+    assert "'round-5' is not one of ['round-3', 'round-4', 'flat-3', 'flat-4']" in answer.text
 
 
 @pytest.mark.slow

@@ -13,7 +13,9 @@ from processes import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
 from base.console import UserError
+from flows.graph import address_of, name_of
 from flows.stages import Stage, StageFailed, Stopped, Workspace
+from flows.studies import studies
 
 GRAPH = """\
 stages:
@@ -33,10 +35,38 @@ stages:
 """
 
 
+# A system's, below a GRAPH that the root has.
+SYSTEM = """\
+vars: ["../../params.yaml:x"]
+stages:
+  train:
+    wdir: ../..
+    matrix: {run: "${x.runs}", seed: [0]}
+    cmd: echo ${item.run} >> trained; mkdir -p models; cp drawn.txt models/${item.run}
+    deps: [drawn.txt]
+    outs: ["models/${item.run}"]
+  evaluate:
+    wdir: ../..
+    matrix: {run: "${x.runs}", seed: [0]}
+    cmd: mkdir -p rated; echo '{"acc":0.5}' > rated/${item.run}.json
+    deps: ["models/${item.run}"]
+    metrics: ["rated/${item.run}.json"]
+  draw: {wdir: ../.., cmd: cp drawn.txt drawn-again.txt, deps: [drawn.txt], outs: [drawn-again.txt]}
+"""
+
+
 def write(root: Path, graph: str) -> Workspace:
     (root / "dvc.yaml").write_text(graph)
     (root / "seed.txt").write_text("b\na\n")
     return Workspace(root)
+
+
+def write_with_system(root: Path) -> Workspace:
+    """The graph, and a system `x` whose stages take what the root's make."""
+    (root / "systems/x").mkdir(parents=True)
+    (root / "systems/x/dvc.yaml").write_text(SYSTEM)
+    (root / "params.yaml").write_text("x: {runs: [A, tau=0.4]}\n")
+    return write(root, GRAPH)
 
 
 def test_graph_has_every_stage_with_what_it_waits_for(project: Path) -> None:
@@ -79,6 +109,85 @@ def test_a_broken_graph_or_target_is_the_users_to_mend(
 ) -> None:
     with pytest.raises(UserError, match=message):
         write(project, graph).stages(targets)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("ingest@toy", "ingest@toy"),
+        ("mtmdd:train@TDL-0", "systems/mtmdd/dvc.yaml:train@TDL-0"),
+        ("mtmdd:train@one_shot=TDL-source-0.4-0", "systems/mtmdd/dvc.yaml:train@one_shot=TDL-source-0.4-0"),
+        ("cleaning:score", "systems/cleaning/dvc.yaml:score"),
+    ],
+)
+def test_names_of_stages_are_dvcs_addresses(name: str, address: str) -> None:
+    assert address_of(name) == address
+    assert name_of(address) == name
+
+
+def test_systems_stages_have_their_systems_name(project: Path) -> None:
+    workspace = write_with_system(project)
+    stages = workspace.stages()
+    own = {f"x:{step}@{run}-0" for step in ("train", "evaluate") for run in ("A", "tau=0.4")} | {"x:draw"}
+    assert set(stages) == own | {"draw", "train@A", "train@B", "table", "other"}
+    assert stages["x:train@A-0"].upstream == {"draw"}
+    assert stages["x:evaluate@tau=0.4-0"].upstream == {"x:train@tau=0.4-0"}
+    matrices = workspace.matrices()
+    assert list(matrices) == ["train", "x:train", "x:evaluate"]
+    assert matrices["x:evaluate"].points["x:evaluate@tau=0.4-0"] == {"run": "tau=0.4", "seed": 0}
+    assert matrices["x:evaluate"].where == {"run": "${x.runs}", "seed": "[0]"}
+    (study,) = studies(matrices).values()
+    assert study.name == "x"
+    assert list(study.select(["A"])) == ["x:evaluate@A-0"]
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("x:train", {"draw", "x:train@A-0", "x:train@tau=0.4-0"}),
+        ("x:evaluate@tau=0.4-0", {"draw", "x:train@tau=0.4-0", "x:evaluate@tau=0.4-0"}),
+        ("systems/x/dvc.yaml:train@A-0", {"draw", "x:train@A-0"}),  # as `dvc repro` has it
+        ("x:draw", {"draw", "x:draw"}),
+        ("draw", {"draw"}),
+        ("models/tau=0.4", {"draw", "x:train@tau=0.4-0"}),
+        ("drawn-again.txt", {"draw", "x:draw"}),
+    ],
+)
+def test_targets_of_systems(project: Path, target: str, expected: set[str]) -> None:
+    assert set(write_with_system(project).stages([target])) == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("x:trian", r"'trian' not found inside 'systems/x/dvc\.yaml'"),
+        ("x:train@B-0", r"'train@B-0' not found inside 'systems/x/dvc\.yaml'"),
+        ("y:train", r"systems/y/dvc\.yaml' does not exist"),
+        ("evaluate", r"evaluate"),
+    ],
+)
+def test_unknown_stages_of_systems(project: Path, target: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        write_with_system(project).stages([target])
+
+
+def test_a_systems_stages_run_and_go_stale_like_the_roots(project: Path) -> None:
+    workspace = write_with_system(project)
+    for name in workspace.stages():
+        workspace.run(name, {}, lambda line: None)
+        assert workspace.is_up_to_date(name)
+    assert workspace.stale() == {}
+    assert (project / "trained").read_text().split() == ["A", "tau=0.4"]
+    assert set(YAML(typ="safe").load(project / "systems/x/dvc.lock")["stages"]) == {
+        "train@A-0", "train@tau=0.4-0", "evaluate@A-0", "evaluate@tau=0.4-0", "draw",
+    }  # fmt: skip
+    assert workspace.metrics_of(["x:evaluate@tau=0.4-0", "x:evaluate@B-0"]) == {"x:evaluate@tau=0.4-0": {"acc": 0.5}}
+    assert workspace.writer_of(Path("models/A/deeper")) == "x:train@A-0"
+    (project / "models/A").write_text("changed\n")
+    assert workspace.stale() == {"x:train@A-0": True, "x:evaluate@A-0": False}
+    assert workspace.is_up_to_date("x:train@tau=0.4-0")
+    (project / "seed.txt").write_text("c\n")
+    assert {name for name, _ in workspace.stale().items() if "@" not in name} == {"draw"}
 
 
 def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+from graph import write_graph
 from served import Server, write_project
 
 from base.console import UserError
 from flows.stages import Workspace
 from flows.studies import narrowed, studies, study_of
 from flows.sweeps import main, sweep
+from systems.mtmdd.runs import load_points
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,10 +22,13 @@ def shapes(project: Path) -> Workspace:
 def test_studies_are_what_the_graph_declares(shapes: Workspace) -> None:
     known = studies(shapes.matrices())
     assert list(known) == ["shapes"]
-    assert known["shapes"].axes == ["sides"]
-    assert known["shapes"].declared() == {"methods": ["round", "flat"], "points": ["3", "4"], "seeds": [7]}
-    assert list(known["shapes"].select(points=["4"])) == ["evaluate_shapes@round-4-7", "evaluate_shapes@flat-4-7"]
-    assert list(known["shapes"].select(["flat"], ["3"], [7])) == ["evaluate_shapes@flat-3-7"]
+    assert known["shapes"].axes == ["method", "sides"]
+    assert known["shapes"].declared() == {"runs": ["round-3", "round-4", "flat-3", "flat-4"], "seeds": [7]}
+    assert list(known["shapes"].select(["flat-4", "round-4"])) == [
+        "evaluate_shapes@round-4-7",
+        "evaluate_shapes@flat-4-7",
+    ]
+    assert list(known["shapes"].select(["flat-3"], [7])) == ["evaluate_shapes@flat-3-7"]
     assert len(known["shapes"].select()) == 4
 
 
@@ -40,17 +45,18 @@ def test_each_choice_narrows_a_study(shapes: Workspace) -> None:
     assert set(study.select(seeds=[8])) == {
         f"evaluate_shapes@{method}-{sides}-8" for method in ("round", "flat") for sides in (3, 4)
     }
-    assert set(study.select(methods=["flat"], seeds=[8])) == {"evaluate_shapes@flat-3-8", "evaluate_shapes@flat-4-8"}
-    assert set(study.select(points=["4"], seeds=[7])) == {"evaluate_shapes@round-4-7", "evaluate_shapes@flat-4-7"}
-    assert list(study.select(["round"], ["3"], [8])) == ["evaluate_shapes@round-3-8"]
+    flat = ["flat-3", "flat-4"]
+    assert set(study.select(runs=flat)) == {f"evaluate_shapes@{run}-{seed}" for run in flat for seed in (7, 8)}
+    assert set(study.select(runs=flat, seeds=[8])) == {"evaluate_shapes@flat-3-8", "evaluate_shapes@flat-4-8"}
+    assert list(study.select(["round-3"], [8])) == ["evaluate_shapes@round-3-8"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "trained"),
     [
-        (["--seeds", "8", "--methods", "flat"], {"flat-3-8", "flat-4-8"}),
-        (["--points", "4", "--seeds", "7"], {"round-4-7", "flat-4-7"}),
+        (["--seeds", "8", "--runs", "flat-3", "flat-4"], {"flat-3-8", "flat-4-8"}),
+        (["--runs", "round-4", "--seeds", "7"], {"round-4-7"}),
     ],
 )
 def test_the_command_runs_the_chosen_part_and_no_more(
@@ -62,26 +68,35 @@ def test_the_command_runs_the_chosen_part_and_no_more(
     assert {folder.name for folder in (shapes.root / "models").iterdir()} == trained
 
 
-def test_the_projects_own_studies_are_found_with_all_their_points() -> None:
-    # Independent of DVC's resolver: the names of the stages that it lists.
-    workspace = Workspace(ROOT)
+def test_the_projects_own_studies_are_found_with_all_their_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Independent of DVC's resolver: the names of the stages that it lists, and the runs that their recipes have.
+    preset = ROOT / "presets/toy_full.yaml"
+    write_graph(tmp_path, preset)
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(tmp_path)
     known = studies(workspace.matrices())
-    assert {"out_of_class", "one_shot"} <= set(known)
+    assert set(known) == {"mtmdd", "mtmdd-cross_object"}
+    stages = workspace.stages()
     for name, study in known.items():
-        listed = {stage for stage in workspace.stages() if stage.startswith(f"evaluate_{name}@")}
-        assert set(study.select()) == listed
-    assert known["one_shot"].axes == ["domain", "share"]
-    assert "source-0.4" in known["one_shot"].declared()["points"]
+        step = "mtmdd:evaluate@" if name == "mtmdd" else "mtmdd:evaluate_cross_object@"
+        assert set(study.select()) == {stage for stage in stages if stage.startswith(step)}
+    runs = [f"cross_object={run}" for run in known["mtmdd-cross_object"].declared()["runs"]]
+    assert known["mtmdd"].declared()["runs"] + runs == [point.name for point in load_points(preset)]
+    assert known["mtmdd-cross_object"].axes == ["method", "source"]
+    assert known["mtmdd"].declared()["seeds"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
         (
-            {"points": ["5"]},
-            r"study shapes: '5' is not among its points \(3, 4\); dvc\.yaml takes them from \[3, 4\]: add",
+            {"runs": ["round-5"]},
+            r"study shapes: 'round-5' is not among its runs \(round-3, round-4, flat-3, flat-4\); dvc\.yaml takes them "
+            r"from \['round', 'flat'\], \[3, 4\]: add",
         ),
-        ({"methods": ["oval"]}, r"'oval' is not among its methods \(round, flat\)"),
+        ({"runs": ["round-3", "round"]}, r"'round' is not among its runs"),
         ({"seeds": [7, 8]}, r"8 is not among its seeds \(7\)"),
     ],
 )
@@ -95,33 +110,32 @@ def test_where_to_add_a_point_names_the_parameter(shapes: Workspace) -> None:
     graph.write_text(graph.read_text().replace("sides: [3, 4]", "sides: '${shapes.sides}'"))
     (shapes.root / "params.yaml").write_text("shapes: {sides: [3, 4, 6]}\n")
     study = studies(shapes.matrices())["shapes"]
-    assert study.declared()["points"] == ["3", "4", "6"]
-    with pytest.raises(UserError, match=r"takes them from \$\{shapes\.sides\}: add it there"):
-        study.select(points=["5"])
+    assert study.declared()["runs"] == ["round-3", "round-4", "round-6", "flat-3", "flat-4", "flat-6"]
+    with pytest.raises(UserError, match=r"takes them from \['round', 'flat'\], \$\{shapes\.sides\}: add it there"):
+        study.select(runs=["round-5"])
 
 
 def test_a_study_that_is_not_there(shapes: Workspace) -> None:
     with pytest.raises(
-        UserError, match=r"study 'cross_object': dvc\.yaml declares shapes; a study X is a matrix train_X"
+        UserError, match=r"study 'cross_object': the graph declares shapes; a study is a matrix evaluate or evaluate_X"
     ):
         study_of("cross_object", studies(shapes.matrices()))
 
 
-def test_a_study_without_methods_offers_none(shapes: Workspace) -> None:
+def test_a_study_without_seeds_offers_none(shapes: Workspace) -> None:
     graph = shapes.root / "dvc.yaml"
-    text = graph.read_text().replace("method: [round, flat], ", "").replace("${item.method}-", "")
-    graph.write_text(text.replace("${item.method}", ""))
+    graph.write_text(graph.read_text().replace(", seed: [7]", ""))
     study = studies(shapes.matrices())["shapes"]
     offered = narrowed(sweep.parameters.properties, study)
-    assert "methods" not in offered
-    assert offered["points"]["items"]["enum"] == ["3", "4"]
-    with pytest.raises(UserError, match=r"'round' is not among its methods \(none\); dvc\.yaml takes them from no key"):
-        study.select(methods=["round"])
+    assert "seeds" not in offered
+    assert offered["runs"]["items"]["enum"] == ["round-3", "round-4", "flat-3", "flat-4"]
+    with pytest.raises(UserError, match=r"7 is not among its seeds \(none\); dvc\.yaml takes them from no key"):
+        study.select(seeds=[7])
 
 
 @pytest.mark.slow
 def test_a_part_of_a_study_runs_with_what_it_needs(prefect_server: str, shapes: Workspace) -> None:
-    state = sweep("shapes", points=["4"], return_state=True)
+    state = sweep("shapes", runs=["round-4", "flat-4"], return_state=True)
     assert state.message == "5 stages: 5 ran, 0 were up to date"
     assert sorted((shapes.root / "trained").read_text().split()) == ["flat-4", "round-4"]
 
@@ -132,15 +146,17 @@ def test_a_part_of_a_study_runs_with_what_it_needs(prefect_server: str, shapes: 
         {"method": method, "sides": 4, "seed": 7, "outcome": "Completed", "target.accuracy": 0.4}
         for method in ("round", "flat")
     ]
-    # With the report: the rest of the study follows, what is done is not done again, and its plot is shown.
-    state = sweep("shapes", methods=["round"], report=True, return_state=True)
+    # With the report: the rest of the study follows, what is done is not done again, and tables and plots are shown.
+    state = sweep("shapes", runs=["round-3", "round-4"], report=True, return_state=True)
     assert state.message == "10 stages: 5 ran, 5 were up to date"
-    assert shown("sweep-shapes-plot").startswith("data:image/png;base64,")
+    assert shown("report-shapes-sides-plot").startswith("data:image/png;base64,")
     assert [row["outcome"] for row in json.loads(shown("sweep-shapes"))] == ["Completed", "Cached"]
 
 
 def test_mistakes_end_before_a_server_starts(shapes: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        main(["shapes", "--points", "5"])
+        main(["shapes", "--runs", "round-5"])
     assert exit_.value.code == 2
-    assert capsys.readouterr().err.startswith("error: study shapes: '5' is not among its points (3, 4)")
+    assert capsys.readouterr().err.startswith(
+        "error: study shapes: 'round-5' is not among its runs (round-3, round-4, flat-3, flat-4)"
+    )
