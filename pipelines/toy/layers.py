@@ -35,14 +35,14 @@ class Layers:
     def __init__(self, image: Image.Image) -> None:
         self.image = image
         self._drawn: list[tuple[str, str, float]] = [(BEHIND, "", 0.0)]  # name, colour, contrast
-        self._seen = np.array(image)
-        self._layer = np.zeros(self._seen.shape[:2], np.int64)
+        self._seen = np.array(image.convert("RGBA"))
+        self._layer = np.zeros(self._seen.shape[:2], np.uint8)
 
     def mark(self, name: str, colour: str = "") -> None:
         """End a layer: all that was drawn since the last one belongs to it."""
-        now = np.array(self.image)
-        changed = (now != self._seen).any(axis=2)
-        difference = np.abs(now[changed].astype(np.int64) - self._seen[changed]).max(axis=1)
+        now = np.array(self.image.convert("RGBA"))
+        changed = now.view(np.uint32)[:, :, 0] != self._seen.view(np.uint32)[:, :, 0]  # four channels at once
+        difference = np.abs(now[changed].astype(np.int16) - self._seen[changed]).T.max(axis=0)
         self._layer[changed] = len(self._drawn)
         self._drawn.append((name, colour, float(difference.mean()) if len(difference) else 0.0))
         self._seen = now
