@@ -100,7 +100,7 @@ class StageNet(ConvNet):
     """A ConvNet that also returns the maps of its stages. Its weights have the names that they have in a ConvNet.
 
     Args:
-        features: images to the maps by any names, from fine to coarse, omega last.
+        features: normalised images to a dict of maps, from fine to coarse; omega is the last.
         head: omega to phi.
         image_size: side of the images, pixels; fixes the sizes of the maps.
         strides: of the maps.
