@@ -42,9 +42,9 @@ NAMED = 20  # categories left out that the closing lines name; categories.parque
 class Shares(Params):
     """Shares of a category's images; they add up to 1."""
 
-    train: float = Field(gt=0, lt=1)
-    validation: float = Field(gt=0, lt=1)
-    test: float = Field(gt=0, lt=1)
+    train: float = Field(gt=0, lt=1, description="that networks learn from")
+    validation: float = Field(gt=0, lt=1, description="that choose an epoch")
+    test: float = Field(gt=0, lt=1, description="that an evaluation reads, once")
 
     @model_validator(mode="after")
     def _add_up(self) -> "Shares":

@@ -23,7 +23,7 @@ from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 
 SIZE = 32  # pixels
-EPOCHS, STEPS_EACH = 10, 30
+EPOCHS, STEPS_EACH = 10, 40
 NUM_BREEDS, IMAGES_EACH = 8, 4
 
 
