@@ -24,7 +24,8 @@ from PIL import Image
 
 from base import schemas
 from base.artifacts import read_tables, shard_of
-from pipelines.ingest.click_data import IngestParams, click_data, image_shards, main, run
+from pipelines.ingest import click_data, image_shards
+from pipelines.ingest.click_data import IngestParams, main, run
 from pipelines.ingest.image_archives import Place
 from pipelines.ingest.image_catalogue import Entry
 from pipelines.ingest.image_shards import ROW_GROUP_IMAGES, plan_shards
