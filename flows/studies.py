@@ -1,8 +1,8 @@
 """The studies that the graph declares: trainings and evaluations over runs and seeds, each a matrix of stages.
 
 A study is a matrix ``evaluate`` or ``evaluate_X`` beside a matrix ``train`` or ``train_X`` of the same dvc.yaml. Its
-key ``seed`` says which seed; the others are its axes, and their values, joined by dashes in dvc.yaml's order, name a run:
-``TDL``, ``one_shot=TDL-source-0.4``. A study is named after its system and X: ``mtmdd``, ``mtmdd-cross_object``.
+key ``seed`` says which seed; the others are its axes, and their values, joined by dashes in dvc.yaml's order, name a
+run: ``TDL``, ``one_shot=TDL-source-0.4``. A study is named after its system and X: ``mtmdd``, ``mtmdd-cross_object``.
 """
 
 from collections.abc import Collection, Iterable, Mapping

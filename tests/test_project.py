@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from base.params import SECTIONS, Params, read_params, read_seeds, validate_section
-from pipelines.toy.synthesize import ANIMALS
+from pipelines.toy.animals import ANIMALS
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
