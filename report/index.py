@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from base.artifacts import whole_directory
-from base.console import stage
+from base.console import UserError, stage
 from report.pages import render
 from report.sections import Part, read_part
 
@@ -20,7 +20,20 @@ TITLE = "What clicks and tags say of pictures"
 
 
 def page(parts: Sequence[Part]) -> str:
-    """Return the page's HTML."""
+    """Return the page's HTML.
+
+    Raises:
+        UserError: an anchor is in two parts, so that a link would lead to the wrong one.
+    """
+    parts_by_anchor: dict[str, str] = {}
+    for part in parts:
+        for anchor in (part.name, *(anchor for anchor, _ in part.sections)):
+            if anchor in parts_by_anchor:
+                raise UserError(
+                    f"the anchor {anchor!r} is in two parts of the page, {parts_by_anchor[anchor]!r} and "
+                    f"{part.title!r}; give one of them another name"
+                )
+            parts_by_anchor[anchor] = part.title
     return render({}, TEMPLATE, title=TITLE, parts=parts)
 
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from base.artifacts import read_json, write_json
 from base.console import UserError
 from report.pages import render
@@ -73,7 +75,9 @@ def read_part(folder: Path) -> Part:
     """
     content = read_json(folder / FILE)
     try:
-        sections = [(str(anchor), str(title)) for anchor, title in content["sections"]]
-        return Part(content["name"], content["title"], sections, content["html"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{folder / FILE}: not as a report stage writes it ({error}); run that stage again") from None
+        return TypeAdapter(Part).validate_python(content)
+    except ValidationError as error:
+        places = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))!r}: {problem['msg']}" for problem in error.errors(include_url=False)
+        )
+        raise UserError(f"{folder / FILE}: not as a report stage writes it ({places}); run that stage again") from None

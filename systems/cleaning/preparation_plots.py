@@ -23,7 +23,7 @@ def steps_plot(steps: pl.DataFrame) -> bytes:
     """Draw a bar per category and a panel per domain, the bar's parts adding up to the images ingested.
 
     Args:
-        steps: from `preparation_report.steps_table`.
+        steps: from `systems.cleaning.preparation.steps_table`.
     """
     panels = [(domain, rows) for (domain,), rows in steps.group_by("domain", maintain_order=True)]
     most = max(len(rows) for _, rows in panels)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 # Counts what changes names or deletes, and kills the process before or after the n-th of them.
 KILLED_RUN = """
 import ctypes, os, pathlib, shutil, signal, sys
-from pipelines import replacement
+from base import replacement
 from base.artifacts import whole_directory
 
 target, moment, when, can_exchange = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4] == "exchange"
@@ -130,7 +130,7 @@ def test_a_part_of_an_old_folder_is_never_put_back(tmp_path: Path) -> None:
     [old] = [path for path in tmp_path.iterdir() if path != target]
     assert old.suffix == ".old"
     code = (
-        f"import os, pathlib, signal\nfrom pipelines import replacement\n"
+        f"import os, pathlib, signal\nfrom base import replacement\n"
         f"replacement.shutil.rmtree = lambda folder, **_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"replacement.sweep_leftovers(pathlib.Path({str(target)!r}))\n"
     )

@@ -9,7 +9,7 @@ from base.terminal import printable
 ROOT = Path(__file__).parents[2]
 RAISING = """
 import logging, sys
-from pipelines import console
+from base import console
 with console.stage("clean", "b\\x1b[2Jad") as closing:
     raise {error}
 """
@@ -49,7 +49,7 @@ def said(code: str, tmp_path: Path) -> tuple[int, list[str]]:
 def test_log_lines_of_a_stage_are_printable_and_not_forged(tmp_path: Path) -> None:
     code = """
 import logging
-from pipelines import console
+from base import console
 with console.stage("clean", "b\\x1b[2Jad") as closing:
     closing.wrote["x\\n12:00:00 clean: wrote y"] = "\\u202e"
     closing.counts["quarantined: \\x9bm"] = 1

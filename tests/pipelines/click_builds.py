@@ -6,6 +6,18 @@ from pathlib import Path
 
 from pipelines.build_click_features import main
 
+LOG = [
+    ("b", "golden retriever puppy", 7),
+    ("a", "golden dog", 3),
+    ("a", "dog dog DOG!", 2),
+    ("c", "可爱的金毛犬", 11),
+    ("c", "golden 金毛犬", 1),
+    ("b", "golden dog", 5),
+    ("a", "golden dog", 3),
+    ("d", "?!", 4),
+    ("e", "ＧＯＬＤＥＮ gate-bridge", 13),
+]
+
 
 def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
     """Write a log as text; return its path."""

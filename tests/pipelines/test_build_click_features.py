@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from click_builds import build, digest, write_log
+from click_builds import LOG, build, digest, write_log
 from click_oracles import assert_equal, by_sql, read_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,20 +29,8 @@ SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
 )
 
+
 # Unequal clicks, an image without any vocabulary word, a word in every image, a word twice in a query, Chinese.
-LOG = [
-    ("b", "golden retriever puppy", 7),
-    ("a", "golden dog", 3),
-    ("a", "dog dog DOG!", 2),
-    ("c", "可爱的金毛犬", 11),
-    ("c", "golden 金毛犬", 1),
-    ("b", "golden dog", 5),
-    ("a", "golden dog", 3),
-    ("d", "?!", 4),
-    ("e", "ＧＯＬＤＥＮ gate-bridge", 13),
-]
-
-
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path, monkeypatch):
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")

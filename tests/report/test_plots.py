@@ -1,252 +1,49 @@
-"""Pictures: the right things are drawn, and the same bytes come out twice."""
+"""The style of pictures: the same bytes again, without a software version, whatever the user's own style."""
 
 import io
 
-import polars as pl
+import matplotlib as mpl
 import pytest
-from drawings import keep_drawing
 from matplotlib.figure import Figure
 from PIL import Image
 
-from report import plots as report_plots
-
-METHODS = pl.DataFrame(
-    {
-        "method": ["TDL7", "VGGimg"],
-        "accuracy_source": [60.0, None],
-        "low_source": [55.0, None],
-        "high_source": [66.0, None],
-        "accuracy_target": [50.0, 70.0],
-        "low_target": [40.0, 61.0],
-        "high_target": [58.0, 77.0],
-    }
-)
-SWEEP = pl.DataFrame(
-    {
-        "method": ["TDL", "TDL", "VGGsrc", "VGGsrc"],
-        "reduced": ["source"] * 4,
-        "value": [6.0, 24.0, 6.0, 24.0],
-        "accuracy_target": [40.0, 50.0, 30.0, 45.0],
-        "low_target": [35.0, 44.0, 26.0, 40.0],
-        "high_target": [45.0, 57.0, 36.0, 49.0],
-    }
-)
-STUDY = pl.DataFrame(
-    {
-        "series": ["separate", "separate", "shared", ""],
-        "value": ["0.3", "0.9", "0.1", None],
-        "baseline": ["MTTDL"] * 4,
-        "accuracy_target": [50.0, 60.0, 62.5, 55.0],
-        "low_target": [44.0, 51.0, 60.0, 50.0],
-        "high_target": [55.0, 68.0, 66.0, 61.0],
-        "accuracy_source": [70.0, None, 71.0, 72.0],
-        "low_source": [66.0, None, 68.0, 70.0],
-        "high_source": [75.0, None, 77.0, 78.0],
-        "rmse_source": [None, None, None, 0.9],
-    }
-)
-FILTER = pl.DataFrame(
-    {"rule": ["8 <= n < 100, first, p < 0.2", "all"], "images": [4, 9], "kept": [3, 8], "kept_percent": [75.0, 88.9]}
-)
-WORDS = pl.DataFrame(
-    {"word_id": [0, 1, 2], "word": ["dog", "斑点", "red"], "clicks": [90, 20, 3], "document_frequency": [30, 9, 1]}
-)
+from report.plots import DPI, INK, picture
 
 
-CROSS = pl.DataFrame(
-    {
-        "method": ["TDL7", "TDL7", "VGGimg"],
-        "source": ["birds", "cats", "birds"],
-        "single": [50.0, 50.0, None],
-        "single_low": [40.0, 40.0, None],
-        "single_high": [58.0, 58.0, None],
-        "cross": [45.0, 30.0, 70.0],
-        "cross_low": [39.0, 21.0, 61.0],
-        "cross_high": [52.0, 40.0, 77.0],
-    }
-)
-
-
-def pictures() -> dict[str, bytes]:
-    return {
-        "accuracies": report_plots.accuracies_plot(METHODS),
-        "sweep": report_plots.sweep_plot(SWEEP, {"source": "source categories"}),
-        "cross": report_plots.cross_object_plot(CROSS),
-        "study": report_plots.study_plot(STUDY, "µ", is_line=True),
-        "filter": report_plots.noise_filter_plot(FILTER),
-        "vocabulary": report_plots.vocabulary_plot(WORDS),
-    }
+def line(figure: Figure) -> None:
+    axes = figure.subplots()
+    axes.plot([1, 2], [3, 1])
+    axes.set_xlabel("µ, λ − ≤ τ")
 
 
 def test_pictures_have_the_same_bytes_again_and_no_software_version() -> None:
-    one, other = pictures(), pictures()
-    assert one == other
-    for name, data in one.items():
-        with Image.open(io.BytesIO(data)) as image:
-            assert image.format == "PNG", name
-            assert "Software" not in image.info, name
+    data = picture(line, 4, 3)
+    assert data == picture(line, 4, 3)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "PNG"
+        assert image.size == (4 * DPI, 3 * DPI)
+        assert "Software" not in image.info
 
 
-@pytest.fixture
-def figure(monkeypatch: pytest.MonkeyPatch) -> Figure:
-    return keep_drawing(monkeypatch, report_plots)
+def test_the_users_own_style_changes_nothing() -> None:
+    expected = picture(line, 4, 3)
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "lines.linewidth": 9}):
+        assert picture(line, 4, 3) == expected
+        assert mpl.rcParams["font.size"] == 30  # nor do ours change theirs
 
 
-def test_methods_stand_in_the_order_of_target_accuracy_and_a_missing_source_is_left_out(figure: Figure) -> None:
-    report_plots.accuracies_plot(METHODS)
-    axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["TDL [7]", "VGGimg"]
-    assert [text.get_text() for text in axes.texts] == ["60.0", "50.0", "70.0"]
+def test_the_style_is_the_reports() -> None:
+    seen = {}
 
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        seen["spines"] = {name for name, spine in axes.spines.items() if spine.get_visible()}
+        seen["ink"] = axes.xaxis.label.get_color()
 
-def test_each_domains_accuracy_has_its_own_interval_place_and_colour(figure: Figure) -> None:
-    report_plots.accuracies_plot(METHODS)
-    axes = figure.axes[0]
-    found = []
-    for container in axes.containers:
-        point, _, (bars,) = container.lines
-        ((low, y), (high, _)) = bars.get_segments()[0].tolist()
-        found.append((float(point.get_xdata()[0]), low, high, y, point.get_color()))
-    # The source below the line of its method, the target above; VGGimg has no source accuracy.
-    assert found == [
-        (60.0, 55.0, 66.0, pytest.approx(-0.1), report_plots.SOURCE),
-        (50.0, 40.0, 58.0, pytest.approx(0.1), report_plots.TARGET),
-        (70.0, 61.0, 77.0, pytest.approx(1.1), report_plots.TARGET),
-    ]
-    legend = {text.get_text(): line.get_color() for text, line in zip(
-        figure.legends[0].get_texts(), figure.legends[0].get_lines(), strict=True)}  # fmt: skip
-    assert legend == {"target domain": report_plots.TARGET, "source domain": report_plots.SOURCE}
-
-
-def test_a_sweep_has_a_panel_for_each_domain_that_is_reduced(figure: Figure) -> None:
-    less = SWEEP.with_columns(
-        reduced=pl.lit("target"), accuracy_target=pl.col("accuracy_target") - 20, low_target=pl.col("low_target") - 21
-    )
-    shares = pl.concat([SWEEP, less])
-    shares = shares.with_columns(value=pl.col("value") / 24)
-    report_plots.sweep_plot(shares, {"source": "share of source", "target": "share of target"}, percent=True)
-    source, target = figure.axes
-    assert (source.get_xlabel(), target.get_xlabel()) == ("share of source", "share of target")
-    lines = [{c.get_label(): list(c.lines[0].get_ydata()) for c in panel.containers} for panel in figure.axes]
-    assert lines == [
-        {"TDL": [40.0, 50.0], "VGGsrc": [30.0, 45.0]},
-        {"TDL": [20.0, 30.0], "VGGsrc": [10.0, 25.0]},
-    ]
-    (segments,) = target.containers[0].lines[2]
-    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[14.0, 45.0], [23.0, 57.0]]
-    assert [target.xaxis.get_major_formatter()(value) for value in (0.25, 1.0)] == ["25%", "100%"]
-    assert list(target.xaxis.get_major_locator()()) == [0.25, 1.0]
-
-
-def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None:
-    report_plots.sweep_plot(SWEEP, {"source": "source categories"})
-    (axes,) = figure.axes
-    lines = {container.get_label(): container.lines[0] for container in axes.containers}
-    assert list(lines) == ["TDL", "VGGsrc"]
-    assert list(lines["VGGsrc"].get_ydata()) == [30.0, 45.0]
-    # Two methods stand 3 % of the step apart, around the value.
-    assert list(lines["TDL"].get_xdata()) == pytest.approx([6 - 0.27, 24 - 0.27])
-    (segments,) = axes.containers[1].lines[2]
-    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[26.0, 36.0], [40.0, 49.0]]
-    assert axes.get_xlabel() == "source categories"
-
-
-def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -> None:
-    report_plots.study_plot(STUDY, "µ", is_line=True)
-    target, source = figure.axes  # no value of the study has an RMSE-S
-    # In ascending order whatever the table's, and at equal distances; the two series stand 0.12 apart.
-    assert [text.get_text() for text in target.get_xticklabels()] == ["0.1", "0.3", "0.9"]
-    lines = {container.get_label(): container.lines[0] for container in target.containers}
-    assert list(lines["separate heads"].get_xdata()) == pytest.approx([1 - 0.06, 2 - 0.06])
-    assert list(lines["separate heads"].get_ydata()) == [50.0, 60.0]
-    assert list(lines["shared head"].get_xdata()) == pytest.approx([0.06])
-    (segments,) = target.containers[0].lines[2]
-    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[44.0, 55.0], [51.0, 68.0]]
-    # Where a measure is null there is no point; the baseline is a line across.
-    assert list(source.containers[0].lines[0].get_ydata()) == [70.0]
-    (dashed,) = [line for line in source.get_lines() if line.get_label() == "MTTDL"]
-    assert set(dashed.get_ydata()) == {72.0}
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MTTDL", "separate heads", "shared head"]
-
-
-def test_each_measures_panel_has_its_own_numbers(figure: Figure) -> None:
-    table = STUDY.with_columns(rmse_source=pl.Series([0.9, None, 0.7, 1.1]))
-    report_plots.study_plot(table, "µ", is_line=True)
-    titles = {panel.get_title(): panel for panel in figure.axes}
-    assert list(titles) == ["target test accuracy, %", "source test accuracy, %", "RMSE-S"]
-    numbers = {
-        title: {c.get_label(): list(c.lines[0].get_ydata()) for c in panel.containers}
-        for title, panel in titles.items()
-    }
-    assert numbers == {
-        "target test accuracy, %": {"separate heads": [50.0, 60.0], "shared head": [62.5]},
-        "source test accuracy, %": {"separate heads": [70.0], "shared head": [71.0]},
-        "RMSE-S": {"separate heads": [0.9], "shared head": [0.7]},
-    }
-    (segments,) = titles["source test accuracy, %"].containers[1].lines[2]
-    assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[68.0, 77.0]]
-    assert not titles["RMSE-S"].containers[0].has_yerr  # it has no interval
-    for title, height in (("target test accuracy, %", 55.0), ("RMSE-S", 1.1)):
-        (dashed,) = [line for line in titles[title].get_lines() if line.get_label() == "MTTDL"]
-        assert set(dashed.get_ydata()) == {height}
-    assert {panel.get_xlabel() for panel in figure.axes} == {"µ"}
-
-
-def test_values_that_are_no_numbers_are_not_joined_and_long_ones_are_turned(figure: Figure) -> None:
-    table = STUDY.with_columns(series=pl.lit(""), value=pl.Series(["CONV+FC", "C7", "CONV+biFC", None]))
-    report_plots.study_plot(table, "word embedding", is_line=False)
-    axes = figure.axes[0]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["CONV+FC", "C [7]", "CONV+biFC"]
-    assert axes.containers[0].lines[0].get_linestyle() == "None"
-    assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
-    wider = pl.concat([table, table.with_columns(value=pl.Series(["biFC", "V+C_E", "CONV", None]))])
-    figure.clear()
-    report_plots.study_plot(wider, "word embedding", is_line=False)
-    assert {text.get_rotation() for text in figure.axes[0].get_xticklabels()} == {35.0}
-
-
-def test_sources_of_other_objects_stand_beside_the_own_one(figure: Figure) -> None:
-    report_plots.cross_object_plot(CROSS)
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["TDL [7]", "VGGimg"]
-    points = {container.get_label(): container.lines[0] for container in axes.containers}
-    found = {name: list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for name, line in points.items()}
-    # three series, 0.16 apart, the own source first; the axis points down
-    assert found == {
-        "own source": [(50.0, pytest.approx(-0.16))],
-        "source of birds": [(45.0, 0.0), (70.0, 1.0)],
-        "source of cats": [(30.0, pytest.approx(0.16))],
-    }
-    assert axes.yaxis_inverted()
-    (segments,) = axes.containers[1].lines[2]
-    assert [segment[:, 0].tolist() for segment in segments.get_segments()] == [[39.0, 52.0], [61.0, 77.0]]
-
-
-def test_the_noise_filter_tells_counts_beside_the_bars(figure: Figure) -> None:
-    report_plots.noise_filter_plot(FILTER)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["8 of 9  (88.9 %)", "3 of 4  (75.0 %)"]
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all", "8 ≤ n < 100, first, p < 0.2"]
-
-
-def test_bars_of_the_noise_filter_are_the_percentages(figure: Figure) -> None:
-    report_plots.noise_filter_plot(FILTER)
-    whole, kept = figure.axes[0].containers
-    assert [bar.get_width() for bar in whole] == [100.0, 100.0]
-    assert [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in kept] == [
-        (pytest.approx(0), 88.9), (pytest.approx(1), 75.0),
-    ]  # fmt: skip
-
-
-def test_the_vocabulary_is_drawn_by_rank_from_1(figure: Figure) -> None:
-    report_plots.vocabulary_plot(WORDS)
-    (axes,) = figure.axes
-    assert {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines} == {
-        "clicks of queries with the word": ([1, 2, 3], [90, 20, 3]),
-        "images with the word": ([1, 2, 3], [30, 9, 1]),
-    }
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    picture(draw, 2, 2)
+    assert seen == {"spines": {"left", "bottom"}, "ink": INK}
 
 
 def test_no_picture_needs_a_glyph_that_its_font_lacks(recwarn: pytest.WarningsRecorder) -> None:
-    pictures()
+    picture(line, 4, 3)
     assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []

@@ -5,12 +5,7 @@ from itertools import pairwise
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FixedLocator,
-    MaxNLocator,
-    NullLocator,
-    PercentFormatter,
-)
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from report.plots import GREY, METHODS, SOURCE, TARGET, picture
 from systems.mtmdd.published import label, point_label, series_label
@@ -49,7 +44,7 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
     """Draw target accuracy over a sweep's points, a line per method and a panel per reduced domain.
 
     Args:
-        table: from `report_tables.sweep_table`.
+        table: from `systems.mtmdd.report.tables.sweep_table`.
         axis: what the points are, by reduced domain.
         percent: the points are shares.
     """
@@ -127,7 +122,8 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
     """Draw a component study: a panel per measure, its values at equal distances, a colour per series.
 
     Args:
-        table: from `report_studies.study_table`; its baseline, where it is none of the values, becomes a dashed line.
+        table: from `systems.mtmdd.report.component_studies.study_table`; its baseline, where it is none of the values,
+            becomes a dashed line.
         axis: what the values are.
         is_line: the values are numbers: join them.
     """

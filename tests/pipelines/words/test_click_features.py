@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from click_builds import LOG, digest, write_log
 from click_oracles import assert_equal, by_sql, read_features
-from test_build_click_features import LOG, digest, write_log
 
 from base.console import UserError
 from base.schemas import CLICK_FEATURES, CLICK_MATRIX

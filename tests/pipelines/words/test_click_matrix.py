@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
+from click_buckets import bucket
 from scipy import sparse
-from test_vocabulary import bucket
 
 from base.schemas import CLICK_MATRIX
 from pipelines.beam.runner import pipeline

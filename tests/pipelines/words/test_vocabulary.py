@@ -7,14 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that
+from click_buckets import bucket
 
 from base.params import ParamsError, validate_section
-from base.schemas import CLICKS, VOCABULARY
+from base.schemas import VOCABULARY
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shuffle import Packer
-from pipelines.words.query_buckets import QueryBucket
-from pipelines.words.segment import segmented_bucket
-from pipelines.words.segmentation import Segmenter, SegmentParams
 from pipelines.words.vocabulary import (
     WORD_CLICKS,
     MostClickedWords,
@@ -24,15 +22,6 @@ from pipelines.words.vocabulary import (
     vocabulary_table,
     word_clicks,
 )
-
-SEGMENTER = Segmenter(
-    SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
-)
-
-
-def bucket(*rows: tuple[str, str, int]) -> QueryBucket:
-    clicks = pa.record_batch([list(column) for column in zip(*rows, strict=True)], CLICKS)
-    return segmented_bucket(clicks, SEGMENTER)[1]
 
 
 def ranked(batch: pa.RecordBatch) -> list[tuple[str, int]]:

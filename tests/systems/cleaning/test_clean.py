@@ -345,7 +345,8 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_every_parameter_reaches_the_job(job: Path) -> None:
     # Two size classes with borders of their own, thresholds that are not the paper's, small categories dropped.
     (job / "params.yaml").write_text(
-        "clean: {size_borders: [3, 9], first_half: [0.1, 0.7], second_half: [0.05, 0.9], below_first_border: drop}\n"
+        "cleaning: {clean: {size_borders: [3, 9], first_half: [0.1, 0.7], second_half: [0.05, 0.9], "
+        "below_first_border: drop}}\n"
     )
     probabilities = {"corgi-0002": 0.7, "corgi-0003": 0.65, "corgi-0005": 0.9, "corgi-0006": 0.85}
     for shard in (job / "scores").iterdir():

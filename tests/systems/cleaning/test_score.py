@@ -243,7 +243,7 @@ def test_batches_and_threads_are_those_of_the_parameters(
 ) -> None:
     breakdown, threads = Breakdown(monkeypatch), []
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    (tmp_path / "params.yaml").write_text("score: {batch_size: 3, threads: 2}\n")
+    (tmp_path / "params.yaml").write_text("cleaning: {score: {batch_size: 3, threads: 2}}\n")
     images, model = str(job / "images"), str(job / "cleaner")
     options = ["--output", str(tmp_path / "scores"), "--params", str(tmp_path / "params.yaml")]
     main(["--images", images, "--model", model, *options])

@@ -1,0 +1,109 @@
+"""What reports say of the data: tables that add up, and pictures of them."""
+
+import io
+
+import polars as pl
+import pytest
+from drawings import keep_drawing
+from matplotlib.figure import Figure
+from PIL import Image
+
+from report import data_sets
+
+FILTER = pl.DataFrame(
+    {"rule": ["8 <= n < 100, first, p < 0.2", "all"], "images": [4, 9], "kept": [3, 8], "kept_percent": [75.0, 88.9]}
+)
+WORDS = pl.DataFrame(
+    {"word_id": [0, 1, 2], "word": ["dog", "斑点", "red"], "clicks": [90, 20, 3], "document_frequency": [30, 9, 1]}
+)
+
+
+def pictures() -> dict[str, bytes]:
+    return {"filter": data_sets.noise_filter_plot(FILTER), "vocabulary": data_sets.vocabulary_plot(WORDS)}
+
+
+def test_pictures_have_the_same_bytes_again_and_no_software_version() -> None:
+    one, other = pictures(), pictures()
+    assert one == other
+    for name, data in one.items():
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.format == "PNG", name
+            assert "Software" not in image.info, name
+
+
+@pytest.fixture
+def figure(monkeypatch: pytest.MonkeyPatch) -> Figure:
+    return keep_drawing(monkeypatch, data_sets)
+
+
+def test_the_noise_filter_tells_counts_beside_the_bars(figure: Figure) -> None:
+    data_sets.noise_filter_plot(FILTER)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["8 of 9  (88.9 %)", "3 of 4  (75.0 %)"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["all", "8 ≤ n < 100, first, p < 0.2"]
+
+
+def test_bars_of_the_noise_filter_are_the_percentages(figure: Figure) -> None:
+    data_sets.noise_filter_plot(FILTER)
+    whole, kept = figure.axes[0].containers
+    assert [bar.get_width() for bar in whole] == [100.0, 100.0]
+    assert [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in kept] == [
+        (pytest.approx(0), 88.9), (pytest.approx(1), 75.0),
+    ]  # fmt: skip
+
+
+def test_the_vocabulary_is_drawn_by_rank_from_1(figure: Figure) -> None:
+    data_sets.vocabulary_plot(WORDS)
+    (axes,) = figure.axes
+    assert {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines} == {
+        "clicks of queries with the word": ([1, 2, 3], [90, 20, 3]),
+        "images with the word": ([1, 2, 3], [30, 9, 1]),
+    }
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_no_picture_needs_a_glyph_that_its_font_lacks(recwarn: pytest.WarningsRecorder) -> None:
+    pictures()
+    assert [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)] == []
+
+
+def test_the_noise_filter_adds_up() -> None:
+    summary = {
+        "images": 45,
+        "kept": 35,
+        "categories": 3,
+        "rules": [
+            {"rule": "n < 8, keep all", "images": 5, "kept": 5, "categories": 1},
+            {"rule": "8 <= n < 100, first, p < 0.2", "images": 40, "kept": 30, "categories": 2},
+        ],
+    }
+    assert data_sets.noise_filter_table(summary).select("rule", "images", "kept", "kept_percent").rows() == [
+        ("n < 8, keep all", 5, 5, 100.0),
+        ("8 <= n < 100, first, p < 0.2", 40, 30, 75.0),
+        ("all", 45, 35, 77.8),
+    ]
+
+
+def test_splits_are_counted_by_seed_and_domain() -> None:
+    rows = pl.DataFrame(
+        [("a", "source", "x", "train"), ("b", "source", "y", "test"), ("c", "target", "x", "train")],
+        schema=["image_id", "domain", "category", "split"],
+        orient="row",
+    )
+    assert data_sets.split_table([(3, rows), (0, rows.head(1))]).rows() == [
+        (0, "source", 1, 1, 1, 0, 0),
+        (3, "source", 2, 2, 1, 0, 1),
+        (3, "target", 1, 1, 1, 0, 0),
+    ]
+
+
+def test_rows_and_their_reasons_add_up_by_table() -> None:
+    tables = {
+        "clicks": {"rows_read": 1234, "rows_kept": 1230, "quarantined": {"no count": 1, "empty query": 3}},
+        "labels": {"rows_read": 20, "rows_kept": 20, "quarantined": {}},
+    }
+    rows, reasons = data_sets.ingested_tables({"tables": tables})
+    assert [column.heading for column in rows.columns] == ["rows of", "read", "kept", "quarantined"]
+    assert rows.rows == [["clicks", "1,234", "1,230", "4"], ["labels", "20", "20", "0"]]
+    assert [column.heading for column in reasons.columns] == ["rows of", "quarantined because", "rows"]
+    assert reasons.rows == [["clicks", "empty query", "3"], ["clicks", "no count", "1"]]
+    assert data_sets.ingested_tables({"tables": {"labels": tables["labels"]}})[1].rows == []
