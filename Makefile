@@ -46,7 +46,7 @@ lint: $(INSTALLED) ## check style, format and types
 bench: $(INSTALLED) ## measure the click-feature jobs against hand-written scripts
 	python -m benchmarks.click_features
 
-ui: $(INSTALLED) ## serve the flows with their page on 127.0.0.1
+ui: $(INSTALLED) ## serve the flows with their page on 127.0.0.1; prints its password
 	python -m flows.serve
 
 .venv/.installed: pyproject.toml constraints.txt

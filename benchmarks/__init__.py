@@ -1,1 +1,1 @@
-"""What is timed, and what takes too long for a test: by hand, never in the gate. docs/benchmarks.md has what they printed."""
+"""What is timed, and what takes too long for a test; docs/benchmarks.md has what it printed."""

@@ -31,7 +31,8 @@ from base.artifacts import shard_of, whole_file, write_table  # noqa: E402
 from benchmarks.project import Project, differences, tested_images  # noqa: E402
 from pipelines.ingest.categories import normalise_category  # noqa: E402
 from report.intervals import wilson  # noqa: E402
-from systems.mtmdd.report.runs import Point, read_runs  # noqa: E402
+from systems.mtmdd.report.runs import read_runs  # noqa: E402
+from systems.mtmdd.runs import Point  # noqa: E402
 
 ARMS = ("noisy", "cleaned", "smaller", "right")
 
@@ -110,7 +111,7 @@ def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], see
         point = Point("methods", method)
         done = [
             seed for seed in seeds
-            if all((place / arm / "evaluations" / point.folder / f"seed-{seed}").exists() for arm in arms)
+            if all((place / arm / "evaluations" / point.name / f"seed-{seed}").exists() for arm in arms)
         ]  # fmt: skip
         if not done:
             yield f"| {method} | no seed is trained on all arms yet | | | | | |"

@@ -1,7 +1,7 @@
-"""What keeps the click branch from predicting: `python -m benchmarks.click_branch --data DATA [--set KEY=VALUE ...]`.
+"""What keeps the click branch from predicting: `python -m benchmarks.click_branch [--data DATA] [--set KEY=VALUE ...]`.
 
 Trains one method with some parameters changed, and measures it on training and validation images (no test image is
-read). DATA is what `dvc repro select click_features` makes. Prints one JSON line per seed: accuracies in percent,
+read). DATA is a prepared data set, data/sets/NAME. Prints one JSON line per seed: accuracies in percent,
 RMSE-S, the mean length of v^, and lines of reference for RMSE-S on the validation images, all from the training images'
 click features: their mean, their means by true category, and those weighed by the network's own probabilities.
 
@@ -25,21 +25,24 @@ from torch.nn.functional import one_hot
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs as a file, too
 
 from base.params import DEFAULT_PATH, read_params, validate_section
-from model.data.batches import ImageDataset, evaluation_batches
-from model.losses.count import count_loss, l2_normalise
+from model.data.batches import evaluation_batches
+from model.folder import device_at_hand
+from model.losses.count import CountLoss, l2_normalise
 from model.training.trainer import train
+from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import Outcome, num_correct, percent, predict, rmse
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.network import Recogniser
-from systems.mtmdd.predict import Model, device_at_hand
+from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
+from systems.mtmdd.task import training_run
 
 
 def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
-    """Return a method's recipe with some parameters changed, each as in ``train.epochs=30``."""
-    content = read_params(params)
+    """Return a method's recipe with some of the system's parameters changed, each as in ``train.epochs=30``."""
+    content = read_params(params)["mtmdd"]
     for change in changes:
         key, value = change.split("=", 1)
         *sections, last = key.split(".")
@@ -48,9 +51,9 @@ def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
             place = place[section]
         place[last] = YAML(typ="safe", pure=True).load(value)
     where = str(params)
-    network = validate_section(NetworkParams, "network", content["network"], where)
-    objective = validate_section(ObjectiveParams, "objective", content["objective"], where)
-    train = validate_section(TrainParams, "train", content["train"], where)
+    network = validate_section(NetworkParams, "mtmdd.network", content["network"], where)
+    objective = validate_section(ObjectiveParams, "mtmdd.objective", content["objective"], where)
+    train = validate_section(TrainParams, "mtmdd.train", content["train"], where)
     return build_recipe(method, network, objective, train)
 
 
@@ -70,8 +73,8 @@ def scale_recognition_gradient(scale: float) -> None:
 
 def look(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
     """Return what a phase's network says of the images of a domain's split."""
-    dataset = ImageDataset(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
-    batches = evaluation_batches(dataset, domain, examples.places(domain, split), 128, workers=0)
+    loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
+    batches = evaluation_batches(loader, domain, examples.places(domain, split), 128, workers=0)
     return predict(model.network(phase), batches, domain, device_at_hand())
 
 
@@ -110,13 +113,13 @@ def reference_lines(model: Model, examples: Examples) -> dict[str, float]:
         "true category's mean": means[asked.labels],
         "probable categories' means": asked.prediction.logits.softmax(dim=1) @ means,
     }
-    losses = {name: count_loss(asked.clicks, guess).mean().item() for name, guess in guesses.items()}
+    losses = {name: CountLoss()(asked.clicks, guess).mean().item() for name, guess in guesses.items()}
     return {f"rmse of the {name}": round(math.sqrt(loss), 4) for name, loss in losses.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="default: %(default)s")
+    parser.add_argument("--data", type=Path, help="prepared data set (default: the parameter file's mtmdd.data_set)")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     parser.add_argument("--method", choices=METHODS, default="MTMDD-VM-star", help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -126,14 +129,14 @@ def main() -> None:
     recipe = changed_recipe(arguments.method, arguments.params, arguments.set)
     if arguments.recognition_gradient != 1:
         scale_recognition_gradient(arguments.recognition_gradient)
+    data = arguments.data or Path("data/sets") / read_params(arguments.params)["mtmdd"]["data_set"]
     for seed in arguments.seeds:
-        data = arguments.data
         rows = read_rows(data / f"splits/seed-{seed}.parquet", recipe, seed)
         examples = Examples.read(data / "ingested/images", rows, data / "features", recipe.network, cache=True)
         with tempfile.TemporaryDirectory() as folder:
             # its own name: a checkpoint of an unscaled run must not be continued
             run = f"click-branch-{arguments.recognition_gradient}"
-            train(recipe, examples, seed, Path(folder) / "model", run)
+            train(training_run(recipe, examples, seed, run), Path(folder) / "model")
             model = Model.read(Path(folder) / "model")
             results = {**measure(model, examples), **reference_lines(model, examples)}
         print(json.dumps({"method": arguments.method, "seed": seed, "set": arguments.set, **results}), flush=True)

@@ -31,7 +31,8 @@ from base.schemas import CLICKS  # noqa: E402
 from benchmarks.project import Project, differences  # noqa: E402
 from pipelines.beam.shards import shard_files  # noqa: E402
 from pipelines.ingest.click_data import CLICK_LOGS, LATER_LOGS  # noqa: E402
-from systems.mtmdd.report.runs import Point, Runs, read_runs  # noqa: E402
+from systems.mtmdd.report.runs import Runs, read_runs  # noqa: E402
+from systems.mtmdd.runs import Point  # noqa: E402
 
 TARGET_ONLY = "VGGimg"
 ARMS = ("clicks", "untold", "shuffled", "target")
@@ -80,7 +81,7 @@ def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
     points = {arm: point_of(arm, method) for arm in ARMS}
     done = [
         seed for seed in seeds
-        if all((place / arm / "evaluations" / point.folder / f"seed-{seed}").exists() for arm, point in points.items())
+        if all((place / arm / "evaluations" / point.name / f"seed-{seed}").exists() for arm, point in points.items())
     ]  # fmt: skip
     if not done:
         yield "no seed is trained on all arms yet"
@@ -148,7 +149,7 @@ def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Pat
     project.prepare()
     project.select(place / "splits", place / "cleaned/images.parquet")
     params = project.read_params()
-    params["objective"]["lambda"] = 0.0
+    params["mtmdd"]["objective"]["lambda"] = 0.0
     project.run(
         place / "recipes_untold", "systems.mtmdd.recipes", "--params", project.write_params("params_untold", params)
     )

@@ -1,9 +1,10 @@
 """Loading training images: how long a step waits, and decode + augment against a plain Pillow/torchvision loop.
 
-    python -m benchmarks.loading --shards data/ingested/images --resize 256 --size 224
-    python -m benchmarks.loading --shards data/ingested/images --resize 256 --size 224 --step-ms 300 --workers 2
+    python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224
+    python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224 \\
+        --step-ms 300 --workers 2
 
-Without ``--step-ms``: images per second of one core, by turns in this process. Ours is `ImageDataset`, as a loader's
+Without ``--step-ms``: images per second of one core, by turns in this process. Ours is `ImageLoader`, as a loader's
 process runs it: decode, resize, crop, mirror, stack, click features left out. The plain loop is what one writes with
 torchvision: ``Image.open``, ``convert``, ``Resize``, ``RandomCrop``, ``RandomHorizontalFlip``, ``PILToTensor``, stack.
 The goal is at least 0.9 of its speed.
@@ -19,14 +20,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from model.data.batches import Draw, ImageDataset, training_batches
+from model.data.batches import Draw, training_batches
 from model.data.images import ImageStore
+from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import DOMAINS
 from systems.mtmdd.examples import Examples
 
@@ -48,13 +49,13 @@ def read_examples(shards: Path, resize: int, most: int) -> tuple[Examples, list[
 
 
 def ours(examples: Examples, size: int, batch_size: int) -> Callable[[], None]:
-    dataset = ImageDataset(examples, size, 0, with_clicks=False)
-    places = np.arange(len(examples.rows))
-    domains = examples.rows["domain"].to_list()
+    loader = ImageLoader(examples, size, 0, with_clicks=False)
+    rows = {domain: examples.places(domain, "train").tolist() for domain in DOMAINS}
 
     def load() -> None:
-        for start in range(0, len(places), batch_size):
-            dataset.__getitems__([Draw(domains[place], int(place), 0) for place in places[start : start + batch_size]])
+        for domain, of_domain in rows.items():
+            for start in range(0, len(of_domain), batch_size):
+                loader(domain, [Draw(row, 0) for row in of_domain[start : start + batch_size]])
 
     return load
 
@@ -104,10 +105,10 @@ def compare(examples: Examples, encoded: Sequence[bytes], arguments: argparse.Na
 
 
 def wait(examples: Examples, arguments: argparse.Namespace) -> None:
-    dataset = ImageDataset(examples, arguments.size, 0, with_clicks=False)
-    places = {domain: examples.places(domain, "train") for domain in DOMAINS}
+    loader = ImageLoader(examples, arguments.size, 0, with_clicks=False)
+    rows = {domain: examples.places(domain, "train") for domain in DOMAINS}
     steps = range(arguments.steps + WARM_UP)
-    batches = iter(training_batches(dataset, places, arguments.batch_size, steps, "benchmark", arguments.workers))
+    batches = training_batches(loader, rows, arguments.batch_size, steps, 0, "benchmark", arguments.workers)
     waited = 0.0
     for step in steps:
         started = time.perf_counter()

@@ -1,12 +1,12 @@
 """The noise filter against a key of wrong labels: Table II and confident learning, on plain and on k-fold scores.
 
-    python -m benchmarks.noise_filter --images data/ingested/images --clicks data/ingested/clicks \
+    python -m benchmarks.noise_filter --images data/sets/toy/ingested/images --clicks data/sets/toy/ingested/clicks \
         --truth data/raw/toy/truth/labels.tsv --work .state/noise-filter
 
 Trains the cleaner of a parameter file for several seeds, once plainly (it scores what it was trained on) and once with
 k folds (every image is scored by a network that has not seen it); two filters judge the same probabilities:
 
-- Table II of the paper, with the file's section `clean`;
+- Table II of the paper, with the file's section `cleaning.clean`;
 - confident learning: cleanlab's `find_label_issues`, as it comes, which knows no clicks. It needs the extra `bench`:
   `uv pip install --constraint constraints.txt --editable '.[bench]'`.
 
@@ -34,10 +34,9 @@ sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
 
 from base.artifacts import read_tables, whole_directory, write_json  # noqa: E402
 from base.params import DEFAULT_PATH, load_section  # noqa: E402
+from model.classification import ClassifierParams, LabelledImages, load_classifier  # noqa: E402
 from systems.cleaning.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
-from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, train_folds, training_rows  # noqa: E402
-from systems.mtmdd.config import NetworkParams, Recipe  # noqa: E402
-from systems.mtmdd.examples import Examples  # noqa: E402
+from systems.cleaning.train import PHASE, CleanerParams, assign_folds, train_folds, training_rows  # noqa: E402
 
 BATCH = 64  # images scored at once
 
@@ -118,8 +117,6 @@ def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner
     Shape:
         result: float32 (rows, categories)
     """
-    from systems.mtmdd.predict import load_recogniser
-
     encoded = {
         row["image_id"]: row["image"]["bytes"]
         for row in read_tables(images, ["image_id", "domain", "image"]).to_pylist()
@@ -128,7 +125,7 @@ def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner
     result = np.zeros((len(rows), rows["category"].n_unique()), np.float32)
     fold_of = rows.join(folds, on="image_id", maintain_order="left")["fold"].to_numpy()
     for fold in np.unique(fold_of):
-        recogniser = load_recogniser(cleaner / f"fold-{fold}", "source")
+        recogniser = load_classifier(cleaner / f"fold-{fold}", PHASE)
         mine = np.flatnonzero(fold_of == fold)
         for start in range(0, len(mine), BATCH):
             places = mine[start : start + BATCH]
@@ -137,15 +134,16 @@ def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner
 
 
 def scored(
-    images: Path, rows: pl.DataFrame, recipe: Recipe, examples: Examples, seed: int, folds: int, work: Path
+    shards: Path, images: LabelledImages, network: ClassifierParams, params: CleanerParams, work: Path
 ) -> np.ndarray:
-    """Return :func:`probabilities` of a cleaner of so many folds; trains it unless an earlier call did."""
-    folder = work / f"seed-{seed}-folds-{folds}"
-    assigned = assign_folds(rows, folds, seed)
+    """Return :func:`probabilities` of a cleaner; trains it unless an earlier call did."""
+    folder = work / f"seed-{params.seed}-folds-{params.folds}"
+    assigned = assign_folds(images.rows, params.folds, params.seed)
     if not folder.is_dir():
         with whole_directory(folder) as temporary:
-            train_folds(recipe, examples, assigned, seed, temporary / "cleaner")
-            np.save(temporary / "probabilities.npy", probabilities(images, rows, assigned, temporary / "cleaner"))
+            cleaner = temporary / "cleaner"
+            train_folds(network, params, images, assigned, cleaner)
+            np.save(temporary / "probabilities.npy", probabilities(shards, images.rows, assigned, cleaner))
     return np.load(folder / "probabilities.npy")
 
 
@@ -166,15 +164,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folds", type=int, nargs="+", default=[1, 5])
     arguments = parser.parse_args()
-    params = load_section(CleanerParams, "cleaner", arguments.params)
-    table = load_section(CleanParams, "clean", arguments.params)
-    recipe = cleaner_recipe(load_section(NetworkParams, "network", arguments.params), params.train)
+    params = load_section(CleanerParams, "cleaning.train", arguments.params)
+    table = load_section(CleanParams, "cleaning.clean", arguments.params)
+    network = load_section(ClassifierParams, "cleaning.network", arguments.params)
     source = pl.DataFrame(read_tables(arguments.images, columns=["image_id", "domain", "category"]))
     rows, _ = training_rows(source, params.minimum_category_size)
-    examples = Examples.read(arguments.images, rows, None, recipe.network, params.train.cache_images)
+    images = LabelledImages.read(arguments.images, rows, network.resize, params.train.cache_images)
     is_wrong, labels, clicks = (
         read_key(arguments.truth, rows),
-        examples.labels(),
+        images.labels(),
         pl.DataFrame(read_tables(arguments.clicks, ["image_id", "clicks"])),
     )
 
@@ -182,7 +180,8 @@ def main() -> None:
     ranked: dict[str, list[Ranking]] = {}
     for seed in arguments.seeds:
         for folds in arguments.folds:
-            matrix = scored(arguments.images, rows, recipe, examples, seed, folds, arguments.work)
+            of_these = params.model_copy(update={"seed": seed, "folds": folds})
+            matrix = scored(arguments.images, images, network, of_these, arguments.work)
             scores = rows.select("image_id", "category", probability=matrix[np.arange(len(rows)), labels])
             scoring = "plain" if folds == 1 else f"{folds}-fold"
             ranked.setdefault(scoring, []).append(ranking(matrix, labels, is_wrong))

@@ -13,7 +13,8 @@ import polars as pl
 from ruamel.yaml import YAML
 
 from report.intervals import Interval, paired_interval
-from systems.mtmdd.report.runs import Point, Runs
+from systems.mtmdd.report.runs import Runs
+from systems.mtmdd.runs import Point
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,11 +28,12 @@ class Project:
         place: the folder; what earlier runs made there is used.
         preset: a parameter file of the repository.
         seeds: of splits and trainings.
-        methods: names of recipes.
+        methods: names of methods.
 
     Attributes:
         params: the parameters, as a file.
-        raw: the raw data set's folder.
+        data_set: the name of the one that MTMDD-VM learns from; the others of the file are left out.
+        raw: its raw folder.
         is_toy: whether it is drawn here.
 
     Raises:
@@ -45,15 +47,17 @@ class Project:
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place / "cloning")], check=True)
             (place / "cloning").rename(self.code)
         params = YAML(typ="safe", pure=True).load(self.code / preset)
+        self.data_set = params["mtmdd"]["data_set"]
+        self.is_toy = self.data_set in params["toys"]
         # the arms run in folders of their own: paths that are relative to the repository must not be
-        params["raw"] = str((ROOT / params["raw"]).resolve() if not params["toys"] else self.place / "toy")
-        if params["network"]["weights"].endswith(".safetensors"):
-            params["network"]["weights"] = str((ROOT / params["network"]["weights"]).resolve())
-        params |= {"seeds": list(seeds)}
-        params["methods"]["names"] = list(methods)
-        for study in ("components", "out_of_class", "one_shot", "cross_object"):
-            params[study] = {name: [] for name in params[study]}
-        self.raw, self.is_toy = Path(params["raw"]), bool(params["toys"])
+        self.raw = place / "toy" if self.is_toy else (ROOT / params["data_sets"][self.data_set]).resolve()
+        params["data_sets"] = {self.data_set: str(self.raw)}
+        params["toys"] = {name: animals for name, animals in params["toys"].items() if name == self.data_set}
+        for network in (params["cleaning"]["network"], params["mtmdd"]["network"]):
+            if network["weights"].endswith(".safetensors"):
+                network["weights"] = str((ROOT / network["weights"]).resolve())
+        params["seeds"] = list(seeds)
+        params["mtmdd"] |= {"runs": list(methods), "cross_object": {"methods": [], "sources": []}}
         self.params = self.write_params("params", params)
 
     def write_params(self, name: str, params: dict[str, Any]) -> Path:
@@ -96,7 +100,8 @@ class Project:
         """Make what all arms share: the ingested data set, its scores, Table II on them, words, recipes."""
         place, params = self.place, ("--params", self.params)
         if self.is_toy:
-            self.run(self.raw, "pipelines.toy.synthesize", *params)
+            animals = self.read_params()["toys"][self.data_set]
+            self.run(self.raw, "pipelines.toy.synthesize", "--animals", animals, *params)
         images, clicks = place / "ingested/images", place / "ingested/clicks"
         self.run(place / "ingested", "pipelines.ingest.click_data", "--raw", self.raw, *params)
         self.run(place / "cleaner", "systems.cleaning.train", "--images", images, *params)
@@ -131,12 +136,12 @@ class Project:
 
     def train(self, arm: str, method: str, seed: int, splits: Path, features: Path, recipes: str = "recipes") -> None:
         """Train and evaluate one method on one arm with one seed."""
-        folder, run = self.place / arm, Path("methods") / method / f"seed-{seed}"
+        folder, run = self.place / arm, Path(method) / f"seed-{seed}"
         data = (
             "--images", self.place / "ingested/images", "--split", splits / f"seed-{seed}.parquet",
             "--features", features,
         )  # fmt: skip
-        recipe = self.place / recipes / "methods" / f"{method}.json"
+        recipe = self.place / recipes / f"{method}.json"
         self.run(folder / "models" / run, "systems.mtmdd.train", "--recipe", recipe, "--seed", str(seed), *data)
         self.run(
             folder / "evaluations" / run, "systems.mtmdd.evaluate", "--model", folder / "models" / run, *data,

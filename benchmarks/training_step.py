@@ -33,23 +33,24 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.data.batches import Batch, DomainBatch
+from model.data.batches import Batch, Loaded
 from model.data.images import ImageStore
 from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, PlaceMean, plain_features
 from model.training.checkpoints import Checkpoints
-from model.training.learner import Task
+from model.training.params import ScheduleParams
 from model.training.trainer import PhaseTraining
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import (
     DOMAINS,
     Domain,
     EmbeddingParams,
     NetworkParams,
     ObjectiveParams,
-    ScheduleParams,
     TrainParams,
 )
 from systems.mtmdd.examples import ClickFeatures, Examples
 from systems.mtmdd.recipes import build_recipe
+from systems.mtmdd.task import PhaseTask
 
 CASES = ("vgg19:224:4", "squeezenet1_1:128:16", "plain:48:16")
 WORDS_PER_IMAGE = 8
@@ -113,9 +114,8 @@ def make_training(case: Case, num_categories: int, num_words: int, precision: st
     clicks = ClickFeatures([], [], [], num_words)
     images = cast("ImageStore", None)
     examples = Examples(rows, categories, images, clicks, dict.fromkeys(DOMAINS, num_categories), "benchmark")
-    checkpoints = Checkpoints(str(folder), recipe, 0, examples.fingerprint)
-    task = Task("benchmark", recipe.phases[0], train, recipe.position, examples, 0)
-    training = PhaseTraining(recipe, task, checkpoints, None, 0)
+    task = PhaseTask(recipe, recipe.phases[0], examples, 0)
+    training = PhaseTraining(task, "benchmark", Checkpoints(str(folder), examples.fingerprint), None, 0)
     training.learner.module.train()
     return training
 
@@ -133,7 +133,6 @@ def make_batch(case: Case, num_categories: int, num_words: int, device: torch.de
             torch.from_numpy(images).to(device),
             torch.from_numpy(draw.integers(0, num_categories, case.images)).to(device),
             torch.from_numpy(clicks).to(device) if domain == "source" else None,
-            torch.arange(case.images),
         )
     return batch
 
@@ -232,9 +231,11 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> str:
     batch = make_batch(case, arguments.categories, arguments.words, device)
     bare = make_bare_step(case, arguments.categories, arguments.precision, batch, device)
 
+    loaded = Loaded({domain: list(range(case.images)) for domain in batch}, batch)
+
     def ours() -> object:
-        training.learner.begin_step(0, [batch])
-        return training.procedure.step(training.learner)
+        training.learner.begin_step(0, [loaded])
+        return training.task.step(training.learner)
 
     ours_s, bare_s = by_turns(ours, bare, arguments.repeats, device)
     pairs = list(zip(ours_s, bare_s, strict=True))

@@ -4,6 +4,7 @@ Prefect reads its settings when it is first imported, so they are set here, befo
 it. What the user has set stands.
 """
 
+import contextlib
 import os
 
 from base.console import STATE
@@ -17,4 +18,8 @@ DEFAULTS = {
 }
 for name, value in DEFAULTS.items():
     os.environ.setdefault(name, value)
-STATE.mkdir(exist_ok=True)  # Prefect makes its own folder, but not the one above
+STATE.mkdir(exist_ok=True)
+if os.environ["PREFECT_HOME"] == DEFAULTS["PREFECT_HOME"]:
+    (STATE / "prefect").mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # another user's: then a server says so
+        (STATE / "prefect").chmod(0o700)  # earlier versions let everybody read it

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from base.console import UserError
 from flows import walk
 from flows.hangup import interrupt_on_hangup
-from flows.server import server
+from flows.server import refused, server
 
 
 def add_cpu_slots(parser: argparse.ArgumentParser) -> None:
@@ -60,11 +60,15 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
     """Run a flow; return its final state. If the server is gone by then, say how the work ended, and leave.
 
     Raises:
-        UserError: there is no server to begin with.
+        UserError: there is no server to begin with, or it refuses the password.
     """
     walk.ended_as.set(None)
     try:
         return flow()
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.UNAUTHORIZED:
+            raise
+        raise refused(address) from None
     except httpx.TransportError as error:
         state = walk.ended_as.get()
         if state is None:

@@ -29,6 +29,7 @@ from prefect.states import Completed, Failed
 from base.artifacts import whole_file
 from base.console import UserError
 from base.inputs import is_file
+from base.markdown import code
 from base.params import load_section, read_params
 from flows import page
 from flows.command import add_cpu_slots, run_here
@@ -167,10 +168,10 @@ class Day:
 
     def told(self, added: Sequence[Path], joined: Path | None) -> str:
         """Return what the page shows of this day."""
-        names = ", ".join(f"`{path.name}`" for path in added) or "nothing, all of the log is in"
+        names = ", ".join(code(path.name) for path in added) or "nothing, all of the log is in"
         return (
-            f"- added to the click features in `{self.workspace.root / self.features}`: {names}\n"
-            f"- joined the raw data set: {f'`{joined}`' if joined else 'nothing new'}\n"
+            f"- added to the click features in {code(str(self.workspace.root / self.features))}: {names}\n"
+            f"- joined the raw data set: {code(str(joined)) if joined else 'nothing new'}\n"
         )
 
 

@@ -1,12 +1,13 @@
 """Runs a command so that nothing it starts outlives the process that asked for it, however that one ends.
 
-    python -I -S flows/guard.py GRACE_S COMMAND [ARGUMENT ...]
+    python -I -S flows/guard.py GRACE_S HANDLES COMMAND [ARGUMENT ...]
 
 Standard input is a pipe whose other end the asking process holds. When that end closes, on purpose or because the
 process was killed, the command's process group gets SIGINT (as from Ctrl-C: DVC finishes its bookkeeping), GRACE_S
 seconds later SIGTERM, then all that is left is killed. When the command ends by itself, what it has left behind is
 killed at once. The guard is the "subreaper" of its command (Linux): also a process that left the group (``setsid``) and
 lost its parent becomes the guard's child, and ends. Its exit code is the command's, or it dies of the same signal.
+The command gets the file descriptors HANDLES (``5,7``, or nothing) of those that the guard was given.
 
 A script with no imports but the standard library's, so that it starts in some 20 ms.
 """
@@ -25,13 +26,14 @@ LIFELINE = 0  # standard input
 
 def main(argv: list[str]) -> None:
     """Run the command and end as it did."""
-    grace_s, command = float(argv[0]), argv[1:]
+    grace_s, command = float(argv[0]), argv[2:]
+    for_command = {int(name) for name in argv[1].split(",") if name}
     for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(how, lambda number, frame: None)  # unlike "ignore", not inherited by the command
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     for handle in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208
-        if handle > 2:
+        if handle > 2 and handle not in for_command:
             close_on_exec(handle)
     process = os.posix_spawnp(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, LIFELINE, os.devnull, os.O_RDONLY, 0)]

@@ -33,6 +33,8 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from base.markdown import escape
+
 DATA = Path("data")  # each system has a folder report/ in its own; report/index.html joins them
 PROGRESS_PAUSE_S = 2.0  # between two updates
 SILENCE_S = 10.0  # a server that does not answer isn't asked again so soon: a report has twenty artifacts
@@ -46,8 +48,15 @@ def key_of(*words: str) -> str:
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """Show rows as a table; nothing if there are none."""
+    """Show rows as a table; nothing if there are none.
+
+    Args:
+        key: the artifact's.
+        rows: cells by column; shown as text.
+        description: above the table; text, not Markdown.
+    """
     if rows:
+        description = escape(description)
         _try(key, lambda: create_table_artifact(table=[dict(row) for row in rows], key=key, description=description))
 
 
@@ -58,7 +67,7 @@ def show_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def show_markdown(key: str, markdown: str) -> None:
-    """Show a text."""
+    """Show a text; what of it comes from outside is escaped (:mod:`base.markdown`)."""
     _try(key, lambda: create_markdown_artifact(markdown=markdown, key=key))
 
 
@@ -78,7 +87,7 @@ def show_report(root: Path) -> None:
             show_picture(key_of("report", folder.parent.name, file.stem, "plot"), file)
     page = root / DATA / "report" / "index.html"
     if page.is_file():
-        _try("report", lambda: create_link_artifact(link=page.as_uri(), link_text=str(page), key="report"))
+        _try("report", lambda: create_link_artifact(link=page.as_uri(), link_text=escape(str(page)), key="report"))
 
 
 class Progress:

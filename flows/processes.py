@@ -1,11 +1,10 @@
 """The processes that a flow runs: each with everything it starts, ended together, however the flow ends.
 
 Each command runs under its own :mod:`flows.guard`, which ends it with its whole tree when the flow asks for it, and
-also when the flow is killed. Lines of output are told as they come; values of secrets never are.
+also when the flow is killed. Lines of output are told as they come; secrets never are (flows/masking.py).
 """
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -13,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from prefect.settings import get_current_settings
+
 from flows import guard
+from flows.masking import Mask
 
 GRACE_S = 2.5  # between Ctrl-C and "terminate", and again before "kill"
 TAIL_LINES = 40
-SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_KEY|ACCESS_KEY|AUTH_STRING|CONNECTION_URL", re.I)
-SHORTEST_SECRET = 6  # characters; shorter values ("true", "4200") would blot out harmless text
 
 
 class Stopped(RuntimeError):
@@ -39,7 +39,9 @@ class Processes:
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._secrets = secrets(os.environ)
+        # The password of a server of ours is in the settings only.
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        self._without_secrets = Mask({**os.environ, **settings})
 
     @property
     def stopped(self) -> bool:
@@ -110,26 +112,19 @@ class Processes:
         for process in running:
             process.wait()
 
-    def _without_secrets(self, line: str) -> str:
-        for value in self._secrets:
-            line = line.replace(value, "***")
-        return line
 
+def guarded(command: Sequence[str], keep: Sequence[int] = ()) -> list[str]:
+    """Return the command under a guard; its standard input is to be a pipe.
 
-def guarded(command: Sequence[str]) -> list[str]:
-    """Return the command under a guard; its standard input is to be a pipe."""
-    return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), *command]
+    Args:
+        command: program and arguments.
+        keep: file descriptors that the guard gets and the command is to have too.
+    """
+    kept = ",".join(map(str, keep))
+    return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), kept, *command]
 
 
 def let_go(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     """Make a process's guard end it; does not wait."""
     assert process.stdin is not None
     process.stdin.close()
-
-
-def secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of the variables that by their names hold secrets, longest first."""
-    values = {
-        value for name, value in environment.items() if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET
-    }
-    return sorted(values, key=lambda value: (-len(value), value))

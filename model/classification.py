@@ -121,7 +121,7 @@ class ClassifierTask(Task):
         params: how.
         images: what to learn from: its splits ``train`` and, to choose an epoch by, ``validation``.
         seed: of initialisation, batches, crops and dropout.
-        stream: what the images are called; orders and crops of a run depend on it.
+        stream: what the images are called; the orders of a run depend on it.
         mirrored: whether training images are mirrored half of the time.
     """
 
@@ -212,7 +212,15 @@ def classifier_run(
         images: what to learn from.
         seed: the run's.
         stream: what the images are called.
+
+    Raises:
+        UserError: it is to stop early, and there are no validation images to stop by.
     """
+    if params.early_stopping is not None and not len(images.places("validation")):
+        raise UserError(
+            f"train.early_stopping = {params.early_stopping}, but phase {phase} has no validation images to stop by; "
+            "set it to null"
+        )
     digest = weights_digest(network.weights)
     described = {
         "seed": seed,

@@ -15,22 +15,30 @@ def read_run(folder: Path) -> dict[str, Any]:
     """Return what run.json of a model folder says.
 
     Raises:
-        UserError: there is no run.json, or it is not JSON.
+        UserError: there is no run.json, or it is not a JSON object.
     """
     path = Path(folder) / "run.json"
     if not path.is_file():
         raise UserError(f"{path}: no such file; is {folder} a model folder, written by a train stage?")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"an object expected, found {type(content).__name__}")
     except ValueError as error:
         raise UserError(f"{path}: not as a train stage writes it: {error}; train the model again") from None
-    assert isinstance(content, dict)
     return content
 
 
 def load_weights(network: nn.Module, folder: Path, phase: str) -> None:
-    """Load a phase's weights into its network; never an unpickled file."""
-    network.load_state_dict(load_file(Path(folder) / f"{phase}.safetensors"))
+    """Load a phase's weights into its network; never an unpickled file.
+
+    Raises:
+        UserError: the folder has no weights of that phase.
+    """
+    path = Path(folder) / f"{phase}.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; {folder} has no weights of a phase {phase!r}: train the model again")
+    network.load_state_dict(load_file(path))
 
 
 def device_at_hand() -> torch.device:

@@ -10,6 +10,8 @@ from typing import Any
 import jinja2
 import polars as pl
 
+from base.markdown import cell
+
 PARTS = Path(__file__).with_name("page_parts.html.jinja")  # head, style and macros of every page
 NOTHING = "–"
 
@@ -110,7 +112,8 @@ def as_markdown(table: Table) -> str:
     """Return a table in Markdown; a column's group goes into its heading."""
     heads = [f"{column.heading} ({column.group})" if column.group else column.heading for column in table.columns]
     rules = ["---:" if column.number else "---" for column in table.columns]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rules, *table.rows)) + "\n"
+    lines = [heads, rules, *table.rows]
+    return "\n".join(f"| {' | '.join(map(cell, cells))} |" for cells in lines) + "\n"
 
 
 def render(pictures: Mapping[str, bytes], template: Path, **content: Any) -> str:

@@ -14,7 +14,7 @@ import pytest
 from click_builds import build, digest, read_log, write_log
 
 from pipelines.beam.runner import JOB_SERVER
-from pipelines.ingest.click_data import click_data
+from pipelines.ingest import click_data
 from pipelines.words import click_features, click_matrix, segment, vocabulary
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The floors of the house: base <- {pipelines, model, report} <- systems <- {flows, benchmarks}; no arrow up or sideways."""
+"""The floors of the house: base <- {pipelines, model, report} <- systems <- {flows, benchmarks}; no other arrow."""
 
 from graphlib import TopologicalSorter
 from pathlib import Path

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 
 from base.params import KEYS, Params, load_section, read_params, read_seeds, system_names
-from pipelines.toy.synthesize import ANIMALS
+from pipelines.toy.animals import ANIMALS
 from systems.mtmdd.runs import load_points
 
 ROOT = Path(__file__).parents[1]

@@ -42,8 +42,10 @@ def code_digest() -> str:
     for name, module in sys.modules.items():
         if name == "__main__":  # what python -m runs has its own name here
             name = getattr(module.__spec__, "name", name)
-        file = getattr(module, "__file__", None)
-        if file and not file.startswith(INSTALLED) and Path(file).is_file():
+        # torch.compile loads modules that it has written elsewhere, by names within torch: their package decides
+        places = [getattr(of, "__file__", None) for of in (module, sys.modules.get(name.partition(".")[0]))]
+        file = places[0]
+        if file and not any(place and place.startswith(INSTALLED) for place in places) and Path(file).is_file():
             files[name] = file
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(files):

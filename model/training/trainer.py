@@ -327,6 +327,11 @@ class PhaseTraining:
         """Measure the network, and keep its weights if they are the best so far."""
         found = self.task.validate(self.learner)
         self.learner.check_validation(found.values)
+        if not found.rank and self.params.early_stopping is not None:
+            raise UserError(
+                f"{self.name}: train.early_stopping = {self.params.early_stopping}, but no epoch is better than another"
+                " without validation images; set it to null"
+            )
         rank = list(found.rank) or [float(epoch)]
         if not self.progress.best_rank or rank > self.progress.best_rank:
             self.progress.best_rank, self.progress.best_epoch = rank, epoch

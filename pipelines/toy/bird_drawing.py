@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 
 from pipelines.toy import drawing
 from pipelines.toy.birds import Bird, Colour, Legs
-from pipelines.toy.brush import INK, TOYS, Brush, Look, Point, choose_look, paint
+from pipelines.toy.brush import ANIMAL, INK, TOYS, Brush, Look, Painting, Point, choose_look, paint
 from pipelines.toy.scenes import CREAM, RGB, Domain, jitter, shade
 
 EXTENT: Point = (3.6, 2.8)  # of a bird with beak, tail and legs, in its unit: about half a trunk's length
@@ -25,7 +25,7 @@ def draw_look(domain: Domain, stream: np.random.Generator) -> Look:
     return choose_look(POSES, EXTRAS, domain, stream)
 
 
-def draw_picture(bird: Bird, look: Look, domain: Domain, stream: np.random.Generator) -> Image.Image:
+def draw_picture(bird: Bird, look: Look, domain: Domain, stream: np.random.Generator) -> Painting:
     """Draw one bird, by its visible attributes; the other arguments are those of `toy_brush.paint`."""
     return paint(lambda brush: draw_bird(brush, bird, look, stream), EXTENT, look, domain, stream)
 
@@ -35,7 +35,7 @@ def draw_bird(brush: Brush, bird: Bird, look: Look, stream: np.random.Generator)
     rx, ry = 0.80 * stream.uniform(0.94, 1.06), 0.46 * stream.uniform(0.92, 1.08)
     plumage = jitter(COLOURS[bird.colour], 16, stream)
     lift = float(stream.uniform(-0.1, 0.1))
-    hue = TOYS[int(stream.integers(len(TOYS)))]
+    colour, hue = TOYS[int(stream.integers(len(TOYS)))]
     mark = jitter(INK if sum(COLOURS[bird.colour]) > 300 else (206, 190, 160), 14, stream)
     flying = look.pose == "flying"
 
@@ -43,6 +43,7 @@ def draw_bird(brush: Brush, bird: Bird, look: Look, stream: np.random.Generator)
         y = ry * 0.8 + LEGS[bird.legs] + 0.06
         brush.line([(-1.5, y + 0.1), (0.2, y), (1.5, y - 0.12)], 0.14, WOOD)
         brush.line([(0.7, y - 0.04), (1.1, y - 0.42)], 0.07, WOOD)
+        brush.mark("branch")
     if flying:
         brush.polygon([(0.25, -0.2), (-0.1, -1.15), (-0.62, -1.3), (-0.45, -0.1)], shade(plumage, 0.72))
     draw_tail(brush, bird, rx, plumage, lift)
@@ -58,7 +59,10 @@ def draw_bird(brush: Brush, bird: Bird, look: Look, stream: np.random.Generator)
     draw_pattern(brush, mask.image, bird, rx, ry, mark, stream)
     draw_wing(brush, bird, plumage, flying)
     draw_head(brush, bird, head, plumage, mark)
+    brush.mark(ANIMAL)
     draw_meal(brush, bird, look, head, hue)
+    if look.extra in ("berry", "worm"):
+        brush.mark(look.extra, colour if look.extra == "berry" else "")
 
 
 def draw_tail(brush: Brush, bird: Bird, rx: float, plumage: RGB, lift: float) -> None:

@@ -7,18 +7,22 @@ target domain is a room: large, tightly framed animals in dim, coloured light.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipelines.toy.scenes import RGB, SCENES_OF, Domain, draw_blades, draw_scene, light
+from pipelines.toy.layers import Area, Layers
+from pipelines.toy.scenes import GROUND, RGB, SCENES_OF, Domain, Light, choose_light, draw_blades, draw_scene, shine
 
 Point = tuple[float, float]
 
 SUPERSAMPLING = 3  # pixels drawn per pixel kept, in each direction
 SHORT_SIDE = 64  # pixels
 INK: RGB = (34, 28, 28)
-TOYS: tuple[RGB, ...] = ((206, 52, 56), (58, 96, 190), (60, 150, 92))  # of what is worn, played with or eaten
+# The colours of what is worn, played with or eaten.
+TOYS: tuple[tuple[str, RGB], ...] = (("red", (206, 52, 56)), ("blue", (58, 96, 190)), ("green", (60, 150, 92)))
+ANIMAL = "animal"  # a layer, as the ground and the things are
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,28 @@ class Look:
     scene: str
 
 
+class Painting(NamedTuple):
+    """A picture, and what is known of it beyond its look.
+
+    Attributes:
+        image: RGB, short side 64 px.
+        areas: what can be seen of each layer: sky or wall, things, ground, animal, extra.
+        light: as it shone.
+    """
+
+    image: Image.Image
+    areas: tuple[Area, ...]
+    light: Light
+
+
 class Brush:
     """Draws shapes given in the animal's own coordinates: it faces right, y points down, the trunk's middle is 0, 0."""
 
-    def __init__(self, image: Image.Image, matrix: np.ndarray, middle: np.ndarray) -> None:
+    def __init__(
+        self, image: Image.Image, matrix: np.ndarray, middle: np.ndarray, layers: Layers | None = None
+    ) -> None:
         self.image = image
+        self.layers = layers
         self.drawing = ImageDraw.Draw(image)
         self.matrix, self.middle = matrix, middle
         self.unit = float(np.hypot(*matrix[:, 0]))  # pixels
@@ -47,6 +68,11 @@ class Brush:
     def on_mask(self) -> "Brush":
         """Return a brush that draws the same shapes, in white, on an empty mask of the image's size."""
         return Brush(Image.new("L", self.image.size), self.matrix, self.middle)
+
+    def mark(self, name: str, colour: str = "") -> None:
+        """End a layer of the picture, as `Layers.mark` does; a brush on a mask has no layers."""
+        if self.layers is not None:
+            self.layers.mark(name, colour)
 
     def polygon(self, points: Sequence[Point] | np.ndarray, fill: RGB | int) -> None:
         """Fill a polygon."""
@@ -91,32 +117,34 @@ def choose_look(poses: Sequence[str], extras: Sequence[str], domain: Domain, str
 
 def paint(
     draw_animal: Callable[[Brush], None], extent: Point, look: Look, domain: Domain, stream: np.random.Generator
-) -> Image.Image:
+) -> Painting:
     """Paint one picture: the scene, the animal in it, the light.
 
     Args:
-        draw_animal: draws it; may use the same stream.
+        draw_animal: draws it and marks its layers; may use the same stream.
         extent: its width and height in its own unit.
         look: says the scene.
         domain: which decides scale, framing and light.
         stream: random numbers; the same stream gives the same picture.
 
     Returns:
-        An RGB image, short side 64 px, long side up to 80 px.
+        The image, long side up to 80 px, and what can be seen in it.
     """
     width = SHORT_SIDE + int(stream.integers(0, 17))
     size = (width * SUPERSAMPLING, SHORT_SIDE * SUPERSAMPLING)
-    image = draw_scene(look.scene, size, stream)
-    draw_animal(place(image, extent, domain, stream))
+    layers = draw_scene(look.scene, size, stream)
+    draw_animal(place(layers, extent, domain, stream))
     if domain == "source" and look.scene == "grass":
-        draw_blades(image, stream)
-    image = image.resize((width, SHORT_SIDE), Image.Resampling.BOX)
-    return light(image, domain, stream)
+        draw_blades(layers.image, stream)
+        layers.mark(GROUND)
+    image = layers.image.resize((width, SHORT_SIDE), Image.Resampling.BOX)
+    light = choose_light(domain, stream)
+    return Painting(shine(image, light, domain, stream), layers.areas(), light)
 
 
-def place(image: Image.Image, extent: Point, domain: Domain, stream: np.random.Generator) -> Brush:
+def place(layers: Layers, extent: Point, domain: Domain, stream: np.random.Generator) -> Brush:
     """Choose where an animal is: anywhere and small in the open air, filling the frame in a room."""
-    width, height = image.size
+    width, height = layers.image.size
     share = stream.uniform(0.66, 0.9) if domain == "source" else stream.uniform(0.8, 1.02)
     unit = share * min(width / extent[0], height / extent[1])
     room = 1 - share if domain == "source" else 0.06
@@ -125,7 +153,7 @@ def place(image: Image.Image, extent: Point, domain: Domain, stream: np.random.G
     tilt = stream.uniform(-0.14, 0.14)
     flip = -1.0 if stream.integers(2) else 1.0
     cos, sin = math.cos(tilt) * unit, math.sin(tilt) * unit
-    return Brush(image, np.array([[flip * cos, -flip * sin], [sin, cos]]), np.array([x, y]))
+    return Brush(layers.image, np.array([[flip * cos, -flip * sin], [sin, cos]]), np.array([x, y]), layers)
 
 
 def fur(steps: int, depth: float, stream: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from pipelines.toy.breeds import Breed, Build, Colour
-from pipelines.toy.brush import INK, TOYS, Brush, Look, Point, choose_look, fur, paint
+from pipelines.toy.brush import ANIMAL, INK, TOYS, Brush, Look, Painting, Point, choose_look, fur, paint
 from pipelines.toy.scenes import CREAM, RGB, Domain, jitter, shade
 
 EXTENT: Point = (3.5, 2.6)  # of a dog with tail and legs, in its unit
@@ -47,7 +47,7 @@ def draw_look(domain: Domain, stream: np.random.Generator) -> Look:
     return choose_look(POSES, EXTRAS, domain, stream)
 
 
-def draw_picture(breed: Breed, look: Look, domain: Domain, stream: np.random.Generator) -> Image.Image:
+def draw_picture(breed: Breed, look: Look, domain: Domain, stream: np.random.Generator) -> Painting:
     """Draw one dog, by its breed's visible attributes; the other arguments are those of `toy_brush.paint`."""
     return paint(lambda brush: draw_dog(brush, breed, look, stream), EXTENT, look, domain, stream)
 
@@ -77,6 +77,7 @@ def draw_dog(brush: Brush, breed: Breed, look: Look, stream: np.random.Generator
             y = float(stream.uniform(-0.3, 0.5)) * ry
             brush.line([(x, y), (x - 0.07, y + 0.2)], 0.035, dark)
     draw_head(brush, breed, head, coat, dark, tufts=fur(20, 0.2, stream) if shaggy else None)
+    brush.mark(ANIMAL)
     draw_extra(brush, look, head, rx, ry, figure, stream)
 
 
@@ -173,7 +174,7 @@ def draw_extra(
     brush: Brush, look: Look, head: Point, rx: float, ry: float, figure: Figure, stream: np.random.Generator
 ) -> None:
     """Draw what the dog wears or plays with, in a colour that says nothing about its breed."""
-    hue = TOYS[int(stream.integers(len(TOYS)))]
+    colour, hue = TOYS[int(stream.integers(len(TOYS)))]
     chest = (rx * 0.66, -ry * 0.25)
     throat = tuple(0.55 * c + 0.45 * h for c, h in zip(chest, head, strict=True))
     across = (chest[1] - head[1], head[0] - chest[0])
@@ -186,3 +187,5 @@ def draw_extra(
             brush.line([ends[1], (ends[1][0] - 0.1, ends[1][1] + 0.36)], 0.16, shade(hue, 0.85))
     elif look.extra == "ball":
         brush.ellipse((rx + 0.55, ry * 0.7 + figure.leg - 0.06), (0.17, 0.17), hue)
+    if look.extra != "nothing":
+        brush.mark(look.extra, colour)

@@ -7,7 +7,6 @@ query are heavy-tailed; pictures with a wrong label are searched for less.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,9 +14,9 @@ from pipelines.toy import birds, breeds
 from pipelines.toy.birds import Bird
 from pipelines.toy.breeds import Breed
 from pipelines.toy.brush import Look
+from pipelines.toy.streams import pick
 
 Animal = Breed | Bird
-Choice = TypeVar("Choice")
 
 CHINESE_SHARE = 0.4
 KINDS = ("name", "attributes", "look", "generic", "off-topic", "mis-click")
@@ -201,8 +200,3 @@ def describe(phrases: Phrases, animal: Animal, language: str, stream: np.random.
     named = stream.permutation(sorted(attributes))[: 1 + int(stream.integers(3))]
     words = [phrases.words[name][attributes[name]][language == "zh"] for name in map(str, named)]
     return (" " if language == "en" else "").join(words)
-
-
-def pick(choices: Sequence[Choice], stream: np.random.Generator) -> Choice:
-    """Pick one of several, all alike likely."""
-    return choices[int(stream.integers(len(choices)))]

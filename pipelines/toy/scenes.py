@@ -1,9 +1,12 @@
 """The toy's scenes: outdoors for the source domain, rooms for the target domain, each with its own light."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from pipelines.toy.layers import Layers
 
 Domain = Literal["source", "target"]
 RGB = tuple[int, int, int]
@@ -22,23 +25,45 @@ SCENES_OF: dict[Domain, tuple[str, ...]] = {
     "source": ("grass", "beach", "snow", "street"),
     "target": ("rug", "wooden floor", "tiles"),
 }
+GROUND = "ground"  # a layer, as the things are
+THING_OF = {"grass": "tree", "beach": "sail", "snow": "tree", "street": "house"}  # what stands about outdoors
+ROOM_THINGS = ("wall picture", "sofa")
 
 
-def draw_scene(scene: str, size: tuple[int, int], stream: np.random.Generator) -> Image.Image:
-    """Draw ground, horizon and the things that stand about there."""
+@dataclass(frozen=True)
+class Light:
+    """The light of one picture.
+
+    Attributes:
+        across, down: how much brighter it is at the right and at the bottom, -1 to 1.
+        level: factor of every pixel.
+        tint: factors of red, green and blue.
+    """
+
+    across: float
+    down: float
+    level: float
+    tint: np.ndarray
+
+
+def draw_scene(scene: str, size: tuple[int, int], stream: np.random.Generator) -> Layers:
+    """Draw ground, horizon and the things that stand about there; each thing is a layer, and so is the ground."""
     width, height = size
     ground, behind = (jitter(colour, 22, stream) for colour in SCENES[scene])
     image = Image.new("RGB", size, behind)
     drawing = ImageDraw.Draw(image)
+    layers = Layers(image)
     horizon = height * float(stream.uniform(0.45, 0.72))
     if scene in SCENES_OF["source"]:
         for _ in range(int(stream.integers(2, 5))):
             draw_thing(drawing, scene, width, horizon, stream)
+            layers.mark(THING_OF[scene])
     else:
-        draw_room(drawing, width, horizon, stream)
+        draw_room(drawing, layers, width, horizon, stream)
     drawing.rectangle((0, horizon, width, height), fill=ground)
     draw_floor(drawing, scene, size, horizon, ground, stream)
-    return image
+    layers.mark(GROUND)
+    return layers
 
 
 def draw_thing(
@@ -62,17 +87,21 @@ def draw_thing(
         drawing.polygon([(x - extent * 0.8, foot), (x, tip), (x + extent * 0.8, foot)], fill=leaves)
 
 
-def draw_room(drawing: ImageDraw.ImageDraw, width: int, horizon: float, stream: np.random.Generator) -> None:
-    """Draw a picture on the wall and a sofa or a cupboard."""
+def draw_room(
+    drawing: ImageDraw.ImageDraw, layers: Layers, width: int, horizon: float, stream: np.random.Generator
+) -> None:
+    """Draw a picture on the wall and a sofa."""
     left, top = float(stream.uniform(0, width * 0.8)), horizon * float(stream.uniform(0.05, 0.35))
     drawing.rectangle((left, top, left + width * 0.2, top + horizon * 0.35), fill=jitter((96, 84, 78), 30, stream))
     drawing.rectangle(
         (left + 5, top + 5, left + width * 0.2 - 5, top + horizon * 0.35 - 5), fill=jitter((170, 168, 150), 50, stream)
     )
+    layers.mark("wall picture")
     left = float(stream.uniform(-0.2, 0.7)) * width
     drawing.rounded_rectangle(
         (left, horizon * 0.62, left + width * 0.5, horizon + 8), radius=14, fill=jitter((112, 96, 104), 46, stream)
     )
+    layers.mark("sofa")
 
 
 def draw_floor(
@@ -106,17 +135,23 @@ def draw_blades(image: Image.Image, stream: np.random.Generator) -> None:
         drawing.line((x, height, x + 4, height - float(stream.integers(8, 26))), fill=(74, 124, 58), width=3)
 
 
-def light(image: Image.Image, domain: Domain, stream: np.random.Generator) -> Image.Image:
-    """Light the picture: daylight from one side outdoors, dim and coloured lamps indoors; then sensor noise."""
-    width, height = image.size
-    across = np.linspace(-1, 1, width)[None, :] * stream.uniform(-1, 1)
-    down = np.linspace(-1, 1, height)[:, None] * stream.uniform(-1, 1)
+def choose_light(domain: Domain, stream: np.random.Generator) -> Light:
+    """Draw the light of one picture: daylight from one side outdoors, dim and coloured lamps indoors."""
+    across, down = stream.uniform(-1, 1), stream.uniform(-1, 1)
     if domain == "source":
-        level, slope, tint, noise = stream.uniform(0.82, 1.18), 0.14, stream.uniform(0.94, 1.06, 3), 5.0
-    else:
-        level, slope, tint, noise = stream.uniform(0.6, 1.0), 0.24, stream.uniform(0.84, 1.12, 3), 9.0
+        return Light(across, down, stream.uniform(0.82, 1.18), stream.uniform(0.94, 1.06, 3))
+    return Light(across, down, stream.uniform(0.6, 1.0), stream.uniform(0.84, 1.12, 3))
+
+
+def shine(image: Image.Image, light: Light, domain: Domain, stream: np.random.Generator) -> Image.Image:
+    """Light the picture, then add sensor noise; lamps leave more of a slope and of noise than daylight."""
+    width, height = image.size
+    slope, noise = (0.14, 5.0) if domain == "source" else (0.24, 9.0)
+    across = np.linspace(-1, 1, width)[None, :] * light.across
+    down = np.linspace(-1, 1, height)[:, None] * light.down
     pixels = np.asarray(image, dtype=np.float64)
-    lit = pixels * (level + slope * (across + down))[:, :, None] * tint + stream.normal(0, noise, pixels.shape)
+    level = light.level + slope * (across + down)
+    lit = pixels * level[:, :, None] * light.tint + stream.normal(0, noise, pixels.shape)
     return Image.fromarray(np.clip(np.round(lit), 0, 255).astype(np.uint8))
 
 

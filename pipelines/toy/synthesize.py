@@ -5,17 +5,19 @@
 
 In: the `synthesize` section of the parameter file. Out, the same bytes for the same section and animals:
 source/clicks.tsv, source/images.tsv (base64 JPEG), source/labels.tsv (partly wrong), target/<category>/*.jpg, and
-truth/labels.tsv, the source images' true categories, which no stage reads: it is for measuring the cleaning.
+truth/labels.tsv, the source images' true categories, which no stage reads: it is for measuring the cleaning. Beside
+them, what people say about the images of both domains: captions.tsv, label_sets.tsv and tags.tsv, and truth/facts.tsv,
+all that can be seen in them.
 """
 
 import argparse
 import base64
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,12 +26,15 @@ from pydantic import Field
 from base import console
 from base.artifacts import whole_directory
 from base.params import DEFAULT_PATH, Params, load_section
-from pipelines.toy import bird_drawing, drawing, queries
-from pipelines.toy.birds import BIRDS
-from pipelines.toy.breeds import BREEDS
+from pipelines.toy.animals import ANIMALS, Animals
 from pipelines.toy.brush import Look
-from pipelines.toy.queries import Animal, Phrases, clicks_of
+from pipelines.toy.captions import CaptionParams
+from pipelines.toy.descriptions import write_descriptions
+from pipelines.toy.facts import View, view_of
+from pipelines.toy.queries import Animal, clicks_of
 from pipelines.toy.scenes import Domain
+from pipelines.toy.streams import pick, random_stream
+from pipelines.toy.tags import Tagged, TagParams
 
 JPEG_QUALITY = 88
 FEW = 2  # images of a category that is too small to be selected
@@ -54,29 +59,8 @@ class SynthesizeParams(Params):
     source_images: int = Field(description="images per category of the source domain", ge=3, le=10_000)
     target_images: int = Field(description="images per category of the target domain", ge=3, le=10_000)
     wrong_labels: float = Field(description="share of source images labelled as another category", ge=0, lt=1)
-
-
-@dataclass(frozen=True)
-class Animals:
-    """A kind of animal that can be drawn.
-
-    Attributes:
-        categories: its breeds or species.
-        phrases: what people type who look for it.
-        draw_look: of a domain: the circumstances of a picture.
-        draw_picture: of a category, a look and a domain.
-    """
-
-    categories: Sequence[Animal]
-    phrases: Phrases
-    draw_look: Callable[[Domain, np.random.Generator], Look]
-    draw_picture: Callable[[Any, Look, Domain, np.random.Generator], Image.Image]
-
-
-ANIMALS = {
-    "dogs": Animals(BREEDS, queries.DOGS, drawing.draw_look, drawing.draw_picture),
-    "birds": Animals(BIRDS, queries.BIRDS, bird_drawing.draw_look, bird_drawing.draw_picture),
-}
+    captions: CaptionParams = Field(description="sentences about the images")
+    tags: TagParams = Field(description="what users write under the images")
 
 
 @dataclass(frozen=True)
@@ -89,10 +73,18 @@ class Picture:
     number: int
 
 
-def random_stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return the random numbers of one purpose, independent of those of any other and of the order of drawing."""
-    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode("utf-8")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+class Drawn(NamedTuple):
+    """A drawn picture.
+
+    Attributes:
+        look: as it was drawn; some of it may be hidden.
+        jpeg: the image file.
+        view: what can be seen in it.
+    """
+
+    look: Look
+    jpeg: bytes
+    view: View
 
 
 def source_pictures(animals: Animals, params: SynthesizeParams) -> list[Picture]:
@@ -117,14 +109,15 @@ def mistake(category: Animal, categories: Sequence[Animal], stream: np.random.Ge
     others = [other for other in categories if other.name != category.name]
     kin = [other for other in others if other.name.split()[-1] == category.name.split()[-1]]
     pool = kin if kin and stream.random() < 0.5 else others
-    return pool[int(stream.integers(len(pool)))]
+    return pick(pool, stream)
 
 
-def draw(animals: Animals, picture: Picture, domain: Domain, seed: int) -> tuple[Look, bytes]:
-    """Draw a picture; return its look and its JPEG bytes."""
+def draw(animals: Animals, picture: Picture, domain: Domain, seed: int) -> Drawn:
+    """Draw a picture."""
     stream = random_stream(seed, domain, picture.category.name, picture.number)
     look = animals.draw_look(domain, stream)
-    return look, as_jpeg(animals.draw_picture(picture.category, look, domain, stream))
+    painting = animals.draw_picture(picture.category, look, domain, stream)
+    return Drawn(look, as_jpeg(painting.image), view_of(picture.category, look, domain, painting))
 
 
 def as_jpeg(image: Image.Image) -> bytes:
@@ -134,9 +127,10 @@ def as_jpeg(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def write_source(directory: Path, animals: Animals, params: SynthesizeParams) -> dict[str, int]:
-    """Write the source domain and the truth about its labels; return the row counts by file."""
+def write_source(directory: Path, animals: Animals, params: SynthesizeParams) -> tuple[list[Tagged], dict[str, int]]:
+    """Write the source domain and the truth about its labels; return what can be seen, and the row counts by file."""
     pictures = source_pictures(animals, params)
+    seen: list[Tagged] = []
     rows: list[bytes] = []
     (directory / "source").mkdir(parents=True)
     (directory / "truth").mkdir()
@@ -146,7 +140,8 @@ def write_source(directory: Path, animals: Animals, params: SynthesizeParams) ->
         (directory / "truth" / "labels.tsv").open("w", encoding="utf-8", newline="\n") as truth,
     ):
         for picture in console.progress(pictures, "source", "images"):
-            look, jpeg = draw(animals, picture, "source", params.seed)
+            look, jpeg, view = draw(animals, picture, "source", params.seed)
+            seen.append(Tagged(picture.image_id, view))
             images.write(picture.image_id.encode() + b"\t" + base64.b64encode(jpeg) + b"\n")
             labels.write(f"{picture.image_id}\t{picture.label.name}\n")
             truth.write(f"{picture.image_id}\t{picture.category.name}\n")
@@ -159,7 +154,7 @@ def write_source(directory: Path, animals: Animals, params: SynthesizeParams) ->
     rows += [f"{UNSEEN_IMAGE}\t{one.name}\t2".encode() for one in animals.categories[:NUM_UNSEEN_ROWS]]
     order = random_stream(params.seed, "order of the log").permutation(len(rows))
     (directory / "source" / "clicks.tsv").write_bytes(b"".join(rows[place] + b"\n" for place in order))
-    return {"source images": len(pictures) + 1, "click rows": len(rows)}
+    return seen, {"source images": len(pictures) + 1, "click rows": len(rows)}
 
 
 def click_rows(animals: Animals, picture: Picture, look: Look, seed: int) -> list[bytes]:
@@ -182,14 +177,17 @@ def target_pictures(animals: Animals, params: SynthesizeParams) -> Iterator[Pict
             yield Picture(f"{folder}/{folder}_{number + 1:04d}", category, category, number)
 
 
-def write_target(directory: Path, animals: Animals, params: SynthesizeParams) -> dict[str, int]:
-    """Write the target domain, a folder for each category; return the number of files."""
+def write_target(directory: Path, animals: Animals, params: SynthesizeParams) -> tuple[list[Tagged], dict[str, int]]:
+    """Write the target domain, a folder for each category; return what can be seen, and the number of files."""
     pictures = list(target_pictures(animals, params))
+    seen: list[Tagged] = []
     for picture in console.progress(pictures, "target", "images"):
         path = directory / "target" / f"{picture.image_id}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(draw(animals, picture, "target", params.seed)[1])
-    return {"target images": len(pictures)}
+        drawn = draw(animals, picture, "target", params.seed)
+        path.write_bytes(drawn.jpeg)
+        seen.append(Tagged(picture.image_id, drawn.view))
+    return seen, {"target images": len(pictures)}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -207,10 +205,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(SynthesizeParams, "synthesize", arguments.params)
         animals = ANIMALS[arguments.animals]
         with whole_directory(arguments.output) as directory:
-            closing.counts = {
-                **write_source(directory, animals, params),
-                **write_target(directory, animals, params),
-            }
+            source, counts = write_source(directory, animals, params)
+            target, more = write_target(directory, animals, params)
+            said = write_descriptions(directory, animals, source + target, params.captions, params.tags, params.seed)
+            closing.counts = {**counts, **more, **said}
         closing.wrote = {str(arguments.output): f"{len(animals.categories)} categories of {arguments.animals}"}
         closing.next_command = f"python -m pipelines.ingest.click_data --raw {arguments.output} --output data/ingested"
 

@@ -126,7 +126,8 @@ class Phase(Params):
     name: str = Field(pattern=r"^[a-z0-9_-]+$", description="of its weights file")
     losses: list[LossTerm] = Field(min_length=1)
     start: str | dict[Part, str] = Field(
-        description="backbone (network.weights), an earlier phase, or for each part the earlier phase it comes from"
+        description="backbone (network.weights), an earlier phase, or for each part the earlier phase it comes from; a"
+        " part that is not listed starts as in a phase that has no earlier one"
     )
     frozen: list[Part] = Field(description="parts that keep their start weights")
     features: Features | None = Field(None, description="what the recogniser sees; null: nothing is recognised")
@@ -180,6 +181,11 @@ class Phase(Params):
             raise ValueError(f"unlearned = {self.unlearned}: not domains that have other losses, beside a learned one")
         if self.shared_head and len(self.recognised) < 2:
             raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
+        if isinstance(self.start, dict) and "embedding" in self.start:
+            if not self.has_embedding:
+                raise ValueError(f"start gives the embedding the weights of {self.start['embedding']!r}; it has none")
+            if self.start["embedding"] == BACKBONE:
+                raise ValueError(f"start: the embedding comes from an earlier phase; {BACKBONE!r} has none")
         if len({(term.domain, term.kind) for term in self.losses}) < len(self.losses):
             raise ValueError("a loss is listed twice for the same domain")
         return self
@@ -208,14 +214,18 @@ class Recipe(Params):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        earlier = [BACKBONE]
+        earlier = {BACKBONE: False}  # name, and whether it has an embedding
         for phase in self.phases:
             for name in phase.starts_from:
                 if name not in earlier:
-                    raise ValueError(f"phase {phase.name} starts from {name!r}; before it there are {earlier}")
+                    raise ValueError(f"phase {phase.name} starts from {name!r}; before it there are {list(earlier)}")
+            if isinstance(phase.start, dict) and "embedding" in phase.start and not earlier[phase.start["embedding"]]:
+                raise ValueError(
+                    f"phase {phase.name}: phase {phase.start['embedding']!r} has no embedding to start from"
+                )
             if phase.name in earlier:
                 raise ValueError(f"two phases are named {phase.name!r}")
-            earlier.append(phase.name)
+            earlier[phase.name] = phase.has_embedding
         if any(phase.has_embedding for phase in self.phases) != (self.network.embedding is not None):
             raise ValueError("network.embedding must be there if and only if a phase uses the click branch")
         if any(term.kind == "position" for phase in self.phases for term in phase.losses) != (

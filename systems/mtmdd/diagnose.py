@@ -130,6 +130,19 @@ def without_position(recipe: Recipe) -> Recipe | None:
     return recipe.model_copy(update={"phases": phases, "position": None})
 
 
+def never_compiled(recipe: Recipe) -> Recipe:
+    """Return a recipe none of whose phases is compiled.
+
+    A recorder differentiates a step's graph several times, which compiled code doesn't allow.
+    """
+    off = {"compile": False}
+    phases = [
+        phase if phase.train is None else phase.model_copy(update={"train": phase.train.model_copy(update=off)})
+        for phase in recipe.phases
+    ]
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=off), "phases": phases})
+
+
 def observe(
     recipe: Recipe, observer: GradientRecorder | None, examples: Examples, seed: int, output: Path, run: str
 ) -> Model:
@@ -138,8 +151,7 @@ def observe(
     An observed training that was interrupted, or ended by its observer, leaves no checkpoint and begins anew: it would
     lack the readings from before.
     """
-    # the recorder differentiates a step's graph several times, which compiled code doesn't allow
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"compile": False})})
+    recipe = never_compiled(recipe)
     # here, not above: --help and a wrong model need not wait for torch's optimiser
     from model.training.trainer import train
     from systems.mtmdd.task import training_run

@@ -192,11 +192,12 @@ def training_run(
     check_examples(recipe, examples)
     observed = observers or {}
     digest = weights_digest(recipe.network.weights)
+    learns_by = f"{kind.__module__}.{kind.__qualname__}"
     return Run(
         name,
         [kind(recipe, phase, examples, seed, observed.get(phase.name)) for phase in recipe.phases],
         describe_run(recipe, examples, seed, digest),
-        " ".join(map(str, [recipe.model_dump_json(), seed, examples.fingerprint, digest])),
+        " ".join(map(str, [learns_by, recipe.model_dump_json(), seed, examples.fingerprint, digest])),
     )
 
 

@@ -20,13 +20,24 @@ def signals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """One real server for the session, with a database of its own; yields its API's address."""
-    from prefect.settings import PREFECT_API_URL
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real server for the session, with a database and a password of its own; yields its API's address.
 
-    with prefect_test_harness(server_startup_timeout=180):
-        yield str(PREFECT_API_URL.value())
+    This process and those that it starts have the password.
+    """
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    from flows.server import server
+
+    home = tmp_path_factory.mktemp("prefect")
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),
+    ):
+        environment.setenv("PREFECT_HOME", str(home))
+        with server() as address:
+            environment.setenv("PREFECT_API_AUTH_STRING", str(PREFECT_API_AUTH_STRING.value()))
+            yield f"{address}/api"
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 from PIL import Image
+from prefect.settings import PREFECT_API_AUTH_STRING
 from processes import ROOT, new_project
 
 # A study whose runs have two axes, a report of its evaluations, a training that can be made to hang.
@@ -78,14 +80,19 @@ def until(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) ->
 
 
 class Server:
-    """What a Prefect server answers.
+    """What a Prefect server answers to a client that has the password.
 
     Args:
         api: the address of its API.
+        auth_string: the password, as in ``user:password``; none takes that of this process's settings.
     """
 
-    def __init__(self, api: str) -> None:
+    def __init__(self, api: str, auth_string: str | None = None) -> None:
         self.api = api
+        user, _, password = (auth_string or PREFECT_API_AUTH_STRING.value() or "").partition(":")
+        self._login = httpx.BasicAuth(user, password)
+        self._client_id = str(uuid.uuid4())
+        self._token = ""
 
     def get(self, path: str) -> Any:
         return self.ask("GET", path).raise_for_status().json()
@@ -97,10 +104,18 @@ class Server:
         """Ask the server, again if SQLite was busy, as Prefect's own client does."""
 
         def asked() -> httpx.Response | None:
-            answer = httpx.request(method, f"{self.api}/{path}", json=content, timeout=60)
+            headers = {} if method == "GET" else self.csrf_headers()
+            address = f"{self.api}/{path}"
+            answer = httpx.request(method, address, json=content, auth=self._login, headers=headers, timeout=60)
             return None if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else answer
 
         return until(lambda: (answer := asked()) is not None and [answer])[0]
+
+    def csrf_headers(self) -> dict[str, str]:
+        """What a request that changes something has to carry."""
+        if not self._token:
+            self._token = self.get(f"csrf-token?client={self._client_id}")["token"]
+        return {"Prefect-Csrf-Token": self._token, "Prefect-Csrf-Client": self._client_id}
 
     def deployment(self, name: str) -> dict[str, Any]:
         """A deployment by FLOW/NAME, as soon as it is there."""
@@ -135,7 +150,6 @@ class Served(Server):
     def __init__(self, root: Path, port: int, **environment: str) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         self.root, self.address = root, f"http://127.0.0.1:{port}"
-        super().__init__(f"{self.address}/api")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows.serve", "--port", str(port)],
             cwd=root,
@@ -147,6 +161,10 @@ class Served(Server):
         try:
             assert self.process.stdout is not None
             assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
+            file = root / ".state/prefect/password"
+            assert self.process.stdout.readline() == f"Its password is in {file}\n"  # for this is no terminal
+            self.password = file.read_text().strip()
+            super().__init__(f"{self.address}/api", self.password)
         except BaseException:  # an interrupted test run leaves nothing behind
             self.process.kill()
             raise

@@ -157,6 +157,23 @@ def test_the_command_hands_over_the_data_set(
     assert given == [(str(days[1]), "features", options[1] if options else None, None)]
 
 
+def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> None:
+    plain = day(project, days[1])
+    place = project / "features"
+    assert plain.told([days[1]], Path("raw/day-1.tsv")) == (
+        f"- added to the click features in `{place}`: `day-1.tsv`\n- joined the raw data set: `raw/day-1.tsv`\n"
+    )
+    nasty = Path("a`|<img src=x>\n\n# [b](c)")
+    assert plain.told([nasty, Path("`c")], nasty) == (
+        f"- added to the click features in `{place}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
+        "- joined the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
+    )
+    assert plain.told([], None) == (
+        f"- added to the click features in `{place}`: nothing, all of the log is in\n"
+        "- joined the raw data set: nothing new\n"
+    )
+
+
 def test_what_cannot_be_taken_in_is_told(project: Path, days: list[Path]) -> None:
     with pytest.raises(UserError, match=r"nowhere\.tsv: no such file on this machine"):
         day(project, project / "nowhere.tsv")

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from gate import Gate
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from processes import ROOT, is_alive, new_project
-from served import until
+from served import Server, until
 
 from flows.gpus import LEASE_S, Limits, find_gpus, limit_of
 from flows.reproduce import reproduce
@@ -97,19 +96,17 @@ def finished(flow: subprocess.Popen[str]) -> str:
 
 def slots(api: str, gpu: str) -> int:
     """How many slots of a GPU's limit are taken."""
-    answer = httpx.get(f"{api}/v2/concurrency_limits/{limit_of(gpu)}")
-    return int(answer.raise_for_status().json()["active_slots"])
+    return int(Server(api).get(f"v2/concurrency_limits/{limit_of(gpu)}")["active_slots"])
 
 
 def make_limit(api: str, gpu: str, limit: int) -> None:
     """Make a limit as the page does."""
-    content = {"name": limit_of(gpu), "limit": limit}
-    httpx.post(f"{api}/v2/concurrency_limits/", json=content).raise_for_status()
+    Server(api).post("v2/concurrency_limits/", name=limit_of(gpu), limit=limit)
 
 
 def change(api: str, gpu: str, **values: Any) -> None:
     """Change a limit as the page does."""
-    httpx.patch(f"{api}/v2/concurrency_limits/{limit_of(gpu)}", json=values).raise_for_status()
+    Server(api).ask("PATCH", f"v2/concurrency_limits/{limit_of(gpu)}", values).raise_for_status()
 
 
 @pytest.mark.slow
@@ -132,10 +129,10 @@ def test_a_killed_flow_leaves_its_gpu_to_the_next_and_nothing_running(prefect_se
     flow = hang(root, prefect_server, "22")
     assert slots(prefect_server, "22") == 1
     run = json.loads((root / ".state/flow.lock").read_text())["run"]
-    wanted = {"flow_runs": {"id": {"any_": [run]}}}
+    server = Server(prefect_server)
 
     def task_runs() -> list[dict[str, Any]]:
-        return list(httpx.post(f"{prefect_server}/task_runs/filter", json=wanted).raise_for_status().json())
+        return list(server.post("task_runs/filter", flow_runs={"id": {"any_": [run]}}))
 
     until(lambda: [task["state_type"] for task in task_runs()] == ["RUNNING"])
     flow.kill()
@@ -146,7 +143,7 @@ def test_a_killed_flow_leaves_its_gpu_to_the_next_and_nothing_running(prefect_se
     finished(start(root, prefect_server, "22"))
     assert time.monotonic() - killed_at < LEASE_S  # it was given back, before it could end by itself
     assert slots(prefect_server, "22") == 0
-    assert httpx.get(f"{prefect_server}/flow_runs/{run}").json()["state"]["name"] == "Crashed"
+    assert server.state(run)["name"] == "Crashed"
     (task,) = task_runs()
     assert task["state_name"] == "Crashed"
     assert task["state"]["message"] == f"its process {flow.pid} was killed; what was finished stays"
@@ -194,8 +191,7 @@ def test_a_limit_of_0_keeps_a_gpu_free(prefect_server: str, tmp_path: Path) -> N
     (tmp_path / "on").unlink()
     waiting = hang_not(tmp_path, prefect_server, "24")
     run = until(lambda: json.loads((tmp_path / ".state/flow.lock").read_text() or "{}").get("run"))
-    wanted = {"logs": {"flow_run_id": {"any_": [run]}}}
-    until(lambda: "train waits for a GPU" in httpx.post(f"{prefect_server}/logs/filter", json=wanted).text)
+    until(lambda: "train waits for a GPU" in Server(prefect_server).logs(run))
     assert not (tmp_path / "on").exists()
     change(prefect_server, "24", limit=1)
     finished(waiting)
@@ -299,12 +295,12 @@ def test_a_lease_that_has_ended_is_had_again_or_told(
     gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[Mapping[str, str]] = []
-    place = f"{prefect_server}/v2/concurrency_limits"
+    server, place = Server(prefect_server), "v2/concurrency_limits"
 
-    def end_lease() -> None:
+    def end_lease(lease: str = "") -> None:
         """As the server does when a lease was not renewed."""
-        content = {"lease_id": told[-1]["leases"]}
-        httpx.post(f"{place}/decrement-with-lease", json=content).raise_for_status()
+        content = {"lease_id": lease or told[-1]["leases"]}
+        server.ask("POST", f"{place}/decrement-with-lease", content).raise_for_status()
 
     with Limits(["36"], told.append) as limits:
         assert limits.take("36")
@@ -315,14 +311,13 @@ def test_a_lease_that_has_ended_is_had_again_or_told(
         assert said(caplog, logging.WARNING) == []
         gate.shut()
         end_lease()
-        another = {"names": [limit_of("36")], "slots": 1}
-        lease = httpx.post(f"{place}/increment-with-lease", json=another).raise_for_status().json()["lease_id"]
+        lease = server.post(f"{place}/increment-with-lease", names=[limit_of("36")], slots=1)["lease_id"]
         gate.open()
         until(lambda: any("another flow run may be on GPU 36" in line for line in said(caplog, logging.WARNING)), 30)
         limits.give_back("36")
         assert slots(prefect_server, "36") == 1  # theirs
         assert not limits.take("36")
-        httpx.post(f"{place}/decrement-with-lease", json={"lease_id": lease}).raise_for_status()
+        end_lease(lease)
         assert limits.take("36")
     assert slots(prefect_server, "36") == 0
 

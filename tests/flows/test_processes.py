@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from processes import ROOT, is_alive
 from served import until
 
-from flows.processes import Processes, guarded, secrets
+from flows.processes import Processes, guarded
 
 
 def read(file: Path) -> int:
@@ -46,6 +47,20 @@ def test_a_killed_asker_takes_the_whole_tree_with_it(tmp_path: Path) -> None:
     until(lambda: not any(map(is_alive, pids)), 30)
 
 
+def test_a_command_has_the_files_it_is_to_have_and_no_others(tmp_path: Path) -> None:
+    with (tmp_path / "kept").open("w") as kept, (tmp_path / "other").open("w") as other:
+        process = subprocess.Popen(
+            guarded(["sh", "-c", "readlink /proc/$$/fd/*"], keep=[kept.fileno()]),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            pass_fds=[kept.fileno(), other.fileno()],
+        )  # fmt: skip
+        assert process.stdout is not None
+        files = process.stdout.read()
+        process.communicate()
+    assert str(tmp_path / "kept") in files
+    assert str(tmp_path / "other") not in files
+
+
 def test_ctrl_c_comes_first_and_leaves_time_to_tidy_up(tmp_path: Path) -> None:
     (tmp_path / "tidy.py").write_text(
         "import pathlib, time\n"
@@ -62,16 +77,14 @@ def test_ctrl_c_comes_first_and_leaves_time_to_tidy_up(tmp_path: Path) -> None:
     assert (tmp_path / "tidied").exists()
 
 
-def test_secrets_are_known_by_their_names_and_not_too_short() -> None:
-    environment = {
-        "DATABASE_PASSWORD": "abc-123-x", "PREFECT_API_AUTH_STRING": "me:abc-123-x", "HF_TOKEN": "none",
-        "HOME": "/srv/somebody", "AWS_SECRET_ACCESS_KEY": "0123456789",
-    }  # fmt: skip
-    assert secrets(environment) == ["me:abc-123-x", "0123456789", "abc-123-x"]
-
-
 def test_secrets_are_blotted_out_of_every_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_TOKEN", "abcdefgh")
+    monkeypatch.setenv("SIGNING_KEY", "-----BEGIN\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hush-0815@proxy:3128")
     said: list[str] = []
-    _, tail = Processes(tmp_path).run(["sh", "-c", "echo x${API_TOKEN}y"], {}, said.append)
-    assert said == list(tail) == ["x***y"]
+    command = 'echo x${API_TOKEN}y; echo "$SIGNING_KEY"; echo $HTTPS_PROXY me hush-0815; printf "abc\rhush-0815\r"'
+    # The password of the server is in no variable.
+    with temporary_settings({PREFECT_API_AUTH_STRING: "clicksight:drowssap"}):
+        processes = Processes(tmp_path)
+    _, tail = processes.run(["sh", "-c", f"{command}; echo drowssap"], {}, said.append)
+    assert said == list(tail) == ["x***y", *["***"] * 4, "*** me ***", "abc", "***", "***"]

@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from processes import DVC, is_alive
+from served import Server
 
 from flows.reproduce import main, reproduce
 from flows.stages import Workspace
@@ -45,7 +45,7 @@ stages:
 
 def artifact(api: str, key: str) -> str:
     """What the page shows as the newest artifact of a key."""
-    return str(httpx.get(f"{api}/artifacts/{key}/latest").raise_for_status().json()["data"])
+    return str(Server(api).artifact(key))
 
 
 def outcomes(api: str) -> dict[str, str]:

@@ -31,12 +31,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture
 def browser_page(served: Served) -> Iterator[Page]:
+    """A browser in which a person has given the password."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(120_000)
+        page.goto(served.address)
+        page.get_by_placeholder("admin:pass").fill(served.password)
+        page.get_by_role("button", name="Login").click()
+        page.get_by_text("Dashboard").first.wait_for()
         yield page
         browser.close()
 
@@ -100,8 +105,11 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     look(page, "2-form")
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Submit").click()
-    page.get_by_role("button", name="View run").first.dispatch_event("click")  # toasts lie over each other
+    page.get_by_text("flat", exact=True).wait_for(state="hidden")  # else the click only closes the list
+    with page.expect_response("**/create_flow_run") as answer:
+        page.get_by_role("button", name="Submit").click()
+    assert answer.value.ok
+    page.locator("a[href*='/runs/flow-run/']").first.click()  # in the list of runs
     page.wait_for_url("**/runs/flow-run/**")
     page.get_by_text("Completed", exact=True).first.wait_for()
     look(page, "3-run")

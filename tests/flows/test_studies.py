@@ -1,10 +1,9 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 from graph import write_graph
-from served import write_project
+from served import Server, write_project
 
 from base.console import UserError
 from flows.stages import Workspace
@@ -141,7 +140,7 @@ def test_a_part_of_a_study_runs_with_what_it_needs(prefect_server: str, shapes: 
     assert sorted((shapes.root / "trained").read_text().split()) == ["flat-4", "round-4"]
 
     def shown(key: str) -> str:
-        return str(httpx.get(f"{prefect_server}/artifacts/{key}/latest").raise_for_status().json()["data"])
+        return str(Server(prefect_server).artifact(key))
 
     assert json.loads(shown("sweep-shapes")) == [
         {"method": method, "sides": 4, "seed": 7, "outcome": "Completed", "target.accuracy": 0.4}

@@ -15,11 +15,12 @@ from pathlib import Path
 import dvclive  # noqa: F401 - so that no run need import it
 import polars as pl
 import torch
+from training_runs import train_recipe
 
 from model.training import trainer
-from systems.mtmdd import procedures
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.examples import Examples
+from systems.mtmdd.task import PhaseTask
 
 
 def train(data: Path, output: Path, run: str, moment: str) -> None:
@@ -28,7 +29,7 @@ def train(data: Path, output: Path, run: str, moment: str) -> None:
     examples = Examples.read(
         data / "images", rows.sort("domain", "image_id"), data / "features", recipe.network, cache=True
     )
-    step, save_state, taken = procedures.Procedure.step, trainer.Accelerator.save_state, []
+    step, save_state, taken = PhaseTask.step, trainer.Accelerator.save_state, []
     number, while_saving = int(moment.strip("s") or -1), moment.endswith("s")
 
     def stepped(self, learner):
@@ -43,8 +44,8 @@ def train(data: Path, output: Path, run: str, moment: str) -> None:
             (Path(folder) / "model.safetensors").write_bytes(b"half a file")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    procedures.Procedure.step, trainer.Accelerator.save_state = stepped, saved
-    trainer.train(recipe, examples, 0, output, run)
+    PhaseTask.step, trainer.Accelerator.save_state = stepped, saved
+    train_recipe(recipe, examples, 0, output, run)
 
 
 def main() -> None:

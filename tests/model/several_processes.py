@@ -12,14 +12,14 @@ from pathlib import Path
 import polars as pl
 import torch
 from accelerate.utils import gather_object
-from test_procedures import Adversarial, NowAndThen
-from training_runs import Killed, contents
+from phase_tasks import Adversarial, NowAndThen
+from training_runs import Killed, contents, train_recipe
 from unnormalised import build_network_without_norms, unnormalised_recipe
 
 from base.console import UserError
 from model.training import trainer
 from model.training.ranks import processes
-from systems.mtmdd import procedures
+from systems.mtmdd import task
 from systems.mtmdd.config import Recipe, TrainParams
 from systems.mtmdd.examples import Examples
 
@@ -63,19 +63,19 @@ def watch_dropout() -> None:
 
 def watch_choices() -> None:
     """Keep the images that each process chooses."""
-    choose, FOUND["chosen"] = NowAndThen.choose_images, []
+    choose, FOUND["chosen"] = NowAndThen.choose, []
 
     def watched(self, learner, epoch):
-        places = choose(self, learner, epoch)
-        FOUND["chosen"].append(places and {domain: of_domain.tolist() for domain, of_domain in places.items()})
-        return places
+        rows = choose(self, learner, epoch)
+        FOUND["chosen"].append(rows and {domain: of_domain.tolist() for domain, of_domain in rows.items()})
+        return rows
 
-    NowAndThen.choose_images = watched
+    NowAndThen.choose = watched
 
 
 def at_step(number: int, act) -> None:
     """Do something before the step of that number, once; in every process."""
-    step, left = procedures.Procedure.step, [number]
+    step, left = task.PhaseTask.step, [number]
 
     def stepped(self, learner):
         if left and learner.step == left[0]:
@@ -83,7 +83,7 @@ def at_step(number: int, act) -> None:
             act(learner)
         return step(self, learner)
 
-    procedures.Procedure.step = stepped
+    task.PhaseTask.step = stepped
 
 
 def kill(learner) -> None:
@@ -93,7 +93,7 @@ def kill(learner) -> None:
 def spoil(learner) -> None:
     """Make the loss of the second process NaN."""
     if processes().process_index == 1:
-        FOUND["images"] = learner._batches[0]["target"].places.tolist()
+        FOUND["images"] = learner._loaded[0].rows["target"]
         learner.network.recogniser.heads["target"].bias.data[0] = float("nan")
 
 
@@ -104,36 +104,32 @@ def main() -> None:
     watch_dropout()
     plain: TrainParams = PARAMS.train.model_copy(update={"epochs": 2})
     # nothing per batch: what one process finds
-    built, trainer.build_network = trainer.build_network, build_network_without_norms
+    built, task.build_network = task.build_network, build_network_without_norms
     for accumulation in (1, 2):
         recipe = unnormalised_recipe(plain, batch_size=8, accumulation=accumulation)
-        trainer.train(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
-    trainer.build_network = built
+        train_recipe(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
+    task.build_network = built
     # killed and continued, with all that a checkpoint holds
     options = plain.model_copy(update={"ema": 0.8, "accumulation": 2, "batch_size": 8})
     recipe = PARAMS.model_copy(update={"train": options})
-    trainer.train(recipe, examples, 0, OUTPUT / "whole", "whole")
+    train_recipe(recipe, examples, 0, OUTPUT / "whole", "whole")
     at_step(3, kill)  # two steps per epoch
     try:
-        trainer.train(recipe, examples, 0, OUTPUT / "continued", "continued")
+        train_recipe(recipe, examples, 0, OUTPUT / "continued", "continued")
     except Killed:
         FOUND["killed"] = True
-    trainer.train(recipe, examples, 0, OUTPUT / "continued", "continued")
+    train_recipe(recipe, examples, 0, OUTPUT / "continued", "continued")
     FOUND["same"] = contents(OUTPUT / "whole") == contents(OUTPUT / "continued")
     # two optimisers, a module around the network
-    procedures.PROCEDURES["adversarial"] = Adversarial
-    phase = PARAMS.phases[0].model_copy(update={"procedure": "adversarial", "options": {"deceive": 0.3}})
-    recipe = PARAMS.model_copy(update={"phases": [phase], "train": plain})
-    trainer.train(recipe, examples, 0, OUTPUT / "adversarial", "adversarial")
+    recipe = PARAMS.model_copy(update={"train": plain})
+    train_recipe(recipe, examples, 0, OUTPUT / "adversarial", "adversarial", kind=Adversarial)
     # images that are chosen at random: the same in both
-    procedures.PROCEDURES["now-and-then"] = NowAndThen
     watch_choices()
-    phase = PARAMS.phases[0].model_copy(update={"procedure": "now-and-then"})
-    trainer.train(PARAMS.model_copy(update={"phases": [phase]}), examples, 0, OUTPUT / "chosen", "chosen")
+    train_recipe(PARAMS, examples, 0, OUTPUT / "chosen", "chosen", kind=NowAndThen)
     # a loss that is NaN in one process
     at_step(1, spoil)
     try:
-        trainer.train(PARAMS, examples, 0, OUTPUT / "spoilt", "spoilt")
+        train_recipe(PARAMS, examples, 0, OUTPUT / "spoilt", "spoilt")
     except UserError as error:
         FOUND["error"] = str(error)
     (OUTPUT / f"process-{process}.json").write_text(json.dumps(FOUND))

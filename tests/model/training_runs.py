@@ -1,13 +1,15 @@
 """What tests of whole trainings look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from model.training.trainer import train
+from model.training.trainer import ChosenEpoch, train
+from systems.mtmdd.config import Recipe
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.recipes import build_recipe
+from systems.mtmdd.task import Observer, PhaseTask, training_run
 
 
 class Killed(BaseException):
@@ -25,6 +27,19 @@ def contents(folder) -> dict[str, bytes]:
     }
 
 
+def train_recipe(
+    recipe: Recipe,
+    examples: Examples,
+    seed: int,
+    output: Path,
+    run: str,
+    observers: Mapping[str, Observer] | None = None,
+    kind: type[PhaseTask] = PhaseTask,
+) -> list[ChosenEpoch]:
+    """Train a recipe as the stage does."""
+    return train(training_run(recipe, examples, seed, run, observers, kind), output)
+
+
 def train_methods(folder: Path, methods: Sequence[str], data, network, objective, params, seed: int = 0) -> Path:
     """Train methods on small data; return the folder that has a model folder for each."""
     with pytest.MonkeyPatch.context() as patch:
@@ -34,5 +49,5 @@ def train_methods(folder: Path, methods: Sequence[str], data, network, objective
             examples = Examples.read(
                 data.images, read_rows(data.split, recipe, seed), data.features, network, cache=True
             )
-            train(recipe, examples, seed, folder / method, method)
+            train_recipe(recipe, examples, seed, folder / method, method)
     return folder

@@ -13,28 +13,28 @@ from base import schemas
 COLOURS = {"red": (200, 30, 30), "blue": (30, 30, 200), "green": (30, 200, 30)}
 COUNTS = [("source", "red", 8), ("source", "blue", 7), ("source", "green", 2), ("target", "blue", 3)]
 CLEANER_PARAMS = """\
-network: {backbone: plain, weights: none, image_size: 16, resize: 16, dropout: 0.0}
-cleaner:
-  minimum_category_size: 3
-  folds: 1
-  seed: 0
+cleaning:
+  network: {backbone: plain, weights: none, image_size: 16, resize: 16, dropout: 0.0}
   train:
-    epochs: 4
-    batch_size: 5
-    learning_rate: 0.02
-    embedding_multiplier: 1.0
-    recogniser_multiplier: 1.0
-    momentum: 0.9
-    weight_decay: 0.0
-    schedule: {kind: constant, warm_up: 0.0}
-    mixed_precision: 'no'
-    accumulation: 1
-    compile: false
-    channels_last: false
-    workers: 0
-    threads: 1
-    cache_images: true
-score: {batch_size: 4, threads: 1}
+    minimum_category_size: 3
+    folds: 1
+    seed: 0
+    train:
+      epochs: 4
+      batch_size: 5
+      learning_rate: 0.02
+      recogniser_multiplier: 1.0
+      momentum: 0.9
+      weight_decay: 0.0
+      schedule: {kind: constant, warm_up: 0.0}
+      mixed_precision: 'no'
+      accumulation: 1
+      compile: false
+      channels_last: false
+      workers: 0
+      threads: 1
+      cache_images: true
+  score: {batch_size: 4, threads: 1}
 """
 
 

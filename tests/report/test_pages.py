@@ -60,6 +60,13 @@ def test_the_markdown_table_names_groups_in_its_headings() -> None:
     )
 
 
+def test_a_cell_stays_a_cell() -> None:
+    table = Table([Column("a\nb", number=False), Column("c")], [["x|y`|`", "<b>1</b> & 2\r\n| 3 |"]])
+    assert as_markdown(table) == (
+        "| a b | c |\n| --- | ---: |\n| x\\|y`\\|` | &lt;b&gt;1&lt;/b&gt; &amp; 2 \\| 3 \\| |\n"
+    )
+
+
 def test_neighbouring_columns_share_a_heading() -> None:
     assert TABLE.groups == [("", 1), ("ours", 2), ("", 1)]
     assert TABLE.grouped

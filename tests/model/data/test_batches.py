@@ -8,23 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.console import UserError
-from model.data.batches import Draw, ImageDataset, drawn, evaluation_batches, training_batches
+from model.data.batches import Loaded, draws_of_step, evaluation_batches, training_batches
+from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.examples import Examples
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
 def test_every_image_once_per_pass(number, batch_size, seed):
-    places = np.arange(100, 100 + number)
-    stream = [pair for step in range(number) for pair in drawn(places, batch_size, step, seed, "x")]
+    rows = np.arange(100, 100 + number)
+    stream = [pair for step in range(number) for pair in draws_of_step(rows, batch_size, step, seed, "x")]
     assert len(stream) == number * batch_size  # batches are full, and as many passes as a batch has images
-    assert Counter(stream) == {(int(place), number): 1 for place in places for number in range(batch_size)}
+    assert Counter(stream) == {(int(row), number): 1 for row in rows for number in range(batch_size)}
     assert [number for _, number in stream] == sorted(number for _, number in stream)
 
 
 def test_orders_differ_between_passes_seeds_and_purposes():
-    places = np.arange(50)
+    rows = np.arange(50)
     orders = {
-        tuple(place for place, _ in drawn(places, 50, step, seed, purpose))
+        tuple(row for row, _ in draws_of_step(rows, 50, step, seed, purpose))
         for step in (0, 1)
         for seed in (0, 1)
         for purpose in ("joint/source", "joint/target")
@@ -32,55 +33,29 @@ def test_orders_differ_between_passes_seeds_and_purposes():
     assert len(orders) == 8
 
 
-def load(examples: Examples, steps: range, workers: int) -> list:
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
-    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
-    return list(training_batches(dataset, places, 4, steps, "joint", workers))
+def rows_of(examples: Examples) -> dict[str, np.ndarray]:
+    return {domain: examples.places(domain, "train") for domain in ("source", "target")}
 
 
-def assert_equal(one, other) -> None:
-    assert list(one) == list(other)
-    for domain in one:
-        for mine, yours in zip(one[domain], other[domain], strict=True):
+def load(examples: Examples, steps: range, workers: int) -> list[Loaded]:
+    loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
+    return list(training_batches(loader, rows_of(examples), 4, steps, 3, "joint", workers))
+
+
+def assert_equal(one: Loaded, other: Loaded) -> None:
+    assert one.rows == other.rows
+    assert list(one.batch) == list(other.batch) == list(one.rows)
+    for domain in one.batch:
+        for mine, yours in zip(one.batch[domain], other.batch[domain], strict=True):
             assert (mine is None) == (yours is None)
             assert mine is None or torch.equal(mine, yours)
 
 
-def test_only_the_domains_named_are_mirrored(examples):
-    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
-    both, target_only = (
-        list(training_batches(ImageDataset(examples, 16, 3, True, mirrored), places, 4, range(4), "joint", 0))
-        for mirrored in (("source", "target"), ("target",))
-    )
-    differing = 0
-    for one, other in zip(both, target_only, strict=True):
-        assert torch.equal(one["target"].images, other["target"].images)
-        for image, unmirrored in zip(one["source"].images, other["source"].images, strict=True):
-            assert torch.equal(image, unmirrored) or torch.equal(image.flip(-1), unmirrored)
-            differing += not torch.equal(image, unmirrored)
-    assert 0 < differing < 16
-
-
-def test_crops_are_those_of_seed_and_pass(examples):
-    place = int(examples.places("source", "train")[0])
-
-    def crops(seed: int, passes: range) -> list[bytes]:
-        dataset = ImageDataset(examples, 16, seed, with_clicks=False)
-        batch = dataset.__getitems__([Draw("source", place, number) for number in passes])
-        return [image.numpy().tobytes() for image in batch["source"].images]
-
-    assert crops(3, range(8)) == crops(3, range(8))
-    assert len(set(crops(3, range(8)))) > 2  # of 18 and more: windows of 16 pixels in 18, and their mirrors
-    assert crops(4, range(8)) != crops(3, range(8))
-    images = ImageDataset(examples, 16, 3, with_clicks=False).__getitems__([Draw("source", place, 5)])["source"].images
-    assert np.array_equal(images[0].permute(1, 2, 0).numpy(), examples.images.crop(place, 16, 3, 5))
-
-
 def test_domains_of_one_size_have_orders_of_their_own(examples):
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=False)
-    places = {domain: examples.places(domain, "train")[:15] for domain in ("source", "target")}
-    (batch,) = training_batches(dataset, places, 15, range(1), "joint", 0)
-    of_source, of_target = (batch[domain].places.numpy() - places[domain][0] for domain in ("source", "target"))
+    loader = ImageLoader(examples, 16, seed=3, with_clicks=False)
+    rows = {domain: of_domain[:15] for domain, of_domain in rows_of(examples).items()}
+    (loaded,) = training_batches(loader, rows, 15, range(1), 3, "joint", 0)
+    of_source, of_target = (np.array(loaded.rows[domain]) - rows[domain][0] for domain in ("source", "target"))
     assert set(of_source) == set(of_target) == set(range(15))
     assert of_source.tolist() != of_target.tolist()
 
@@ -88,28 +63,12 @@ def test_domains_of_one_size_have_orders_of_their_own(examples):
 def test_either_domain_runs_out_on_its_own(examples):
     batches = load(examples, range(16), workers=0)  # 64 images of each: 21 source and 15 target images
     counts = {
-        domain: Counter(place for batch in batches for place in batch[domain].places.tolist())
-        for domain in ("source", "target")
+        domain: Counter(row for loaded in batches for row in loaded.rows[domain]) for domain in ("source", "target")
     }
     assert set(counts["source"].values()) == {3, 4}
     assert set(counts["target"].values()) == {4, 5}
     assert len(counts["source"]) == 21
     assert len(counts["target"]) == 15
-
-
-def test_contents_belong_together(examples):
-    labels = examples.labels()
-    for batch in load(examples, range(4), workers=0):
-        assert list(batch) == ["source", "target"]
-        source, target = batch["source"], batch["target"]
-        assert source.images.shape == target.images.shape == (4, 3, 16, 16)
-        assert source.images.dtype == torch.uint8
-        assert target.clicks is None
-        for domain, part in batch.items():
-            assert part.labels.tolist() == labels[part.places.numpy()].tolist()
-            assert set(examples.rows["domain"][part.places.tolist()]) == {domain}
-        ids = examples.rows["image_id"][source.places.tolist()].to_list()
-        assert np.array_equal(source.clicks.numpy(), examples.clicks.vectors(ids))
 
 
 def test_a_continued_run_sees_the_same_steps(examples):
@@ -123,19 +82,17 @@ def test_loader_processes_change_nothing(examples):
         assert_equal(one, other)
 
 
-def test_one_batch_is_made_while_another_is_used(examples, monkeypatch):
+def test_one_batch_is_made_while_another_is_used(examples):
     used, made, second = 0, [], threading.Event()
-    load_batch = ImageDataset.__getitems__
+    loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
 
-    def noted(dataset, draws):
+    def noted(stream, draws):
         made.append((threading.current_thread() is threading.main_thread(), used))
         if len(made) == 2:
             second.set()
-        return load_batch(dataset, draws)
+        return loader(stream, draws)
 
-    monkeypatch.setattr(ImageDataset, "__getitems__", noted)
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
-    batches = training_batches(dataset, {"target": examples.places("target", "train")}, 4, range(5), "joint", 0)
+    batches = training_batches(noted, {"target": examples.places("target", "train")}, 4, range(5), 3, "joint", 0)
     for number, _ in enumerate(batches):
         assert number > 0 or second.wait(60)  # nobody has asked for it yet
         used += 1
@@ -145,20 +102,20 @@ def test_one_batch_is_made_while_another_is_used(examples, monkeypatch):
         assert number - used_then <= 1
 
 
-def test_what_cannot_be_loaded_fails_in_its_own_step(examples, monkeypatch):
-    load_batch, broken = ImageDataset.__getitems__, UserError("source image 'x': cannot decode an image of 3 bytes")
-    calls = iter([None, None, broken])
+def test_what_cannot_be_loaded_fails_in_its_own_step(examples):
+    loader, broken = (
+        ImageLoader(examples, 16, 3, True),
+        UserError("source image 'x': cannot decode an image of 3 bytes"),
+    )
+    of_source = iter([None, None, broken])
 
-    def third_is_broken(dataset, draws):
-        if error := next(calls):
+    def third_is_broken(stream, draws):
+        if stream == "source" and (error := next(of_source)):
             raise error
-        return load_batch(dataset, draws)
+        return loader(stream, draws)
 
     expected = load(examples, range(2), workers=0)
-    monkeypatch.setattr(ImageDataset, "__getitems__", third_is_broken)
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
-    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
-    batches = training_batches(dataset, places, 4, range(5), "joint", 0)
+    batches = training_batches(third_is_broken, rows_of(examples), 4, range(5), 3, "joint", 0)
     for batch in expected:
         assert_equal(next(batches), batch)
     with pytest.raises(UserError, match="source image 'x'") as raised:
@@ -168,30 +125,30 @@ def test_what_cannot_be_loaded_fails_in_its_own_step(examples, monkeypatch):
 
 @pytest.mark.parametrize("of", [2, 3])
 def test_parts_of_a_step_are_the_step(examples, of):
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=True)
-    places = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
     whole = load(examples, range(2, 5), workers=0)
     parts = [
-        list(training_batches(dataset, places, 4, range(2, 5), "joint", 0, parts=part, of=of))
+        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, of=of))
         for part in (range(1), range(1, of))  # the first, and all others one after another
     ]
-    for number, batch in enumerate(whole):
+    for number, loaded in enumerate(whole):
         found = [parts[0][number], *parts[1][number * (of - 1) : (number + 1) * (of - 1)]]
-        sizes = [len(part["target"].labels) for part in found]
+        sizes = [len(part.batch["target"].labels) for part in found]
         assert sizes == {2: [2, 2], 3: [1, 1, 2]}[of]
-        for domain in batch:
-            for name in ("images", "labels", "places"):
-                together = torch.cat([getattr(part[domain], name) for part in found])
-                assert torch.equal(together, getattr(batch[domain], name))
+        for domain, of_domain in loaded.batch.items():
+            for name in ("images", "labels"):
+                together = torch.cat([getattr(part.batch[domain], name) for part in found])
+                assert torch.equal(together, getattr(of_domain, name))
+            assert [row for part in found for row in part.rows[domain]] == loaded.rows[domain]
 
 
 def test_rows_chosen_later_begin_new_passes():
     # chosen at step 3 of batches of 4: passes are counted from 12, and none cuts the one before short
     chosen = np.array([7, 8, 9])
-    stream = [pair for step in (3, 4, 5) for pair in drawn(chosen, 4, step, 0, "x", start=3)]
+    stream = [pair for step in (3, 4, 5) for pair in draws_of_step(chosen, 4, step, 0, "x", start=3)]
     assert Counter(stream) == {(place, number): 1 for place in (7, 8, 9) for number in (12, 13, 14, 15)}
     assert [number for _, number in stream] == sorted(number for _, number in stream)
-    assert list(drawn(chosen, 4, 3, 0, "x", start=0)) != stream[:4]
+    assert list(draws_of_step(chosen, 4, 3, 0, "x", start=0)) != stream[:4]
 
 
 def test_loading_leaves_the_random_numbers_alone(examples):
@@ -203,11 +160,18 @@ def test_loading_leaves_the_random_numbers_alone(examples):
 
 
 def test_evaluation_sees_each_row_once_in_order(examples):
-    dataset = ImageDataset(examples, 16, seed=3, with_clicks=False)
-    places = examples.places("source", "validation")
-    batches = list(evaluation_batches(dataset, "source", places, 4, workers=0))
-    assert [len(batch["source"].labels) for batch in batches] == [4, 4, 1]
-    assert torch.cat([batch["source"].places for batch in batches]).tolist() == places.tolist()
-    assert batches[0]["source"].clicks is None
-    middle = examples.images.crop(int(places[0]), 16, 0, None)
-    assert np.array_equal(batches[0]["source"].images[0].permute(1, 2, 0).numpy(), middle)
+    loader = ImageLoader(examples, 16, seed=3, with_clicks=False)
+    seen = []
+
+    def noted(stream, draws):
+        seen.extend((stream, *draw) for draw in draws)
+        return loader(stream, draws)
+
+    rows = examples.places("source", "validation")
+    batches = list(evaluation_batches(noted, "source", rows, 4, workers=0))
+    assert [len(batch.labels) for batch in batches] == [4, 4, 1]
+    assert seen == [("source", row, None) for row in rows.tolist()]
+    assert batches[0].clicks is None
+    for place, row in enumerate(rows.tolist()):
+        middle = examples.images.crop(row, 16, 0, None)
+        assert np.array_equal(batches[place // 4].images[place % 4].permute(1, 2, 0).numpy(), middle)

@@ -5,11 +5,16 @@ import pytest
 import torch
 from click_logs import sparse_clicks
 from scipy.special import expit
+from torch import Tensor
 from torch.nn import functional
 
-from model.losses.position import EPSILON, position_function, position_loss, slope, standardise
+from model.losses.position import EPSILON, PositionLoss, position_function, slope, standardise
 
 PAPER = {"bandwidth": 0.01, "threshold": 0.16}
+
+
+def position_loss(true: Tensor, predicted: Tensor, bandwidth: float, threshold: float, **form) -> Tensor:
+    return PositionLoss(bandwidth=bandwidth, threshold=threshold, **form)(true, predicted)
 
 
 def test_slope_of_the_paper():

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -14,19 +15,14 @@ from training_runs import Killed
 from model.training import checkpoints as checkpoints_module
 from model.training.checkpoints import DIGESTS, Checkpoints, code_digest, find_damage, weights_digest
 from model.training.trainer import Progress, start_accelerator
-from systems.mtmdd.config import Recipe
-from systems.mtmdd.recipes import build_recipe
+
+PHASES = {"source": (), "target": ("source",)}  # the target's begins from the source's weights
 
 
 @pytest.fixture
-def recipe(network_params, objective_params, train_params) -> Recipe:
-    return build_recipe("VGGsrc", network_params, objective_params, train_params)
-
-
-@pytest.fixture
-def checkpoints(tmp_path, monkeypatch, recipe) -> Checkpoints:
+def checkpoints(tmp_path, monkeypatch) -> Checkpoints:
     monkeypatch.chdir(tmp_path)
-    return Checkpoints("methods/VGGsrc/seed-0", recipe, 0, "data")
+    return Checkpoints("methods/VGGsrc/seed-0", "data")
 
 
 class Saver:
@@ -131,11 +127,11 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
     checkpoints.save_epoch("source", 4, accelerator)
     folder = checkpoints.folder / "source-epoch-00004"
     assert {path.name for path in folder.iterdir()} == EPOCH_FILES
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert caplog.text == ""
     assert checkpoints.last("source") == str(folder)
     damage(folder / name, kind)
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert f"{folder}: {name} " in caplog.text
     assert "this checkpoint is damaged, so it is removed and trained again" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
@@ -152,14 +148,14 @@ def test_of_two_epochs_the_later_that_is_whole_is_taken(checkpoints, accelerator
     checkpoints.load_epoch("source", saver)
     assert saver.loaded == [str(checkpoints.folder / "source-epoch-00005")]
     damage(checkpoints.folder / "source-epoch-00005" / "optimizer.bin", "cut")
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert checkpoints.last("source").endswith("source-epoch-00004")
 
 
 def test_a_file_that_does_not_belong_to_a_checkpoint_is_damage_too(checkpoints, accelerator, caplog):
     checkpoints.save_epoch("source", 4, accelerator)
     (checkpoints.folder / "source-epoch-00004" / "custom_checkpoint_1.pkl").write_bytes(b"")
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert "custom_checkpoint_1.pkl is not part of it" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
 
@@ -167,14 +163,13 @@ def test_a_file_that_does_not_belong_to_a_checkpoint_is_damage_too(checkpoints, 
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("name", ["weights.safetensors", "result.json", DIGESTS])
 def test_a_damaged_phase_is_not_finished_and_what_began_from_it_begins_anew(checkpoints, caplog, name, kind):
-    # VGGsrc: the target's phase begins from the source's weights
     checkpoints.finish("source", {"a": torch.arange(3000.0)}, {"chosen": {"epoch": 2}, "history": [{"x": 0.5}] * 9})
     checkpoints.save_epoch("target", 1, Saver())
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert checkpoints.finished("source") is not None
     assert checkpoints.last("target").endswith("target-epoch-00001")
     damage(checkpoints.folder / "source-finished" / name, kind)
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert "source-finished: " in caplog.text
     assert checkpoints.finished("source") is None
     assert checkpoints.last("target") == "none yet in this phase"
@@ -184,7 +179,7 @@ def test_a_damaged_epoch_costs_no_other_phase(checkpoints):
     checkpoints.finish("source", {"a": torch.arange(3.0)}, {"chosen": {"epoch": 2}})
     checkpoints.save_epoch("target", 1, Saver())
     damage(checkpoints.folder / "target-epoch-00001" / "half", "empty")
-    checkpoints.drop_damaged()
+    checkpoints.drop_damaged(PHASES)
     assert checkpoints.finished("source") is not None
     assert checkpoints.last("target") == "none yet in this phase"
 
@@ -204,6 +199,13 @@ def module(tmp_path, monkeypatch) -> Path:
     return path
 
 
+def loaded(name: str, file: str | None) -> ModuleType:
+    """A module that is not really loaded from a file."""
+    module = ModuleType(name)
+    module.__file__ = file
+    return module
+
+
 def test_the_code_digest_changes_with_the_code(module, monkeypatch):
     before = code_digest()
     assert code_digest() == before
@@ -212,10 +214,28 @@ def test_the_code_digest_changes_with_the_code(module, monkeypatch):
     assert changed != before
     monkeypatch.setitem(sys.modules, "pipelines.zebra", sys.modules.pop("model.zebra"))
     assert code_digest() not in (before, changed)  # the same code by another name
-    monkeypatch.setitem(sys.modules, "elsewhere.zebra", sys.modules.pop("pipelines.zebra"))
-    not_ours = code_digest()
-    module.write_text("a = 3")
-    assert code_digest() == not_ours
+
+
+def test_the_code_of_a_system_counts_wherever_it_lies(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, "elsewhere.zebra", sys.modules.pop("model.zebra"))
+    before = code_digest()
+    module.write_text("a = 2")
+    assert code_digest() != before
+
+
+def test_installed_code_does_not_count(module, monkeypatch):
+    before = code_digest()
+    for name, file in [("zebras.of_pytest", pytest.__file__), ("zebras.of_python", json.__file__), ("built_in", None)]:
+        monkeypatch.setitem(sys.modules, name, loaded(name, file))
+    assert code_digest() == before
+
+
+def test_code_that_an_installed_package_has_made_does_not_count(module, monkeypatch):
+    """torch's compiler loads modules of its own making from a folder of temporary files, by names within torch."""
+    monkeypatch.delitem(sys.modules, "model.zebra")
+    before = code_digest()
+    monkeypatch.setitem(sys.modules, "torch.made.zebra", loaded("torch.made.zebra", str(module)))
+    assert code_digest() == before
 
 
 def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeypatch):
@@ -229,27 +249,28 @@ def test_the_module_that_python_runs_is_digested_by_its_own_name(module, monkeyp
     assert code_digest() != imported
 
 
-def test_other_code_another_torch_and_other_processes_do_not_continue_a_run(recipe, module, monkeypatch):
-    before = Checkpoints("run", recipe, 0, "data").folder
-    assert Checkpoints("run", recipe, 0, "data", 1).folder == before
-    assert Checkpoints("run", recipe, 0, "data", 2).folder != before
+def test_other_code_another_torch_other_data_and_other_processes_do_not_continue_a_run(module, monkeypatch):
+    before = Checkpoints("run", "data").folder
+    assert Checkpoints("run", "data", 1).folder == before
+    assert Checkpoints("run", "data", 2).folder != before
+    assert Checkpoints("run", "other data").folder != before
     module.write_text("a = 2")
-    changed = Checkpoints("run", recipe, 0, "data").folder
+    changed = Checkpoints("run", "data").folder
     assert changed != before
     monkeypatch.setattr(torch, "__version__", "0.1")
-    assert Checkpoints("run", recipe, 0, "data").folder not in (before, changed)
+    assert Checkpoints("run", "data").folder not in (before, changed)
 
 
-def test_other_start_weights_at_the_same_place_do_not_continue_a_run(recipe, tmp_path):
+def test_start_weights_are_named_by_their_content(tmp_path):
     path = tmp_path / "start.safetensors"
-    network = recipe.network.model_copy(update={"weights": str(path)})
-    named = recipe.model_copy(update={"network": network})
-    assert weights_digest(network) is None  # missing: told when it is loaded
-    folders = set()
+    assert weights_digest(str(path)) is None  # missing: an error when it is loaded
     for content in (b"one", b"two"):
         path.write_bytes(content)
-        assert weights_digest(network) == hashlib.blake2b(content, digest_size=8).hexdigest()
-        folders.add(Checkpoints("run", named, 0, "data").folder)
-    assert len(folders) == 2
-    for name in ("none", "download"):
-        assert weights_digest(network.model_copy(update={"weights": name})) is None
+        assert weights_digest(str(path)) == hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["none", "download"])
+def test_names_of_weights_are_not_files(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"one")
+    assert weights_digest(name) is None

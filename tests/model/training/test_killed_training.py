@@ -2,16 +2,15 @@ import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from launched import HERE
 from training_runs import contents
 
 from base.artifacts import write_json
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.recipes import build_recipe
 
-HERE = Path(__file__).parent
 STEPS = 3 * 6 + 3 * 4  # MTTDL: epochs of the source in its first phase, then of the target
 
 

@@ -1,18 +1,19 @@
 import numpy as np
 import pytest
 import torch
-from systems.mtmdd.procedures import Procedure
 from torch import nn
 
 from base.console import UserError
-from model.data.batches import DomainBatch, ImageDataset, share_of
-from model.training.learner import Learner, Task, check_parts, num_steps_per_epoch
+from model.data.batches import Loaded, share_of
+from model.training.learner import Learner, check_parts, num_steps_per_epoch
+from model.training.params import ScheduleParams
 from model.training.trainer import start_accelerator
-from systems.mtmdd.config import Fewer, ScheduleParams, TrainParams
+from systems.mtmdd.batches import DomainBatch
+from systems.mtmdd.config import Fewer, TrainParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import joined
-from systems.mtmdd.network import build_network
 from systems.mtmdd.recipes import build_recipe
+from systems.mtmdd.task import PhaseTask
 
 
 @pytest.fixture
@@ -22,22 +23,22 @@ def learner(examples, network_params, objective_params, train_params):
     def learner(**values) -> Learner:
         params: TrainParams = train_params.model_copy(update={"batch_size": 5, **values})
         recipe = build_recipe("VGGsrc", network_params, objective_params, params)
-        task = Task("run, phase x", recipe.phases[0], params, None, examples, 0)
+        task = PhaseTask(recipe, recipe.phases[0], examples, 0)
         model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
         model.weight.data.fill_(3.0)
-        dataset = ImageDataset(examples, 16, 0, with_clicks=False)
         groups = [{"params": list(model.parameters()), "peak": 0.5, "part": "all"}]
         optimizers = [torch.optim.SGD(groups, lr=0.0)]
-        return Learner(task, model, model, optimizers, dataset, start_accelerator(params), num_steps=12)
+        return Learner(task, "run, phase x", model, model, optimizers, start_accelerator(params), num_steps=12)
 
     return learner
 
 
-def batch(values: list[float]) -> dict[str, DomainBatch]:
-    """A batch whose images are these numbers; the places are rows of the examples."""
+def batch(values: list[float]) -> Loaded:
+    """A batch whose images are these numbers, of the first rows of the examples."""
     number = len(values)
     images = torch.tensor(values, dtype=torch.float64)[:, None]
-    return {"source": DomainBatch(images, torch.zeros(number, dtype=torch.int64), None, torch.arange(number))}
+    of_source = DomainBatch(images, torch.zeros(number, dtype=torch.int64), None)
+    return Loaded({"source": list(range(number))}, {"source": of_source})
 
 
 def run_step(learner: Learner, parts: list[list[float]]) -> dict[str, float]:
@@ -93,7 +94,7 @@ def test_a_loss_that_is_not_finite_names_the_images_of_its_part(learner, example
 
 def test_in_fp16_the_message_names_a_way_out(learner):
     one = learner()
-    one.task = one.task._replace(params=one.task.params.model_copy(update={"mixed_precision": "fp16"}))
+    one.task.params = one.task.params.model_copy(update={"mixed_precision": "fp16"})
     with pytest.raises(UserError, match=r"warm_up, or set train.mixed_precision to bf16\.$"):
         run_step(one, [[float("nan")] * 5])
 
@@ -114,13 +115,13 @@ def test_an_epoch_whose_updates_were_all_left_out_is_an_error(learner, asked, le
 
 
 @pytest.mark.parametrize(("batch_size", "processes", "fits"), [(8, 2, True), (7, 2, False), (4, 1, True)])
-def test_parts_have_two_images_or_more(train_params, batch_size, processes, fits):
+def test_parts_have_two_draws_or_more(train_params, batch_size, processes, fits):
     params = train_params.model_copy(update={"batch_size": batch_size, "accumulation": 2})
     if fits:
         check_parts(params, processes)
     else:
         with pytest.raises(
-            UserError, match=r"7 images of a domain, for 2 processes with train\.accumulation = 2.* of 8"
+            UserError, match=r"7 draws of a stream, for 2 processes with train\.accumulation = 2.* of 8"
         ):
             check_parts(params, processes)
 
@@ -144,7 +145,7 @@ def test_steps_of_an_epoch(
     recipe = build_recipe(method, network_params, objective_params, params, **study)
     rows = read_rows(tiny_data.split, recipe, 0)
     examples = Examples.read(tiny_data.images, rows, tiny_data.features, network_params, cache=False)
-    assert num_steps_per_epoch(Task("run", recipe.phases[0], params, None, examples, 0)) == steps
+    assert num_steps_per_epoch(PhaseTask(recipe, recipe.phases[0], examples, 0)) == steps
 
 
 def test_shares_cover_everything_once():
@@ -156,16 +157,13 @@ def test_what_processes_have_predicted_is_put_together(
     examples, network_params, objective_params, train_params, tmp_path
 ):
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, train_params)
-    network = build_network(recipe.network, recipe.phases[0], examples.categories, 5, load_weights=True)
-    dataset = ImageDataset(examples, 16, 0, with_clicks=True)
-    task = Task("run", recipe.phases[0], train_params, recipe.position, examples, 0)
-    one = Learner(
-        task, network, network, Procedure(task).optimizers(network), dataset, start_accelerator(train_params), 12
-    )
-    places = examples.places("source", "validation")
-    whole = one.predict("source", places)
-    parts = joined([one.predict("source", places[share_of(len(places), part, 2)]) for part in (0, 1)])
-    assert parts.num_images == len(places) == 9
+    task = PhaseTask(recipe, recipe.phases[0], examples, 0)
+    network = task.network(lambda phase: {})
+    one = Learner(task, "run", network, network, task.optimizers(network), start_accelerator(train_params), 12)
+    rows = examples.places("source", "validation")
+    whole = task.predict(one, "source", rows)
+    parts = joined([task.predict(one, "source", rows[share_of(len(rows), part, 2)]) for part in (0, 1)])
+    assert parts.num_images == len(rows) == 9
     assert torch.equal(parts.labels, whole.labels)
     assert torch.equal(parts.clicks, whole.clicks)
     for mine, yours in zip(parts.prediction, whole.prediction, strict=True):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from model.training.params import ScheduleParams
 from model.training.schedules import rate_factor
-from systems.mtmdd.config import ScheduleParams
 
 
 @pytest.mark.parametrize(("num_steps", "warm_up"), [(20, 0.3), (37, 0.25), (280, 0.1)])

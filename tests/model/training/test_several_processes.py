@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from launched import HERE, run_in_two_processes
 from safetensors.torch import load_file
-from training_runs import read_curve
+from training_runs import read_curve, train_recipe
 from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
 
 from base.artifacts import write_json
-from model.training import trainer
+from systems.mtmdd import task
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.recipes import build_recipe
 
@@ -41,9 +41,9 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
     folder, tiny_data, tiny_rows, network_params, train_params, tmp_path, monkeypatch, accumulation
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trainer, "build_network", build_network_without_norms)
+    monkeypatch.setattr(task, "build_network", build_network_without_norms)
     examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
-    trainer.train(unnormalised_recipe(train_params, batch_size=8), examples, 0, tmp_path / "one", "one")
+    train_recipe(unnormalised_recipe(train_params, batch_size=8), examples, 0, tmp_path / "one", "one")
     one = load_file(tmp_path / "one" / "joint.safetensors")
     two = load_file(folder / f"parts-{accumulation}" / "joint.safetensors")
     assert largest_difference(one, two) < 1e-4  # sums in another order

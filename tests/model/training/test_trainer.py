@@ -4,6 +4,7 @@ import logging
 import shutil
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,19 +12,20 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import nn
-from training_runs import Killed, contents, read_curve
+from training_runs import Killed, contents, read_curve, train_recipe
 from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
 
 from base.console import UserError
 from model.nets.backbones import build_backbone
-from model.training import learner, trainer
+from model.training import trainer
 from model.training.checkpoints import Checkpoints
-from model.training.trainer import PhaseTraining, train
-from systems.mtmdd import procedures
+from model.training.trainer import PhaseTraining
+from systems.mtmdd import task
 from systems.mtmdd.config import EmbeddingParams, LossTerm, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.recipes import build_recipe
+from systems.mtmdd.task import training_run
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -38,7 +40,7 @@ def recipe(network_params, objective_params, train_params):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains(method, recipe, examples, tmp_path):
-    chosen = train(recipe(method, epochs=1), examples, 0, tmp_path / "model", "run")
+    chosen = train_recipe(recipe(method, epochs=1), examples, 0, tmp_path / "model", "run")
     names = [phase.name for phase in METHODS[method].phases]
     assert [epoch.phase for epoch in chosen] == names
     for name in names:
@@ -49,14 +51,14 @@ def test_every_method_trains(method, recipe, examples, tmp_path):
 
 def test_two_runs_have_the_same_bytes_and_leave_nothing(recipe, examples, tmp_path):
     for name in ("one", "two"):
-        train(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / name, name)
+        train_recipe(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / name, name)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert not list((tmp_path / ".state" / "checkpoints").iterdir())
 
 
 def test_seeds_differ(recipe, examples, tmp_path):
     for seed in (0, 1):
-        train(recipe("VGGsrc", epochs=1), examples, seed, tmp_path / str(seed), "run")
+        train_recipe(recipe("VGGsrc", epochs=1), examples, seed, tmp_path / str(seed), "run")
     one, other = (load_file(tmp_path / str(seed) / "target.safetensors") for seed in (0, 1))
     assert not torch.equal(one["recogniser.heads.target.weight"], other["recogniser.heads.target.weight"])
 
@@ -69,8 +71,8 @@ OPTIONS = {"accumulation": 2, "ema": 0.8, "early_stopping": 3, "channels_last": 
 def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch, caplog, stop_at, options):
     whole = recipe("MTTDL", **options)
     parts = options.get("accumulation", 1)
-    train(whole, examples, 0, tmp_path / "whole", "whole")
-    real, steps = procedures.objective, []
+    train_recipe(whole, examples, 0, tmp_path / "whole", "whole")
+    real, steps = task.objective, []
 
     def objective(*arguments):
         steps.append(arguments)
@@ -78,12 +80,12 @@ def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path,
             raise Killed
         return real(*arguments)
 
-    monkeypatch.setattr(procedures, "objective", objective)
+    monkeypatch.setattr(task, "objective", objective)
     with pytest.raises(Killed):
-        train(whole, examples, 0, tmp_path / "model", "run")
+        train_recipe(whole, examples, 0, tmp_path / "model", "run")
     assert not (tmp_path / "model").exists()
     caplog.set_level(logging.INFO, logger="clicksight")
-    train(whole, examples, 0, tmp_path / "model", "run")
+    train_recipe(whole, examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "whole") == contents(tmp_path / "model")
     total = 3 * 6 + 3 * 4
     again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last epoch that was whole; then one for the kill
@@ -99,8 +101,8 @@ def interrupted(tmp_path_factory, examples, network_params, objective_params, tr
     recipe = build_recipe("VGGsrc", network_params, objective_params, params)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train(recipe, examples, 0, folder / "whole", "run")
-        step, calls = procedures.Procedure.step, []
+        train_recipe(recipe, examples, 0, folder / "whole", "run")
+        step, calls = task.PhaseTask.step, []
 
         def killed(self, of_learner):
             calls.append(of_learner.step)
@@ -108,9 +110,9 @@ def interrupted(tmp_path_factory, examples, network_params, objective_params, tr
                 raise Killed
             return step(self, of_learner)
 
-        patch.setattr(procedures.Procedure, "step", killed)
+        patch.setattr(task.PhaseTask, "step", killed)
         with pytest.raises(Killed):
-            train(recipe, examples, 0, folder / "model", "run")
+            train_recipe(recipe, examples, 0, folder / "model", "run")
     return folder, recipe
 
 
@@ -142,11 +144,9 @@ def test_a_damaged_checkpoint_is_never_used(
         else:
             rest = bytes([content[middle] ^ 0xFF]) + content[middle + 1 :] if kind == "changed" else b""
             path.write_bytes(content[:middle] + rest)
-    real, taken = procedures.Procedure.step, []
-    monkeypatch.setattr(
-        procedures.Procedure, "step", lambda self, of_learner: taken.append(1) or real(self, of_learner)
-    )
-    train(recipe, examples, 0, tmp_path / "model", "run")
+    real, taken = task.PhaseTask.step, []
+    monkeypatch.setattr(task.PhaseTask, "step", lambda self, of_learner: taken.append(1) or real(self, of_learner))
+    train_recipe(recipe, examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "model") == contents(made / "whole")
     assert len(taken) == steps
     assert ("this checkpoint is damaged, so it is removed and trained again" in caplog.text) == bool(file)
@@ -154,29 +154,36 @@ def test_a_damaged_checkpoint_is_never_used(
 
 
 def test_other_parameters_do_not_continue_a_run(recipe, examples):
-    paths = {
-        Checkpoints("run", recipe("TDL", **values), seed, fingerprint).folder
-        for values, seed, fingerprint in [({}, 0, "a"), ({"momentum": 0.8}, 0, "a"), ({}, 1, "a"), ({}, 0, "b")]
-    }
+    def folder(values: dict, seed: int, fingerprint: str) -> Path:
+        run = training_run(recipe("TDL", **values), replace(examples, fingerprint=fingerprint), seed, "run")
+        return Checkpoints(run.name, run.fingerprint).folder
+
+    cases = [({}, 0, "a"), ({"momentum": 0.8}, 0, "a"), ({}, 1, "a"), ({}, 0, "b")]
+    paths = {folder(*case) for case in cases}
     assert len(paths) == 4
-    assert Checkpoints("run", recipe("TDL"), 0, "a").folder in paths
+    assert folder({}, 0, "a") in paths
 
 
 def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_path, monkeypatch):
-    real, steps = procedures.objective, []
+    real, step, steps = task.objective, task.PhaseTask.step, []
+
+    def recorded(self, of_learner):
+        steps.append(of_learner._loaded[0].rows)
+        return step(self, of_learner)
 
     def objective(*arguments):
         total, means = real(*arguments)
-        steps.append([arguments[2][domain].places.tolist() for domain in ("source", "target")])
         return (total * float("nan") if len(steps) == 6 else total), means
 
-    monkeypatch.setattr(procedures, "objective", objective)
+    monkeypatch.setattr(task.PhaseTask, "step", recorded)
+    monkeypatch.setattr(task, "objective", objective)
     with pytest.raises(UserError) as error:
-        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "some/run")
+        train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "some/run")
     lines = str(error.value).splitlines()
     ids = examples.rows["image_id"]
     assert lines[0].startswith("some/run, phase joint: the loss is nan at step 5 (epoch 2): source recognition ")
-    for name, places in zip(("source", "target"), steps[-1], strict=True):
+    assert list(steps[-1]) == ["source", "target"]
+    for name, places in steps[-1].items():
         assert f"'{name}': {[ids[place] for place in places]}" in lines[1]
     assert lines[2].startswith("Last good checkpoint: .state/checkpoints/some-run-")
     assert lines[2].endswith("/joint-epoch-00001")
@@ -186,7 +193,7 @@ def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_pat
 
 def spoil(monkeypatch, number: int) -> None:
     """Make a weight NaN by the update of a step, once its loss has been found good."""
-    real = procedures.Procedure.step
+    real = task.PhaseTask.step
 
     def step(self, of_learner):
         means = real(self, of_learner)
@@ -194,20 +201,20 @@ def spoil(monkeypatch, number: int) -> None:
             of_learner.network.backbone.features[0].weight.data[0] = float("nan")
         return means
 
-    monkeypatch.setattr(procedures.Procedure, "step", step)
+    monkeypatch.setattr(task.PhaseTask, "step", step)
 
 
 def test_an_epoch_that_ends_with_broken_weights_is_no_good_checkpoint(recipe, examples, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         spoil(patch, 7)  # four steps per epoch
         with pytest.raises(UserError) as error:
-            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+            train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
     lines = str(error.value).splitlines()
     assert lines[0].startswith("run, phase joint: after step 7 (epoch 2), the last of its epoch, ")
     assert "backbone.features.0.weight" in lines[0]
     assert lines[1].endswith("/joint-epoch-00001")
-    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # what is left is good
-    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # what is left is good
+    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
     assert contents(tmp_path / "model") == contents(tmp_path / "whole")
 
 
@@ -215,27 +222,28 @@ def test_without_validation_images_broken_weights_are_seen_too(recipe, examples,
     spoil(monkeypatch, 11)
     only_train = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
     with pytest.raises(UserError, match=r"phase source: after step 11 \(epoch 2\)"):
-        train(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
+        train_recipe(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
     assert not (tmp_path / "model").exists()
 
 
 def test_what_cannot_be_validated_stops_the_run(recipe, examples, tmp_path, monkeypatch):
-    real = PhaseTraining._validate_domain
+    real = task.PhaseTask._measure
 
-    def validate_domain(self, domain, places):
-        values, rank = real(self, domain, places)
-        return values | {"recognition": float("inf")}, rank
+    def measure(self, of_learner, domain, rows):
+        values = real(self, of_learner, domain, rows)
+        return values | ({"recognition": float("inf")} if domain == "source" else {})
 
-    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
-    with pytest.raises(UserError, match=r"(?s)on the validation images of the source domain after epoch 1: .*none yet"):
-        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    monkeypatch.setattr(task.PhaseTask, "_measure", measure)
+    message = r"(?s)run, phase joint: the validation after epoch 1 found source recognition inf, .*none yet"
+    with pytest.raises(UserError, match=message):
+        train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
 
 
 def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch):
     values = {"mixed_precision": "bf16", "ema": 0.8, "accumulation": 2, "channels_last": True}
-    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "whole", "whole")
+    train_recipe(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "whole", "whole")
     with monkeypatch.context() as patch:
-        real, calls = procedures.Procedure.step, []
+        real, calls = task.PhaseTask.step, []
 
         def step(self, of_learner):
             calls.append(of_learner.step)
@@ -243,12 +251,12 @@ def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, exampl
                 raise Killed
             return real(self, of_learner)
 
-        patch.setattr(procedures.Procedure, "step", step)
+        patch.setattr(task.PhaseTask, "step", step)
         with pytest.raises(Killed):
-            train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
-    train(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+            train_recipe(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("MTMDD-VM", **values), examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "whole") == contents(tmp_path / "model")
-    train(recipe("MTMDD-VM", **values | {"mixed_precision": "no"}), examples, 0, tmp_path / "single", "single")
+    train_recipe(recipe("MTMDD-VM", **values | {"mixed_precision": "no"}), examples, 0, tmp_path / "single", "single")
     one, other = (load_file(tmp_path / name / "joint.safetensors") for name in ("whole", "single"))
     assert {weight.dtype for weight in one.values()} == {torch.float32, torch.int64}
     # a bf16 number has 8 bits; nearly equal weights were single precision in disguise
@@ -256,20 +264,20 @@ def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, exampl
 
 
 def test_the_environment_has_no_say_in_accumulation(recipe, examples, tmp_path, monkeypatch):
-    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "plain", "run")
+    train_recipe(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "plain", "run")
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "plain") == contents(tmp_path / "model")
 
 
 def test_early_stopping_needs_images_to_stop_by(recipe, examples, tmp_path):
     unvalidated = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
     with pytest.raises(UserError, match=r"train.early_stopping = 2, but phase source has no validation images of"):
-        train(recipe("VGGsrc", early_stopping=2), unvalidated, 0, tmp_path / "model", "run")
+        train_recipe(recipe("VGGsrc", early_stopping=2), unvalidated, 0, tmp_path / "model", "run")
 
 
 def test_the_chosen_epoch_is_the_best_on_validation(recipe, examples, tmp_path):
-    train(recipe("TDL", epochs=5), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("TDL", epochs=5), examples, 0, tmp_path / "model", "run")
     run = json.loads((tmp_path / "model" / "run.json").read_text())
     chosen = {epoch["phase"]: epoch for epoch in run["chosen"]}
 
@@ -294,12 +302,12 @@ def test_without_validation_images_the_last_epoch_is_taken(
 ):
     rows = tiny_rows.filter(tiny_rows["split"] == "train")
     only_train = Examples.read(tiny_data.images, rows, None, network_params, cache=True)
-    chosen = train(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
+    chosen = train_recipe(recipe("VGGsrc", epochs=2), only_train, 0, tmp_path / "model", "run")
     assert [(c.epoch, c.chosen_on, c.value) for c in chosen] == [(2, "last epoch (no validation images)", None)] * 2
 
 
 def test_run_json_says_what_was_done(recipe, examples, tmp_path):
-    train(recipe("TDL7", epochs=1), examples, 7, tmp_path / "model", "run")
+    train_recipe(recipe("TDL7", epochs=1), examples, 7, tmp_path / "model", "run")
     run = json.loads((tmp_path / "model" / "run.json").read_text())
     assert run["method"] == "TDL7"
     assert run["seed"] == 7
@@ -323,7 +331,7 @@ def test_it_learns(recipe, examples, tmp_path):
     }
     one = recipe("MTMDD-VM-star", **values)
     wide = one.model_copy(update={"network": one.network.model_copy(update={"embedding": embedding})})
-    train(wide, examples, 0, tmp_path / "model", "run")
+    train_recipe(wide, examples, 0, tmp_path / "model", "run")
     path = tmp_path / "model" / "curves" / "joint" / "metrics.json"
     found = json.loads(path.read_text())["validation"]
     assert found["target accuracy"] == 100
@@ -334,10 +342,10 @@ def test_what_does_not_fit_is_said(recipe, examples, tiny_data, tiny_rows, netwo
     source_only = tiny_rows.filter(tiny_rows["domain"] == "source")
     lacking = Examples.read(tiny_data.images, source_only, tiny_data.features, network_params, cache=False)
     with pytest.raises(UserError, match="phase joint: the target domain has no training images"):
-        train(recipe("MTMDD-VM"), lacking, 0, tmp_path / "model", "run")
+        train_recipe(recipe("MTMDD-VM"), lacking, 0, tmp_path / "model", "run")
     unclicked = Examples.read(tiny_data.images, tiny_rows, None, network_params, cache=False)
     with pytest.raises(UserError, match="phase predict uses the click branch, but no click features were given"):
-        train(recipe("TDL"), unclicked, 0, tmp_path / "model", "run")
+        train_recipe(recipe("TDL"), unclicked, 0, tmp_path / "model", "run")
 
 
 def test_clicks_are_learned_alone_without_target(network_params, train_params, examples, tmp_path):
@@ -345,18 +353,18 @@ def test_clicks_are_learned_alone_without_target(network_params, train_params, e
         name="clicks", losses=[LossTerm(domain="source", kind="count", weight=1)], start="backbone", frozen=[]
     )
     only = Recipe(method="clicks", network=network_params, train=train_params, phases=[phase])
-    assert train(only, examples, 0, tmp_path / "model", "run")[0].chosen_on == "source validation click loss"
+    assert train_recipe(only, examples, 0, tmp_path / "model", "run")[0].chosen_on == "source validation click loss"
 
 
 @pytest.mark.parametrize(("batch_size", "accumulation"), [(8, 2), (7, 3)])
 def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
     examples, train_params, tmp_path, monkeypatch, batch_size, accumulation
 ):
-    monkeypatch.setattr(trainer, "build_network", build_network_without_norms)
+    monkeypatch.setattr(task, "build_network", build_network_without_norms)
     found = {}
     for parts in (1, accumulation):
         recipe = unnormalised_recipe(train_params, batch_size=batch_size, accumulation=parts)
-        train(recipe, examples, 0, tmp_path / str(parts), "run")
+        train_recipe(recipe, examples, 0, tmp_path / str(parts), "run")
         found[parts] = load_file(tmp_path / str(parts) / "joint.safetensors")
         found[f"curves of {parts}"] = read_curve(tmp_path / str(parts) / "curves" / "joint", "train/objective")
     # sums in another order, single precision; forgetting one part would change a share of 0.1 and more
@@ -365,7 +373,7 @@ def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
 
 
 def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
-    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 images"):
+    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 draws of a stream"):
         TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
 
 
@@ -378,7 +386,7 @@ def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypa
 
     monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
     for name, value in (("plain", False), ("compiled", True)):
-        train(recipe("MTMDD-VM", compile=value, epochs=2), examples, 0, tmp_path / name, "run")
+        train_recipe(recipe("MTMDD-VM", compile=value, epochs=2), examples, 0, tmp_path / name, "run")
     assert compiled == ["MultidomainNetwork"]
     plain, other = (contents(tmp_path / name) for name in ("plain", "compiled"))
     assert plain.pop("run.json") != other.pop("run.json")
@@ -387,18 +395,18 @@ def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypa
 
 def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeypatch):
     strides = []
-    real = procedures.objective
+    real = task.objective
 
     def objective(terms, predictions, *others):
         strides.append(networks[-1].backbone.features[3].weight.stride()[1])
         return real(terms, predictions, *others)
 
     networks = []
-    built = trainer.build_network
-    monkeypatch.setattr(procedures, "objective", objective)
-    monkeypatch.setattr(trainer, "build_network", lambda *a, **b: networks.append(built(*a, **b)) or networks[-1])
+    built = task.build_network
+    monkeypatch.setattr(task, "objective", objective)
+    monkeypatch.setattr(task, "build_network", lambda *a, **b: networks.append(built(*a, **b)) or networks[-1])
     for value in (False, True):
-        train(recipe("MTMDD-VM", channels_last=value, epochs=1), examples, 0, tmp_path / str(value), "run")
+        train_recipe(recipe("MTMDD-VM", channels_last=value, epochs=1), examples, 0, tmp_path / str(value), "run")
     assert strides == [9] * 4 + [1] * 4  # between channels of a 3 x 3 kernel
     one, other = (load_file(tmp_path / str(value) / "joint.safetensors") for value in (False, True))
     assert largest_difference(one, other) < 1e-3
@@ -411,7 +419,7 @@ DECAYS = {0.5: [0.1, 2 / 11, 0.25, 4 / 13], 0.15: [0.1, 0.15, 0.15, 0.15]}
 @pytest.mark.parametrize("ema", DECAYS)
 def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, monkeypatch, ema):
     seen, validated = [], []
-    step, predict = procedures.Procedure.step, learner.Learner.predict
+    step, predict = task.PhaseTask.step, task.PhaseTask.predict
 
     def recorded_step(self, of_learner):
         if not seen:
@@ -420,13 +428,13 @@ def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, 
         seen.append({name: value.double().clone() for name, value in of_learner.network.state_dict().items()})
         return means
 
-    def recorded_predict(self, domain, places):
-        validated.append(self.network.recogniser.heads["target"].weight.detach().clone())
-        return predict(self, domain, places)
+    def recorded_predict(self, of_learner, domain, rows):
+        validated.append(of_learner.network.recogniser.heads["target"].weight.detach().clone())
+        return predict(self, of_learner, domain, rows)
 
-    monkeypatch.setattr(procedures.Procedure, "step", recorded_step)
-    monkeypatch.setattr(learner.Learner, "predict", recorded_predict)
-    train(recipe("MTMDD-VM", epochs=1, ema=ema), examples, 0, tmp_path / "model", "run")
+    monkeypatch.setattr(task.PhaseTask, "step", recorded_step)
+    monkeypatch.setattr(task.PhaseTask, "predict", recorded_predict)
+    train_recipe(recipe("MTMDD-VM", epochs=1, ema=ema), examples, 0, tmp_path / "model", "run")
     saved = load_file(tmp_path / "model" / "joint.safetensors")
     assert len(seen) == 5
     for name, start in seen[0].items():
@@ -436,6 +444,7 @@ def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, 
         if "num_batches" not in name:
             assert torch.allclose(saved[name].double(), expected, rtol=1e-4, atol=1e-7), name
             assert name.endswith("running_mean") or not torch.equal(saved[name].double(), seen[-1][name]), name
+    assert len(validated) == 2  # both domains
     assert all(torch.equal(weight, saved["recogniser.heads.target.weight"]) for weight in validated)
 
 
@@ -444,20 +453,20 @@ def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkey
     scripted = {1: 30.0, 2: 50.0, 3: 40.0, 4: 50.0, 5: 20.0, 6: 90.0}  # the fourth is no better, only as good
     stop = {"at": 4 if killed else None}
 
-    def validate_domain(self, domain, places):
-        epoch = self.progress.epoch + 1
+    def measure(self, of_learner, domain, rows):
+        epoch = of_learner.epoch + 1
         if epoch == stop["at"]:
             stop["at"] = None
             raise Killed
-        return {"accuracy": scripted[epoch]}, [scripted[epoch], 0.0]
+        return {"accuracy": scripted[epoch], "recognition": 0.0}
 
-    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
+    monkeypatch.setattr(task.PhaseTask, "_measure", measure)
     caplog.set_level(logging.INFO, logger="clicksight")
     patient = recipe("MTMDD-VM", epochs=6, early_stopping=3)
     if killed:
         with pytest.raises(Killed):
-            train(patient, examples, 0, tmp_path / "model", "run")
-    chosen = train(patient, examples, 0, tmp_path / "model", "run")
+            train_recipe(patient, examples, 0, tmp_path / "model", "run")
+    chosen = train_recipe(patient, examples, 0, tmp_path / "model", "run")
     assert [(epoch.epoch, epoch.of, epoch.value) for epoch in chosen] == [(2, 5, 50.0)]
     curve = read_curve(tmp_path / "model" / "curves" / "joint", "validation/target accuracy")
     assert curve == [30, 50, 40, 50, 20]
@@ -467,7 +476,7 @@ def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkey
 
 
 def test_curves_of_every_component_and_rate(recipe, examples, tmp_path):
-    train(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / "model", "some/run")
+    train_recipe(recipe("MTMDD-VM", epochs=2), examples, 0, tmp_path / "model", "some/run")
     found = json.loads((tmp_path / "model" / "curves" / "joint" / "metrics.json").read_text())
     assert set(found["train"]) == {
         "objective", "source recognition", "source count", "source position", "target recognition",
@@ -495,8 +504,8 @@ def test_curves_of_a_continued_run_are_whole(recipe, examples, tmp_path, monkeyp
 
     monkeypatch.setattr(PhaseTraining, "_validate", validate)
     with pytest.raises(Killed):
-        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
-    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+        train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
     assert calls == [1, 2, 3, 3]
     live = tmp_path / ".state" / "curves" / "run" / "joint"
     for name in ("train/objective", "speed/images per second"):
@@ -505,7 +514,7 @@ def test_curves_of_a_continued_run_are_whole(recipe, examples, tmp_path, monkeyp
 
 def test_without_state_no_curve_can_be_watched(recipe, examples, tmp_path, monkeypatch):
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
-    train(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("VGGsrc", epochs=1), examples, 0, tmp_path / "model", "run")
     assert not (tmp_path / ".state" / "curves").exists()
 
 
@@ -518,7 +527,7 @@ def test_the_start_weights_are_named_by_their_content(recipe, examples, tmp_path
     digests = []
     for content in (b"some weights", b"other weights"):
         path.write_bytes(content)
-        train(named, examples, 0, tmp_path / "model", "run")
+        train_recipe(named, examples, 0, tmp_path / "model", "run")
         digests.append(json.loads((tmp_path / "model" / "run.json").read_text())["start_weights"])
     assert digests == [hashlib.blake2b(b, digest_size=8).hexdigest() for b in (b"some weights", b"other weights")]
 
@@ -537,8 +546,8 @@ class Overflowing(trainer.Accelerator):
 def test_overflowing_gradients_are_left_out_and_counted(recipe, examples, tmp_path, monkeypatch, killed):
     monkeypatch.setattr(trainer, "Accelerator", Overflowing)
     if killed:
-        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
-        real, calls = procedures.Procedure.step, []
+        train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
+        real, calls = task.PhaseTask.step, []
 
         def step(self, of_learner):
             calls.append(of_learner.step)
@@ -546,10 +555,10 @@ def test_overflowing_gradients_are_left_out_and_counted(recipe, examples, tmp_pa
                 raise Killed
             return real(self, of_learner)
 
-        monkeypatch.setattr(procedures.Procedure, "step", step)
+        monkeypatch.setattr(task.PhaseTask, "step", step)
         with pytest.raises(Killed):
-            train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
-    train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+            train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
     skipped = read_curve(tmp_path / "model" / "curves" / "joint", "train/skipped steps")
     assert 0 < skipped[0] < 4
     assert skipped[1:] == [0, 0]
@@ -563,11 +572,11 @@ def test_an_epoch_without_a_step_is_an_error(recipe, examples, tmp_path, monkeyp
     with pytest.raises(
         UserError, match=r"every gradient of epoch 1 overflowed in fp16(.|\n)*Last good checkpoint: none"
     ):
-        train(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
+        train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")
 
 
 def test_a_precision_that_is_not_there_is_said(recipe, examples, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("a GPU has fp16")
     with pytest.raises(UserError, match=r"train.mixed_precision = fp16: .*; use no or bf16"):
-        train(recipe("MTMDD-VM", mixed_precision="fp16"), examples, 0, tmp_path / "model", "run")
+        train_recipe(recipe("MTMDD-VM", mixed_precision="fp16"), examples, 0, tmp_path / "model", "run")

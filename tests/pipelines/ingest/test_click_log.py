@@ -9,7 +9,7 @@ from base.schemas import CLICKS, QUARANTINE
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard
 from pipelines.beam.shuffle import Packer
-from pipelines.ingest.click_data import click_log
+from pipelines.ingest import click_log
 from pipelines.ingest.click_log import (
     LogFile,
     ReadClickLog,

@@ -17,7 +17,7 @@ import pytest
 from click_oracles import COLUMNS, judge
 
 from pipelines.build_click_features import main
-from pipelines.ingest.click_data import log_slices
+from pipelines.ingest import log_slices
 from pipelines.ingest.click_rows import REASONS, CheckedRows, check_lines
 from pipelines.ingest.log_slices import Block, num_rows
 from pipelines.words.segmentation import Segmenter, SegmentParams

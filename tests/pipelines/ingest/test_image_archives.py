@@ -13,7 +13,7 @@ import pytest
 from odd_files import deep_folder, time_limit
 
 from base.console import UserError
-from pipelines.ingest.click_data import image_archives
+from pipelines.ingest import image_archives
 from pipelines.ingest.decoding import BadImageError
 from pipelines.ingest.image_archives import Folder, Listed, Place, PlaceReader, decode_base64, list_folder
 

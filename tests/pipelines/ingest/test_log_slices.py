@@ -11,7 +11,7 @@ import pytest
 
 from base.console import UserError
 from pipelines.beam.shards import sort_rows
-from pipelines.ingest.click_data import log_slices
+from pipelines.ingest import log_slices
 from pipelines.ingest.click_log import check_block, find_logs
 from pipelines.ingest.click_rows import row_bytes
 from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, plan_slices, read_slice

@@ -12,7 +12,7 @@ from base.schemas import QUARANTINE
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import read_shard
 from pipelines.beam.shuffle import Packer
-from pipelines.ingest.click_data import log_slices, quarantine
+from pipelines.ingest import log_slices, quarantine
 from pipelines.ingest.quarantine import WriteQuarantine, merge_equal, num_files_of
 
 

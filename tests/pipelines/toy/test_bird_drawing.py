@@ -19,12 +19,12 @@ def stream(seed: int = 3) -> np.random.Generator:
 
 
 def pixels(bird: Bird, look: Look = LOOK, domain: Domain = "source") -> np.ndarray:
-    return np.asarray(draw_picture(bird, look, domain, stream()), float)
+    return np.asarray(draw_picture(bird, look, domain, stream()).image, float)
 
 
 @pytest.mark.parametrize("domain", ["source", "target"])
 def test_size_and_repetition(domain: Domain) -> None:
-    first, again, other = (draw_picture(BIRD, LOOK, domain, stream(seed)) for seed in (3, 3, 4))
+    first, again, other = (draw_picture(BIRD, LOOK, domain, stream(seed)).image for seed in (3, 3, 4))
     assert first.mode == "RGB"
     assert first.height == SHORT_SIDE
     assert first.tobytes() == again.tobytes() != other.tobytes()

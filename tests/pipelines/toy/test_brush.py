@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipelines.toy import brush
 from pipelines.toy.brush import SHORT_SIDE, Brush, Look, choose_look, paint, place
+from pipelines.toy.layers import Layers
 from pipelines.toy.scenes import SCENES_OF, Domain
 
 POSES, EXTRAS = ("up", "down", "round"), ("none", "hat", "stick", "kite")
@@ -35,22 +36,22 @@ def test_the_brush_places_scales_and_mirrors() -> None:
 
 
 def test_a_wide_animal_is_placed_as_wide_as_a_narrow_one() -> None:
-    image = Image.new("RGB", (240, 192))
-    narrow, wide = (place(image, extent, "target", stream()) for extent in ((2.0, 1.0), (4.0, 2.0)))
+    layers = Layers(Image.new("RGB", (240, 192)))
+    narrow, wide = (place(layers, extent, "target", stream()) for extent in ((2.0, 1.0), (4.0, 2.0)))
     assert narrow.unit == pytest.approx(2 * wide.unit)
     assert np.array_equal(narrow.middle, wide.middle)
 
 
 def test_animals_are_smaller_in_the_open_air() -> None:
-    image = Image.new("RGB", (240, 192))
-    units = {d: np.mean([place(image, (3, 2), d, stream(seed)).unit for seed in range(50)]) for d in SCENES_OF}
+    layers = Layers(Image.new("RGB", (240, 192)))
+    units = {d: np.mean([place(layers, (3, 2), d, stream(seed)).unit for seed in range(50)]) for d in SCENES_OF}
     assert units["source"] < 0.95 * units["target"]
 
 
 @pytest.mark.parametrize("domain", SCENES_OF)
 def test_half_of_the_animals_look_the_other_way(domain: Domain) -> None:
-    image = Image.new("RGB", (240, 192))
-    ways = [np.sign(np.linalg.det(place(image, (3, 2), domain, stream(seed)).matrix)) for seed in range(400)]
+    layers = Layers(Image.new("RGB", (240, 192)))
+    ways = [np.sign(np.linalg.det(place(layers, (3, 2), domain, stream(seed)).matrix)) for seed in range(400)]
     assert set(ways) == {-1.0, 1.0}
     assert np.mean(ways) == pytest.approx(0, abs=0.2)  # standard error 0.05
 
@@ -71,7 +72,7 @@ def test_a_picture_is_what_is_drawn_in_it() -> None:
     look = Look("up", "none", "beach")
 
     def painted(colour: tuple[int, int, int]) -> np.ndarray:
-        image = paint(lambda brush: brush.ellipse((0, 0), (1, 1), colour), (2, 2), look, "source", stream())
+        image = paint(lambda brush: brush.ellipse((0, 0), (1, 1), colour), (2, 2), look, "source", stream()).image
         assert image.height == SHORT_SIDE <= image.width <= 80
         return np.asarray(image, float)
 

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipelines.toy.scenes import SCENES, SCENES_OF, Domain, draw_blades, draw_scene, jitter, light, shade
+from pipelines.toy.scenes import (
+    SCENES,
+    SCENES_OF,
+    Domain,
+    choose_light,
+    draw_blades,
+    draw_scene,
+    jitter,
+    shade,
+    shine,
+)
 
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 
@@ -17,7 +27,7 @@ def test_every_scene_belongs_to_one_domain() -> None:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_ground_lies_below(scene: str) -> None:
-    image = draw_scene(scene, (60, 48), np.random.default_rng(1))
+    image = draw_scene(scene, (60, 48), np.random.default_rng(1)).image
     assert image.size == (60, 48)
     bottom = np.asarray(image, float)[40:].mean(axis=(0, 1))
     ground, behind = (np.array(colour) for colour in SCENES[scene])
@@ -26,10 +36,12 @@ def test_the_ground_lies_below(scene: str) -> None:
 
 def test_rooms_are_darker_than_the_open_air() -> None:
     grey = Image.new("RGB", (40, 30), (150, 150, 150))
-    means = {
-        domain: np.mean([np.asarray(light(grey, domain, np.random.default_rng(seed))).mean() for seed in range(50)])
-        for domain in SCENES_OF
-    }
+
+    def lit(domain: Domain, seed: int) -> float:
+        stream = np.random.default_rng(seed)
+        return float(np.asarray(shine(grey, choose_light(domain, stream), domain, stream)).mean())
+
+    means = {domain: np.mean([lit(domain, seed) for seed in range(50)]) for domain in SCENES_OF}
     assert means["target"] < means["source"] - 20
 
 
@@ -38,7 +50,8 @@ def test_pictures_have_their_domains_noise(domain: Domain, level: float) -> None
     grey = Image.new("RGB", (60, 48), (120, 120, 120))  # never clipped
     found = []
     for seed in range(20):
-        pixels = np.asarray(light(grey, domain, np.random.default_rng(seed)), float)
+        stream = np.random.default_rng(seed)
+        pixels = np.asarray(shine(grey, choose_light(domain, stream), domain, stream), float)
         found.append((pixels[:, 1:] - pixels[:, :-1]).std() / np.sqrt(2))  # neighbours have the same light
     assert np.mean(found) == pytest.approx(level, rel=0.03)  # rounding to levels adds a hundredth
 

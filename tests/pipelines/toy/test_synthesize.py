@@ -12,10 +12,12 @@ from PIL import Image
 
 from base.params import ParamsError, load_section
 from pipelines.ingest.click_data import IngestParams, run
+from pipelines.toy.animals import ANIMALS
 from pipelines.toy.birds import BIRDS
 from pipelines.toy.breeds import BREEDS
+from pipelines.toy.captions import CaptionParams
+from pipelines.toy.streams import random_stream
 from pipelines.toy.synthesize import (
-    ANIMALS,
     BROKEN_IMAGE,
     BROKEN_ROWS,
     NUM_UNSEEN_ROWS,
@@ -23,17 +25,18 @@ from pipelines.toy.synthesize import (
     SynthesizeParams,
     main,
     mistake,
-    random_stream,
     source_pictures,
 )
+from pipelines.toy.tags import TagParams
 
-SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12}}\n"
+SAID = "captions: {least: 3, most: 5, chinese: 0.25, wrong: 0.05}, tags: {users: 40, per_image: 3, wrong: 0.08}"
+SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12, {said}}}\n"
 NUM_SOURCE = 25 * 6 + 2  # 24 shared breeds and one of the source only; two images of the breed with few
 
 
-def synthesize(folder: Path, *options: str, seed: int = 7) -> Path:
+def synthesize(folder: Path, *options: str, seed: int = 7, said: str = SAID) -> Path:
     folder.mkdir()
-    (folder / "params.yaml").write_text(SMALL.format(seed=seed))
+    (folder / "params.yaml").write_text(SMALL.format(seed=seed, said=said), encoding="utf-8")
     main(["--output", str(folder / "toy"), "--params", str(folder / "params.yaml"), *options])
     return folder / "toy"
 
@@ -52,6 +55,16 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+PARAMS = SynthesizeParams(
+    seed=7,
+    source_images=3,
+    target_images=3,
+    wrong_labels=0,
+    captions=CaptionParams(least=1, most=2, chinese=0, wrong=0),
+    tags=TagParams(users=3, per_image=1, wrong=0),
+)
+
+
 def pairs(path: Path) -> dict[str, str]:
     return dict(line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
 
@@ -66,9 +79,7 @@ def test_more_images_leave_those_before_as_they_are() -> None:
     def ids(n: int) -> set[str]:
         return {
             picture.image_id
-            for picture in source_pictures(
-                ANIMALS["dogs"], SynthesizeParams(seed=7, source_images=n, target_images=3, wrong_labels=0)
-            )
+            for picture in source_pictures(ANIMALS["dogs"], PARAMS.model_copy(update={"source_images": n}))
         }
 
     assert ids(3) < ids(5)
@@ -144,7 +155,9 @@ def test_the_toys_texts_are_those_that_its_results_are_of(toy: Path) -> None:
 
 
 def test_layout(toy: Path) -> None:
-    assert sorted(path.name for path in toy.iterdir()) == ["source", "target", "truth"]
+    said = ["captions.tsv", "label_sets.tsv", "tags.tsv"]
+    assert sorted(path.name for path in toy.iterdir()) == sorted(["source", "target", "truth", *said])
+    assert sorted(path.name for path in (toy / "truth").iterdir()) == ["facts.tsv", "labels.tsv"]
     images = pairs(toy / "source/images.tsv")
     assert len(images) == NUM_SOURCE + 1
     for image_id, text in images.items():
@@ -225,11 +238,23 @@ def test_birds_are_another_data_set_of_the_same_make(toy: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("{seed: 7, source_images: 2, target_images: 3, wrong_labels: 0.1}", "synthesize.source_images = 2: "),
-        ("{seed: 7, source_images: 6, target_images: 3, wrong_labels: 1.0}", "synthesize.wrong_labels = 1.0: "),
         (
-            "{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, cats: 3}",
+            f"{{seed: 7, source_images: 2, target_images: 3, wrong_labels: 0.1, {SAID}}}",
+            "synthesize.source_images = 2: ",
+        ),
+        (
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 1.0, {SAID}}}",
+            "synthesize.wrong_labels = 1.0: ",
+        ),
+        (
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}, cats: 3}}",
             "unknown parameter synthesize.cats",
+        ),
+        (
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}}}".replace(
+                "least: 3", "least: 6"
+            ),
+            "synthesize.captions = .*least = 6 is more than most = 5",
         ),
     ],
 )

@@ -10,7 +10,10 @@ from click_oracles import assert_equal, by_counting, by_sql, judge, read_feature
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.toy.synthesize import ANIMALS, BROKEN_ROWS, SynthesizeParams, write_source
+from pipelines.toy.animals import ANIMALS
+from pipelines.toy.captions import CaptionParams
+from pipelines.toy.synthesize import BROKEN_ROWS, SynthesizeParams, write_source
+from pipelines.toy.tags import TagParams
 from pipelines.words.segmentation import Segmenter, SegmentParams
 
 SEGMENTER = Segmenter(
@@ -39,7 +42,14 @@ def check_build(log: Path, output: Path, rows: list[tuple[str, str, int]], top_w
 @pytest.fixture(scope="module")
 def toy_log(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("toy") / "toy"
-    params = SynthesizeParams(seed=3, source_images=4, target_images=3, wrong_labels=0.12)
+    params = SynthesizeParams(
+        seed=3,
+        source_images=4,
+        target_images=3,
+        wrong_labels=0.12,
+        captions=CaptionParams(least=1, most=1, chinese=0, wrong=0),
+        tags=TagParams(users=1, per_image=1, wrong=0),
+    )
     write_source(folder, ANIMALS["dogs"], params)
     return folder / "source" / "clicks.tsv"
 

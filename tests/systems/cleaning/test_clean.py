@@ -296,8 +296,8 @@ def job(tmp_path: Path) -> Path:
         )
         pq.write_table(table, tmp_path / f"clicks/part-{shard:05d}.parquet")
     (tmp_path / "params.yaml").write_text(
-        "clean: {size_borders: [8, 100, 300], first_half: [0.2, 0.3, 0.4], second_half: [0.4, 0.5, 0.6], "
-        "below_first_border: keep}\n"
+        "cleaning: {clean: {size_borders: [8, 100, 300], first_half: [0.2, 0.3, 0.4], second_half: [0.4, 0.5, 0.6], "
+        "below_first_border: keep}}\n"
     )
     return tmp_path
 
@@ -420,7 +420,7 @@ def test_the_job_agrees_with_a_few_plain_lines(tmp_path: Path) -> None:
         for shard in range(3):
             table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows[shard::3]], schema)
             pq.write_table(table, tmp_path / folder / f"part-{shard:05d}.parquet")
-    (tmp_path / "params.yaml").write_text(f"clean: {json.dumps(PAPER.model_dump())}")
+    (tmp_path / "params.yaml").write_text(f"cleaning: {{clean: {json.dumps(PAPER.model_dump())}}}")
     main(arguments(tmp_path))
     cleaned = pq.read_table(tmp_path / "cleaned/images.parquet").to_pylist()
     assert {row["image_id"]: row["kept"] for row in cleaned} == expected

@@ -84,7 +84,7 @@ def write_data(root: Path, images: pa.Table, num_shards: int = 3) -> None:
     CATEGORIES.with_columns(pl.col("category").replace("dingo", "<dingo>")).write_parquet(
         data / "splits/categories.parquet"
     )
-    (root / "params.yaml").write_text("preparation: {examples: 3, thumbnail: 16}\n")
+    (root / "params.yaml").write_text("cleaning: {preparation: {examples: 3, thumbnail: 16}}\n")
 
 
 def run(root: Path, output: str = "preparation") -> Path:

@@ -13,9 +13,9 @@ from coloured_images import CLEANER_PARAMS, image_table, write_images
 from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
+from model.classification import load_classifier
 from systems.cleaning import score, train
 from systems.cleaning.score import FoldRecognisers, main, own_category_probabilities, read_source_batches, score_batch
-from systems.mtmdd.predict import load_recogniser
 
 
 class Oracle:
@@ -213,7 +213,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture, cleaner: str
         if row["category"] == "green":
             assert score["probability"] is None
         else:
-            recogniser = load_recogniser(job / cleaner / f"fold-{fold_of[row['image_id']]}", "source")
+            recogniser = load_classifier(job / cleaner / f"fold-{fold_of[row['image_id']]}", "cleaner")
             alone = recogniser.probabilities([row["image"]["bytes"]])[0]
             own = alone[recogniser.categories.index(row["category"])]
             # Asked alone or in a batch, sums run in another order: some units in the last place of single precision.

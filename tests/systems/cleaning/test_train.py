@@ -1,4 +1,4 @@
-"""The cleaner's recipe, its folds, which images each network learns from, and the whole job on coloured squares."""
+"""The folds of the cleaner, which images each network learns from, and the whole job on coloured squares."""
 
 import json
 from collections import Counter
@@ -18,34 +18,19 @@ from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
 from base.params import load_section
+from model.classification import ClassifierParams, ClassifierTask, TrainParams, load_classifier
 from model.data import images as images_module
 from model.training import trainer
 from model.training.checkpoints import DIGESTS
-from systems.cleaning.train import CleanerParams, assign_folds, cleaner_recipe, main, training_rows
-from systems.mtmdd.config import NetworkParams, ScheduleParams, TrainParams
-from systems.mtmdd.predict import load_recogniser
+from model.training.params import ScheduleParams
+from model.training.task import Run
+from systems.cleaning.train import CleanerParams, assign_folds, main, training_rows
 
-NETWORK = NetworkParams.model_validate(
-    {
-        "backbone": "plain", "weights": "none", "image_size": 16, "resize": 16, "dropout": 0.1,
-        "embedding": {"kind": "FC"},
-    }
-)  # fmt: skip
 TRAIN = TrainParams(
-    epochs=2, batch_size=4, learning_rate=0.1, embedding_multiplier=2.0, recogniser_multiplier=2.0,
+    epochs=2, batch_size=4, learning_rate=0.1, recogniser_multiplier=2.0,
     momentum=0.9, weight_decay=0.0, schedule=ScheduleParams(kind="constant", warm_up=0.0), mixed_precision="no",
     accumulation=1, compile=False, channels_last=False, workers=0, threads=1, cache_images=True,
 )  # fmt: skip
-
-
-def test_the_recipe_is_a_plain_classifier_of_the_source() -> None:
-    recipe = cleaner_recipe(NETWORK, TRAIN)
-    assert recipe.network.embedding is None
-    assert recipe.network.backbone == "plain"
-    assert [(phase.name, phase.domains, phase.recognised, phase.features) for phase in recipe.phases] == [
-        ("cleaner", ["source"], ["source"], "visual")
-    ]
-    assert recipe.train is TRAIN
 
 
 def images(**sizes: int) -> pl.DataFrame:
@@ -62,7 +47,9 @@ def test_all_source_images_train_but_those_of_small_categories() -> None:
 
 
 def test_a_classifier_needs_two_categories() -> None:
-    with pytest.raises(UserError, match=r"1 of 3 source categories have cleaner.minimum_category_size = 4 images"):
+    with pytest.raises(
+        UserError, match=r"1 of 3 source categories have cleaning.train.minimum_category_size = 4 images"
+    ):
         training_rows(images(corgi=3, akita=4, dingo=2), 4)
 
 
@@ -78,7 +65,7 @@ def rows_of(sizes: dict[str, int]) -> pl.DataFrame:
 def test_folds_are_dealt_out_evenly_and_once(sizes: dict[str, int], folds: int, seed: int, random: Any) -> None:
     rows = rows_of(sizes)
     if folds > max(sizes.values()):
-        with pytest.raises(UserError, match=f"cleaner.folds = {folds}, but the largest source category has"):
+        with pytest.raises(UserError, match=f"cleaning.train.folds = {folds}, but the largest source category has"):
             assign_folds(rows, folds, seed)
         return
     assigned = assign_folds(rows, folds, seed)
@@ -151,13 +138,15 @@ class Spy:
         self._train = trainer.train
         monkeypatch.setattr(trainer, "train", self)
 
-    def __call__(self, recipe: Any, examples: Any, seed: int, output: Path, run: str) -> Any:
-        if run == self.breaks_off_at:
+    def __call__(self, run: Run, output: Path) -> Any:
+        if run.name == self.breaks_off_at:
             raise KeyboardInterrupt
-        places = examples.places("source", "train")
-        assert examples.epoch_images["source"] == len(places)  # an epoch is one pass over what is learned from
-        self.learned[run] = [examples.rows["image_id"][int(place)] for place in places]
-        return self._train(recipe, examples, seed, output, run)
+        (task,) = run.tasks
+        assert isinstance(task, ClassifierTask)
+        rows = task.rows["source"]
+        assert task.epoch_rows == len(rows)  # an epoch is one pass over what is learned from
+        self.learned[run.name] = task.names("source", rows.tolist())
+        return self._train(run, output)
 
 
 @pytest.fixture
@@ -179,18 +168,18 @@ def test_no_network_learns_from_what_it_will_score(tmp_path: Path, spy: Spy) -> 
         assert len(learned) == len(set(learned)) == 15 - len(scored)
         assert set(learned) == everything - scored
         run = json.loads((cleaner / f"fold-{fold}/run.json").read_text())
-        assert run["images"] == {"source": {"train": len(learned), "validation": 0}}
-        assert run["categories"]["source"] == ["blue", "red"]
+        assert run["images"] == {"train": len(learned), "validation": 0}
+        assert run["categories"] == ["blue", "red"]
 
 
 def test_seed_and_parameters_reach_folds_and_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decode = images_module.decode
-    told: list[tuple[Any, int, str]] = []
+    trained: list[Run] = []
     decoded: list[int] = []
     monkeypatch.setattr(images_module, "decode", lambda *given: decoded.append(1) or decode(*given))
 
-    def train(recipe: Any, examples: Any, seed: int, output: Path, run: str) -> None:
-        told.append((recipe, seed, examples.fingerprint))
+    def train(run: Run, output: Path) -> None:
+        trained.append(run)
         output.mkdir(parents=True)
 
     monkeypatch.setattr(trainer, "train", train)
@@ -204,11 +193,15 @@ def test_seed_and_parameters_reach_folds_and_networks(tmp_path: Path, monkeypatc
         rows = folds[-1].select("image_id", "category")
         assert folds[-1].equals(assign_folds(rows, 2, seed))
     assert not folds[0].equals(folds[1])
-    assert [seed for _, seed, _ in told] == [0, 0, 5, 5]
-    params = load_section(CleanerParams, "cleaner", tmp_path / "params.yaml").train
-    network = load_section(NetworkParams, "network", tmp_path / "params.yaml")
-    assert all(recipe == cleaner_recipe(network, params) for recipe, _, _ in told)
-    assert len({fingerprint for *_, fingerprint in told[:2]}) == 2  # other images are learned from
+    tasks = [task for run in trained for task in run.tasks]
+    assert [task.seed for task in tasks] == [0, 0, 5, 5]
+    params = load_section(CleanerParams, "cleaning.train", tmp_path / "params.yaml").train
+    network = load_section(ClassifierParams, "cleaning.network", tmp_path / "params.yaml")
+    for task in tasks:
+        assert isinstance(task, ClassifierTask)
+        assert (task.name, task.main, task.network_params, task.params) == ("cleaner", "source", network, params)
+    assert [run.description["seed"] for run in trained] == [0, 0, 5, 5]
+    assert len({run.fingerprint for run in trained}) == 4  # other images are learned from, by another seed
     assert len(decoded) == 2 * 15  # kept decoded: once each time
 
 
@@ -279,7 +272,7 @@ def test_finished_folds_of_other_parameters_are_not_taken(tmp_path: Path, spy: S
 def test_the_whole_job_learns_red_from_blue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="clicksight"):
         train_cleaner(tmp_path, "cleaner", folds=1)
-    recogniser = load_recogniser(tmp_path / "cleaner/fold-0", "source")
+    recogniser = load_classifier(tmp_path / "cleaner/fold-0", "cleaner")
     assert recogniser.categories == ["blue", "red"]
     table = image_table().to_pylist()
     reds = [row["image"]["bytes"] for row in table if row["category"] == "red"]
@@ -287,7 +280,7 @@ def test_the_whole_job_learns_red_from_blue(tmp_path: Path, caplog: pytest.LogCa
     assert recogniser.probabilities(reds)[:, 1].min() > 0.5
     assert recogniser.probabilities(blues)[:, 0].min() > 0.5
     run = json.loads((tmp_path / "cleaner/fold-0/run.json").read_text())
-    assert run["categories"]["source"] == ["blue", "red"]
+    assert run["categories"] == ["blue", "red"]
     assert "category too small: green, images 2" in caplog.text
     assert "source images trained on 15" in caplog.text
 
@@ -304,7 +297,7 @@ def test_a_parameter_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogC
                 *("--params", str(tmp_path / "params.yaml")),
             ]
         )
-    assert "cleaner.minimum_category_size = 0: Input should be greater than or equal to 1" in caplog.text
+    assert "cleaning.train.minimum_category_size = 0: Input should be greater than or equal to 1" in caplog.text
     assert not (tmp_path / "cleaner").exists()
 
 
@@ -320,5 +313,5 @@ def test_two_processes_train_each_fold_together(tmp_path: Path) -> None:
     assert {path.relative_to(tmp_path / "launched") for path in (tmp_path / "launched").rglob("*")} == names
     assert (tmp_path / "launched" / "folds.parquet").read_bytes() == (alone / "folds.parquet").read_bytes()
     reds = [row["image"]["bytes"] for row in image_table().to_pylist() if row["category"] == "red"]
-    assert load_recogniser(tmp_path / "launched" / "fold-0", "source").probabilities(reds)[:, 1].min() > 0.5
+    assert load_classifier(tmp_path / "launched" / "fold-0", "cleaner").probabilities(reds)[:, 1].min() > 0.5
     assert not list((tmp_path / ".state" / "checkpoints").iterdir())

@@ -13,7 +13,7 @@ from systems.mtmdd.diagnose import main as diagnose
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.predict import Model
 
-SECTION = "diagnose: {methods: [], points: [], every: 2, shares: [0.15], samples: 2, words: 2}\n"
+SECTION = "mtmdd: {diagnose: {methods: [], points: [], every: 2, shares: [0.15], samples: 2, words: 2}}\n"
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,15 @@ def phase(**values) -> Phase:
         ),
         ({"losses": [SOURCE, SOURCE]}, "a loss is listed twice"),
         ({"losses": [SOURCE], "name": "../p"}, "String should match pattern"),
+        ({"losses": [SOURCE], "start": {"recogniser": "a"}}, "Input should be 'backbone' or 'embedding'"),
+        (
+            {"losses": [SOURCE], "start": {"embedding": "a"}},
+            "start gives the embedding the weights of 'a'; it has none",
+        ),
+        (
+            {"losses": [SOURCE, COUNT], "start": {"embedding": "backbone"}},
+            "the embedding comes from an earlier phase; 'backbone' has none",
+        ),
     ],
 )
 def test_phases_that_cannot_be(values, message):
@@ -64,10 +73,30 @@ def test_what_a_phase_is(losses, features, main_domain, recognised, has_embeddin
 
 
 @pytest.mark.parametrize(
+    ("start", "earlier"),
+    [
+        ("backbone", []),
+        ("a", ["a"]),
+        ({"backbone": "a", "embedding": "b"}, ["a", "b"]),
+        ({"embedding": "b", "backbone": "b"}, ["b"]),
+        ({"backbone": "backbone", "embedding": "b"}, ["b"]),
+        ({}, []),
+    ],
+)
+def test_the_phases_that_a_phase_starts_from(start, earlier):
+    assert phase(losses=[TARGET, COUNT], start=start).starts_from == earlier
+
+
+@pytest.mark.parametrize(
     ("phases", "message"),
     [
         ([{"start": "later"}], r"phase p starts from 'later'; before it there are \['backbone'\]"),
+        ([{"start": {"backbone": "later"}}], r"phase p starts from 'later'; before it there are \['backbone'\]"),
         ([{}, {}], "two phases are named 'p'"),
+        (
+            [{}, {"name": "q", "losses": [COUNT, TARGET], "start": {"backbone": "p", "embedding": "p"}}],
+            "phase q: phase 'p' has no embedding to start from",
+        ),
         ([{"features": "click"}], "network.embedding must be there if and only if"),
         ([{"losses": [COUNT, TARGET]}], "network.embedding must be there if and only if"),
     ],

@@ -20,7 +20,7 @@ from systems.mtmdd.gradients import GradientRecorder
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 
-SECTION = "diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}\n"
+SECTION = "mtmdd: {diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}}\n"
 FILES = {
     "diagnostics.json", "gradients.csv", "gradients.png", "gradient_ratios.csv", "sigmoid_inputs.csv",
     "click_features.csv", "click_features.png",
@@ -129,7 +129,7 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     caplog.set_level("INFO", logger="clicksight")
     objective = objective_params.model_copy(update={"position_input": "raw", "bandwidth": 0.02})
     params = train_params.model_copy(update={"epochs": 1})
-    section = "diagnose: {methods: [TDL], points: [], every: 4, shares: [0.9], samples: 3, words: 2}\n"
+    section = "mtmdd: {diagnose: {methods: [TDL], points: [], every: 4, shares: [0.9], samples: 3, words: 2}}\n"
     given = (tiny_data, network_params, objective, params, 4)
     train_methods(tmp_path, ["TDL"], *given)
     caplog.clear()
@@ -187,15 +187,24 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
 def test_an_observed_training_is_never_compiled(
     examples, network_params, objective_params, train_params, tmp_path, monkeypatch
 ):
-    told = []
-    monkeypatch.setattr(trainer, "train", lambda recipe, *others: told.append((recipe, others[1])))
+    trained = []
+    monkeypatch.setattr(trainer, "train", lambda run, output: trained.append(run))
     monkeypatch.setattr(Model, "read", lambda folder: folder)
     params = train_params.model_copy(update={"compile": True})
     recipe = build_recipe("TDL", network_params, objective_params, params)
+    of_its_own = recipe.phases[0].model_copy(update={"train": params.model_copy(update={"epochs": 1})})
+    recipe = recipe.model_copy(update={"phases": [of_its_own, *recipe.phases[1:]]})
     recorder = GradientRecorder(recipe.phases[0], 1, [])
     for observer in (recorder, None):
         observe(recipe, observer, examples, 9, tmp_path, "run")
-    assert told == [(build_recipe("TDL", network_params, objective_params, train_params), 9)] * 2
+    expected = build_recipe("TDL", network_params, objective_params, train_params)
+    for run in trained:
+        assert [(task.seed, task.recipe.train, task.params.compile) for task in run.tasks] == [
+            (9, expected.train, False)
+        ] * 3
+        assert run.tasks[0].params == expected.train.model_copy(update={"epochs": 1})
+    assert [run.tasks[-1].observer for run in trained] == [recorder, None]
+    assert len(trained) == 2
 
 
 def test_a_model_without_position_loss_has_no_other_to_compare(run):

@@ -9,19 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import write_tiny_data
-from training_runs import train_methods
+from training_runs import train_methods, train_recipe
 
 from base import schemas
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.images import centre_crop
-from model.losses.position import position_loss
-from model.training.trainer import train
+from model.data.images import centre_crop, decode
+from model.losses.position import PositionLoss
 from systems.mtmdd import evaluate as evaluate_module
 from systems.mtmdd.evaluate import main
 from systems.mtmdd.examples import Examples, OtherSource, categories_of, keep_source_categories, read_rows
 from systems.mtmdd.network import build_network
-from systems.mtmdd.predict import Model, load_recogniser
+from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 
 
@@ -41,7 +40,7 @@ def evaluate(tmp_path, monkeypatch, models, tiny_data):
     monkeypatch.chdir(tmp_path)
 
     def evaluate(method: str, batch_size: int = 5, split=tiny_data.split, features=tiny_data.features):
-        (tmp_path / "params.yaml").write_text(f"evaluate: {{batch_size: {batch_size}}}\n")
+        (tmp_path / "params.yaml").write_text(f"mtmdd: {{evaluate: {{batch_size: {batch_size}}}}}\n")
         output = tmp_path / "evaluation"
         main(
             [
@@ -98,7 +97,8 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, m
     assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
     assert set(metrics["click_loss"]) == {"count", "position"}
     # of all test images at once, at the recipe's B = 0.01 and T = 0.16; it turns with the last bit of v^
-    position = position_loss(torch.from_numpy(true), torch.from_numpy(predicted), 0.01, 0.16).mean().item()
+    position_loss = PositionLoss(bandwidth=0.01, threshold=0.16)
+    position = position_loss(torch.from_numpy(true), torch.from_numpy(predicted)).mean().item()
     assert metrics["click_loss"]["position"] == pytest.approx(position, rel=2e-2)
 
 
@@ -113,8 +113,8 @@ def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, 
         recipe = build_recipe(method, network_params, objective, params)
         rows = read_rows(data.split, recipe, 0)
         examples = Examples.read(data.images, rows, data.features, network_params, cache=True)
-        train(recipe, examples, 0, tmp_path / "model", "run")
-        (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 9}\n")
+        train_recipe(recipe, examples, 0, tmp_path / "model", "run")
+        (tmp_path / "params.yaml").write_text("mtmdd: {evaluate: {batch_size: 9}}\n")
         main(
             [
                 "--model=model",
@@ -205,8 +205,8 @@ def test_a_study_is_measured_on_what_its_own_seed_left(
     kept = {seed: categories_of(keep_source_categories(split, 2, seed), "source") for seed in range(6)}
     seed = next(seed for seed, names in kept.items() if names != kept[0])
     examples = Examples.read(tiny_data.images, read_rows(tiny_data.split, recipe, seed), None, network_params, True)
-    train(recipe, examples, seed, tmp_path / "model", "run")
-    Path("params.yaml").write_text("evaluate: {batch_size: 9}\n")
+    train_recipe(recipe, examples, seed, tmp_path / "model", "run")
+    Path("params.yaml").write_text("mtmdd: {evaluate: {batch_size: 9}}\n")
     given = [f"--images={tiny_data.images}", f"--split={tiny_data.split}", f"--features={tiny_data.features}"]
     main(["--model=model", *given, "--output=evaluation"])
     predictions = pl.read_parquet("evaluation/predictions.parquet")
@@ -222,9 +222,9 @@ def test_torch_has_the_threads_of_the_training_and_batches_the_size_of_the_param
     sizes, before = [], torch.get_num_threads()
     real = evaluate_module.evaluation_batches
 
-    def noted(dataset, domain, places, batch_size, workers):
+    def noted(load, domain, rows, batch_size, workers):
         sizes.append((batch_size, torch.get_num_threads()))
-        return real(dataset, domain, places, batch_size, workers)
+        return real(load, domain, rows, batch_size, workers)
 
     monkeypatch.setattr(evaluate_module, "evaluation_batches", noted)
     torch.set_num_threads(3)
@@ -299,16 +299,20 @@ def test_not_a_model_folder(evaluate, caplog):
     assert "a model folder, written by a train stage?" in caplog.text
 
 
-def test_a_loaded_recogniser_gives_the_same_probabilities(evaluate, models, tiny_data):
+def test_probabilities_are_those_of_the_network(evaluate, models, tiny_data):
     _, predictions = evaluate("TDL")
     images = pl.read_parquet(tiny_data.images).filter(pl.col("domain") == "target")
     encoded = {row["image_id"]: row["image"]["bytes"] for row in images.iter_rows(named=True)}
-    recogniser = load_recogniser(models / "TDL", "target")
+    model = Model.read(models / "TDL")
+    network = model.network(model.recipe.phases[2])
     expected = pl.from_arrow(predictions).filter(pl.col("domain") == "target")
-    found = recogniser.probabilities([encoded[image_id] for image_id in expected["image_id"]])
+    size = model.recipe.network.image_size
+    crops = [centre_crop(decode(encoded[name], model.recipe.network.resize), size) for name in expected["image_id"]]
+    with torch.no_grad():
+        pixels = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+        found = network({"target": pixels})["target"].logits.softmax(dim=1).numpy()
     assert found.shape == (len(expected), 3)
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
-    assert [recogniser.categories[place] for place in found.argmax(axis=1)] == expected["predicted"].to_list()
+    assert [model.categories["target"][place] for place in found.argmax(axis=1)] == expected["predicted"].to_list()
     np.testing.assert_allclose(found.max(axis=1), expected["probability"], atol=1e-6)
 
 
@@ -319,11 +323,11 @@ def test_cross_object_is_measured_with_the_source_of_its_training(
     params = train_params.model_copy(update={"epochs": 1})
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, params, source="birds")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("evaluate: {batch_size: 5}\n")
+    (tmp_path / "params.yaml").write_text("mtmdd: {evaluate: {batch_size: 5}}\n")
     rows = read_rows(tiny_data.split, recipe, 0, OtherSource(birds.images, birds.split))
     folders = {"source": birds.images, "target": tiny_data.images}
     examples = Examples.read(folders, rows, birds.features, network_params, cache=True)
-    train(recipe, examples, 0, tmp_path / "model", "model")
+    train_recipe(recipe, examples, 0, tmp_path / "model", "model")
 
     def evaluate(*options: str) -> None:
         given = [f"--images={tiny_data.images}", f"--split={tiny_data.split}", f"--features={birds.features}"]

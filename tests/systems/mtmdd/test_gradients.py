@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training_runs import train_recipe
 
-from model.training.trainer import train
 from systems.mtmdd.config import LossTerm, Phase
 from systems.mtmdd.gradients import ALL, GradientRecorder, drawn_layers, layers
 from systems.mtmdd.network import build_network
@@ -53,7 +53,7 @@ BY_HAND = {
 def read(network: nn.Module, kinds: list[str]):
     v = network(torch.tensor([[3.0]]))[0]
     recorder = GradientRecorder(phase(*kinds), every=1, shares=[])
-    recorder(0, 1, network, lambda terms: sum(torch.tensor(TOWARDS_V[term.kind]) @ v for term in terms))
+    recorder(0, 1, network, lambda kind: torch.tensor(TOWARDS_V[kind]) @ v)
     (reading,) = recorder.readings
     return reading
 
@@ -88,7 +88,7 @@ def test_no_ratio_to_a_gradient_of_zero():
     network = TwoLayers()
     recorder = GradientRecorder(phase("count", "position"), every=1, shares=[])
     v = network(torch.tensor([[3.0]]))[0]
-    recorder(0, 1, network, lambda terms: sum(v.sum() * (term.kind == "position") for term in terms))
+    recorder(0, 1, network, lambda kind: v.sum() * (kind == "position"))
     assert recorder.readings[0].norms["count"][ALL] == 0
     assert recorder.readings[0].position_over_count is None
 
@@ -115,7 +115,7 @@ def test_steps_that_are_read(every, shares, num_steps, steps):
     network = TwoLayers()
     recorder = GradientRecorder(phase("count"), every, shares)
     for step in range(num_steps):
-        recorder(step, num_steps, network, lambda terms: network(torch.ones(1, 1)).sum())
+        recorder(step, num_steps, network, lambda kind: network(torch.ones(1, 1)).sum())
     assert [reading.step for reading in recorder.readings] == steps
     assert set(recorder.marked.values()) <= set(steps)
 
@@ -127,8 +127,8 @@ def test_an_observed_training_keeps_its_bytes(
     monkeypatch.chdir(tmp_path)
     recipe = build_recipe(method, network_params, objective_params, train_params)
     recorder = GradientRecorder(recipe.phases[0], every=2, shares=[1.0])
-    train(recipe, examples, 0, tmp_path / "alone", "alone")
-    train(recipe, examples, 0, tmp_path / "observed", "observed", {recipe.phases[0].name: recorder})
+    train_recipe(recipe, examples, 0, tmp_path / "alone", "alone")
+    train_recipe(recipe, examples, 0, tmp_path / "observed", "observed", {recipe.phases[0].name: recorder})
     alone, observed = (
         {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
         for folder in (tmp_path / "alone", tmp_path / "observed")
@@ -156,7 +156,7 @@ def test_the_objectives_norms_are_those_of_the_step(
         stepped.append({name: [weight.grad.clone() for weight in of_layer] for name, of_layer in by_layer.items()})
 
     hook = register_optimizer_step_pre_hook(before_step)
-    train(recipe, examples, 0, tmp_path / "model", "run", {"joint": observer})
+    train_recipe(recipe, examples, 0, tmp_path / "model", "run", {"joint": observer})
     hook.remove()
     assert len(stepped) > 2
     for reading, gradients in zip(recorder.readings, stepped, strict=True):

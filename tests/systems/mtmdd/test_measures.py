@@ -6,11 +6,12 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch import nn
 
-from model.data.batches import DomainBatch
-from model.losses.position import position_loss
+from model.losses.position import PositionLoss
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import LossTerm, PositionParams
-from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, percent, predict, probabilities, rmse
+from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.network import Prediction
+from systems.mtmdd.objective import build_terms
 
 
 def outcome(clicks: list[list[float]], predicted: list[list[float]]) -> Outcome:
@@ -31,9 +32,11 @@ def test_predicting_zero_has_rmse_one():
 def test_position_is_standardised_over_all_images_at_once():
     generator = torch.Generator().manual_seed(0)
     clicks, predicted = torch.rand(2, 9, 4, generator=generator)
-    term = LossTerm(domain="source", kind="position", weight=0.04)
-    found = mean_loss(outcome(clicks.tolist(), predicted.tolist()), term, PositionParams(bandwidth=0.1, threshold=0.16))
-    assert found == pytest.approx(position_loss(clicks, predicted, 0.1, 0.16).mean().item(), rel=1e-6)
+    losses = [LossTerm(domain="source", kind="position", weight=0.04)]
+    (term,) = build_terms(losses, PositionParams(bandwidth=0.1, threshold=0.16))
+    found = mean_loss(outcome(clicks.tolist(), predicted.tolist()), term)
+    expected = PositionLoss(bandwidth=0.1, threshold=0.16)(clicks, predicted).mean().item()
+    assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_accuracy_against_scikit_learn():
@@ -42,12 +45,6 @@ def test_accuracy_against_scikit_learn():
     found = Outcome(Prediction(torch.from_numpy(logits), None), torch.from_numpy(labels), None)
     expected = accuracy_score(labels, logits.argmax(axis=1))
     assert percent(num_correct(found), found.num_images) == round(100 * expected, 4)
-
-
-def test_probabilities():
-    found = probabilities(torch.tensor([[math.log(1.0), math.log(3.0)], [0.0, 1000.0]]))
-    np.testing.assert_allclose(found, [[0.25, 0.75], [0, 1]], atol=1e-7)
-    assert found.dtype == np.float32
 
 
 class Noisy(nn.Module):
@@ -65,9 +62,9 @@ class Noisy(nn.Module):
         }
 
 
-def batch(first: int, last: int) -> dict[str, DomainBatch]:
+def batch(first: int, last: int) -> DomainBatch:
     numbers = torch.arange(first, last)
-    return {"target": DomainBatch(torch.stack([numbers, -numbers], 1).float(), numbers % 3, numbers[:, None], numbers)}
+    return DomainBatch(torch.stack([numbers, -numbers], 1).float(), numbers % 3, numbers[:, None])
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -92,6 +89,6 @@ def test_parts_of_unequal_size_count_by_their_images():
     assert whole.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
     # the first category is the largest from image 1 on; image 0's logits are equal, and argmax takes the first
     assert (num_correct(parts[0]), num_correct(parts[1]), num_correct(whole)) == (3, 0, 3)
-    term = LossTerm(domain="target", kind="recognition", weight=1.0)
+    (term,) = build_terms([LossTerm(domain="target", kind="recognition", weight=1.0)], None)
     two = [Outcome(Prediction(torch.zeros(n, 3 if n == 7 else 2), None), torch.zeros(n).long(), None) for n in (7, 2)]
-    assert [mean_loss(one, term, None) for one in two] == pytest.approx([math.log(3), math.log(2)])
+    assert [mean_loss(one, term) for one in two] == pytest.approx([math.log(3), math.log(2)])

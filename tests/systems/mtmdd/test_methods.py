@@ -1,8 +1,7 @@
 import pytest
-from pydantic import ValidationError
 
 from base.params import ParamsError
-from systems.mtmdd.methods import METHODS, MethodsParams, PhasePlan, weigh
+from systems.mtmdd.methods import METHODS, check_names, weigh
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
@@ -109,19 +108,10 @@ def test_every_method_ends_with_both_recognisers(method, objective_params):
 
 
 def test_unknown_methods_are_named():
-    with pytest.raises(ValidationError, match=r"unknown methods \['VGG'\]; known: VGGimg, .*MTMDD-VM-star"):
-        MethodsParams(names=["VGGimg", "VGG"])
-    with pytest.raises(ValidationError, match="a method is listed twice"):
-        MethodsParams(names=["TDL", "TDL"])
-
-
-def test_a_phase_has_the_procedure_and_the_options_of_its_plan(objective_params):
-    options = {"deceive": 0.3, "steps": 2}
-    plan = PhasePlan(name="p", recognise=("target",), features="visual", procedure="adversarial", options=options)
-    phase = weigh(plan, objective_params)
-    assert (phase.procedure, phase.options) == ("adversarial", options)
-    plain = weigh(PhasePlan(name="p", recognise=("target",), features="visual"), objective_params)
-    assert (plain.procedure, plain.options) == ("weighted-sum", None)
+    with pytest.raises(ValueError, match=r"unknown methods \['VGG'\]; known: VGGimg, .*MTMDD-VM-star"):
+        check_names(["VGGimg", "VGG"])
+    with pytest.raises(ValueError, match="a method is listed twice"):
+        check_names(["TDL", "TDL"])
 
 
 STARTS = {

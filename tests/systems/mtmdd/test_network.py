@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from base.console import UserError
-from model.data.batches import DomainBatch
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import LossTerm, Phase
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.network import Recogniser, build_network, check_same_categories, copy_parts
-from systems.mtmdd.objective import objective
+from systems.mtmdd.objective import build_terms, objective
 from systems.mtmdd.recipes import build_recipe
 
 CATEGORIES = {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
@@ -67,12 +67,11 @@ def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, 
             part,
             torch.tensor([0, 1, 2, 0, 1][: len(part)]),
             clicks if domain == "source" else None,
-            torch.arange(len(part)),
         )
         for domain, part in pixels.items()
     }
     network.train()
-    total, _ = objective(phase.losses, network(pixels), batch, recipe.position)
+    total, _ = objective(build_terms(phase.losses, recipe.position), network(pixels), batch)
     total.backward()
     # what keeps its weights: a frozen part, and what only a domain without a loss would use
     still = [*phase.frozen]

@@ -5,20 +5,20 @@ import torch
 from click_logs import sparse_clicks
 from torch.nn import functional
 
-from model.data.batches import DomainBatch
-from model.losses.count import count_loss
-from model.losses.position import position_loss
+from model.losses.count import CountLoss
+from model.losses.position import PositionLoss
+from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import EmbeddingParams, LossTerm, PositionParams
 from systems.mtmdd.embedding import WordEmbedding
 from systems.mtmdd.network import Prediction
-from systems.mtmdd.objective import objective
+from systems.mtmdd.objective import build_terms, objective
 
 POSITION = PositionParams(bandwidth=0.01, threshold=0.16)
 
 
 def domain_batch(labels: list[int], clicks: torch.Tensor | None = None) -> DomainBatch:
     number = len(labels)
-    return DomainBatch(torch.zeros(number, 3, 4, 4), torch.tensor(labels), clicks, torch.arange(number))
+    return DomainBatch(torch.zeros(number, 3, 4, 4), torch.tensor(labels), clicks)
 
 
 @pytest.fixture
@@ -41,11 +41,13 @@ def test_mean_over_all_images_of_both_domains(step):
         LossTerm(domain="source", kind="position", weight=0.04),
         LossTerm(domain="target", kind="recognition", weight=0.9),
     ]
-    total, means = objective(terms, predictions, batch, POSITION)
+    total, means = objective(build_terms(terms, POSITION), predictions, batch)
     # two categories: chance costs ln 2; odds of 3 to 1 for the right one cost ln(4/3)
     target = math.log(4 / 3) + math.log(2)
-    count = count_loss(batch["source"].clicks, predictions["source"].clicks).sum().item()
-    position = position_loss(batch["source"].clicks, predictions["source"].clicks, 0.01, 0.16).sum().item()
+    count = CountLoss()(batch["source"].clicks, predictions["source"].clicks).sum().item()
+    position = (
+        PositionLoss(bandwidth=0.01, threshold=0.16)(batch["source"].clicks, predictions["source"].clicks).sum().item()
+    )
     expected = (0.6 * 3 * math.log(2) + 0.36 * count + 0.04 * position + 0.9 * target) / 5
     assert total.item() == pytest.approx(expected, rel=1e-6)
     assert list(means) == ["source recognition", "source count", "source position", "target recognition"]
@@ -57,7 +59,8 @@ def test_what_has_no_term_gets_no_gradient(step):
     predictions, batch = step
     source = predictions["source"].clicks.requires_grad_()
     logits = predictions["source"].logits.requires_grad_()
-    total, _ = objective([LossTerm(domain="source", kind="count", weight=1)], predictions, batch, None)
+    terms = build_terms([LossTerm(domain="source", kind="count", weight=1)], None)
+    total, _ = objective(terms, predictions, batch)
     total.backward()
     assert logits.grad is None
     assert source.grad.abs().sum() > 0
@@ -66,7 +69,8 @@ def test_what_has_no_term_gets_no_gradient(step):
 def test_half_precision_predictions_are_summed_in_single(step):
     predictions, batch = step
     half = {domain: Prediction(p.logits.bfloat16(), None) for domain, p in predictions.items()}
-    total, _ = objective([LossTerm(domain="target", kind="recognition", weight=1)], half, batch, None)
+    terms = build_terms([LossTerm(domain="target", kind="recognition", weight=1)], None)
+    total, _ = objective(terms, half, batch)
     assert total.dtype == torch.float32
 
 
@@ -86,7 +90,7 @@ def test_mixed_precision_loses_no_gradient(dtype):
         with torch.autocast("cpu", dtype=dtype, enabled=mixed):
             predicted = embedding(omega)
             predicted.retain_grad()
-            total, _ = objective(terms, {"source": Prediction(None, predicted)}, batch, POSITION)
+            total, _ = objective(build_terms(terms, POSITION), {"source": Prediction(None, predicted)}, batch)
         total.backward()
         assert total.dtype == predicted.dtype == torch.float32
         gradients[mixed] = [predicted.grad, *(parameter.grad.clone() for parameter in embedding.parameters())]
@@ -106,9 +110,9 @@ def test_mixed_precision_loses_no_gradient(dtype):
 def test_the_losses_are_the_same_inside_autocast(step, dtype):
     predictions, batch = step
     terms = [LossTerm(domain="source", kind=kind, weight=1) for kind in ("recognition", "count", "position")]
-    expected, _ = objective(terms, predictions, batch, POSITION)
+    expected, _ = objective(build_terms(terms, POSITION), predictions, batch)
     with torch.autocast("cpu", dtype=dtype):
-        found, _ = objective(terms, predictions, batch, POSITION)
+        found, _ = objective(build_terms(terms, POSITION), predictions, batch)
     assert torch.equal(found, expected)
 
 
@@ -120,9 +124,9 @@ def test_the_form_of_the_position_loss_is_read(step):
             form = PositionParams(bandwidth=0.5, threshold=0.2, position_input=position_input, position_scale=scale)
             batch_normalised = position_input == "batch-normalised"
             true, predicted = batch["source"].clicks, predictions["source"].clicks
-            losses = position_loss(true, predicted, 0.5, 0.2, batch_normalised=batch_normalised, scale=scale)
-            _, means = objective(term, predictions, batch, form)
-            assert means["source position"] == losses.mean()
+            loss = PositionLoss(bandwidth=0.5, threshold=0.2, batch_normalised=batch_normalised, scale=scale)
+            _, means = objective(build_terms(term, form), predictions, batch)
+            assert means["source position"] == loss(true, predicted).mean()
 
 
 def test_bandwidth_and_threshold_are_those_of_the_parameters(step):
@@ -131,7 +135,9 @@ def test_bandwidth_and_threshold_are_those_of_the_parameters(step):
     true, predicted = batch["source"].clicks, predictions["source"].clicks
     found = []
     for bandwidth, threshold in ((1.0, 0.16), (1.0, 0.3), (2.0, 0.16)):
-        _, means = objective(term, predictions, batch, PositionParams(bandwidth=bandwidth, threshold=threshold))
-        assert means["source position"] == position_loss(true, predicted, bandwidth, threshold).mean()
+        form = PositionParams(bandwidth=bandwidth, threshold=threshold)
+        _, means = objective(build_terms(term, form), predictions, batch)
+        expected = PositionLoss(bandwidth=bandwidth, threshold=threshold)(true, predicted).mean()
+        assert means["source position"] == expected
         found.append(means["source position"].item())
     assert len(set(found)) == 3

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TinyData, write_data
+from training_runs import train_recipe
 
-from model.data.batches import ImageDataset, evaluation_batches
-from model.training.trainer import train
+from model.data.batches import evaluation_batches
+from pipelines.toy.animals import ANIMALS
 from pipelines.toy.queries import clicks_of
-from pipelines.toy.synthesize import ANIMALS, Picture, draw, random_stream
+from pipelines.toy.streams import random_stream
+from pipelines.toy.synthesize import Picture, draw
+from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import EmbeddingParams, NetworkParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import num_correct, predict, rmse
@@ -33,7 +36,7 @@ def write_drawn_data(folder: Path) -> TinyData:
         for breed in breeds:
             for domain in ("source", "target"):
                 image_id = f"{domain}-{breed.name}-{number}"
-                look, jpeg = draw(dogs, Picture(image_id, breed, breed, number), domain, seed=7)
+                look, jpeg, _ = draw(dogs, Picture(image_id, breed, breed, number), domain, seed=7)
                 images.append((image_id, domain, breed.name, 1, 1, {"bytes": jpeg, "path": f"{image_id}.jpg"}))
                 if domain == "source":
                     others = [other for other in breeds if other != breed]
@@ -72,11 +75,11 @@ def test_it_learns_32_images_of_each_domain_by_heart(objective_params, train_par
     examples = Examples.read(data.images, read_rows(data.split, recipe, 0), data.features, network, cache=True)
     assert examples.epoch_images == {"source": 32, "target": 32}
     long = replace(examples, epoch_images=dict.fromkeys(examples.epoch_images, 32 * STEPS_EACH))
-    train(recipe, long, 0, tmp_path / "model", "by heart")
+    train_recipe(recipe, long, 0, tmp_path / "model", "by heart")
     model = Model.read(tmp_path / "model")
-    dataset = ImageDataset(examples, SIZE, 0, with_clicks=True)
+    loader = ImageLoader(examples, SIZE, 0, with_clicks=True)
     for domain in ("source", "target"):
-        batches = evaluation_batches(dataset, domain, examples.places(domain, "train"), 32, workers=0)
+        batches = evaluation_batches(loader, domain, examples.places(domain, "train"), 32, workers=0)
         outcome = predict(model.network(recipe.phases[0]), batches, domain, torch.device("cpu"))
         assert num_correct(outcome) == outcome.num_images == 32
         if domain == "source":

@@ -1,16 +1,13 @@
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 import torch
-from conftest import jpeg, write_tiny_data
-from training_runs import train_methods
+from conftest import write_tiny_data
+from training_runs import train_methods, train_recipe
 
 from base.console import UserError
-from model.training.trainer import train
 from systems.mtmdd.examples import Examples
-from systems.mtmdd.predict import Model, load_recogniser
+from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 
 
@@ -23,7 +20,7 @@ def folder(tmp_path_factory, tiny_data, tiny_rows, network_params, objective_par
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
-        train(recipe, examples, 0, folder / "m", "m")
+        train_recipe(recipe, examples, 0, folder / "m", "m")
     return folder / "m"
 
 
@@ -56,57 +53,21 @@ def test_each_domain_has_its_own_categories(
     data = write_tiny_data(tmp_path / "data", ("ant", "bee"), ("cat", "dog"))
     params = train_params.model_copy(update={"epochs": 1})
     train_methods(tmp_path, ["VGGimg"], data, network_params, objective_params, params)
-    assert load_recogniser(tmp_path / "VGGimg", "source").categories == ["ant", "bee"]
-    assert load_recogniser(tmp_path / "VGGimg", "target").categories == ["cat", "dog"]
-
-
-def test_probabilities_of_images(folder):
-    recogniser = load_recogniser(folder, "source")
-    rng = np.random.default_rng(0)
-    images = [jpeg((200, 30, 30), 30, 21, rng), jpeg((20, 30, 200), 18, 44, rng)]
-    found = recogniser.probabilities(images)
-    assert found.shape == (2, 3)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(found[1:], recogniser.probabilities(images[1:]), atol=1e-6)
-    assert recogniser.preprocess(images[0]).shape == (16, 16, 3)
-    assert recogniser.probabilities([]).shape == (0, 3)
+    assert Model.read(tmp_path / "VGGimg").categories == {"source": ["ant", "bee"], "target": ["cat", "dog"]}
 
 
 def test_a_network_is_loaded_in_evaluation_mode_and_stays_as_it_is(folder):
     model = Model.read(folder)
-    recogniser = load_recogniser(folder, "source")
-    for network in (systems.mtmdd.network(model.recipe.phases[0]), recogniser.network):
-        assert not any(module.training for module in network.modules())
-    before = {name: value.clone() for name, value in recogniser.network.state_dict().items()}
-    rng = np.random.default_rng(0)
-    images = [jpeg((200, 30, 30), 30, 21, rng), jpeg((20, 30, 200), 18, 44, rng)]
-    first = recogniser.probabilities(images)
-    assert np.array_equal(recogniser.probabilities(images), first)  # nothing is dropped
-    assert all(torch.equal(value, before[name]) for name, value in recogniser.network.state_dict().items())
-    # each image for itself, whatever else is in the batch
-    np.testing.assert_allclose(recogniser.probabilities(images[:1])[0], first[0], atol=1e-6)
-
-
-def test_images_are_prepared_as_validation_images_are(folder, tiny_data, tiny_rows, network_params):
-    examples = Examples.read(tiny_data.images, tiny_rows, None, network_params, cache=False)
-    recogniser = load_recogniser(folder, "source")
-    place = int(examples.places("source", "validation")[0])
-    (row,) = pl.read_parquet(tiny_data.images).filter(
-        domain="source", image_id=examples.rows["image_id"][place]
-    ).to_dicts()  # fmt: skip
-    encoded = row["image"]["bytes"]
-    expected = examples.images.crop(place, 16, 0, None)
-    assert np.array_equal(recogniser.preprocess(encoded), expected)
-    pixels = torch.from_numpy(expected.transpose(2, 0, 1).copy())[None]
+    network = model.network(model.recipe.phases[0])
+    assert not any(module.training for module in network.modules())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits = recogniser.network({"source": pixels})["source"].logits
-    np.testing.assert_allclose(recogniser.probabilities([encoded]), logits.softmax(dim=1), atol=1e-6)
-
-
-def test_a_domain_that_is_not_recognised_is_said(folder):
-    with pytest.raises(UserError, match="MTTDL trains no recogniser of the target domain"):
-        load_recogniser(folder, "target")
+        first, again, alone = (network({"source": given})["source"] for given in (images, images, images[:1]))
+    for once, twice, one in zip(first, again, alone, strict=True):
+        assert torch.equal(once, twice)  # nothing is dropped
+        torch.testing.assert_close(one[0], once[0], rtol=1e-5, atol=1e-6)  # each image for itself
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_not_a_model_folder(tmp_path):

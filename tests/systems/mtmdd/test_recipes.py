@@ -68,8 +68,8 @@ def test_recipes_read_back_as_they_were_written(tmp_path):
 
 
 def test_every_recipe_is_trained_as_the_parameters_say(tmp_path):
-    recipes = write(tmp_path, lambda params: params["train"].update(epochs=17, momentum=0.77))
-    expected = load_section(TrainParams, "train", tmp_path / "params.yaml")
+    recipes = write(tmp_path, lambda params: params["mtmdd"]["train"].update(epochs=17, momentum=0.77))
+    expected = load_section(TrainParams, "mtmdd.train", tmp_path / "params.yaml")
     assert (expected.epochs, expected.momentum) == (17, 0.77)
     for path, recipe in recipes.items():
         assert TrainParams.model_validate(recipe["train"]) == expected, path

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,7 +10,7 @@ from base.artifacts import write_json
 from model.data import images
 from systems.mtmdd.examples import categories_of, keep_source_categories
 from systems.mtmdd.recipes import build_recipe
-from systems.mtmdd.train import main, run_name
+from systems.mtmdd.train import main
 
 
 @pytest.fixture
@@ -53,18 +52,6 @@ def test_the_stage_writes_a_model_folder(run, caplog):
     assert "predict: epoch 1 of 1, source: epoch 1 of 1, target: epoch 1 of 1" in caplog.text
     assert "wrote .state/curves/methods/TDL/seed-0 (curves with images per second" in caplog.text
     assert "next: python -m systems.mtmdd.evaluate" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("output", "expected"),
-    [
-        ("data/models/methods/TDL/seed-0", "methods/TDL/seed-0"),
-        ("data/models/one_shot/VGGsrc/source-0.4/seed-2", "one_shot/VGGsrc/source-0.4/seed-2"),
-        ("elsewhere/mine", "mine"),
-    ],
-)
-def test_run_name(output, expected):
-    assert run_name(Path(output)) == expected
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 5])

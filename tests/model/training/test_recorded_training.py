@@ -22,18 +22,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from training_runs import Killed, read_curve
+from training_runs import Killed, read_curve, train_recipe
 
 from base.console import UserError
 from model.data.images import ImageStore
-from model.losses.count import count_loss
-from model.losses.position import position_loss
+from model.losses.count import CountLoss
+from model.losses.position import PositionLoss
 from model.nets.backbones import build_backbone
 from model.training import learner as learner_module
 from model.training import trainer
-from model.training.trainer import PhaseTraining, train
-from systems.mtmdd import procedures
-from systems.mtmdd.config import Recipe, ScheduleParams
+from model.training.params import ScheduleParams
+from systems.mtmdd import task
+from systems.mtmdd.config import Recipe
 from systems.mtmdd.measures import Outcome
 from systems.mtmdd.network import Prediction
 from systems.mtmdd.predict import Model
@@ -74,19 +74,19 @@ def record(monkeypatch) -> Callable[..., list[Step]]:
 
     def record(recipe: Recipe, examples, seed: int = 0, stop_after: int = 0) -> list[Step]:
         steps: list[Step] = []
-        step, update = procedures.Procedure.step, learner_module.Learner.update
+        step, update = task.PhaseTask.step, learner_module.Learner.update
 
         def recorded(self, learner) -> dict[str, Tensor]:
             if stop_after and len(steps) == stop_after:
                 raise Killed
             network = learner.network
-            parts = list(learner._batches)
+            parts = list(learner._loaded)
             steps.append(
                 Step(
-                    phase=self.task.phase.name,
+                    phase=self.name,
                     number=learner.step,
-                    places={d: [p for part in parts for p in part[d].places.tolist()] for d in parts[0]},
-                    images={d: torch.cat([part[d].images for part in parts]) for d in parts[0]},
+                    places={d: [row for part in parts for row in part.rows[d]] for d in parts[0].rows},
+                    images={d: torch.cat([part.batch[d].images for part in parts]) for d in parts[0].batch},
                     modes={name: child.training for name, child in network.named_children()},
                     dropout_seed=torch.initial_seed(),
                     rates={g["part"]: g["lr"] for g in learner.optimizers[0].param_groups},
@@ -103,10 +103,10 @@ def record(monkeypatch) -> Callable[..., list[Step]]:
             update(self, number)
 
         with monkeypatch.context() as patch:
-            patch.setattr(procedures.Procedure, "step", recorded)
+            patch.setattr(task.PhaseTask, "step", recorded)
             patch.setattr(learner_module.Learner, "update", recorded_update)
             try:
-                train(recipe, examples, seed, Path("model"), "recorded")
+                train_recipe(recipe, examples, seed, Path("model"), "recorded")
             except Killed:
                 shutil.rmtree(".state")
         return steps
@@ -130,15 +130,15 @@ def begins_of(steps: list[Step], phase: str) -> dict[str, Tensor]:
 def test_the_weights_that_are_saved_are_those_of_the_best_epoch(recipe, examples, monkeypatch, best, ema):
     validated: list[dict[str, Tensor]] = []
 
-    def validate_domain(self, domain, places):
-        validated.append(copies(self.network.state_dict()))
+    def measure(self, learner, domain, rows):
+        validated.append(copies(learner.network.state_dict()))
         accuracy = 90.0 if len(validated) == best else 10.0 * len(validated)
-        return {"accuracy": accuracy}, [accuracy, 0.0]
+        return {"accuracy": accuracy, "recognition": 0.0}
 
-    monkeypatch.setattr(PhaseTraining, "_validate_domain", validate_domain)
+    monkeypatch.setattr(task.PhaseTask, "_measure", measure)
     whole = recipe("VGGimg", ema=ema)
     only = whole.model_copy(update={"phases": whole.phases[1:]})
-    (chosen,) = train(only, examples, 0, Path("model"), "run")
+    (chosen,) = train_recipe(only, examples, 0, Path("model"), "run")
     assert (chosen.epoch, chosen.value) == (best, 90.0)
     saved = load_file("model/target.safetensors")
     for number, weights in enumerate(validated, start=1):
@@ -158,7 +158,7 @@ def test_the_epoch_is_chosen_by_the_target(recipe, examples, monkeypatch, case):
     epochs, best = RANKS[case]
     calls: dict[str, int] = {"source": 0, "target": 0}
 
-    def predicted(self, domain, places):
+    def predicted(self, learner, domain, rows):
         correct, logit = epochs[calls[domain]] if domain == "target" else (4, float(calls[domain]))  # the last is best
         calls[domain] += 1
         labels = torch.zeros(4, dtype=torch.int64)
@@ -168,16 +168,18 @@ def test_the_epoch_is_chosen_by_the_target(recipe, examples, monkeypatch, case):
         clicks = torch.ones(4, 5)
         return Outcome(Prediction(logits, clicks), labels, clicks)
 
-    monkeypatch.setattr(learner_module.Learner, "predict", predicted)
-    (chosen,) = train(recipe("MTMDD-VM"), examples, 0, Path("model"), "run")
+    monkeypatch.setattr(task.PhaseTask, "predict", predicted)
+    (chosen,) = train_recipe(recipe("MTMDD-VM"), examples, 0, Path("model"), "run")
     assert (chosen.epoch, chosen.of, chosen.value) == (best, 3, 25.0 * epochs[best - 1][0])
 
 
 def test_one_split_trains_and_the_other_chooses(recipe, examples, monkeypatch, record):
     validated = []
-    predict = learner_module.Learner.predict
+    run = learner_module.Learner.run
     monkeypatch.setattr(
-        learner_module.Learner, "predict", lambda self, d, p: validated.append((d, p.tolist())) or predict(self, d, p)
+        learner_module.Learner,
+        "run",
+        lambda self, domain, rows, look: validated.append((domain, rows.tolist())) or run(self, domain, rows, look),
     )
     steps = record(recipe("MTMDD-VM", epochs=2), examples)
     for domain in ("source", "target"):
@@ -189,9 +191,9 @@ def test_one_split_trains_and_the_other_chooses(recipe, examples, monkeypatch, r
 
 def test_what_is_validated_is_measured_on_all_images_at_once(recipe, examples, monkeypatch):
     monkeypatch.setattr(learner_module, "EVALUATION_BATCH", 4)  # 9 source images: the last batch has one
-    train(recipe("MTMDD-VM", epochs=1), examples, 0, Path("model"), "run")
+    train_recipe(recipe("MTMDD-VM", epochs=1), examples, 0, Path("model"), "run")
     model = Model.read(Path("model"))
-    network = systems.mtmdd.network(model.recipe.phases[0])
+    network = model.network(model.recipe.phases[0])
     found = {}
     for domain in ("source", "target"):
         places = examples.places(domain, "validation")
@@ -205,9 +207,10 @@ def test_what_is_validated_is_measured_on_all_images_at_once(recipe, examples, m
         found[f"{domain} accuracy"] = round(100 * right, 4)
         if domain == "source":
             true = torch.from_numpy(examples.clicks.vectors(examples.rows["image_id"][places.tolist()].to_list()))
-            found["source count"] = count_loss(true, prediction.clicks).mean().item()
+            found["source count"] = CountLoss()(true, prediction.clicks).mean().item()
             found["source rmse"] = math.sqrt(found["source count"])
-            found["source position"] = position_loss(true, prediction.clicks, 0.01, 0.16).mean().item()
+            position_loss = PositionLoss(bandwidth=0.01, threshold=0.16)
+            found["source position"] = position_loss(true, prediction.clicks).mean().item()
     for name, value in found.items():
         curve = read_curve(Path("model/curves/joint"), f"validation/{name}")
         # the position loss turns with the last bit of v^ at B = 0.01
@@ -344,8 +347,9 @@ def test_as_many_processes_load_images_as_the_recipe_has_workers(recipe, example
     monkeypatch.setattr(ImageStore, "crop", noted)
     whole = recipe("VGGimg", epochs=1, workers=2)
     only_source = whole.model_copy(update={"phases": whole.phases[:1]})
-    monkeypatch.setattr(PhaseTraining, "_validate_domain", lambda self, d, p: ({"accuracy": 1.0}, [1.0]))
-    train(only_source, examples, 0, Path("model"), "run")
+    measured = {"accuracy": 1.0, "recognition": 0.0}
+    monkeypatch.setattr(task.PhaseTask, "_measure", lambda self, learner, domain, rows: measured)
+    train_recipe(only_source, examples, 0, Path("model"), "run")
     loaders = {path.name for path in Path.cwd().glob("loaded-by-*")}
     assert len(loaders) == 2
     assert f"loaded-by-{os.getpid()}" not in loaders
@@ -360,11 +364,11 @@ def test_torch_has_the_threads_of_the_recipe_and_repeats_itself(recipe, examples
         found.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
         raise Killed
 
-    monkeypatch.setattr(procedures.Procedure, "step", look)
+    monkeypatch.setattr(task.PhaseTask, "step", look)
     try:
         for threads in (2, 3, None):
             with pytest.raises(Killed):
-                train(recipe("VGGsrc", threads=threads), examples, 0, Path("model"), "run")
+                train_recipe(recipe("VGGsrc", threads=threads), examples, 0, Path("model"), "run")
     finally:
         torch.set_num_threads(before)
     assert found == [(2, True), (3, True), (3, True)]
@@ -382,7 +386,7 @@ def test_mixed_precision_holds_in_training_and_in_validation(recipe, examples, m
 
     monkeypatch.setattr(nn.Linear, "forward", noted)
     for precision in found:
-        train(recipe("VGGsrc", epochs=1, mixed_precision=precision), examples, 0, Path("model"), "run")
+        train_recipe(recipe("VGGsrc", epochs=1, mixed_precision=precision), examples, 0, Path("model"), "run")
     assert set(found["bf16"]) == {(True, torch.bfloat16), (False, torch.bfloat16)}
     assert set(found["no"]) == {(True, torch.float32), (False, torch.float32)}
 
@@ -395,11 +399,11 @@ def processes_of(monkeypatch, number: int) -> None:
 def test_too_many_processes_for_a_batch_are_refused(recipe, examples, monkeypatch):
     processes_of(monkeypatch, 3)
     with pytest.raises(UserError, match=r"for 3 processes with train.accumulation = 1: .* take a batch_size of 6"):
-        train(recipe("VGGsrc", batch_size=5), examples, 0, Path("model"), "run")
+        train_recipe(recipe("VGGsrc", batch_size=5), examples, 0, Path("model"), "run")
 
 
 def test_another_number_of_processes_does_not_continue_a_run(recipe, examples, monkeypatch, record):
-    step, calls = procedures.Procedure.step, []
+    step, calls = task.PhaseTask.step, []
 
     def killed(self, learner) -> dict[str, Tensor]:
         calls.append(learner.step)
@@ -408,15 +412,15 @@ def test_another_number_of_processes_does_not_continue_a_run(recipe, examples, m
         return step(self, learner)
 
     with monkeypatch.context() as patch:
-        patch.setattr(procedures.Procedure, "step", killed)
+        patch.setattr(task.PhaseTask, "step", killed)
         with pytest.raises(Killed):
-            train(recipe("VGGsrc", epochs=2), examples, 0, Path("model"), "recorded")
+            train_recipe(recipe("VGGsrc", epochs=2), examples, 0, Path("model"), "recorded")
     processes_of(monkeypatch, 2)
     assert [step.number for step in record(recipe("VGGsrc", epochs=2), examples, stop_after=2)] == [0, 1]
 
 
 def test_what_is_written_down_is_of_this_run(recipe, examples):
-    train(recipe("MTMDD-VM", epochs=1), examples, 11, Path("model"), "run")
+    train_recipe(recipe("MTMDD-VM", epochs=1), examples, 11, Path("model"), "run")
     run = json.loads(Path("model/run.json").read_text())
     assert (run["method"], run["seed"], run["num_words"]) == ("MTMDD-VM", 11, 5)
     (chosen,) = run["chosen"]

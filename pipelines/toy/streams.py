@@ -1,0 +1,20 @@
+"""The toys' random numbers: a stream for each purpose, so that what is drawn for one never moves another."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+Choice = TypeVar("Choice")
+
+
+def random_stream(seed: int, *purpose: str | int) -> np.random.Generator:
+    """Return the random numbers of one purpose, independent of those of any other and of the order of drawing."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode("utf-8")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def pick(choices: Sequence[Choice], stream: np.random.Generator) -> Choice:
+    """Pick one of several, all alike likely."""
+    return choices[int(stream.integers(len(choices)))]
