@@ -42,9 +42,9 @@ NAMED = 20  # categories left out that the closing lines name; categories.parque
 class Shares(Params):
     """Shares of a category's images; they add up to 1."""
 
-    train: float = Field(gt=0, lt=1)
-    validation: float = Field(gt=0, lt=1)
-    test: float = Field(gt=0, lt=1)
+    train: float = Field(description="share that networks learn from", gt=0, lt=1)
+    validation: float = Field(description="share by which the best epoch is chosen", gt=0, lt=1)
+    test: float = Field(description="share that is measured once, at the end", gt=0, lt=1)
 
     @model_validator(mode="after")
     def _add_up(self) -> "Shares":
