@@ -16,12 +16,15 @@ def system_of(root: Path, file: Path) -> str:
 
 
 def name_of(address: str) -> str:
-    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``."""
-    file, _, name = address.rpartition("dvc.yaml:")
-    return f"{Path(file).name}:{name}" if file else address
+    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``.
+
+    A stage of a dvc.yaml that is neither the root's nor a system's keeps its address.
+    """
+    file, _, name = address.rpartition("/dvc.yaml:")
+    return f"{Path(file).name}:{name}" if Path(file).parent == Path(SYSTEMS) else address
 
 
 def address_of(name: str) -> str:
     """Return how DVC calls a stage, from the root; the other way round than :func:`name_of`."""
     system, is_of_system, stage = name.partition(":")
-    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system else name
+    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system and "/" not in system else name

@@ -6,6 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 import pytest
+from dvc.repo import Repo
 from graph import FILES, PRESETS, ROOT, SAFE, definitions, modules_run, name_of, stages_of
 
 from base.code import Code, commands
@@ -95,6 +96,12 @@ def test_the_toy_trains_and_evaluates_every_run_once(preset: str, tmp_path: Path
             found = [name for name in names if name.startswith(f"mtmdd:{command}{study}@")]
             assert len(found) == count * len(params["seeds"])
     assert len(names) == len(set(names))
+
+
+def test_dvc_finds_no_graph_but_those() -> None:
+    with Repo(str(ROOT)) as repo:
+        found = {Path(stage.path) for stage in repo.index.stages}
+    assert found == set(FILES)
 
 
 def test_every_system_has_its_graph_and_its_place_in_the_report() -> None:

@@ -10,7 +10,7 @@ from base.params import Params
 class ScheduleParams(Params):
     """How the learning rates move over a phase; see model/training/schedules.py for the formulas."""
 
-    kind: Literal["constant", "one-cycle", "cosine", "step"]
+    kind: Literal["constant", "one-cycle", "cosine", "step"] = Field(description="the curve after the warm-up")
     warm_up: float = Field(description="share of the steps spent rising; 0: none", ge=0, lt=1)
     drop_every: float | None = Field(None, description="step: drop after each such share of the steps", gt=0, le=1)
     drop_factor: float | None = Field(None, description="step: what the rate is multiplied by", gt=0, lt=1)

@@ -134,23 +134,6 @@ def test_logs_of_one_name_and_empty_logs(project: Path, days: list[Path], tmp_pa
         day(project, tmp_path / hour).join()
 
 
-def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> None:
-    plain = day(project, days[1])
-    place = project / "features"
-    assert plain.told([days[1]], Path("raw/day-1.tsv")) == (
-        f"- added to the click features in `{place}`: `day-1.tsv`\n- joined the raw data set: `raw/day-1.tsv`\n"
-    )
-    nasty = Path("a`|<img src=x>\n\n# [b](c)")
-    assert plain.told([nasty, Path("`c")], nasty) == (
-        f"- added to the click features in `{place}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
-        "- joined the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
-    )
-    assert plain.told([], None) == (
-        f"- added to the click features in `{place}`: nothing, all of the log is in\n"
-        "- joined the raw data set: nothing new\n"
-    )
-
-
 def test_a_log_joins_the_data_set_that_is_named(project: Path, days: list[Path]) -> None:
     other = Day(Workspace(project), Path("features"), days[1], "others")
     assert other.join() == project / "elsewhere/source/clicks/day-1.tsv"
@@ -172,6 +155,23 @@ def test_the_command_hands_over_the_data_set(
     monkeypatch.setattr("flows.daily.run_here", lambda run, check: (check(), run()))
     main(["--log", str(days[1]), *options])
     assert given == [(str(days[1]), "features", options[1] if options else None, None)]
+
+
+def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> None:
+    plain = day(project, days[1])
+    place = project / "features"
+    assert plain.told([days[1]], Path("raw/day-1.tsv")) == (
+        f"- added to the click features in `{place}`: `day-1.tsv`\n- joined the raw data set: `raw/day-1.tsv`\n"
+    )
+    nasty = Path("a`|<img src=x>\n\n# [b](c)")
+    assert plain.told([nasty, Path("`c")], nasty) == (
+        f"- added to the click features in `{place}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
+        "- joined the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
+    )
+    assert plain.told([], None) == (
+        f"- added to the click features in `{place}`: nothing, all of the log is in\n"
+        "- joined the raw data set: nothing new\n"
+    )
 
 
 def test_what_cannot_be_taken_in_is_told(project: Path, days: list[Path]) -> None:

@@ -118,6 +118,7 @@ def test_a_broken_graph_or_target_is_the_users_to_mend(
         ("mtmdd:train@TDL-0", "systems/mtmdd/dvc.yaml:train@TDL-0"),
         ("mtmdd:train@one_shot=TDL-source-0.4-0", "systems/mtmdd/dvc.yaml:train@one_shot=TDL-source-0.4-0"),
         ("cleaning:score", "systems/cleaning/dvc.yaml:score"),
+        ("elsewhere/x/dvc.yaml:draw", "elsewhere/x/dvc.yaml:draw"),  # no system's
     ],
 )
 def test_names_of_stages_are_dvcs_addresses(name: str, address: str) -> None:

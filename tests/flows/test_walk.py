@@ -2,8 +2,8 @@ import json
 import os
 from pathlib import Path
 
-import httpx
 import pytest
+from served import Server
 
 from flows.reproduce import main, reproduce
 from flows.stages import Stage
@@ -61,8 +61,8 @@ def test_what_is_known_of_a_stage_without_asking_dvc(
 def test_a_stage_is_cached_only_if_what_ran_before_it_changed_nothing(prefect_server: str, project: Path) -> None:
     def outcomes() -> dict[str, str]:
         assert reproduce([], 1, return_state=True).is_completed()
-        answer = httpx.get(f"{prefect_server}/artifacts/stages/latest").raise_for_status()
-        return {row["stage"]: row["outcome"] for row in json.loads(answer.json()["data"])}
+        rows = json.loads(Server(prefect_server).artifact("stages"))
+        return {row["stage"]: row["outcome"] for row in rows}
 
     (project / "dvc.yaml").write_text(CHAIN)
     (project / "text.txt").write_text("a b c\n")
