@@ -13,9 +13,9 @@ SYSTEMS = {f"systems/{folder.parent.name}" for folder in (ROOT / "systems").glob
 # What each room may import from, besides itself.
 BELOW = {
     "base": set(),
-    **{room: {"base"} for room in MIDDLE},
+    **{room: {"base"} for room in sorted(MIDDLE)},
     "systems": {"base"},
-    **{system: {"base", "systems"} | MIDDLE for system in SYSTEMS},
+    **{system: {"base", "systems"} | MIDDLE for system in sorted(SYSTEMS)},
     "flows": {"base", "systems"} | MIDDLE | SYSTEMS,
     "benchmarks": {"base", "systems", "flows"} | MIDDLE | SYSTEMS,
 }
