@@ -101,7 +101,8 @@ class Flow:
 
     def servers(self) -> list[psutil.Process]:
         started = psutil.Process(self.process.pid).children(recursive=True)
-        return [process for process in started if "server" in process.cmdline() and "-I" not in process.cmdline()]
+        found = [process for process in started if "flows.locked_server" in process.cmdline()]
+        return [process for process in found if "-I" not in process.cmdline()]  # that is its guard
 
 
 def results(root: Path) -> dict[str, bytes]:
