@@ -30,7 +30,7 @@ def arguments_of(argv: Sequence[str], stage: str) -> list[str]:
 
     Args:
         argv: what follows ``python -m base.with_names``.
-        stage: the stage's name, as in ``synthesize@toy`` or ``systems/cleaning/dvc.yaml:score@toy``.
+        stage: the stage's name, as in ``synthesize@toy`` or ``stages/cleaning/dvc.yaml:score@toy``.
 
     Raises:
         ValueError: a name is not known, or its value can't be part of a path; for the user to read.

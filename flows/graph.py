@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-SYSTEMS = "systems"  # whose folders have a dvc.yaml each
+STAGES = "stages"  # whose folders have a dvc.yaml each, and are named like the systems
 
 
 def graph_files(root: Path) -> list[Path]:
     """Return the dvc.yaml of the root, and those of the systems."""
-    return [root / "dvc.yaml", *sorted((root / SYSTEMS).glob("*/dvc.yaml"))]
+    return [root / "dvc.yaml", *sorted((root / STAGES).glob("*/dvc.yaml"))]
 
 
 def system_of(root: Path, file: Path) -> str:
@@ -16,15 +16,15 @@ def system_of(root: Path, file: Path) -> str:
 
 
 def name_of(address: str) -> str:
-    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``systems/mtmdd/dvc.yaml:train@TDL-0``.
+    """Return a stage's name: ``mtmdd:train@TDL-0`` for DVC's ``stages/mtmdd/dvc.yaml:train@TDL-0``.
 
     A stage of a dvc.yaml that is neither the root's nor a system's keeps its address.
     """
     file, _, name = address.rpartition("/dvc.yaml:")
-    return f"{Path(file).name}:{name}" if Path(file).parent == Path(SYSTEMS) else address
+    return f"{Path(file).name}:{name}" if Path(file).parent == Path(STAGES) else address
 
 
 def address_of(name: str) -> str:
     """Return how DVC calls a stage, from the root; the other way round than :func:`name_of`."""
     system, is_of_system, stage = name.partition(":")
-    return f"{SYSTEMS}/{system}/dvc.yaml:{stage}" if is_of_system and "/" not in system else name
+    return f"{STAGES}/{system}/dvc.yaml:{stage}" if is_of_system and "/" not in system else name

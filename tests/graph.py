@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 SAFE = YAML(typ="safe", pure=True)
-FILES = [ROOT / "dvc.yaml", *sorted((ROOT / "systems").glob("*/dvc.yaml"))]
+FILES = [ROOT / "dvc.yaml", *sorted((ROOT / "stages").glob("*/dvc.yaml"))]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 
 
@@ -52,4 +52,4 @@ def stages_of(params: Path, folder: Path) -> list[Any]:
 def name_of(stage: Any) -> str:
     """A stage's name, as in ``mtmdd:train@TDL-0``, wherever the present folder is."""
     folder = Path(stage.path).parent
-    return f"{folder.name}:{stage.name}" if folder.parent.name == "systems" else stage.name
+    return f"{folder.name}:{stage.name}" if folder.parent.name == "stages" else stage.name

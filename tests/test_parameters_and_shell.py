@@ -30,7 +30,7 @@ output.mkdir() if output.suffix != ".parquet" else output.touch()
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with this graph and these packages, whose parameters are hostile, in a folder of its own."""
-    ignored = shutil.ignore_patterns("__pycache__", "dvc.yaml")
+    ignored = shutil.ignore_patterns("__pycache__")
     for package in ("base", "pipelines", "model", "report", "systems"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -67,7 +67,7 @@ def repro(project: Path, names: list[str]) -> tuple[list[list[str]], str]:
 
 @pytest.mark.slow
 def test_hostile_values_arrive_as_they_stand(project: Path) -> None:
-    cleaning = "systems/cleaning/dvc.yaml"
+    cleaning = "stages/cleaning/dvc.yaml"
     names = [f"synthesize@{EVIL}", f"ingest@{EVIL}", f"{cleaning}:train@{EVIL}", f"{cleaning}:score@{EVIL}"]
     found, printed = repro(project, names)
     folder = f"data/sets/{EVIL}"
@@ -82,7 +82,7 @@ def test_hostile_values_arrive_as_they_stand(project: Path) -> None:
 
 @pytest.mark.slow
 def test_a_matrixs_hostile_values_arrive_as_they_stand(project: Path) -> None:
-    graph, folder = "systems/mtmdd/dvc.yaml", f"data/sets/{EVIL}"
+    graph, folder = "stages/mtmdd/dvc.yaml", f"data/sets/{EVIL}"
     found, printed = repro(
         project, [f"{graph}:train@{EVIL}-{EVIL}", f"{graph}:train_cross_object@{EVIL}-{EVIL}-{EVIL}"]
     )

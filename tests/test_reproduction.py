@@ -61,7 +61,11 @@ class Workspace:
         self.folder = folder
         for package in PACKAGES:
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("dvc.yaml", "deployments.yaml", "pyproject.toml"):
+        for file in FILES:
+            place = folder / file.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, place)
+        for file in ("deployments.yaml", "pyproject.toml"):
             shutil.copy(ROOT / file, folder)
         new_project(folder)
         params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")

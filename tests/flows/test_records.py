@@ -201,14 +201,14 @@ stages:
   a: {wdir: ../.., cmd: 'echo x:a >> ran; cp a.txt xa.txt', deps: [a.txt], outs: [xa.txt]}
   e: {wdir: ../.., cmd: 'echo x:e >> ran; cp xa.txt xe.txt', deps: [xa.txt], outs: [xe.txt]}
 """
-SYSTEM_LOCK, SYSTEM_KEPT = "systems/x/dvc.lock", ".state/x.dvc.lock.kept"
+SYSTEM_LOCK, SYSTEM_KEPT = "stages/x/dvc.lock", ".state/x.dvc.lock.kept"
 
 
 @pytest.fixture
 def with_system(done: Workspace) -> Workspace:
     """The same with a system beside the root's graph."""
-    (done.root / "systems/x").mkdir(parents=True)
-    (done.root / "systems/x/dvc.yaml").write_text(SYSTEM)
+    (done.root / "stages/x").mkdir(parents=True)
+    (done.root / "stages/x/dvc.yaml").write_text(SYSTEM)
     subprocess.run([*DVC, "repro", "--quiet", "--all-pipelines"], check=True)
     assert done.stale() == {}
     assert not is_suspect(done.root)

@@ -63,8 +63,8 @@ def write(root: Path, graph: str) -> Workspace:
 
 def write_with_system(root: Path) -> Workspace:
     """The graph, and a system `x` whose stages take what the root's make."""
-    (root / "systems/x").mkdir(parents=True)
-    (root / "systems/x/dvc.yaml").write_text(SYSTEM)
+    (root / "stages/x").mkdir(parents=True)
+    (root / "stages/x/dvc.yaml").write_text(SYSTEM)
     (root / "params.yaml").write_text("x: {runs: [A, tau=0.4]}\n")
     return write(root, GRAPH)
 
@@ -115,9 +115,9 @@ def test_a_broken_graph_or_target_is_the_users_to_mend(
     ("name", "address"),
     [
         ("ingest@toy", "ingest@toy"),
-        ("mtmdd:train@TDL-0", "systems/mtmdd/dvc.yaml:train@TDL-0"),
-        ("mtmdd:train@one_shot=TDL-source-0.4-0", "systems/mtmdd/dvc.yaml:train@one_shot=TDL-source-0.4-0"),
-        ("cleaning:score", "systems/cleaning/dvc.yaml:score"),
+        ("mtmdd:train@TDL-0", "stages/mtmdd/dvc.yaml:train@TDL-0"),
+        ("mtmdd:train@one_shot=TDL-source-0.4-0", "stages/mtmdd/dvc.yaml:train@one_shot=TDL-source-0.4-0"),
+        ("cleaning:score", "stages/cleaning/dvc.yaml:score"),
         ("elsewhere/x/dvc.yaml:draw", "elsewhere/x/dvc.yaml:draw"),  # no system's
     ],
 )
@@ -147,7 +147,7 @@ def test_systems_stages_have_their_systems_name(project: Path) -> None:
     [
         ("x:train", {"draw", "x:train@A-0", "x:train@tau=0.4-0"}),
         ("x:evaluate@tau=0.4-0", {"draw", "x:train@tau=0.4-0", "x:evaluate@tau=0.4-0"}),
-        ("systems/x/dvc.yaml:train@A-0", {"draw", "x:train@A-0"}),  # as `dvc repro` has it
+        ("stages/x/dvc.yaml:train@A-0", {"draw", "x:train@A-0"}),  # as `dvc repro` has it
         ("x:draw", {"draw", "x:draw"}),
         ("draw", {"draw"}),
         ("models/tau=0.4", {"draw", "x:train@tau=0.4-0"}),
@@ -179,7 +179,7 @@ def test_a_systems_stages_run_and_go_stale_like_the_roots(project: Path) -> None
         assert workspace.is_up_to_date(name)
     assert workspace.stale() == {}
     assert (project / "trained").read_text().split() == ["A", "tau=0.4"]
-    assert set(YAML(typ="safe").load(project / "systems/x/dvc.lock")["stages"]) == {
+    assert set(YAML(typ="safe").load(project / "stages/x/dvc.lock")["stages"]) == {
         "train@A-0", "train@tau=0.4-0", "evaluate@A-0", "evaluate@tau=0.4-0", "draw",
     }  # fmt: skip
     assert workspace.metrics_of(["x:evaluate@tau=0.4-0", "x:evaluate@B-0"]) == {"x:evaluate@tau=0.4-0": {"acc": 0.5}}

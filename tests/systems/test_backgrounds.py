@@ -53,7 +53,7 @@ def write_pictures(folder: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    ignored = shutil.ignore_patterns("__pycache__", "dvc.yaml")
+    ignored = shutil.ignore_patterns("__pycache__")
     for package in ("base", "pipelines", "model", "report", "systems"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -77,7 +77,10 @@ def digests(project: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_a_new_system_runs_through_its_own_graph_and_makes_nothing_else_stale(project: Path) -> None:
     before = digests(project)
-    shutil.copytree(SYSTEM, project / "systems/backgrounds", ignore=shutil.ignore_patterns("__pycache__"))
+    code = shutil.ignore_patterns("__pycache__", "dvc.yaml")
+    shutil.copytree(SYSTEM, project / "systems/backgrounds", ignore=code)
+    (project / "stages/backgrounds").mkdir()
+    shutil.copy(SYSTEM / "dvc.yaml", project / "stages/backgrounds")
     params = SAFE.load(project / "params.yaml")
     YAML().dump({**params, "backgrounds": SECTION}, project / "params.yaml")
     after = digests(project)
@@ -85,7 +88,7 @@ def test_a_new_system_runs_through_its_own_graph_and_makes_nothing_else_stale(pr
     added = {f"systems.backgrounds.{name}.json" for name in ("train", "evaluate", "report")}
     assert set(after) - set(before) == added
     for stage in ("train", "evaluate", "report"):
-        repro(project, f"systems/backgrounds/dvc.yaml:{stage}")
+        repro(project, f"stages/backgrounds/dvc.yaml:{stage}")
     folder = project / "data/backgrounds"
     error = json.loads((folder / "evaluation/metrics.json").read_text())["squared_error"]
     units = pl.read_parquet(folder / "evaluation/units.parquet")
