@@ -559,7 +559,7 @@ def test_odd_files_among_the_images_are_quarantined_and_rows_add_up(tmp_path: Pa
         "rows_kept": 3,
         "quarantined": {"link to a folder listed already": 2, "neither file nor folder": 2},
     }
-    assert ("target/grey_wolf/w0.jpg", 1, "neither file nor folder", "w0.jpg") in quarantine(tmp_path / "out")
+    assert ("target/grey_wolf/w0.jpg", 1, "neither file nor folder", "w0.jpg", 1) in quarantine(tmp_path / "out")
 
 
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

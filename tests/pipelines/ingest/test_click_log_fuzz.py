@@ -146,7 +146,7 @@ def test_hostile_lines_are_judged_as_one_by_one(hostile):
     block, kept, quarantined = hostile
     assert len(kept) > NUM_LINES / 4
     reasons = rows_by_reason(quarantined)
-    assert sum(reasons.values()) > 2 * len(quarantined)
+    assert sum(reasons.values()) - len(quarantined) > NUM_LINES / 5  # so many are equal to an earlier one
     assert len(reasons) == len(REASONS) - 1
     assert min(reasons.values()) > NUM_LINES / 1000
     checked = check_lines(block, "log.tsv", 1, longest=LONGEST)
