@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from graph import definitions
+from graph import FILES, definitions
 from processes import new_project
 from ruamel.yaml import YAML
 from served import serve

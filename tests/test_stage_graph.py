@@ -37,9 +37,7 @@ def test_every_file_beside_the_code_belongs_to_a_command() -> None:
         path.relative_to(ROOT).as_posix()
         for package in CODE.packages
         for path in (ROOT / package).rglob("*")
-        if path.is_file()
-        and path.suffix not in (".py", ".pyc")
-        and path.name != "README.md"
+        if path.is_file() and path.suffix not in (".py", ".pyc") and path.name != "README.md"
     }
     assert tracked <= known
 
