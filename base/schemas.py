@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-# data/ingested/clicks/: one row per (image, query); duplicates in the log are added up.
+# ingested/clicks/: one row per (image, query); duplicates in the log are added up.
 # Shards hold whole queries (bucket = stable hash of the query); rows by query, then image.
 CLICKS = pa.schema(
     [
@@ -12,7 +12,7 @@ CLICKS = pa.schema(
     ]
 )
 
-# data/ingested/images/: what the raw data set's images and labels say. `image` is the encoding Hugging Face's
+# ingested/images/: what the raw data set's images and labels say. `image` is the encoding Hugging Face's
 # `datasets` reads as an Image feature. Rows by image_id inside a shard, shard = stable hash of the image_id.
 IMAGES = pa.schema(
     [
@@ -26,7 +26,7 @@ IMAGES = pa.schema(
     ]
 )
 
-# data/ingested/duplicates.parquet: for every image and each domain its nearest duplicate, where there is one; rows by
+# ingested/duplicates.parquet: for every image and each domain its nearest duplicate, where there is one; rows by
 # domain, image_id, duplicate_domain. pipelines/ingest/duplicates.py says what exact and near are.
 DUPLICATES = pa.schema(
     [
@@ -53,7 +53,7 @@ QUARANTINE = pa.schema(
     ]
 )
 
-# data/cleaner/folds.parquet: which of the cleaner's networks scores which image; of several folds, the one that has
+# cleaner/folds.parquet: which of the cleaner's networks scores which image; of several folds, the one that has
 # not seen it. Rows by image_id.
 FOLDS = pa.schema(
     [
@@ -63,7 +63,7 @@ FOLDS = pa.schema(
     ]
 )
 
-# data/scores/: the cleaner's probability for the image's own (possibly wrong) category; one row per source image,
+# scores/: the cleaner's probability for the image's own (possibly wrong) category; one row per source image,
 # shards as those of the images.
 SCORES = pa.schema(
     [
@@ -73,7 +73,7 @@ SCORES = pa.schema(
     ]
 )
 
-# data/cleaned/images.parquet: Table II applied; one row per source image, rows by image_id.
+# cleaned/images.parquet: Table II applied; one row per source image, rows by image_id.
 CLEANED = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -88,7 +88,7 @@ CLEANED = pa.schema(
     ]
 )
 
-# data/splits/categories.parquet: what became of every category; rows by domain, then category.
+# splits/categories.parquet: what became of every category; rows by domain, then category.
 CATEGORIES = pa.schema(
     [
         pa.field("domain", pa.string(), nullable=False),
@@ -101,7 +101,7 @@ CATEGORIES = pa.schema(
     ]
 )
 
-# data/splits/images.parquet: the selected images of both domains; rows by domain, then image_id.
+# splits/images.parquet: the selected images of both domains; rows by domain, then image_id.
 SELECTED = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -111,7 +111,7 @@ SELECTED = pa.schema(
     ]
 )
 
-# data/splits/seed-N.parquet: the same rows with their split.
+# splits/seed-N.parquet: the same rows with their split.
 SPLITS = pa.schema(
     [
         *SELECTED,
@@ -119,7 +119,7 @@ SPLITS = pa.schema(
     ]
 )
 
-# data/features/queries/: the words of each distinct query, each word once, in order of first occurrence.
+# features/queries/: the words of each distinct query, each word once, in order of first occurrence.
 QUERIES = pa.schema(
     [
         pa.field("query", pa.string(), nullable=False),
@@ -138,7 +138,7 @@ VOCABULARY = pa.schema(
     ]
 )
 
-# data/features/click_matrix/: the word click matrix C', one row per image; rows by image_id inside a shard.
+# features/click_matrix/: the word click matrix C', one row per image; rows by image_id inside a shard.
 CLICK_MATRIX = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -155,7 +155,7 @@ CLICK_FEATURES = pa.schema(
     ]
 )
 
-# data/evaluations/.../predictions.parquet: one row per test image; rows by domain, then image_id.
+# data/mtmdd/evaluations/.../predictions.parquet: one row per test image; rows by domain, then image_id.
 PREDICTIONS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

@@ -286,7 +286,7 @@ def load_classifier(folder: Path, phase: str) -> LoadedClassifier:
     """Load a classifier from a model folder.
 
     Example:
-        >>> recogniser = load_classifier(Path("data/cleaner/fold-0"), "cleaner")  # doctest: +SKIP
+        >>> recogniser = load_classifier(Path("data/sets/toy/cleaner/fold-0"), "cleaner")  # doctest: +SKIP
         >>> recogniser.probabilities([Path("bird.jpg").read_bytes()])  # doctest: +SKIP
 
     Raises:

@@ -1,6 +1,6 @@
 """Turn a raw data set in Clickture's layout into checked Parquet tables; quarantine what is bad, with the reason.
 
-    python -m pipelines.ingest.click_data --raw data/raw/toy --output data/ingested
+    python -m pipelines.ingest.click_data --raw data/raw/toy --output data/sets/toy/ingested
 
 In, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
 source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps
@@ -274,9 +274,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         closing.wrote[str(arguments.output)] = (
             f"{pairs:,} (image, query) pairs, {images['source']:,} source and {images['target']:,} target images"
         )
-        closing.next_command = (
-            f"python -m systems.cleaning.train --images {arguments.output}/images --output data/cleaner"
-        )
+        cleaner = arguments.output.parent / "cleaner"
+        closing.next_command = f"python -m systems.cleaning.train --images {arguments.output}/images --output {cleaner}"
 
 
 if __name__ == "__main__":

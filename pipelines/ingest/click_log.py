@@ -41,7 +41,7 @@ from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, pla
 
 BUCKET_BYTES = 1 << 25  # of text in a bucket: as much as a few workers can have in memory at once
 LARGE_BUCKET = 2 * BUCKET_BYTES  # of rows in memory, of which a bucket has half as much if it has what it should
-LARGE_SHARD = 1 << 29  # of rows in a shard of data/ingested/clicks, which may not be cut
+LARGE_SHARD = 1 << 29  # of rows in a shard of ingested/clicks, which may not be cut
 
 
 def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[LogFile]:
@@ -185,7 +185,7 @@ def add_up(clicks: pa.RecordBatch) -> pa.RecordBatch:
 
 @dataclass(eq=False)
 class WriteClicks(beam.PTransform):
-    """Click batches in; shards of whole queries on disk and (file name, rows) of each out: data/ingested/clicks.
+    """Click batches in; shards of whole queries on disk and (file name, rows) of each out: ingested/clicks.
 
     A shard is a bucket of the log by query: whatever concerns a query's words is done inside one.
 

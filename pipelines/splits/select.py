@@ -1,7 +1,8 @@
 """Choose the categories and images of both domains, and split them 50/25/25, once per seed.
 
-    python -m pipelines.splits.select --images data/ingested/images --duplicates data/ingested/duplicates.parquet \
-        --cleaned data/cleaned/images.parquet --output data/splits
+    python -m pipelines.splits.select --images data/sets/toy/ingested/images \
+        --duplicates data/sets/toy/ingested/duplicates.parquet \
+        --cleaned data/sets/toy/cleaned/images.parquet --output data/sets/toy/splits
 
 In: the ingested images of both domains (`schemas.IMAGES`), which of them are there twice (`schemas.DUPLICATES`), and
 which source images Table II keeps (`schemas.CLEANED`).

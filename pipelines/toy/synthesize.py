@@ -210,7 +210,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             said = write_descriptions(directory, animals, source + target, params.captions, params.tags, params.seed)
             closing.counts = {**counts, **more, **said}
         closing.wrote = {str(arguments.output): f"{len(animals.categories)} categories of {arguments.animals}"}
-        closing.next_command = f"python -m pipelines.ingest.click_data --raw {arguments.output} --output data/ingested"
+        output = f"data/sets/{arguments.output.name}/ingested"
+        closing.next_command = f"python -m pipelines.ingest.click_data --raw {arguments.output} --output {output}"
 
 
 if __name__ == "__main__":

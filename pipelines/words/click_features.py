@@ -1,7 +1,7 @@
 """Click features: the word click matrix with TF-IDF weights.
 
-    python -m pipelines.words.click_features --click-matrix data/features/click_matrix \
-        --vocabulary data/features/vocabulary.parquet --output data/features/click_features
+    python -m pipelines.words.click_features --click-matrix data/sets/toy/features/click_matrix \
+        --vocabulary data/sets/toy/features/vocabulary.parquet --output data/sets/toy/features/click_features
 
 In: shards of the word click matrix, the vocabulary. Out: as many shards with the same names and rows
 (schemas.CLICK_FEATURES).

@@ -1,8 +1,9 @@
 """The word click matrix C': how often each image was clicked for queries with each vocabulary word.
 
-    python -m pipelines.words.click_matrix --clicks data/ingested/clicks --queries data/features/queries \
-        --vocabulary data/features/vocabulary.parquet --images data/splits/images.parquet \
-        --output data/features/click_matrix
+    python -m pipelines.words.click_matrix --clicks data/sets/toy/ingested/clicks \
+        --queries data/sets/toy/features/queries --vocabulary data/sets/toy/features/vocabulary.parquet \
+        --images data/sets/toy/splits/images.parquet \
+        --output data/sets/toy/features/click_matrix
 
 In: the log bucketed by query, its segmented queries, the vocabulary, the selected images. Out: shards by image
 (schemas.CLICK_MATRIX), one row for every source image, its lists empty where it has no click on a vocabulary word.

@@ -127,7 +127,7 @@ def of_images(clicks: pa.RecordBatch, image_ids: pa.Array | None) -> pa.RecordBa
 
 
 def read_bucket(files: tuple[str, str], image_ids: pa.Array | None) -> QueryBucket:
-    """Read a bucket from its shards of data/ingested/clicks and data/features/queries.
+    """Read a bucket from its shards of ingested/clicks and features/queries.
 
     Args:
         files: the two shards.
@@ -159,8 +159,8 @@ class ReadBuckets(beam.PTransform):
     """Every bucket of a segmented log as a parcel of a :class:`QueryBucket`.
 
     Attributes:
-        clicks: data/ingested/clicks.
-        queries: data/features/queries.
+        clicks: ingested/clicks.
+        queries: features/queries.
         image_ids: whose clicks to keep; ``None`` keeps all.
         packer: how buckets travel.
     """

@@ -1,6 +1,6 @@
 """The words of every distinct query.
 
-    python -m pipelines.words.segment --clicks data/ingested/clicks --output data/features/queries
+    python -m pipelines.words.segment --clicks data/sets/toy/ingested/clicks --output data/sets/toy/features/queries
 
 In: shards of clicks, bucketed by query (schemas.CLICKS). Out: as many shards with the same names, each holding its
 bucket's distinct queries in code-point order with their words (schemas.QUERIES).

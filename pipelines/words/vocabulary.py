@@ -1,7 +1,8 @@
 """The vocabulary: the most clicked words, with their weights.
 
-    python -m pipelines.words.vocabulary --clicks data/ingested/clicks --queries data/features/queries \
-        --images data/splits/images.parquet --split data/splits/seed-0.parquet --output data/features/vocabulary.parquet
+    python -m pipelines.words.vocabulary --clicks data/sets/toy/ingested/clicks \
+        --queries data/sets/toy/features/queries --images data/sets/toy/splits/images.parquet \
+        --split data/sets/toy/splits/seed-0.parquet --output data/sets/toy/features/vocabulary.parquet
 
 In: the log bucketed by query, its segmented queries, the selected images. Out: one file (schemas.VOCABULARY).
 

@@ -1,6 +1,7 @@
 """Table II: drop the source images whose label the classifier doubts, the less clicked ones sooner.
 
-    python -m systems.cleaning.clean --scores data/scores --clicks data/ingested/clicks --output data/cleaned
+    python -m systems.cleaning.clean --scores data/sets/toy/scores --clicks data/sets/toy/ingested/clicks \\
+        --output data/sets/toy/cleaned
 
 In: p(own category) of each source image (`schemas.SCORES`) and the click log (`schemas.CLICKS`).
 Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and by which cell of the table) and

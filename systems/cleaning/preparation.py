@@ -1,8 +1,8 @@
 """A page to look at before training: images after each step, and what the noise filter drops and keeps.
 
-    python -m systems.cleaning.preparation --data data --output data/preparation
+    python -m systems.cleaning.preparation --data data --output data/sets/toy/preparation
 
-In: `data/ingested/images`, `data/cleaned` and `data/splits/categories.parquet`.
+In: `data/sets/toy/ingested/images`, `data/sets/toy/cleaned` and `data/sets/toy/splits/categories.parquet`.
 Out: `index.html`, which needs nothing beside it; `steps.csv` and `steps.png` (images of each category after each step);
 `examples.csv` (the images that the page shows). The page's size is bounded by the parameters, not by the data.
 """

@@ -1,6 +1,7 @@
 """Score every source image: how probable the cleaner finds the image's own category.
 
-    python -m systems.cleaning.score --images data/ingested/images --model data/cleaner --output data/scores
+    python -m systems.cleaning.score --images data/sets/toy/ingested/images --model data/sets/toy/cleaner \\
+        --output data/sets/toy/scores
 
 In: the ingested images (`schemas.IMAGES`; the source domain is scored) and the cleaner's folder. Each image is scored
 by the network of its fold (`schemas.FOLDS`).

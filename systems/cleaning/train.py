@@ -1,6 +1,6 @@
 """Train the classifiers on the noisy source images that are to say which labels they doubt.
 
-    python -m systems.cleaning.train --images data/ingested/images --output data/cleaner
+    python -m systems.cleaning.train --images data/sets/toy/ingested/images --output data/sets/toy/cleaner
 
 In: the ingested images (`schemas.IMAGES`), source domain only.
 Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per fold a model folder `fold-N/`, as

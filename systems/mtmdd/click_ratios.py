@@ -1,8 +1,9 @@
 """Measure Table IV's and Table V's ratio of one model: how its position loss sees the click features, and how it pulls.
 
-    python -m systems.mtmdd.click_ratios --model data/models/components/tau=0.4/seed-0 --images data/ingested/images \\
-        --split data/splits/seed-0.parquet --features data/features \\
-        --output data/evaluations/components/tau=0.4/ratios.json
+    python -m systems.mtmdd.click_ratios --model data/mtmdd/models/tau=0.4/seed-0 \\
+        --images data/sets/toy/ingested/images --split data/sets/toy/splits/seed-0.parquet \\
+        --features data/sets/toy/features \\
+        --output data/mtmdd/evaluations/tau=0.4/ratios.json
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features.
 Out: a JSON file:

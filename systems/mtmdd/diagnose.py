@@ -1,8 +1,8 @@
 """Look into a method's click predictor: its errors, its gradients while it is trained, its click features.
 
-    python -m systems.mtmdd.diagnose --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
-        --split data/splits/seed-0.parquet --features data/features \\
-        --output data/evaluations/methods/TDL/diagnostics
+    python -m systems.mtmdd.diagnose --model data/mtmdd/models/TDL/seed-0 --images data/sets/toy/ingested/images \\
+        --split data/sets/toy/splits/seed-0.parquet --features data/sets/toy/features \\
+        --output data/mtmdd/evaluations/TDL/diagnostics
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features. Validation
 images are looked at, never test images: what is seen here may lead to other parameters.

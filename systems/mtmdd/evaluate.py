@@ -1,7 +1,8 @@
 """Measure a trained model on the test split, which is read here and nowhere else.
 
-    python -m systems.mtmdd.evaluate --model data/models/methods/TDL/seed-0 --images data/ingested/images \\
-        --split data/splits/seed-0.parquet --features data/features --output data/evaluations/methods/TDL/seed-0
+    python -m systems.mtmdd.evaluate --model data/mtmdd/models/TDL/seed-0 --images data/sets/toy/ingested/images \\
+        --split data/sets/toy/splits/seed-0.parquet --features data/sets/toy/features \\
+        --output data/mtmdd/evaluations/TDL/seed-0
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.

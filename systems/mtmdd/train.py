@@ -1,7 +1,8 @@
 """Train one recipe with one seed.
 
-    python -m systems.mtmdd.train --recipe data/recipes/methods/TDL.json --seed 0 --images data/ingested/images \\
-        --split data/splits/seed-0.parquet --features data/features --output data/models/methods/TDL/seed-0
+    python -m systems.mtmdd.train --recipe data/mtmdd/recipes/TDL.json --seed 0 \\
+        --images data/sets/toy/ingested/images --split data/sets/toy/splits/seed-0.parquet \\
+        --features data/sets/toy/features --output data/mtmdd/models/TDL/seed-0
 
 In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary
 and click features. Out: a model folder, see `model.training.trainer.train`. A run that was interrupted
