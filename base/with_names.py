@@ -93,9 +93,8 @@ def _value(name: str, names: Mapping[str, str]) -> str:
         try:
             value = value[step]
         except (KeyError, TypeError):
-            raise ValueError(
-                f"{{{name}}}: no such name; there are {', '.join(names) or 'none'}, and parameters"
-            ) from None
+            there = ", ".join([*names, "first_seed"])
+            raise ValueError(f"{{{name}}}: no such name; there are {there}, and parameters") from None
     return part_of_a_path(name, str(value))
 
 

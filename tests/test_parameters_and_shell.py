@@ -16,6 +16,8 @@ from base.with_names import arguments_of
 STAGES = definitions()
 EVIL = 'it\'s "one"; touch pwned; $(touch pwned) `touch pwned` & touch pwned | touch pwned > pwned * {raw} --'
 RAW = f"raw data/{EVIL}"
+# Shorter: ruamel.yaml folds a key of 80 to 128 characters in dvc.lock, and cannot read it again.
+KEY = 'it\'s "1"; touch pwned & $(touch pwned)`touch pwned`|>*{raw} --'
 # In the place of a module that works: notes its arguments and makes its output.
 STUB = """
 import json, pathlib, sys
@@ -23,7 +25,7 @@ with open("argv.jsonl", "a") as lines:
     lines.write(json.dumps(sys.argv[1:]) + chr(10))
 output = pathlib.Path(sys.argv[sys.argv.index("--output") + 1])
 output.parent.mkdir(parents=True, exist_ok=True)
-output.mkdir() if output.suffix != ".parquet" else output.touch()
+(output / "images").mkdir(parents=True) if output.suffix != ".parquet" else output.touch()  # images: of ingest
 """
 
 
@@ -39,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for module in ("cleaning/train", "cleaning/score", "mtmdd/train", "mtmdd/diagnose"):
         (tmp_path / "systems" / f"{module}.py").write_text(STUB)
     params = SAFE.load(ROOT / "params.yaml")
-    params |= {"data_sets": {EVIL: RAW}, "toys": {EVIL: EVIL}, "seeds": [EVIL]}
+    params |= {"data_sets": {KEY: RAW}, "toys": {KEY: EVIL}, "seeds": [EVIL]}
     params["mtmdd"] |= {"data_set": EVIL, "runs": [EVIL], "cross_object": {"methods": [EVIL], "sources": [EVIL]}}
     hostile = tmp_path / "hostile.yaml"
     hostile.write_text(json.dumps(params))  # which is YAML
@@ -68,11 +70,11 @@ def repro(project: Path, names: list[str]) -> tuple[list[list[str]], str]:
 @pytest.mark.slow
 def test_hostile_values_arrive_as_they_stand(project: Path) -> None:
     cleaning = "stages/cleaning/dvc.yaml"
-    names = [f"synthesize@{EVIL}", f"ingest@{EVIL}", f"{cleaning}:train@{EVIL}", f"{cleaning}:score@{EVIL}"]
+    names = [f"synthesize@{KEY}", f"ingest@{KEY}", f"{cleaning}:train@{KEY}", f"{cleaning}:score@{KEY}"]
     found, printed = repro(project, names)
-    folder = f"data/sets/{EVIL}"
+    folder = f"data/sets/{KEY}"
     assert found == [
-        ["--animals", EVIL, "--output", f"data/raw/{EVIL}"],
+        ["--animals", EVIL, "--output", f"data/raw/{KEY}"],
         ["--raw", RAW, "--output", f"{folder}/ingested"],
         ["--images", f"{folder}/ingested/images", "--output", f"{folder}/cleaner"],
         ["--images", f"{folder}/ingested/images", "--model", f"{folder}/cleaner", "--output", f"{folder}/scores"],
@@ -103,7 +105,7 @@ def test_a_matrixs_hostile_values_arrive_as_they_stand(project: Path) -> None:
 
 @pytest.mark.slow
 def test_a_seed_that_is_no_number_is_refused_by_name(project: Path) -> None:
-    found, printed = repro(project, [f"vocabulary@{EVIL}"])
+    found, printed = repro(project, [f"vocabulary@{KEY}"])
     assert found == []
     assert "error: params.yaml: seeds: " in printed
     assert "is not a whole number >= 0" in printed

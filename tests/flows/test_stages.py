@@ -161,9 +161,9 @@ def test_targets_of_systems(project: Path, target: str, expected: set[str]) -> N
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("x:trian", r"'trian' not found inside 'systems/x/dvc\.yaml'"),
-        ("x:train@B-0", r"'train@B-0' not found inside 'systems/x/dvc\.yaml'"),
-        ("y:train", r"systems/y/dvc\.yaml' does not exist"),
+        ("x:trian", r"'trian' not found inside 'stages/x/dvc\.yaml'"),
+        ("x:train@B-0", r"'train@B-0' not found inside 'stages/x/dvc\.yaml'"),
+        ("y:train", r"stages/y/dvc\.yaml' does not exist"),
         ("evaluate", r"evaluate"),
     ],
 )

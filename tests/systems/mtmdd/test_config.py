@@ -158,7 +158,7 @@ def test_the_released_definition_as_the_docs_give_it():
     root = Path(__file__).parents[3]
     text = (root / "docs" / "paper.md").read_text(encoding="utf-8")
     released = yaml.load(text.split("```yaml\n")[1].split("```")[0])
-    params = yaml.load(root / "presets" / "clickture_dog.yaml")
+    params = yaml.load(root / "presets" / "clickture_dog.yaml")["mtmdd"]
     models = {"network": NetworkParams, "objective": ObjectiveParams, "train": TrainParams}
     assert set(released) == set(models)
     for section, values in released.items():
