@@ -1,5 +1,7 @@
+import multiprocessing
 import threading
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,9 +79,12 @@ def test_a_continued_run_sees_the_same_steps(examples):
 
 
 def test_loader_processes_change_nothing(examples):
-    in_this_process = list(load(examples, range(5), 0))  # its thread has ended when the processes are forked
-    for one, other in zip(in_this_process, load(examples, range(5), 2), strict=True):
-        assert_equal(one, other)
+    # Loaders are forked, so from a process of their own: tests that ran in this one may have left threads with locks.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for one, other in zip(
+            load(examples, range(5), 0), pool.submit(load, examples, range(5), 2).result(), strict=True
+        ):
+            assert_equal(one, other)
 
 
 def test_one_batch_is_made_while_another_is_used(examples):
