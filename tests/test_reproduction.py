@@ -255,11 +255,13 @@ stages:
 
 @pytest.mark.slow
 def test_a_new_system_makes_no_other_stage_stale(workspace: Workspace) -> None:
-    folder = workspace.folder / "systems/other"
-    folder.mkdir()
+    code, graph = workspace.folder / "systems/other", workspace.folder / "stages/other"
+    code.mkdir()
+    graph.mkdir()
     try:
-        for name, text in {"__init__.py": "", "count.py": COUNT, "dvc.yaml": COUNTS_GRAPH}.items():
-            (folder / name).write_text(text)
+        (code / "__init__.py").touch()
+        (code / "count.py").write_text(COUNT)
+        (graph / "dvc.yaml").write_text(COUNTS_GRAPH)
         assert workspace.stale() == {"code", "other:count"}
         workspace.run("code")
         assert workspace.stale() == {"other:count"}
@@ -267,7 +269,7 @@ def test_a_new_system_makes_no_other_stage_stale(workspace: Workspace) -> None:
         assert json.loads((workspace.folder / "data/other/count.json").read_text()) == {"rows": 3}
         assert workspace.stale() == set()
     finally:
-        shutil.rmtree(folder)
-        shutil.rmtree(workspace.folder / "data/other", ignore_errors=True)
+        for folder in (code, graph, workspace.folder / "data/other"):
+            shutil.rmtree(folder, ignore_errors=True)
         workspace.run("code")
     assert workspace.stale() == set()

@@ -70,8 +70,8 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
     assert json.loads(artifact(prefect_server, "metrics")) == [{"file": "metrics.json", "target.accuracy": 0.5}]
     # Mended, only what had not been made runs; the rest shows as cached.
     (project / "mended").touch()
-    (project / "data/report").mkdir(parents=True)
-    (project / "data/report/Table_VIII.md").write_text("# the tables\n")
+    (project / "data/shapes/report").mkdir(parents=True)
+    (project / "data/shapes/report/Table_VIII.md").write_text("# the tables\n")
     state = reproduce([], None, return_state=True)
     assert state.is_completed()
     assert state.message == "6 stages: 2 ran, 4 were up to date"
@@ -79,7 +79,7 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
         "first": "Cached", "side@left": "Cached", "side@right": "Cached", "joined": "Cached",
         "broken": "Completed", "after": "Completed",
     }  # fmt: skip
-    assert artifact(prefect_server, "report-table-viii") == "# the tables\n"
+    assert artifact(prefect_server, "report-shapes-table-viii") == "# the tables\n"
     said = subprocess.run([*DVC, "status"], capture_output=True, text=True, check=True)
     assert "up to date" in said.stdout
 
