@@ -22,6 +22,7 @@ from base.replacement import put_back
 from base.terminal import printable
 
 STATE = Path(".state")  # what belongs to this machine only: timings, resume checkpoints
+TIMINGS = STATE / "timings.jsonl"
 
 log = logging.getLogger("clicksight")
 Item = TypeVar("Item")
@@ -113,9 +114,10 @@ class _Lines(logging.Formatter):
     """Formats records so that no name in them can control the terminal, or look like a log line of its own."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Escape line breaks in our own messages, which have one line each."""
+        """Escape line breaks in our own messages, which have one line each; mark warnings as such."""
         if record.name == log.name:
-            record.message = printable(record.message)
+            mark = "warning: " if record.levelno == logging.WARNING else ""
+            record.message = mark + printable(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -161,8 +163,18 @@ def _remember_seconds(name: str, seconds: float) -> None:
         return
     with suppress(OSError):
         STATE.mkdir(exist_ok=True)
-        with (STATE / "timings.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"stage": name, "seconds": round(seconds, 2), "ended": time.time()}) + "\n")
+        with TIMINGS.open("a", encoding="utf-8") as lines:
+            timing = {"dvc_stage": os.environ["DVC_STAGE"], "stage": name, "seconds": round(seconds, 2)}
+            lines.write(json.dumps({**timing, "ended": time.time()}) + "\n")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for a person, as in ``1 h 20 min``, ``2 min 5 s`` and ``14 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str) -> None:

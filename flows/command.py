@@ -4,22 +4,30 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 from prefect.client.schemas.objects import State
 
-from base.console import UserError
+from base.console import UserError, duration
+from base.terminal import printable
 from flows import walk
+from flows.display import LOGS, display
 from flows.hangup import interrupt_on_hangup
 from flows.server import refused, server
 
+BREAKS = "\n\t"  # of our own messages
 
-def add_cpu_slots(parser: argparse.ArgumentParser) -> None:
-    """Add the option that every flow has."""
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that all flows have."""
     parser.add_argument(
         "--cpu-slots", type=_slots, metavar="N", help="stages at once on the CPUs (default: the number of cores)"
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help=f"print all output of all stages, which is in {LOGS} anyway"
     )
 
 
@@ -29,38 +37,45 @@ def _slots(text: str) -> int:
     return int(text)
 
 
-def run_here(flow: Callable[[], State[Any]], check: Callable[[], object]) -> None:
+def run_here(name: str, flow: Callable[[], State[Any]], check: Callable[[], object], verbose: bool = False) -> None:
     """Run a flow in this process, and leave with exit code 0 if it completed.
 
     Args:
+        name: the flow's, for its log file.
         flow: calls the flow and returns its final state.
-        check: is called first and raises UserError for a mistake that needs no server to be seen.
+        check: called before the server starts; raises UserError for a mistake of the user.
+        verbose: print all output of all stages.
 
     Raises:
-        SystemExit: 1 a stage failed, 2 nothing could be run, 130 interrupted.
+        SystemExit: 1 if a stage failed, 2 if nothing could be run, 130 if interrupted.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     interrupt_on_hangup()
+    started = time.monotonic()
     try:
         check()
-        with server() as address:
-            state = _run(flow, address)
+        with display(name, verbose) as log_file:
+            sys.stderr.write(f"log: {log_file}\n")
+            with server() as address:
+                state = _run(flow, address)
     except UserError as error:  # a mistake, or the server did not start
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")
         raise SystemExit(130) from None
-    sys.stderr.write(f"\n{state.name}: {state.message}\n")
+    took = duration(time.monotonic() - started)
+    sys.stderr.write(f"\n{state.name}: {printable(str(state.message), keep=BREAKS)}\n")
+    sys.stderr.write(f"took {took}; all output: {log_file}\n")
     if not state.is_completed():
         raise SystemExit(1)
 
 
 def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
-    """Run a flow; return its final state. If the server is gone by then, say how the work ended, and leave.
+    """Run a flow; return its final state. If the server has gone meanwhile, print the final state and exit.
 
     Raises:
-        UserError: there is no server to begin with, or it refuses the password.
+        UserError: there is no server from the beginning, or it refuses the password.
     """
     walk.ended_as.set(None)
     try:
@@ -79,7 +94,7 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
         sys.stderr.write(
             f"\nThe Prefect server on {address} is gone ({error}): its page won't show how this run ended.\n"
         )
-        sys.stderr.write(f"\n{state.name}: {state.message}\n")
+        sys.stderr.write(f"\n{state.name}: {printable(str(state.message), keep=BREAKS)}\n")
         sys.stderr.flush()
-        # At an ordinary end Prefect's threads would look for the server for minutes yet.
+        # At a normal exit Prefect's threads would try to reach the server for minutes.
         os._exit(0 if state.is_completed() else 130 if state.is_cancelled() else 1)

@@ -32,7 +32,7 @@ from base.inputs import is_file
 from base.markdown import code
 from base.params import load_section, read_params
 from flows import page
-from flows.command import add_cpu_slots, run_here
+from flows.command import add_options, run_here
 from flows.processes import Stopped
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
@@ -202,12 +202,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--log", metavar="FILE", help="the new log; without one, finishes what a killed run has left")
     parser.add_argument("--features", default=FEATURES, metavar="DIR", help=f"click features for others ({FEATURES})")
     parser.add_argument("--data-set", metavar="NAME", help="which of data_sets the log joins (default: the first)")
-    add_cpu_slots(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     log = None if options.log is None else Path(options.log)
     run_here(
+        "daily",
         lambda: daily(options.log, options.features, options.data_set, options.cpu_slots, return_state=True),
         check=lambda: Day(Workspace(Path.cwd()), Path(options.features), log, options.data_set),
+        verbose=options.verbose,
     )
 
 

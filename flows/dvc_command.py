@@ -1,14 +1,16 @@
-"""DVC's command line, for long locks and sudden ends: ``python -m flows.dvc_command repro --single-item STAGE``.
+"""DVC's command line, made quick for long locks and safe against kills.
 
-Quicker: after each stage DVC reads the whole lock with a parser written in Python, which keeps comments and line
-breaks, and writes it again; nobody else may begin or end a stage meanwhile. A lock has no comments: here the C parser
-reads it, by which DVC itself reads it everywhere else. The bytes written are the same, but for floats of 16 digits and
-more with an exponent, whose last digit DVC's way changes. (DVC 3.67; its maintainers point to that parser in
+    python -m flows.dvc_command repro --single-item STAGE
+
+Quick: after each stage DVC reads the whole dvc.lock with a parser written in Python, which keeps comments and line
+breaks, and writes it again; meanwhile no other stage can begin or end. A lock has no comments, so here the C parser
+reads it, as DVC itself does everywhere else. The written bytes are the same, except for floats of 16 digits and more
+with an exponent: DVC's own way changes their last digit. (DVC 3.67; its maintainers recommend the C parser in
 treeverse/dvc#10942.)
 
-Whole: dvc.lock, and DVC's list of the files in use, are replaced, not written over, so that a kill leaves the old text
-or the new one. What plain ``dvc`` has left cut is mended first (:mod:`flows.records`). From the end of a stage's
-command until its record is written, Ctrl-C waits; a second one doesn't.
+Safe: dvc.lock, and DVC's list of the files in use, are replaced instead of overwritten, so a kill leaves the old text
+or the new one. Files that a kill of plain ``dvc`` has cut are mended first (:mod:`flows.records`). Between the end of a
+stage's command and the write of its record, Ctrl-C waits; a second Ctrl-C does not.
 """
 
 import os
@@ -36,22 +38,22 @@ _run_command, _edit_rwlock = run.cmd_run, rwlock._edit_rwlock
 
 
 class CtrlC:
-    """SIGINT, which can be made to wait."""
+    """Delays SIGINT."""
 
     def __init__(self) -> None:
         self._waits = self._came = False
 
     def hold(self) -> None:
-        """Make the next one wait, unless SIGINT is ignored anyway."""
+        """Delay the next SIGINT, unless SIGINT is ignored."""
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._note)
             self._waits = True
 
     def let_go(self) -> None:
-        """Make none wait any more.
+        """Stop delaying.
 
         Raises:
-            KeyboardInterrupt: one has waited.
+            KeyboardInterrupt: a SIGINT came meanwhile.
         """
         if self._waits:
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -71,11 +73,11 @@ ctrl_c = CtrlC()
 
 @contextmanager
 def modify(path: str | os.PathLike[str], fs: Any = None) -> Iterator[dict[str, Any]]:
-    """Yield what a YAML file holds, to be changed in place, and write it back; nothing is written after an error.
+    """Yield the content of a YAML file, to be changed in place, and write it back; write nothing after an error.
 
     Args:
-        path: dvc.lock, or another file, which DVC's own function then takes.
-        fs: DVC's file system; None: the local one.
+        path: a dvc.lock; for any other file DVC's own function is used.
+        fs: DVC's file system; None means the local one.
     """
     if not dvcfile.is_lock_file(path):
         with modify_yaml(path, fs=WholeFiles(fs or localfs)) as content:
@@ -91,29 +93,29 @@ def modify(path: str | os.PathLike[str], fs: Any = None) -> Iterator[dict[str, A
 
 
 def dump(path: str | os.PathLike[str], content: Any, fs: Any = None) -> None:
-    """Write a YAML file as DVC does, whole or not at all."""
+    """Write a YAML file with DVC's bytes, whole or not at all."""
     dump_yaml(path, content, fs=WholeFiles(fs or localfs))
 
 
 def run_command(stage: Any, dry: bool = False, run_env: Any = None) -> None:
-    """Run a stage's command as DVC does; when it has ended well, Ctrl-C waits until that is recorded."""
-    ctrl_c.let_go()  # a record that could not be written
+    """Run a stage's command as DVC does; after its success delay Ctrl-C until the record is written."""
+    ctrl_c.let_go()  # the last stage's record could not be written
     _run_command(stage, dry=dry, run_env=run_env)
     if not dry:
         ctrl_c.hold()
 
 
 def edit_rwlock(lock_dir: str, fs: Any, hardlink: bool) -> AbstractContextManager[Any]:
-    """Change DVC's list of the files in use as DVC does, whole or not at all."""
+    """Change DVC's list of the files in use as DVC does, but whole or not at all."""
     context: AbstractContextManager[Any] = _edit_rwlock(lock_dir, WholeFiles(fs), hardlink)
     return context
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a command of DVC; return its exit code."""
+    """Run a DVC command; return its exit code."""
     dvcfile.modify_yaml, dvcfile.dump_yaml = modify, dump
     run.cmd_run, rwlock._edit_rwlock = run_command, edit_rwlock
-    with suppress(NotDvcRepoError):  # DVC says so, or needs none
+    with suppress(NotDvcRepoError):  # DVC reports it where the command needs a repository
         try:
             prepare(Path(Repo.find_root()))
         except UserError as error:
@@ -123,10 +125,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def prepare(root: Path) -> None:
-    """Make DVC use the workspace's own site cache, and mend what a kill has cut.
+    """Make DVC use the workspace's own site cache, and mend the files that a kill has cut.
 
     Raises:
-        UserError: the site cache is somebody else's.
+        UserError: the site cache belongs to another user.
     """
     os.environ[DVC_SITE_CACHE_DIR] = str(private_site_cache(root))
     if records.is_suspect(root):

@@ -1,7 +1,8 @@
-"""The processes that a flow runs: each with everything it starts, ended together, however the flow ends.
+"""The processes that a flow runs; they end with their whole process trees, however the flow ends.
 
-Each command runs under its own :mod:`flows.guard`, which ends it with its whole tree when the flow asks for it, and
-also when the flow is killed. Lines of output are told as they come; secrets never are (flows/masking.py).
+Each command runs under its own :mod:`flows.guard`, which ends the command and everything that it started when the flow
+asks for it, and also when the flow is killed. Each line of output is passed on at once, with secrets masked
+(:mod:`flows.masking`).
 """
 
 import os
@@ -17,29 +18,29 @@ from prefect.settings import get_current_settings
 from flows import guard
 from flows.masking import Mask
 
-GRACE_S = 2.5  # between Ctrl-C and "terminate", and again before "kill"
+GRACE_S = 2.5  # between SIGINT and SIGTERM, and between SIGTERM and SIGKILL
 TAIL_LINES = 40
 
 
 class Stopped(RuntimeError):
-    """The flow is being stopped: no process is started any more."""
+    """The flow is being stopped, so no more processes are started."""
 
 
 class Processes:
     """The commands that this process runs in a folder.
 
     Args:
-        root: their working directory.
+        root: the working directory of the commands.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.keep_open: tuple[int, ...] = ()
-        """File descriptors that stay open until the last command has ended: the workspace's lock."""
+        """File descriptors that each command's guard inherits: the workspace's lock, held until the last one ends."""
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        # The password of a server of ours is in the settings only.
+        # The password of our own server is in the settings only.
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
         self._without_secrets = Mask({**os.environ, **settings})
 
@@ -49,21 +50,21 @@ class Processes:
         return self._stopped.is_set()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not beyond a stop."""
+        """Sleep, but return at once when :meth:`stop` is called."""
         self._stopped.wait(seconds)
 
     def run(
-        self, command: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]
+        self, command: Sequence[str], environment: Mapping[str, str], log_line: Callable[[str], None]
     ) -> tuple[int, deque[str]]:
-        """Run a command to its end; return its exit code (negative: the signal it died of) and its last lines.
+        """Run a command to its end; return its exit code (negative: the signal that ended it) and its last lines.
 
         Args:
-            command: program and arguments; this process's Python and its tools come first on its path.
-            environment: set for it, on top of this process's environment.
-            say: is called with each line of its output as it comes.
+            command: program and arguments; the folder of this process's Python comes first on PATH.
+            environment: variables for the command, besides those of this process.
+            log_line: called with each line of output as soon as it is complete.
 
         Raises:
-            Stopped: it was not started, or was ended, because of :meth:`stop`.
+            Stopped: the command was not started, or was ended, because of :meth:`stop`.
         """
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         with self._lock:
@@ -90,9 +91,9 @@ class Processes:
                 line = self._without_secrets(line.rstrip())
                 if line:
                     lines.append(line)
-                    say(line)
+                    log_line(line)
         finally:
-            let_go(process)  # also when `say` fails
+            let_go(process)  # also when `log_line` fails
             if process.stdout is not None:
                 process.stdout.close()
             process.wait()
@@ -103,7 +104,7 @@ class Processes:
         return process.returncode, lines
 
     def stop(self) -> None:
-        """End every running command with its whole process tree, and start none any more."""
+        """End every running command with its whole process tree, and start no more."""
         self._stopped.set()
         with self._lock:
             running = list(self._running)
@@ -114,17 +115,17 @@ class Processes:
 
 
 def guarded(command: Sequence[str], keep: Sequence[int] = ()) -> list[str]:
-    """Return the command under a guard; its standard input is to be a pipe.
+    """Return a command line that runs the command under a guard; its standard input must be a pipe.
 
     Args:
         command: program and arguments.
-        keep: file descriptors that the guard gets and the command is to have too.
+        keep: file descriptors that the guard inherits and passes on to the command.
     """
     kept = ",".join(map(str, keep))
     return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), kept, *command]
 
 
 def let_go(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    """Make a process's guard end it; does not wait."""
+    """Close the pipe to a process's guard, which then ends the process; return at once."""
     assert process.stdin is not None
     process.stdin.close()

@@ -1,11 +1,12 @@
-"""The flow that brings every artifact up to date: one task per stage of DVC's graph, as many at once as there is room.
+"""The flow that brings every artifact up to date: one task per stage of DVC's graph, many at once.
 
     python -m flows.reproduce                        # everything, as `dvc repro` would
     python -m flows.reproduce --targets mtmdd:train data/sets/toy/splits --cpu-slots 4
 
-Reads dvc.yaml, params.yaml and the workspace; writes what the stages write, dvc.lock, and Prefect's records of the run
-(under .state/prefect, or on the server that PREFECT_API_URL names). A failed stage holds back only the stages after
-it; the flow then fails and says which stage, with which exit code, and its last lines.
+Reads dvc.yaml, params.yaml and the workspace; writes what the stages write, dvc.lock, a log (.state/logs) and Prefect's
+records of the run (under .state/prefect, or on the server that PREFECT_API_URL names). Prints a line per stage as it
+ends, and warnings; `-v` prints all output. A failed stage holds back only the stages downstream of it; the flow then
+fails, and its message has the stage, the exit code and the last lines.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows import page
-from flows.command import add_cpu_slots, run_here
+from flows.command import add_options, run_here
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
 
@@ -50,12 +51,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
-    add_cpu_slots(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     run_here(
+        "reproduce",
         lambda: reproduce(options.targets, options.cpu_slots, return_state=True),
-        # A mistake is told before the server starts.
+        # Find mistakes before the server starts.
         check=lambda: Workspace(Path.cwd()).stages(options.targets),
+        verbose=options.verbose,
     )
 
 

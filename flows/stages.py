@@ -1,8 +1,8 @@
 """The DVC side of the flows: the graph of stages, what is up to date, and running one stage as a process.
 
-DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` (flows/dvc_command.py), guarded
-(flows/processes.py), so that it ends with everything it has started. The cheap questions (which stages, is this one
-stale) are asked through DVC's Python API in this process: 0.05 s each instead of the 1.3 s of a new ``dvc`` process.
+DVC alone decides what is stale; a stage is run as ``dvc repro --single-item STAGE`` (flows/dvc_command.py) under a
+guard (flows/processes.py), which ends everything that the stage started. Queries (the stages, which are stale) use
+DVC's Python API in this process: 0.05 s each instead of the 1.3 s of a new ``dvc`` process.
 """
 
 import contextlib
@@ -38,11 +38,11 @@ from flows.site_cache import open_repo
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")
 
-LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes in all
+LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes altogether
 LOCK_FILE = STATE / "flow.lock"
-ENDING_S = 15  # in which the stages of a killed flow have ended
-# How DVC words its two lock errors (the repository's, and a path's that another process reads or writes), and a
-# stage's own failure. It is the last error line that counts: the stage may have printed anything before.
+ENDING_S = 15  # after which the stages of a killed flow have ended
+# DVC's words for its two lock errors (of the repository, and of a path that another process reads or writes) and for a
+# failed stage. Only the last error line counts: the stage may have printed anything before it.
 LOCKED = re.compile(r"^ERROR: .*(Unable to acquire lock|is busy, it is being blocked by)")
 EXITED = re.compile(r"^ERROR: .*exited with (-?\d+)$")
 
@@ -52,9 +52,9 @@ class Stage:
     """A node of DVC's graph.
 
     Attributes:
-        name: as in ``ingest@toy``; of a system, whose dvc.yaml is beside its code, as in ``mtmdd:train@TDL-0``.
-        upstream: names of the stages it takes files from.
-        on_gpu: dvc.yaml gives it ``meta: {device: gpu}``: it uses a GPU where there is one.
+        name: ``ingest@toy`` for a stage of the root's dvc.yaml, ``mtmdd:train@TDL-0`` for a stage of a system's.
+        upstream: names of the stages whose outputs it reads.
+        on_gpu: True for ``meta: {device: gpu}`` in dvc.yaml: the stage uses a GPU where there is one.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Matrix:
     """Stages that a dvc.yaml declares by a ``matrix``.
 
     Attributes:
-        points: the value of each key, by stage name, as in ``{"mtmdd:train@TDL-0": {"run": "TDL", "seed": 0}}``.
-        where: what each key's list of values is in dvc.yaml, as in ``{"seed": "${seeds}"}``.
+        points: the values of the keys by stage name, as in ``{"mtmdd:train@TDL-0": {"run": "TDL", "seed": 0}}``.
+        where: the text of each key's list in dvc.yaml, as in ``{"seed": "${seeds}"}``.
     """
 
     points: Mapping[str, Mapping[str, Any]]
@@ -76,7 +76,7 @@ class Matrix:
 
 
 class StageFailed(RuntimeError):
-    """A stage's process ended with an error; says which stage, its exit code and its last lines."""
+    """A stage's process ended with an error; the message has the stage, the exit code and the last lines."""
 
     def __init__(self, stage: str, exit_code: int, tail: Iterable[str]) -> None:
         self.stage, self.exit_code, self.tail = stage, exit_code, list(tail)
@@ -94,17 +94,18 @@ class Workspace:
         self.root = root.resolve()
         self._dvc = threading.Lock()  # DVC's own lock is per process
         self.processes = Processes(self.root)
-        self._told: dict[str, str] = {}  # of the flow run that holds the workspace
+        self._facts: dict[str, str] = {}  # about the flow run that holds the workspace
         self._lock_file: IO[str] | None = None
 
     def stages(self, targets: Iterable[str] = ()) -> dict[str, Stage]:
-        """Return the stages that the targets need, in an order in which they could run.
+        """Return the targets and all stages upstream of them, in an order in which they could run.
 
         Args:
             targets: stage names (``mtmdd:train`` means all of its matrix) or paths of outputs; none means all stages.
 
         Raises:
-            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or DVC's lock stays taken.
+            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or another process keeps
+                DVC's lock.
         """
         try:
             return self._ask(lambda repo: _collect(repo, list(targets)))
@@ -112,18 +113,18 @@ class Workspace:
             raise UserError(f"{self.root / 'dvc.yaml'}: {error} (`dvc stage list` shows where)") from error
 
     def is_up_to_date(self, name: str) -> bool:
-        """Whether a stage's outputs stand and belong to its present dependencies, parameters and command.
+        """Return True if a stage's outputs exist and belong to its present dependencies, parameters and command.
 
-        True is final only when the stages upstream have run.
+        The answer is final only when the stages upstream have run.
         """
         return not self._ask(lambda repo: repo.status([address_of(name)]))
 
     def stale(self) -> dict[str, bool]:
-        """Return the stages that are not up to date now; those after them may turn out to be stale too.
+        """Return the stages that are stale now; stages downstream of them may turn out to be stale too.
 
         Returns:
-            For each, whether that is final: it lacks more than the present dependencies, which stages upstream may
-            restore.
+            For each stale stage, True if it has to run in any case. False means that only its dependencies have
+            changed, and the stages upstream may restore these.
         """
         found = self._ask(lambda repo: repo.status())
         return {
@@ -132,13 +133,13 @@ class Workspace:
         }
 
     def metrics(self) -> dict[str, dict[str, Any]]:
-        """Return what the metric files hold, by path; files that are not there yet are left out."""
+        """Return the contents of the metric files, by path; missing files are left out."""
         shown = self._ask(lambda repo: repo.metrics.show())
         files = shown.get("", {}).get("data", {})
         return {path: entry["data"] for path, entry in sorted(files.items()) if "data" in entry}
 
     def metrics_of(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Return what the metric files of some stages hold, by stage; stages that have none yet are left out."""
+        """Return the contents of the metric files of some stages, by stage; missing files are left out."""
         wanted = set(names)
         files = self._ask(
             lambda repo: {
@@ -152,7 +153,7 @@ class Workspace:
         return {files[path]: values for path, values in self.metrics().items() if path in files}
 
     def matrices(self) -> dict[str, Matrix]:
-        """Return the stages that the dvc.yaml of the root and those of systems declare by a matrix, by their names.
+        """Return the matrices of all dvc.yaml files, by the name of the declaring entry.
 
         Raises:
             UserError: as :meth:`stages`.
@@ -163,7 +164,7 @@ class Workspace:
             raise UserError(f"{self.root / 'dvc.yaml'}: {error} (`dvc stage list` shows where)") from error
 
     def writer_of(self, path: Path) -> str | None:
-        """Return the stage whose command writes a path or a folder above it, if any does."""
+        """Return the stage whose command writes a path or a folder above the path; None if there is none."""
         place = (self.root / path).resolve()
         outputs = self._ask(
             lambda repo: [
@@ -175,17 +176,17 @@ class Workspace:
         )
         return next((name for output, name in outputs if output == place or output in place.parents), None)
 
-    def run(self, name: str, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    def run(self, name: str, environment: Mapping[str, str], log_line: Callable[[str], None]) -> None:
         """Run one stage to its end, unless it is up to date.
 
         Args:
             name: the stage.
-            environment: set for its processes, on top of this process's environment.
-            say: is called with each line of its output as it comes.
+            environment: variables for its processes, besides those of this process.
+            log_line: called with each line of output as soon as it is complete.
 
         Raises:
-            StageFailed: its command failed; or DVC's locks were held by others for more than two minutes.
-            Stopped: the workspace was stopped before or while it ran.
+            StageFailed: the command failed, or other processes held DVC's locks for more than two minutes.
+            Stopped: the workspace was stopped before or while the stage ran.
         """
         command = [
             sys.executable,
@@ -198,7 +199,7 @@ class Workspace:
         ]
         for pause in (*LOCK_PAUSES_S, None):
             try:
-                exit_code, lines = self.processes.run(command, environment, say)
+                exit_code, lines = self.processes.run(command, environment, log_line)
             except Stopped as error:
                 raise Stopped(f"stage {name} {error}") from None
             if exit_code == 0:
@@ -207,30 +208,30 @@ class Workspace:
             exited = EXITED.match(verdict)
             if pause is None or exited or not LOCKED.match(verdict):
                 raise StageFailed(name, int(exited[1]) if exited else exit_code, lines)
-            say(f"DVC's lock is taken by another process, trying again in {pause} s")
+            log_line(f"DVC's lock is taken by another process, trying again in {pause} s")
             self.processes.pause(pause)
         raise AssertionError("unreachable")
 
     def stop(self) -> None:
-        """End every running stage with its whole process tree, and start none any more.
+        """End every running stage with its whole process tree, and start no more.
 
-        First as Ctrl-C in a terminal would, which lets DVC finish its bookkeeping; what still lives some seconds later
-        is asked to terminate, then killed.
+        The processes get SIGINT first, as from Ctrl-C in a terminal, so that DVC can finish its bookkeeping; those that
+        still live some seconds later get SIGTERM, then SIGKILL.
         """
         self.processes.stop()
 
     @contextlib.contextmanager
     def hold(self, run: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-        """Have the workspace for oneself, until the last stage that was started has ended.
+        """Lock the workspace until the last stage that was started has ended.
 
         Args:
-            run: what is told to others who want it: ``name``, and perhaps more.
+            run: facts about this run, which go into the lock file: ``name``, and perhaps more.
 
         Yields:
-            What the last holder told, if it was killed and could not give the workspace back; else nothing.
+            The facts about the last holder if it was killed and could not release the lock; else an empty mapping.
 
         Raises:
-            UserError: another flow run has it; the message says which.
+            UserError: another flow run holds the lock; the message names it.
         """
         file = self.root / LOCK_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -245,10 +246,10 @@ class Workspace:
                         f"{self.root}: flow run {name!r} (process {pid}, since {since}) is at work in this workspace; "
                         "wait until it has ended, or cancel it"
                     )
-                time.sleep(0.2)  # it was killed and its stages are ending, or it is just coming or going
+                time.sleep(0.2)  # the holder was killed and its stages are ending, or it is just starting or ending
             killed = _holder(lock)
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            self._lock_file, self._told = lock, {**run, "pid": str(os.getpid()), "since": since}
+            self._lock_file, self._facts = lock, {**run, "pid": str(os.getpid()), "since": since}
             self.tell({})
             self.processes.keep_open = (lock.fileno(),)
             try:
@@ -259,18 +260,18 @@ class Workspace:
                 lock.truncate(0)
 
     def tell(self, facts: Mapping[str, str]) -> None:
-        """Add to what the holder of the workspace has told; whoever comes next gets it, should this run be killed."""
+        """Add facts about this run to the lock file, for the run that comes after a kill of this one."""
         assert self._lock_file is not None
-        self._told |= facts
+        self._facts |= facts
         size = os.fstat(self._lock_file.fileno()).st_size
-        # Over what is there, in one go: killed at any moment, either text stands.
-        os.pwrite(self._lock_file.fileno(), json.dumps(self._told).encode().ljust(size), 0)
+        # One write over the old text: a kill leaves either the old text or the new one.
+        os.pwrite(self._lock_file.fileno(), json.dumps(self._facts).encode().ljust(size), 0)
 
     def _ask(self, question: Callable[[Repo], Result]) -> Result:
-        """Put a question to a freshly opened repository: dvc.lock changes under us. What a kill has cut is mended.
+        """Ask a freshly opened repository, since dvc.lock changes meanwhile; mend what a kill has cut first.
 
         Raises:
-            UserError: DVC's lock was held by others for more than two minutes.
+            UserError: other processes held DVC's lock for more than two minutes.
         """
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
@@ -309,7 +310,7 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
 
 
 def _target(repo: Repo, target: str) -> str:
-    """Return a target as DVC takes it: an output stays what it is."""
+    """Return a target in DVC's form: the address of a stage, or the path of an output."""
     is_path = "/" in target or (Path(repo.root_dir) / target).exists()
     return target if is_path else address_of(target)
 
@@ -331,7 +332,7 @@ def _matrices(repo: Repo) -> dict[str, Matrix]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value that DVC took from params.yaml without the note of where it stood."""
+    """Return a value that DVC read from params.yaml without its note of the position."""
     return value.value if isinstance(value, Value) else value
 
 
@@ -344,7 +345,7 @@ def _is_locked(lock: IO[str]) -> bool:
 
 
 def _holder(lock: IO[str]) -> dict[str, str]:
-    """Return what a lock file tells of its holder; nothing if it was given back, or is being written."""
+    """Return the facts in a lock file; an empty mapping if the lock was released, or the file is being written."""
     lock.seek(0)
     try:
         return dict(json.loads(lock.read() or "{}"))

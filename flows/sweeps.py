@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows import page
-from flows.command import add_cpu_slots, run_here
+from flows.command import add_options, run_here
 from flows.stages import Workspace
 from flows.studies import rows_of, studies, study_of
 from flows.walk import CpuSlots, in_workspace, run_graph
@@ -75,12 +75,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", nargs="+", default=[], help="which runs, as in TDL or tau=0.4 (default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], help="which seeds (default: all)")
     parser.add_argument("--report", action="store_true", help="bring the report up to date too")
-    add_cpu_slots(parser)
+    add_options(parser)
     options = parser.parse_args(argv)
     chosen = options.runs, options.seeds
     run_here(
+        "sweep",
         lambda: sweep(options.study, *chosen, options.report, options.cpu_slots, return_state=True),
         check=lambda: study_of(options.study, studies(Workspace(Path.cwd()).matrices())).select(*chosen),
+        verbose=options.verbose,
     )
 
 

@@ -215,7 +215,7 @@ def steps(stages: set[str]) -> set[str]:
         ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES),
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
         ("model/training/trainer.py", {"cleaning:train"} | TRAININGS | DIAGNOSES),
-        ("report/pages.py", {"cleaning:preparation", "mtmdd:report", "report"}),
+        ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "report"}),
         ("base/artifacts.py", EVERY_STAGE),
     ],
 )

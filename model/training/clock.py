@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from base.console import progress
+from base.console import duration, progress
 
 log = logging.getLogger("clicksight")
 
@@ -76,11 +76,6 @@ class Clock:
             loss.item(),
             self.images / seconds,
             100 * self.waited_s / seconds,
-            _duration(self.steps_left * seconds / self.steps),
+            duration(self.steps_left * seconds / self.steps),
             f", {self.later_phases} more to come" if self.later_phases else "",
         )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,6 +1,6 @@
 """A page to look at before training: images after each step, and what the noise filter drops and keeps.
 
-    python -m systems.cleaning.preparation --data data --output data/sets/toy/preparation
+    python -m systems.cleaning.preparation --data data/sets/toy --output data/cleaning/preparation/toy
 
 In: `data/sets/toy/ingested/images`, `data/sets/toy/cleaned` and `data/sets/toy/splits/categories.parquet`.
 Out: `index.html`, which needs nothing beside it; `steps.csv` and `steps.png` (images of each category after each step);
@@ -243,7 +243,7 @@ def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of all artifacts")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set's artifacts")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)

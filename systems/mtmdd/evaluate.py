@@ -7,7 +7,9 @@
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.
 Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs
-were chosen by which split, and why a figure is null) and ``predictions.parquet`` (`schemas.PREDICTIONS`).
+were chosen by which split, and why a figure is null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and
+``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``, ``accuracy_target``), and
+its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
 
 A domain is recognised by the last phase that trained it; clicks are predicted by the last phase with a click loss.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import torch
 from pydantic import Field
@@ -30,6 +33,8 @@ from model.classification import softmax
 from model.data.batches import evaluation_batches
 from model.folder import device_at_hand
 from model.losses.count import CountLoss
+from model.measures.accuracy import accuracy
+from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import DOMAINS, Domain
 from systems.mtmdd.examples import Examples, OtherSource, add_other_source, other_source, read_rows
@@ -44,8 +49,8 @@ class EvaluateParams(Params):
     batch_size: int = Field(ge=1, description="images at once; no result depends on it")
 
 
-def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table]:
-    """Return the content of metrics.json and the predictions.
+def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+    """Return the content of metrics.json, the predictions and the units.
 
     Args:
         model: what to measure.
@@ -64,7 +69,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
     counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
     predictor = model.phase_that_predicts_clicks()
     predicted = None if predictor is None else outcomes[predictor.name, "source"]
-    tables = []
+    tables, units = [], []
     for domain in DOMAINS:
         recogniser = model.phase_that_recognises(domain)
         metrics[f"accuracy_{domain}"] = None
@@ -74,6 +79,9 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
         outcome = outcomes[recogniser.name, domain]
         counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
         metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
+        assert outcome.prediction.logits is not None
+        best = outcome.prediction.logits.argmax(dim=1).numpy()
+        units.append(accuracy(f"accuracy_{domain}", _test_ids(examples, domain), best, outcome.labels.numpy()))
         of_clicks = predicted if domain == "source" else None
         tables.append(predictions_table(outcome, of_clicks, examples, domain, model.categories[domain]))
     metrics["rmse_source"] = None
@@ -82,10 +90,17 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
     else:
         counted["images"]["source"] = predicted.num_images
         metrics["rmse_source"] = rmse(predicted)
+        units.append(units_of("click_error_source", _test_ids(examples, "source"), click_errors(predicted), 1.0))
         metrics["click_loss"] = {term.kind: round(mean_loss(predicted, term), 6) for term in _click_terms(model)}
     for epoch in model.chosen:
         counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
-    return {**metrics, **counted}, pa.concat_tables(tables)
+    units_table = pl.concat(units).sort("metric", "unit").to_arrow().cast(schemas.UNITS)
+    return {**metrics, **counted}, pa.concat_tables(tables), units_table
+
+
+def _test_ids(examples: Examples, domain: Domain) -> list[str]:
+    ids: list[str] = examples.rows[examples.places(domain, "test")]["image_id"].to_list()
+    return ids
 
 
 def _needed(model: Model) -> list[tuple[Domain, str]]:
@@ -214,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
     parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
     add_other_source(parser)
-    parser.add_argument("--output", type=Path, required=True, help="folder for metrics.json and predictions.parquet")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage(f"evaluate {arguments.model}") as closing:
@@ -224,15 +239,16 @@ def main(argv: Sequence[str] | None = None) -> None:
             torch.set_num_threads(model.recipe.train.threads)
         other = other_source(model.recipe, arguments.source_images, arguments.source_split)
         examples = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
-        metrics, predictions = evaluate(model, examples, params.batch_size)
+        metrics, predictions, units = evaluate(model, examples, params.batch_size)
         with whole_directory(arguments.output) as folder:
             write_json(metrics, folder / "metrics.json")
             write_table(predictions, folder / "predictions.parquet")
+            write_table(units, folder / "units.parquet")
         for name in ("accuracy_source", "accuracy_target", "rmse_source"):
             if metrics[name] is not None:
                 closing.counts[name] = metrics[name]
         closing.counts["test images"] = predictions.num_rows
-        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet"
+        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet, units.parquet"
         closing.next_command = "python -m systems.mtmdd.report.write --data data --output data/report"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,7 @@ from flows.command import run_here
 
 
 @pytest.fixture(autouse=True)
-def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     @contextlib.contextmanager
     def server() -> Iterator[str]:
         yield "http://127.0.0.1:1"
@@ -23,6 +24,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "server", server)
     monkeypatch.setattr(command, "interrupt_on_hangup", lambda: None)
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
 
 
 def raising(error: BaseException) -> Callable[[], State[Any]]:
@@ -34,7 +36,7 @@ def raising(error: BaseException) -> Callable[[], State[Any]]:
 
 def exit_code(flow: Callable[[], State[Any]], check: Callable[[], object] = lambda: None) -> int | str | None:
     try:
-        run_here(flow, check)
+        run_here("reproduce", flow, check)
     except SystemExit as ended:
         return ended.code
     return 0
@@ -50,7 +52,9 @@ def exit_code(flow: Callable[[], State[Any]], check: Callable[[], object] = lamb
 )
 def test_the_exit_code_is_that_of_the_work(state: State[Any], code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(lambda: state) == code
-    assert capsys.readouterr().err.splitlines()[-1] == f"{state.name}: {state.message}"
+    *_, last, took = capsys.readouterr().err.splitlines()
+    assert last == f"{state.name}: {state.message}"
+    assert took.startswith("took 0 s; all output: .state/logs/reproduce-")
 
 
 @pytest.mark.parametrize(

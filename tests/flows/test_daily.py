@@ -152,7 +152,7 @@ def test_the_command_hands_over_the_data_set(
 ) -> None:
     given: list[tuple] = []
     monkeypatch.setattr("flows.daily.daily", lambda *values, **_: given.append(values))
-    monkeypatch.setattr("flows.daily.run_here", lambda run, check: (check(), run()))
+    monkeypatch.setattr("flows.daily.run_here", lambda name, run, check, verbose: (check(), run()))
     main(["--log", str(days[1]), *options])
     assert given == [(str(days[1]), "features", options[1] if options else None, None)]
 

@@ -163,7 +163,6 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         TEMPLATE,
         pictures | shown,
         note=params.note,
-        preparation=(data / "preparation" / "index.html").as_posix(),
         seeds=seeds_sentence(runs.seeds),
         chosen=chosen_sentence(runs),
         beside=f"The published columns are the paper's, on {published.DATA}.",

@@ -16,6 +16,7 @@ from base.console import UserError
 from base.seeding import derive_seed
 from model.data.images import centre_crop, decode
 from model.losses.position import PositionLoss
+from model.measures.units import check_reduces
 from systems.mtmdd import evaluate as evaluate_module
 from systems.mtmdd.evaluate import main
 from systems.mtmdd.examples import Examples, OtherSource, categories_of, keep_source_categories, read_rows
@@ -69,6 +70,27 @@ def test_metrics_follow_from_the_predictions(evaluate, tiny_rows, method):
         assert metrics["images"][domain] == images
         assert metrics["correct"][domain] == correct
         assert metrics[f"accuracy_{domain}"] == round(100 * correct / images, 4)
+
+
+@pytest.mark.parametrize("method", ["VGGsrc", "TDL", "MTMDD-VM"])
+def test_metrics_reduce_from_the_units(evaluate, tmp_path, tiny_rows, method):
+    metrics, predictions = evaluate(method)  # noqa: RUF059  DuckDB reads it by its name
+    units = pq.read_table(tmp_path / "evaluation/units.parquet")
+    assert units.schema.equals(schemas.UNITS)
+    assert pl.from_arrow(units).equals(pl.from_arrow(units).sort("metric", "unit"))
+    check_reduces(metrics, pl.from_arrow(units), scale=100, tolerance=1e-4)
+    means = dict(duckdb.sql("select metric, sum(numerator) / sum(denominator) from units group by metric").fetchall())
+    stated = {name: metrics[name] for name in ("accuracy_source", "accuracy_target") if metrics[name] is not None}
+    assert {name: 100 * mean for name, mean in means.items() if name in stated} == pytest.approx(stated, abs=1e-4)
+    assert (metrics["rmse_source"] is None) == ("click_error_source" not in means)
+    if "click_error_source" in means:
+        assert math.sqrt(means["click_error_source"]) == pytest.approx(metrics["rmse_source"], abs=1e-6)
+    # Unit for unit the same as the predictions.
+    right = duckdb.sql(
+        "select 'accuracy_' || domain, image_id, (category = predicted)::double from predictions union all"
+        " select 'click_error_' || domain, image_id, click_error from predictions where click_error is not null"
+    ).fetchall()
+    assert sorted(right) == [row[:3] for row in pl.from_arrow(units).rows()]
 
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "TDL"])
