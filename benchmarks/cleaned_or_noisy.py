@@ -90,11 +90,11 @@ def filter_table(cleaned: pl.DataFrame) -> Iterator[str]:
     yield f"| wrong labels before | {share(int(wrong.sum()), len(cleaned))} |"
     yield f"| wrong labels after | {share(int((kept & wrong).sum()), int(kept.sum()))} |"
     yield f"| images kept | {share(int(kept.sum()), len(cleaned))} |"
-    yield f"| precision: of the dropped, wrong | {share(found, int(dropped.sum()))} |"
-    yield f"| recall: of the wrong, dropped | {share(found, int(wrong.sum()))} |"
-    yield f"| of the right, dropped | {share(int((dropped & ~wrong).sum()), int((~wrong).sum()))} |"
+    yield f"| precision: wrong among the dropped | {share(found, int(dropped.sum()))} |"
+    yield f"| recall: dropped among the wrong | {share(found, int(wrong.sum()))} |"
+    yield f"| dropped among the right | {share(int((dropped & ~wrong).sum()), int((~wrong).sum()))} |"
     yield ""
-    yield "| cell | images | wrong | dropped | of them wrong |"
+    yield "| cell | images | wrong | dropped | wrong among the dropped |"
     yield "|---|---:|---:|---:|---:|"
     cells = cleaned.group_by("rule").agg(
         pl.len(),
