@@ -1,1 +1,1 @@
-"""What is timed, and what takes too long for a test; docs/benchmarks.md has what it printed."""
+"""Measurements, and checks that take too long for a test; docs/benchmarks.md has the results."""

@@ -1,4 +1,4 @@
-"""Our command as the benchmarks run it, and what of its output must not change."""
+"""The command line of our builds, and fingerprints of their output."""
 
 import hashlib
 import json
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {"CLICKSIGHT_NO_STATE": "1"}  # a benchmark's timings are no stage's
+ENVIRONMENT = {"CLICKSIGHT_NO_STATE": "1"}  # keeps a benchmark's timings out of the stages' timings
 
 
 def build_command(logs: Sequence[Path], output: Path, *options: str) -> list[str]:
-    """The command line that builds the click features of some logs; to be run in ROOT, with ENVIRONMENT."""
+    """Return the command line that builds the click features of logs; run it in ROOT, with ENVIRONMENT."""
     build = [sys.executable, "-m", "pipelines.build_click_features"]
     return [*build, "--clicks", *map(str, logs), "--output", str(output), *options]
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """The hash of every file of an output by its name; of the summary everything but the seconds."""
+    """Return the hash of every file of an output by its name; the summary is hashed without its seconds."""
     hashes = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = file.read_bytes()
@@ -30,5 +30,5 @@ def fingerprint(folder: Path) -> dict[str, str]:
 
 
 def results_of(fingerprint: dict[str, str]) -> dict[str, str]:
-    """Of a fingerprint, all but the history: that tells in how many steps a log was added."""
+    """Return a fingerprint without the history, whose files depend on the steps in which a log was added."""
     return {name: value for name, value in fingerprint.items() if not name.startswith("history/")}

@@ -1,19 +1,20 @@
-"""What the noise filter is worth: `python -m benchmarks.cleaned_or_noisy --truth TRUTH.tsv --place FOLDER`.
+"""Measure the gain of the noise filter: `python -m benchmarks.cleaned_or_noisy --truth TRUTH.tsv --place FOLDER`.
 
-On a data set whose wrong labels are known, a sample of the source enters training in up to four ways (arms):
+On a data set with known wrong labels, the source images are used for training in up to four ways (arms):
 
-    noisy     all of it, wrong labels too
-    cleaned   what the stage `clean` keeps
-    smaller   as many of each category as `cleaned`, drawn blindly: what having fewer images costs
+    noisy     all images, also those with wrong labels
+    cleaned   the images that the stage `clean` keeps
+    smaller   as many of each category as `cleaned`, drawn at random: shows the cost of having fewer images
     right     exactly the images whose label is right: the best that any filter of whole images could do
 
-Everything else is the same: ingested images, target images and their splits, recipes, seeds. Prints as Markdown tables
-how the filter compares with the truth, and each method's Acc-T by arm, with the differences to `noisy` paired by seed
-and image (`report/intervals.py`). Works in FOLDER on a clone of the repository's HEAD with parameters of its own;
-what is there already is not made again, so a run that was stopped goes on when started again. Long: a training takes
-minutes. Nothing but `--truth` looks at the truth, and no stage reads it.
+Everything else is the same: ingested images, target images and their splits, recipes, seeds. The benchmark prints as
+Markdown tables how the filter compares with the truth, and each method's Acc-T by arm, with the differences to `noisy`
+paired by seed and image (`report/intervals.py`). It works in FOLDER on a clone of the repository's HEAD with its own
+parameters. It does not make existing outputs again, so a stopped run continues when it is started again. It is slow: a
+training takes minutes. Only `--truth` reads the truth, no stage does.
 
-TRUTH.tsv: image id and true category, as the toy's truth/labels.tsv; or `image_id` and `is_wrong` (0, 1), so headed.
+TRUTH.tsv has image id and true category, as the toy's truth/labels.tsv, or `image_id` and `is_wrong` (0, 1) with a
+header of these names.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import shard_of, whole_file, write_table  # noqa: E402
 from benchmarks.project import Project, differences, tested_images  # noqa: E402
@@ -41,36 +42,38 @@ def read_wrong(truth: Path, labelled: pl.DataFrame) -> pl.DataFrame:
     """Return `image_id` and `is_wrong` of every labelled image.
 
     Args:
-        truth: see the module.
+        truth: TRUTH.tsv, described in the module.
         labelled: `image_id`, `category` (normalised) of all source images.
     """
     lines = [line.split("\t") for line in truth.read_text(encoding="utf-8").splitlines()]
-    headed = lines[0][:2] == ["image_id", "is_wrong"]
-    known = pl.DataFrame([line[:2] for line in lines[headed:]], schema=["image_id", "says"], orient="row")
+    has_header = lines[0][:2] == ["image_id", "is_wrong"]
+    known = pl.DataFrame([line[:2] for line in lines[has_header:]], schema=["image_id", "truth"], orient="row")
     joined = labelled.select("image_id", "category").join(known, on="image_id", how="left", validate="1:1")
-    names = pl.col("says").map_elements(normalise_category, return_dtype=pl.String)
-    joined = joined.with_columns((pl.col("says") == "1" if headed else names != pl.col("category")).alias("is_wrong"))
+    names = pl.col("truth").map_elements(normalise_category, return_dtype=pl.String)
+    joined = joined.with_columns(
+        (pl.col("truth") == "1" if has_header else names != pl.col("category")).alias("is_wrong")
+    )
     unknown = joined.filter(pl.col("is_wrong").is_null())
     if len(unknown):
-        sys.exit(f"{truth}: {len(unknown)} source images are not in it, as {unknown['image_id'][0]!r}")
+        sys.exit(f"{truth}: {len(unknown)} source images are missing, for example {unknown['image_id'][0]!r}")
     return joined.select("image_id", "is_wrong")
 
 
 def kept_in(arm: str, cleaned: pl.DataFrame) -> pl.DataFrame:
-    """Return the images with `kept` as the arm wants it.
+    """Return the images with the arm's column `kept`.
 
     Args:
         arm: one of `ARMS`.
-        cleaned: the stage's output, with `is_wrong`.
+        cleaned: the output of the stage `clean`, with `is_wrong`.
     """
-    blind = pl.col("image_id").map_elements(lambda name: shard_of(f"blind {name}", 2**32), return_dtype=pl.UInt64)
-    drawn = blind.rank("ordinal").over("category") <= pl.col("kept").sum().over("category")
-    kept = {"noisy": pl.lit(True), "cleaned": pl.col("kept"), "smaller": drawn, "right": ~pl.col("is_wrong")}
+    order = pl.col("image_id").map_elements(lambda name: shard_of(f"blind {name}", 2**32), return_dtype=pl.UInt64)
+    sampled = order.rank("ordinal").over("category") <= pl.col("kept").sum().over("category")
+    kept = {"noisy": pl.lit(True), "cleaned": pl.col("kept"), "smaller": sampled, "right": ~pl.col("is_wrong")}
     return cleaned.sort("image_id").with_columns(kept[arm].alias("kept"))
 
 
 def share(part: int, whole: int) -> str:
-    """Return a share in percent with Wilson's 95 % interval and what it was counted of."""
+    """Return a share in percent with Wilson's 95 % interval and both counts."""
     if not whole:
         return "– (0 of 0)"
     low, high = wilson(part / whole, whole)[1:]
@@ -78,7 +81,7 @@ def share(part: int, whole: int) -> str:
 
 
 def filter_table(cleaned: pl.DataFrame) -> Iterator[str]:
-    """Yield how the filter compares with the truth, as lines of Markdown."""
+    """Yield the comparison of the filter with the truth, as lines of Markdown."""
     wrong, kept = cleaned["is_wrong"], cleaned["kept"]
     dropped = ~kept
     found = int((dropped & wrong).sum())
@@ -87,11 +90,11 @@ def filter_table(cleaned: pl.DataFrame) -> Iterator[str]:
     yield f"| wrong labels before | {share(int(wrong.sum()), len(cleaned))} |"
     yield f"| wrong labels after | {share(int((kept & wrong).sum()), int(kept.sum()))} |"
     yield f"| images kept | {share(int(kept.sum()), len(cleaned))} |"
-    yield f"| precision: of the dropped, wrong | {share(found, int(dropped.sum()))} |"
-    yield f"| recall: of the wrong, dropped | {share(found, int(wrong.sum()))} |"
-    yield f"| of the right, dropped | {share(int((dropped & ~wrong).sum()), int((~wrong).sum()))} |"
+    yield f"| precision: wrong among the dropped | {share(found, int(dropped.sum()))} |"
+    yield f"| recall: dropped among the wrong | {share(found, int(wrong.sum()))} |"
+    yield f"| dropped among the right | {share(int((dropped & ~wrong).sum()), int((~wrong).sum()))} |"
     yield ""
-    yield "| cell | images | wrong | dropped | of them wrong |"
+    yield "| cell | images | wrong | dropped | wrong among the dropped |"
     yield "|---|---:|---:|---:|---:|"
     cells = cleaned.group_by("rule").agg(
         pl.len(),
@@ -136,20 +139,20 @@ def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], see
 
 
 def training_images(arm: Path, seed: int) -> int:
-    """Return how many source images an arm trains on."""
+    """Return the number of source images that an arm trains on."""
     split = pl.read_parquet(arm / f"splits/seed-{seed}.parquet")
     return len(split.filter(pl.col("domain") == "source", pl.col("split") == "train"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--truth", type=Path, help="which labels are wrong (default, for the toy: its own)")
-    parser.add_argument("--place", type=Path, required=True, help="folder for everything; goes on with what is there")
+    parser.add_argument("--truth", type=Path, help="TRUTH.tsv (default, for the toy: the toy's own)")
+    parser.add_argument("--place", type=Path, required=True, help="folder for all outputs; existing ones are used")
     parser.add_argument("--preset", default="params.yaml", help="parameter file, relative to the repository")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", default=["VGGsrc", "MTMDD-VM-star"])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="noisy is always one of them")
-    parser.add_argument("--table", action="store_true", help="train nothing, print what there is")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="noisy is always included")
+    parser.add_argument("--table", action="store_true", help="train nothing, print the existing results")
     options = parser.parse_args()
     arms = [arm for arm in ARMS if arm in options.arms or arm == "noisy"]
     project = Project(options.place.resolve(), options.preset, options.seeds, options.methods)
@@ -167,7 +170,7 @@ def main() -> None:
         if tested_images(folder / first) != tested_images(project.place / "noisy" / first):
             sys.exit(f"the arms noisy and {arm} test different target images: {arm} has lost a category")
     if not options.table:
-        for seed in options.seeds:  # seeds outermost: a stopped run has every arm of the seeds that it did
+        for seed in options.seeds:  # seeds are outermost, so a stopped run has all arms of the finished seeds
             for method in options.methods:
                 for arm in arms:
                     splits, features = project.place / arm / "splits", project.place / arm / "features"

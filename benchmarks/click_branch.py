@@ -1,13 +1,14 @@
-"""What keeps the click branch from predicting: `python -m benchmarks.click_branch [--data DATA] [--set KEY=VALUE ...]`.
+"""Diagnose a poor click prediction: `python -m benchmarks.click_branch [--data DATA] [--set KEY=VALUE ...]`.
 
-Trains one method with some parameters changed, and measures it on training and validation images (no test image is
-read). DATA is a prepared data set, data/sets/NAME. Prints one JSON line per seed: accuracies in percent,
-RMSE-S, the mean length of v^, and lines of reference for RMSE-S on the validation images, all from the training images'
-click features: their mean, their means by true category, and those weighed by the network's own probabilities.
+The benchmark trains one method with some parameters changed, and measures it on training and validation images (it
+reads no test image). DATA is a prepared data set, data/sets/NAME. It prints one JSON line per seed: accuracies in
+percent, RMSE-S, the mean length of v^, and reference values of RMSE-S on the validation images. The references are
+guesses from the training images' click features: their mean, their means by true category, and these means weighted by
+the network's own probabilities.
 
-`--recognition-gradient S` multiplies by S what flows back from the recogniser into v^ (0: nothing). That is not the
-paper's model: it tells how much of RMSE-S is the recognition's doing. Gradients by loss and layer: `python -m
-systems.mtmdd.diagnose`.
+`--recognition-gradient S` multiplies the gradient from the recogniser into v^ by S (0: no gradient). This is not the
+paper's model: it shows how much of RMSE-S is caused by the recognition. `python -m systems.mtmdd.diagnose` measures
+gradients by loss and layer.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from ruamel.yaml import YAML
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs as a file, too
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the module also runs as a file
 
 from base.params import DEFAULT_PATH, read_params, validate_section
 from model.data.batches import evaluation_batches
@@ -41,15 +42,15 @@ from systems.mtmdd.task import training_run
 
 
 def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
-    """Return a method's recipe with some of the system's parameters changed, each as in ``train.epochs=30``."""
+    """Return a method's recipe with some of the system's parameters changed, each given as ``train.epochs=30``."""
     content = read_params(params)["mtmdd"]
     for change in changes:
         key, value = change.split("=", 1)
         *sections, last = key.split(".")
-        place = content
+        values = content
         for section in sections:
-            place = place[section]
-        place[last] = YAML(typ="safe", pure=True).load(value)
+            values = values[section]
+        values[last] = YAML(typ="safe", pure=True).load(value)
     where = str(params)
     network = validate_section(NetworkParams, "mtmdd.network", content["network"], where)
     objective = validate_section(ObjectiveParams, "mtmdd.objective", content["objective"], where)
@@ -58,7 +59,7 @@ def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
 
 
 def scale_recognition_gradient(scale: float) -> None:
-    """Let only a share of the recogniser's gradient into v^, from now on in this process."""
+    """Multiply the recogniser's gradient into v^ by `scale`, for the rest of this process."""
     forward = Recogniser.forward
 
     def scaled(self: Recogniser, inputs: Mapping[Domain, tuple[Tensor, Tensor | None]]) -> dict[Domain, Tensor]:
@@ -71,8 +72,8 @@ def scale_recognition_gradient(scale: float) -> None:
     Recogniser.forward = scaled  # type: ignore[method-assign]
 
 
-def look(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
-    """Return what a phase's network says of the images of a domain's split."""
+def outcome_of(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
+    """Return the predictions of a phase's network for the images of a domain's split."""
     loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
     batches = evaluation_batches(loader, domain, examples.places(domain, split), 128, workers=0)
     return predict(model.network(phase), batches, domain, device_at_hand())
@@ -86,10 +87,10 @@ def measure(model: Model, examples: Examples) -> dict[str, float]:
         for domain in DOMAINS:
             recogniser = model.phase_that_recognises(domain)
             if recogniser is not None:
-                outcome = look(model, recogniser, examples, domain, split)
+                outcome = outcome_of(model, recogniser, examples, domain, split)
                 results[f"accuracy {domain} {split}"] = percent(num_correct(outcome), outcome.num_images)
         if predictor is not None:
-            outcome = look(model, predictor, examples, "source", split)
+            outcome = outcome_of(model, predictor, examples, "source", split)
             assert outcome.prediction.clicks is not None
             results[f"rmse {split}"] = round(rmse(outcome), 4)
             results[f"length {split}"] = round(outcome.prediction.clicks.norm(dim=1).mean().item(), 4)
@@ -101,19 +102,21 @@ def reference_lines(model: Model, examples: Examples) -> dict[str, float]:
     recogniser = model.phase_that_recognises("source")
     if recogniser is None:
         return {}
-    known, asked = (look(model, recogniser, examples, "source", split) for split in ("train", "validation"))
-    assert known.clicks is not None
-    assert asked.clicks is not None
-    assert asked.prediction.logits is not None
-    unit = l2_normalise(known.clicks)
-    members = one_hot(known.labels, len(model.categories["source"])).float()
+    training, validation = (
+        outcome_of(model, recogniser, examples, "source", split) for split in ("train", "validation")
+    )
+    assert training.clicks is not None
+    assert validation.clicks is not None
+    assert validation.prediction.logits is not None
+    unit = l2_normalise(training.clicks)
+    members = one_hot(training.labels, len(model.categories["source"])).float()
     means = members.T @ unit / members.sum(dim=0).clamp(min=1)[:, None]
     guesses = {
-        "mean": unit.mean(dim=0).expand_as(asked.clicks),
-        "true category's mean": means[asked.labels],
-        "probable categories' means": asked.prediction.logits.softmax(dim=1) @ means,
+        "mean": unit.mean(dim=0).expand_as(validation.clicks),
+        "true category's mean": means[validation.labels],
+        "probable categories' means": validation.prediction.logits.softmax(dim=1) @ means,
     }
-    losses = {name: CountLoss()(asked.clicks, guess).mean().item() for name, guess in guesses.items()}
+    losses = {name: CountLoss()(validation.clicks, guess).mean().item() for name, guess in guesses.items()}
     return {f"rmse of the {name}": round(math.sqrt(loss), 4) for name, loss in losses.items()}
 
 
@@ -134,7 +137,7 @@ def main() -> None:
         rows = read_rows(data / f"splits/seed-{seed}.parquet", recipe, seed)
         examples = Examples.read(data / "ingested/images", rows, data / "features", recipe.network, cache=True)
         with tempfile.TemporaryDirectory() as folder:
-            # its own name: a checkpoint of an unscaled run must not be continued
+            # a name of its own, so that no checkpoint of an unscaled run is resumed
             run = f"click-branch-{arguments.recognition_gradient}"
             train(training_run(recipe, examples, seed, run), Path(folder) / "model")
             model = Model.read(Path(folder) / "model")

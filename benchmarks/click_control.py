@@ -1,16 +1,16 @@
-"""What the clicks are worth: `python -m benchmarks.click_control --place FOLDER --preset presets/birds50.yaml`.
+"""Measure the gain from clicks: `python -m benchmarks.click_control --place FOLDER --preset presets/birds50.yaml`.
 
-Trains on the same images, labels and splits, with the same seeds:
+The benchmark trains on the same images, labels and splits, with the same seeds:
 
-    clicks      the method as it is
-    untold      the same network without click loss (lambda = 0): v^ is there, but nobody says what a click is
-    shuffled    the method with a click log whose images were exchanged at random: clicks that say nothing of the image
-    target      VGGimg: the target alone, no source, no clicks
+    clicks          the method as it is
+    no_click_loss   the same network without click loss (lambda = 0): v^ exists, but is not trained to predict clicks
+    shuffled        the method with a click log whose images were exchanged at random, so clicks don't fit the image
+    target          VGGimg: the target alone, no source, no clicks
 
 If the clicks help, `clicks` is above the two controls (claim 9: shuffled, the click branch's advantage must vanish).
-Prints a Markdown table: Acc-S, Acc-T, RMSE-S and the paired differences in Acc-T to `clicks`, over seeds and images
-(`report/intervals.py`). Works in FOLDER on a clone of HEAD; goes on where it was stopped. Long: a training takes
-minutes.
+The benchmark prints a Markdown table: Acc-S, Acc-T, RMSE-S and the paired differences in Acc-T to `clicks`, over seeds
+and images (`report/intervals.py`). It works in FOLDER on a clone of HEAD and continues where it was stopped. It is
+slow: a training takes minutes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import read_tables, whole_directory, whole_file, write_table  # noqa: E402
 from base.schemas import CLICKS  # noqa: E402
@@ -35,14 +35,14 @@ from systems.mtmdd.report.runs import Runs, read_runs  # noqa: E402
 from systems.mtmdd.runs import Point  # noqa: E402
 
 TARGET_ONLY = "VGGimg"
-ARMS = ("clicks", "untold", "shuffled", "target")
+ARMS = ("clicks", "no_click_loss", "shuffled", "target")
 
 
 def exchange_images(ingested: Path, output: Path) -> None:
-    """Write an ingested click log again, with its images exchanged at random (seed 0): `clicks/`, in the same shards.
+    """Write an ingested click log with its images exchanged at random (seed 0): `clicks/`, in the same shards.
 
-    Exchanged are the source images that have clicks, one for one, so that none gains or loses its place in the log;
-    ids of no image keep their rows.
+    Only source images that have clicks are exchanged, one for one, so that the same images have clicks as before.
+    Ids without an image keep their rows.
 
     Args:
         ingested: the output of `ingest`.
@@ -62,22 +62,22 @@ def exchange_images(ingested: Path, output: Path) -> None:
 
 
 def link_with_log(raw: Path, log: Path, output: Path) -> None:
-    """Lay out a raw data set with the same images and labels, as links, and another click log, as the only one."""
+    """Make a raw data set of links: the same images and labels, and another click log as the only one."""
     (output / "source").mkdir(parents=True)
     (output / "target").symlink_to(raw / "target")
     for file in (raw / "source").iterdir():
         if file.name not in (*CLICK_LOGS, LATER_LOGS.name):
             (output / "source" / file.name).symlink_to(file)
-    (output / "source/clicks.tsv").symlink_to(log.resolve())  # what form it has is told by its content
+    (output / "source/clicks.tsv").symlink_to(log.resolve())  # its format is detected from its content
 
 
 def point_of(arm: str, method: str) -> Point:
-    """Return which run an arm has."""
+    """Return the point of an arm."""
     return Point("methods", TARGET_ONLY if arm == "target" else method)
 
 
 def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
-    """Yield the results as lines of Markdown, of the seeds that every arm has."""
+    """Yield the results for the seeds that every arm has, as lines of Markdown."""
     points = {arm: point_of(arm, method) for arm in ARMS}
     done = [
         seed for seed in seeds
@@ -90,13 +90,13 @@ def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
     yield f"| {method}, seeds {', '.join(map(str, done))} | Acc-S, % | Acc-T, % | by seed | RMSE-S | clicks − it, points (95 %) | by seed |"  # noqa: E501
     yield "|---|---:|---:|---|---:|---:|---|"
     for arm, point in points.items():
-        of = {
+        metrics = {
             name: metric(runs[arm], point, done, name) for name in ("accuracy_source", "accuracy_target", "rmse_source")
         }
-        row = [arm, mean(of["accuracy_source"], 1), mean(of["accuracy_target"], 1)]
+        row = [arm, mean(metrics["accuracy_source"], 1), mean(metrics["accuracy_target"], 1)]
         row += [
-            ", ".join(f"{value:.1f}" for value in of["accuracy_target"] if value is not None),
-            mean(of["rmse_source"], 3),
+            ", ".join(f"{value:.1f}" for value in metrics["accuracy_target"] if value is not None),
+            mean(metrics["rmse_source"], 3),
         ]
         if arm == "clicks":
             row += ["–", "–"]
@@ -113,26 +113,26 @@ def metric(runs: Runs, point: Point, seeds: Sequence[int], name: str) -> list[fl
 
 
 def mean(values: Sequence[float | None], digits: int) -> str:
-    """Return the mean and standard deviation over seeds, or a dash where there is nothing to measure."""
-    there = [value for value in values if value is not None]
-    if len(there) < len(values):
+    """Return the mean and standard deviation over seeds, or a dash where a value is missing."""
+    present = [value for value in values if value is not None]
+    if len(present) < len(values):
         return "–"
-    deviation = f" ± {statistics.stdev(there):.{digits}f}" if len(there) > 1 else ""
-    return f"{statistics.mean(there):.{digits}f}{deviation}"
+    deviation = f" ± {statistics.stdev(present):.{digits}f}" if len(present) > 1 else ""
+    return f"{statistics.mean(present):.{digits}f}{deviation}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--place", type=Path, required=True, help="folder for everything; goes on with what is there")
+    parser.add_argument("--place", type=Path, required=True, help="folder for all outputs; existing ones are used")
     parser.add_argument("--preset", default="params.yaml", help="parameter file, relative to the repository")
     parser.add_argument(
         "--shuffled",
         type=Path,
-        help="shuffled click log, raw (default: the checked rows of the true one, exchanged)",
+        help="a raw shuffled click log (default: the checked rows of the true log, exchanged)",
     )
     parser.add_argument("--method", default="MTMDD-VM-star")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--table", action="store_true", help="train nothing, print what there is")
+    parser.add_argument("--table", action="store_true", help="train nothing, print the existing results")
     options = parser.parse_args()
     project = Project(options.place.resolve(), options.preset, options.seeds, [TARGET_ONLY, options.method])
     if not options.table:
@@ -144,14 +144,17 @@ def main() -> None:
 
 
 def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Path | None) -> None:
-    """Train and evaluate every arm with every seed, seeds outermost."""
+    """Train and evaluate every arm with every seed; seeds are the outer loop."""
     place = project.place
     project.prepare()
     project.select(place / "splits", place / "cleaned/images.parquet")
     params = project.read_params()
     params["mtmdd"]["objective"]["lambda"] = 0.0
     project.run(
-        place / "recipes_untold", "systems.mtmdd.recipes", "--params", project.write_params("params_untold", params)
+        place / "recipes_no_click_loss",
+        "systems.mtmdd.recipes",
+        "--params",
+        project.write_params("params_no_click_loss", params),
     )
     if shuffled is not None:
         raw = place / "shuffled_raw"
@@ -176,7 +179,7 @@ def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Pat
         for arm in ARMS:
             (place / arm).mkdir(exist_ok=True)
             features = place / ("shuffled_features" if arm == "shuffled" else "features")
-            recipes = "recipes_untold" if arm == "untold" else "recipes"
+            recipes = "recipes_no_click_loss" if arm == "no_click_loss" else "recipes"
             project.train(arm, point_of(arm, method).method, seed, splits, features, recipes)
 
 

@@ -1,16 +1,16 @@
-"""What a command costs: wall and CPU seconds, and the peak memory of all of its processes together.
+"""Measure a command: wall and CPU seconds, and the peak memory of all its processes together.
 
     cost = cost_of([sys.executable, "-m", "pipelines.build_click_features", ...], cwd=ROOT)
 
 Peak memory is the larger of two readings, in MB of 2^20 bytes:
 
-- the largest sum over the command's processes at one moment, looked at 20 times a second: resident memory where it is
-  one process, else proportional set sizes, which count a page that several processes share once;
-- the peak resident memory of its largest process as the kernel kept it, which no short peak escapes.
+- the largest sum over the command's processes at one moment, sampled 20 times a second: resident memory for a single
+  process, otherwise proportional set sizes, which count a page that several processes share only once;
+- the peak resident memory of its largest process as the kernel records it, which includes short peaks.
 
-The command is started by a small process of its own (this file, without any library): the kernel counts what a process
-had resident before it became the command, so that a child of a benchmark that has read a large table would never seem
-smaller than the benchmark itself. Linux only: it reads /proc.
+A small separate process (this file, without any library) starts the command: the kernel also counts the memory that a
+process had before it became the command, so a child of a benchmark that has read a large table would never seem smaller
+than the benchmark itself. The module needs Linux, because it reads /proc.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 SAMPLES_PER_S = 20
-SHARED_SAMPLES_PER_S = 1  # of several processes: telling what they share walks their memory, and stops them meanwhile
+SHARED_SAMPLES_PER_S = 1  # for several processes: reading their shares walks their memory and stops them meanwhile
 PAGE_BYTES = resource.getpagesize()
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Cost(NamedTuple):
-    """What one run took.
+    """The cost of one run.
 
     Attributes:
-        seconds: of the wall clock.
+        seconds: wall-clock seconds.
         cpu_seconds: user and system time of all processes.
         megabytes: peak memory, MB of 2^20 bytes; see the module.
     """
@@ -47,31 +47,31 @@ class Cost(NamedTuple):
 
 
 def cost_of(command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None) -> Cost:
-    """Run a command to its end; a failure, shown with the end of what it said, ends the benchmark.
+    """Run a command to its end and return its cost; a failure ends the benchmark with the end of the command's output.
 
     Args:
         command: the program and its arguments.
-        cwd: where it runs.
-        environment: variables beside the benchmark's own.
+        cwd: its working folder.
+        environment: variables in addition to the benchmark's own.
     """
     launcher = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), *command]
     done = subprocess.run(
         launcher, cwd=cwd, env={**os.environ, **(environment or {})}, capture_output=True, text=True, errors="replace"
     )
     if done.returncode:
-        sys.exit(f"{' '.join(command)} left with {done.returncode}:\n{done.stderr[-3000:]}")
+        sys.exit(f"{' '.join(command)} failed with exit code {done.returncode}:\n{done.stderr[-3000:]}")
     return Cost(**json.loads(done.stdout))
 
 
 def own_cpu_seconds() -> float:
-    """CPU seconds so far of this process and all that descend from it, whether they have ended or not."""
+    """Return the CPU seconds so far of this process and all its descendants, running or ended."""
     parents, ticks = {}, {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 fields = _stat_fields(Path(entry.path))
                 parents[int(entry.name)] = int(fields[1])
-                ticks[int(entry.name)] = sum(map(int, fields[11:15]))  # its own, and of those it has waited for
+                ticks[int(entry.name)] = sum(map(int, fields[11:15]))  # with children it has waited for
     family = {os.getpid()}
     while more := {process for process, parent in parents.items() if parent in family} - family:
         family |= more
@@ -79,22 +79,22 @@ def own_cpu_seconds() -> float:
 
 
 def _stat_fields(process: Path) -> list[str]:
-    """The fields of /proc/PID/stat after the name: that stands in brackets and may hold anything (man 5 proc)."""
+    """Return the fields of /proc/PID/stat after the name, which is in brackets and may hold any text (man 5 proc)."""
     return (process / "stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def warm(path: Path) -> None:
-    """Read a file once, so that the first to be measured does not wait for the disk in place of the others."""
+    """Read a file into the page cache, so that the first measured run does not wait for the disk."""
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
 
 
 class _Sampler(threading.Thread):
-    """Looks at the processes of a session until told to stop.
+    """A thread that samples the processes of a session until :meth:`stop`.
 
     Attributes:
-        peak_bytes: the largest sum so far.
+        peak_bytes: the largest sum of memory so far.
     """
 
     def __init__(self, session: int) -> None:
@@ -102,11 +102,11 @@ class _Sampler(threading.Thread):
         self.session = session
         self.peak_bytes = 0
         self._cpu_seconds: dict[int, float] = {}
-        self._stop_asked = threading.Event()
+        self._stop_requested = threading.Event()
 
     def run(self) -> None:
         shared_next = 0.0
-        while not self._stop_asked.wait(1 / SAMPLES_PER_S):
+        while not self._stop_requested.wait(1 / SAMPLES_PER_S):
             processes = _processes_of(self.session)
             self._cpu_seconds.update({process: cpu for process, (cpu, _) in processes.items()})
             if len(processes) == 1:
@@ -119,14 +119,14 @@ class _Sampler(threading.Thread):
             self.peak_bytes = max(self.peak_bytes, total)
 
     def stop(self) -> float:
-        """End the looking and return the CPU seconds seen: also of processes that nobody waited for."""
-        self._stop_asked.set()
+        """Stop sampling; return the CPU seconds of all sampled processes, also of those that nobody waited for."""
+        self._stop_requested.set()
         self.join()
         return sum(self._cpu_seconds.values())
 
 
 def _processes_of(session: int) -> dict[int, tuple[float, int]]:
-    """Return the CPU seconds and resident bytes of every process of a session, also of those whose parent has gone."""
+    """Return the CPU seconds and resident bytes of every process of a session, also of orphans."""
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
@@ -152,9 +152,9 @@ def _proportional_bytes(process: int) -> int:
 
 
 def main() -> None:
-    """Run the command of this process's arguments; its cost as JSON on standard output, what it says on the other."""
+    """Run this process's arguments as a command; write the cost as JSON to stdout, the command's output to stderr."""
     started = time.perf_counter()
-    # a session of its own: its processes can be found, and ended, whoever their parents are
+    # in a session of its own its processes can be found and killed, whatever their parents are
     process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr, start_new_session=True)
     sampler = _Sampler(process.pid)
     sampler.start()

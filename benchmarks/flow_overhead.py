@@ -1,15 +1,16 @@
-"""What the flow costs over DVC alone, and what slots gain: `python -m benchmarks.flow_overhead --repeats 3`.
+"""Measure the flow's cost over DVC alone, and the gain of slots: `python -m benchmarks.flow_overhead --repeats 3`.
 
     python -m benchmarks.flow_overhead --repeats 3
-    python -m benchmarks.flow_overhead --repeats 3 --sweep out_of_class
+    python -m benchmarks.flow_overhead --repeats 3 --sweep mtmdd
 
-Clones the repository's HEAD into empty folders, three for each repeat, and brings the targets up to date there, twice
-each (fresh, then with nothing to do): by `dvc repro`, by `flows.reproduce` with one CPU slot, which does the same work
-one by one, and with as many slots as there are cores. The flow's time includes its server's start and end. Prints a
-Markdown table of medians. Exit code 1 if the flow with one slot takes more than 5 % plus 15 s over `dvc repro`.
+Per repeat the benchmark clones the repository's HEAD into three empty folders and brings the targets up to date in each
+twice (fresh, then with nothing to do): by `dvc repro`, by `flows.reproduce` with one CPU slot, which runs the same
+stages one by one, and by `flows.reproduce` with as many slots as there are cores. The flow's time includes the start
+and the end of its server. It prints a Markdown table of medians. The exit code is 1 if the flow with one slot takes
+more than 5 % plus 15 s over `dvc repro`.
 
-With ``--sweep``: a study's wall time by `flows.sweeps` with one CPU slot and with more, by turns, in copies of a clone
-where all that its trainings need is up to date.
+With ``--sweep`` it measures a study's wall time by `flows.sweeps` with one CPU slot and with more, in turn, in copies
+of a clone in which everything that the study's trainings need is up to date.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def seconds_of(command: list[str], folder: Path) -> float:
         text=True,
     )
     if done.returncode:
-        sys.exit(f"{' '.join(command)} in {folder} left with {done.returncode}:\n{done.stdout[-3000:]}")
+        sys.exit(f"{' '.join(command)} in {folder} failed with exit code {done.returncode}:\n{done.stdout[-3000:]}")
     return time.perf_counter() - started
 
 
@@ -56,7 +57,7 @@ def clone_into(folder: Path) -> Path:
 
 
 def measure(commands: dict[str, list[str]], folder: Path) -> dict[tuple[str, str], float]:
-    """Run every command in a fresh clone, and once more in the same."""
+    """Run every command in a fresh clone, and once more in the same clone; return the seconds."""
     seconds = {}
     for name, command in commands.items():
         clone = clone_into(folder / name.replace(" ", "-"))
@@ -67,10 +68,10 @@ def measure(commands: dict[str, list[str]], folder: Path) -> dict[tuple[str, str
 
 
 def compare_slots(study: str, slots: int, repeats: int, folder: Path) -> None:
-    """Run a study with one slot and with more, each time from where its trainings begin; print what it took."""
+    """Run a study with one slot and with more, each time from the start of its trainings; print the times."""
     clone = clone_into(folder / "upstream")
     workspace = Workspace(clone)
-    with contextlib.chdir(clone):  # DVC looks for targets from here
+    with contextlib.chdir(clone):  # DVC resolves targets from the current folder
         evaluations = study_of(study, studies(workspace.matrices())).select()
         stages = workspace.stages(evaluations)
     begun = {name for name in stages if name.partition("@")[0] in (TRAIN + study, EVALUATE + study)}
@@ -96,8 +97,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
-    parser.add_argument("--slots", type=int, default=os.cpu_count() or 2, help="CPU slots against one")
-    parser.add_argument("--sweep", metavar="STUDY", help="compare slots on this study instead")
+    parser.add_argument("--slots", type=int, default=os.cpu_count() or 2, help="CPU slots to compare with one slot")
+    parser.add_argument("--sweep", metavar="STUDY", help="compare slots on this study instead of flow and DVC")
     options = parser.parse_args()
     if options.sweep:
         with tempfile.TemporaryDirectory() as folder:

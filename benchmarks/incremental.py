@@ -1,11 +1,11 @@
-"""A day's new rows added to an existing build, against building everything again.
+"""Compare adding a day's new rows to an existing build with building everything again.
 
     python -m benchmarks.incremental --rows 10_000_000 --shares 0.001 0.01 0.1 --repeats 3
 
-Draws one Zipf-distributed log, whose last rows are the new ones: images, queries and words are mostly known, some are
-new. For every share of new rows it runs, in turn, `--previous OLD --clicks NEW` and the full build over both logs.
-All that both write but the history must have the same bytes. Prints a Markdown table of medians; shares are of the old
-rows.
+The benchmark draws one Zipf-distributed log, whose last rows are the new ones: most of their images, queries and words
+are known, some are new. For every share of new rows it runs, in turn, `--previous OLD --clicks NEW` and the full build
+over both logs. All files that both write must have the same bytes, except for the history. It prints a Markdown table
+of medians; shares are of the old rows.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command, fingerprint, results_of  # noqa: E402
@@ -24,18 +24,20 @@ from benchmarks.costs import Cost, cost_of, warm  # noqa: E402
 
 
 def copy_rows(source: BinaryIO, target: Path, num_rows: int) -> None:
-    """Write the next rows of an open log to a file, and one that quarantine takes."""
+    """Write the next rows of an open log to a file, and one unusable row for quarantine."""
     with target.open("wb") as file:
         file.writelines(source.readline() for _ in range(num_rows))
         file.write(b"a row without clicks\n")
 
 
 def check_equal(name: str, incremental: Path, full: Path) -> None:
-    """Leave with an error when the two outputs differ in a byte."""
+    """Exit with an error if the two outputs differ in a byte."""
     ours, expected = results_of(fingerprint(incremental)), results_of(fingerprint(full))
     differing = sorted(file for file in ours.keys() | expected.keys() if ours.get(file) != expected.get(file))
     if differing or not expected:
-        sys.exit(f"{name}: other bytes in {len(differing)} of {len(expected)} files: {', '.join(differing[:5])}")
+        sys.exit(
+            f"{name}: {len(differing)} of {len(expected)} files differ from the full build: {', '.join(differing[:5])}"
+        )
 
 
 def compare(old: Path, new: Path, previous: Path, repeats: int, place: Path) -> list[tuple[Cost, Cost]]:

@@ -2,15 +2,15 @@
 
     python -m benchmarks.ingest_images --images 100_000 --repeats 3
 
-Draws some hundred different pictures of about 10 kB as JPEG, writes them as often as asked for, each time with other
-bytes (a comment that no decoder minds), as images.tsv (base64, half of them) and as files in category folders, with a
-click log of one row. Then it runs, in turn:
+The benchmark draws some hundred different pictures of about 10 kB as JPEG and writes `--images` copies of them, each
+with other bytes (a comment that decoders ignore): one half to images.tsv (base64), the other as files in category
+folders, with a click log of one row. Then it runs, in turn:
 
-- *loop*: one Python process a core; each reads its share of the files as they lie, and decodes: `Image.open`,
-  `load`. Nothing is checked, hashed or written. The files are all in the page cache.
+- *loop*: one Python process per core; each reads its share of the files and decodes them: `Image.open`, `load`. Nothing
+  is checked, hashed or written. All files are in the page cache.
 - *ingest*: `python -m pipelines.ingest.click_data`, from its start to its end.
 
-Prints a Markdown table of medians: images per second, their ratio, and peak memory.
+It prints a Markdown table of medians: images per second, their ratio, and peak memory.
 """
 
 import argparse
@@ -26,13 +26,13 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.cores import CORES  # noqa: E402
 from benchmarks.builds import ENVIRONMENT  # noqa: E402
 from benchmarks.costs import Cost, cost_of  # noqa: E402
 
-DIFFERENT = 300  # pictures
+NUM_PICTURES = 300  # different ones
 CATEGORIES = 50
 WIDTH, HEIGHT = 250, 188  # pixels: a photograph's thumbnail of 10 kB in a page of search results
 PARAMS = "ingest: {click_shards: 1, image_shards: 16, longest_side: null, duplicate_distance: 48}\n"
@@ -69,26 +69,26 @@ if __name__ == "__main__":
 
 def pictures() -> list[bytes]:
     """Draw pictures with soft shapes and some noise, as JPEG."""
-    stream, drawn = np.random.default_rng(0), []
-    for _ in range(DIFFERENT):
+    stream, encoded = np.random.default_rng(0), []
+    for _ in range(NUM_PICTURES):
         coarse = Image.fromarray(stream.integers(0, 256, (9, 12, 3), dtype=np.uint8))
         soft = np.asarray(coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).filter(ImageFilter.SMOOTH), float)
         noise = stream.normal(0, 11, (HEIGHT, WIDTH, 1))
         buffer = io.BytesIO()
         Image.fromarray(np.clip(soft + noise, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=75)
-        drawn.append(buffer.getvalue())
-    return drawn
+        encoded.append(buffer.getvalue())
+    return encoded
 
 
-def copies(drawn: list[bytes], number: int) -> Iterator[bytes]:
-    """Yield the pictures again and again, each with a comment of its own."""
+def copies(encoded: list[bytes], number: int) -> Iterator[bytes]:
+    """Yield `number` copies of the pictures, each with a different comment."""
     for count in range(number):
-        data, comment = drawn[count % len(drawn)], f"{count:012d}".encode()
+        data, comment = encoded[count % len(encoded)], f"{count:012d}".encode()
         yield data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
 
 
 def write_raw(raw: Path, number: int) -> float:
-    """Write a data set of so many images; return their mean size in bytes."""
+    """Write a data set of `number` images; return their mean size in bytes."""
     total, source = 0, number // 2
     (raw / "source").mkdir(parents=True)
     for category in range(CATEGORIES):

@@ -1,12 +1,12 @@
-"""Kill -9 at random moments: `python -m benchmarks.killed --rows 300_000 --kills 20`.
+"""Kill builds by SIGKILL at random moments: `python -m benchmarks.killed --rows 300_000 --kills 20`.
 
-Builds click features into one folder, again and again, and kills the run, with its whole process group, at a random
-moment of a run's usual duration: a fifth of them while it starts, most while it works, a tenth when its output is there
-and it ends. Every second time the folder holds the output of an older log before. After each kill the folder must be
-what it was (absent, or the old one whole) or the new one whole, byte for byte. Then a run that nobody kills must give
-the right bytes, and leave nothing but them: nothing beside the output, and no file in the system's temporary folder
-(the runs get one of their own; an empty folder there is shown and passes: Beam makes one for each pipeline). Prints a
-Markdown table; exit code 1 when a check fails.
+The benchmark builds click features into one folder many times and kills each run, with its whole process group, at a
+random moment of a run's usual duration: a fifth of the runs while they start, most while they work, a tenth when the
+output exists and the run is ending. Before every second run the folder holds the output of an older log. After each
+kill the folder must be unchanged (absent, or the whole old one) or the whole new one, byte for byte. Then a run that is
+not killed must give the right bytes and leave nothing else: nothing beside the output, and no file in the system's
+temporary folder (the runs have their own temporary folder; an empty folder in it is shown and allowed, because Beam
+makes one for each pipeline). It prints a Markdown table; the exit code is 1 if a check fails.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command, fingerprint  # noqa: E402
@@ -33,31 +33,31 @@ class Builds:
 
     Args:
         place: an empty folder for everything.
-        options: of the command, as in ``["--direct_num_workers", "2"]``.
+        options: options of the command, as in ``["--direct_num_workers", "2"]``.
     """
 
     def __init__(self, place: Path, options: list[str]) -> None:
         self.output = place / "results" / "out"
         self.temporary = place / "tmp"
-        self.said = place / "said.txt"
+        self.errors = place / "errors.txt"
         self.options = options
         self.output.parent.mkdir()
         self.temporary.mkdir()
 
     def start(self, log: Path) -> subprocess.Popen:
-        """Start a run in a process group of its own."""
+        """Start a run in its own process group."""
         environment = {**os.environ, **ENVIRONMENT, "TMPDIR": str(self.temporary)}
         command = build_command([log], self.output, *self.options)
-        with self.said.open("wb") as said:
+        with self.errors.open("wb") as errors:
             return subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
             )
 
     def finish(self, log: Path) -> list[float]:
         """Run to the end; a failure ends the benchmark.
 
         Returns:
-            the seconds until it began to write, until a new output was there (if none was before), and in all.
+            the seconds until the run began to write, until a new output existed (if none did before), and in total.
         """
         started = time.perf_counter()
         process = self.start(log)
@@ -67,13 +67,13 @@ class Builds:
             if self.output.exists() if marks else self.beside():
                 marks.append(time.perf_counter() - started)
         if process.returncode:
-            said = self.said.read_text(errors="replace")[-3000:]
-            sys.exit(f"a run that nobody killed left with {process.returncode}:\n{said}")
+            errors = self.errors.read_text(errors="replace")[-3000:]
+            sys.exit(f"a run that was not killed failed with exit code {process.returncode}:\n{errors}")
         duration_s = time.perf_counter() - started
-        return [*[*marks, duration_s, duration_s][:2], duration_s]  # it may end between two looks
+        return [*[*marks, duration_s, duration_s][:2], duration_s]  # the run may end between two checks
 
     def kill(self, log: Path, after_s: float) -> bool:
-        """Start a run and kill its process group after some seconds; tell whether it was still running."""
+        """Start a run and kill its process group after some seconds; return whether it was still running."""
         process = self.start(log)
         try:
             process.wait(timeout=after_s)
@@ -84,11 +84,11 @@ class Builds:
         return False
 
     def beside(self) -> list[str]:
-        """What stands beside the output."""
+        """Return the names of the files and folders beside the output."""
         return sorted(path.name for path in self.output.parent.iterdir() if path != self.output)
 
     def empty_temporary(self) -> tuple[int, int]:
-        """Empty the temporary folder; return how many files and how many folders were in it."""
+        """Empty the temporary folder; return the numbers of files and folders that were in it."""
         paths = list(self.temporary.rglob("*"))
         num_files = sum(not path.is_dir() for path in paths)
         shutil.rmtree(self.temporary)
@@ -100,12 +100,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the log and of the moments")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="all that follows goes to the command")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the log and of the moments")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="all that follows is for the command")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clicksight-") as temporary:
         place = Path(temporary)
-        # one name for both logs: quarantine names files
+        # both logs have the same name, because quarantine contains file names
         old_log, log = place / "old" / "log.tsv", place / "new" / "log.tsv"
         for file, seed in ((old_log, arguments.seed + 1), (log, arguments.seed)):
             file.parent.mkdir()
@@ -113,25 +113,25 @@ def main() -> None:
             with file.open("ab") as rows:
                 rows.write(b"a row that quarantine takes\n")
         builds = Builds(place, arguments.options)
-        builds.finish(old_log)  # which also brings everything into the page cache
+        builds.finish(old_log)  # this also reads everything into the page cache
         pristine = shutil.copytree(builds.output, place / "pristine")
         old = fingerprint(pristine)
         shutil.rmtree(builds.output)
         began_s, written_s, duration_s = builds.finish(log)
         new = fingerprint(builds.output)
         if old == new:
-            sys.exit("the two logs give the same output: nothing could be told apart")
+            sys.exit("the two logs give the same output, so the check could not distinguish them")
         builds.empty_temporary()
         print(
-            f"{arguments.rows:,} rows; a run begins to write after {began_s:.1f} s, its output is there after "
-            f"{written_s:.1f} s, and it has ended after {duration_s:.1f} s\n"
+            f"{arguments.rows:,} rows; a run begins to write after {began_s:.1f} s, its output exists after "
+            f"{written_s:.1f} s, and it ends after {duration_s:.1f} s\n"
         )
         print(
             "| killed after, s | before | after the kill | hidden beside it | next run | left beside it | left in tmp |"
         )
         print("|---|---|---|---|---|---|---|", flush=True)
 
-        # one moment in each of as many parts of the run: random, and spread over all of it
+        # the run is divided into as many parts as kills, with one random moment in each
         parts = np.random.default_rng(arguments.seed).random(arguments.kills) + np.arange(arguments.kills)
         moments = np.interp(parts / arguments.kills, [0, 0.2, 0.9, 1], [0, began_s, written_s, duration_s])
         states = {"old": old, "new": new, "absent": {}}

@@ -2,15 +2,15 @@
 
     python -m benchmarks.killed_lock --kills 30                           # python -m flows.reproduce
     python -m benchmarks.killed_lock --kills 10 --killed dvc              # plain dvc, then a flow
-    python -m benchmarks.killed_lock --kills 10 --killed dvc --next dvc   # what plain dvc comes to by itself
+    python -m benchmarks.killed_lock --kills 10 --killed dvc --next dvc   # plain dvc alone
 
-Each run makes new outputs of a small project with a long lock: two chains of stages, side by side. It gets SIGINT,
-SIGTERM or SIGKILL, by turns, some moment after the command of a stage has ended, or after its record begins to be
-written (plain DVC shortens dvc.lock, the flows' DVC has a file beside it); which stage and which moment is random.
-SIGKILL goes to all processes of the run at once. Then a run that nobody kills has to end well, `dvc status` has to be
-clean, and no stage that had finished may run again: one that dvc.lock has a record of after the kill, and, where a flow
-was interrupted, one whose command had ended before the signal. All flows share a server. Prints a Markdown table; exit
-code 1 when a check fails.
+Each run makes new outputs of a small project with a long lock: two chains of stages, side by side. The run gets SIGINT,
+SIGTERM or SIGKILL in turn, some time after a stage's command has ended, or after the write of its record has begun
+(plain DVC shortens dvc.lock, the flows' DVC writes another file beside it); the stage and the moment are random.
+SIGKILL goes to all processes of the run at once. Then a run that is not killed must succeed, `dvc status` must be
+clean, and no finished stage may run again. A stage is finished if dvc.lock has its record after the kill, or, where a
+flow was interrupted, if its command had ended before the signal. All flows share a server. The benchmark prints a
+Markdown table; the exit code is 1 if a check fails.
 """
 
 import argparse
@@ -34,7 +34,7 @@ import psutil
 from ruamel.yaml import YAML, YAMLError
 
 ROOT = Path(__file__).resolve().parents[1]
-PARAMS = 60  # for each stage: its record has as many lines more
+PARAMS = 60  # parameters of each stage; each adds a line to the stage's record
 COMMANDS = {
     "flow": [sys.executable, "-m", "flows.reproduce", "--cpu-slots", "2"],
     "dvc": [sys.executable, "-m", "dvc", "repro"],
@@ -49,7 +49,7 @@ class Project:
     Args:
         root: an empty folder.
         length: stages of each of the two chains.
-        padding: records that the lock has of stages that are not declared now.
+        padding: number of records in the lock for stages that are no longer declared.
     """
 
     def __init__(self, root: Path, length: int, padding: int) -> None:
@@ -73,21 +73,21 @@ class Project:
         (root / "dvc.lock").write_text(f"schema: '2.0'\nstages:\n{records}")
 
     def begin(self, number: int) -> None:
-        """Make every stage stale, by a content that no run has seen."""
+        """Make every stage stale by writing new content to the first dependency."""
         (self.root / "seed.txt").write_text(f"{number}\n")
         self.ended.write_text("")
 
     def is_being_written(self) -> bool:
-        """Whether somebody is writing dvc.lock, over itself or beside it."""
+        """Return whether dvc.lock is being written, in place or beside it."""
         partial = (self.root / ".dvc.lock.partial").exists()
         return partial or (self.root / "dvc.lock").stat().st_size < self.size
 
-    def has_ended(self) -> Counter[str]:
-        """How often each stage's command has ended since."""
+    def num_ended(self) -> Counter[str]:
+        """Return how often each stage's command has ended since :meth:`begin`."""
         return Counter(self.ended.read_text().split())
 
     def recorded(self) -> set[str]:
-        """Stages of which the lock has a record for the present content; none if it cannot be read."""
+        """Return the stages with a record in the lock for the present content; none if the lock is unreadable."""
         try:
             lock = YAML(typ="safe").load(self.root / "dvc.lock") or {}
         except (YAMLError, UnicodeDecodeError):
@@ -98,12 +98,12 @@ class Project:
         return {n for n in self.stages & whole.keys() if whole[n]["outs"][0].get("md5") == digest}
 
     def md5(self) -> str:
-        """What every output of the present content has in the lock."""
+        """Return the digest that the lock has for every output of the present content."""
         done = subprocess.run(["md5sum", self.root / "seed.txt"], capture_output=True, text=True, check=True)
         return done.stdout.split()[0]
 
     def lock_state(self) -> str:
-        """How a person would find the lock."""
+        """Return the number of records in the lock as a text, or UNREADABLE."""
         text = (self.root / "dvc.lock").read_bytes()
         try:
             lock = YAML(typ="safe").load(text.decode())
@@ -113,30 +113,30 @@ class Project:
         return f"{count} records"
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
-        """Start a run in a session of its own."""
-        with (self.root / "said.txt").open("ab") as said:
+        """Start a run in its own session."""
+        with (self.root / "output.txt").open("ab") as output:
             return subprocess.Popen(
                 COMMANDS[command],
                 cwd=self.root,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
             )
 
     def finish(self, command: str, may_fail: bool = False) -> str:
-        """Run to the end; return the last error line if that failed."""
-        (self.root / "said.txt").write_text("")
+        """Run to the end; return the last error line if the run failed, else an empty text."""
+        (self.root / "output.txt").write_text("")
         if not self.start(command).wait():
             return ""
-        said = (self.root / "said.txt").read_text()
+        output = (self.root / "output.txt").read_text()
         if not may_fail:
-            sys.exit(f"a run that nobody killed failed:\n{said[-3000:]}")
-        return next((line for line in reversed(said.splitlines()) if line.startswith("ERROR")), "failed")
+            sys.exit(f"a run that was not killed failed:\n{output[-3000:]}")
+        return next((line for line in reversed(output.splitlines()) if line.startswith("ERROR")), "failed")
 
     def is_clean(self) -> bool:
-        """Whether `dvc status` finds nothing to do."""
+        """Return whether `dvc status` finds nothing to do."""
         done = subprocess.run(
             [sys.executable, "-m", "dvc", "status"], cwd=self.root, capture_output=True, text=True, check=False
         )
@@ -145,7 +145,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Kill:
-    """When and how a run is killed, and what had finished by then."""
+    """The signal and the moment of a kill."""
 
     how: signal.Signals
     after_stages: int
@@ -156,25 +156,25 @@ class Kill:
         """Kill a run; return the stages that must not run again, and whether it was still running."""
         project.size = (project.root / "dvc.lock").stat().st_size
         process = project.start(command)
-        while project.has_ended().total() < self.after_stages and process.poll() is None:
+        while project.num_ended().total() < self.after_stages and process.poll() is None:
             time.sleep(0.002)
         while self.in_write and not project.is_being_written() and process.poll() is None:
             time.sleep(0.0005)
         time.sleep(self.after_s)
         was_running = process.poll() is None
-        before = set(project.has_ended())
+        before = set(project.num_ended())
         if was_running and self.how == signal.SIGKILL:
             kill_all(process)
         elif was_running:
             process.send_signal(self.how)
         process.wait(120)
-        wait_for_what_is_left(project.root)
+        wait_for_remaining_processes(project.root)
         waits = command == "flow" and self.how != signal.SIGKILL
         return project.recorded() | (before if waits else set()), was_running
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
-    """Kill a run with all that it has started, as a machine does that fails."""
+    """Kill a run and all processes that it has started, as when a machine fails."""
     whole = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for one in whole:
         one.suspend()
@@ -182,8 +182,8 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
         one.kill()
 
 
-def wait_for_what_is_left(root: Path) -> None:
-    """Wait until no process works in the project any more."""
+def wait_for_remaining_processes(root: Path) -> None:
+    """Wait until no process has the project as its working folder."""
 
     def works_here(process: psutil.Process) -> bool:
         try:
@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--killed", choices=COMMANDS, default="flow", help="what is killed (default: %(default)s)")
     parser.add_argument("--next", choices=COMMANDS, default="flow", help="what runs after it (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--length", type=int, default=3, help="stages of each of the two chains")
     parser.add_argument("--padding", type=int, default=150, help="further records in the lock, of 64 lines each")
     parser.add_argument("--spread", type=float, default=2.0, metavar="S", help="seconds after a command's end")
@@ -247,7 +247,7 @@ def main() -> None:
         whole = project.lock_state()
         num_lines = len((project.root / "dvc.lock").read_text().splitlines())
         print(f"{len(project.stages)} stages, {whole} in {num_lines:,} lines of dvc.lock\n")
-        print("| kill | s after | finished | dvc.lock then | next run, s | dvc status | ran again |")
+        print("| kill | s after | finished | dvc.lock after the kill | next run, s | dvc status | ran again |")
         print("|---|---|---|---|---|---|---|", flush=True)
         for number in range(options.kills):
             how, after = SIGNALS[number % 3], chance.randrange(1, len(project.stages))
@@ -255,20 +255,20 @@ def main() -> None:
             kill = Kill(how, after, in_write, chance.uniform(0, options.write_s if in_write else options.spread))
             project.begin(number)
             finished, was_running = kill.do(project, options.killed)
-            ended, then = project.has_ended(), project.lock_state()
+            ended, state_after_kill = project.num_ended(), project.lock_state()
             began = time.perf_counter()
             error = project.finish(options.next, may_fail=True)
             next_s = time.perf_counter() - began
             is_clean = not error and project.is_clean()
             if error:
-                project.finish("dvc_command")  # so that the kills after it mean something
-            again = {name for name, times in project.has_ended().items() if times > 1}
+                project.finish("dvc_command")  # complete the project, so that the next kill starts from a valid state
+            again = {name for name, times in project.num_ended().items() if times > 1}
             wrong += not (is_clean and not finished & again and project.lock_state() == whole)
             where = "a write after stage" if in_write else "stage"
             unrecorded = f"; {len(again - finished)} not recorded" if again - finished else ""
             print(
                 f"| {how.name}{'' if was_running else ' (had ended)'} | {kill.after_s:.2f}, {where} {after} "
-                f"| {len(finished)} of {len(ended)} | {then} | {error or f'{next_s:.0f}'} "
+                f"| {len(finished)} of {len(ended)} | {state_after_kill} | {error or f'{next_s:.0f}'} "
                 f"| {'clean' if is_clean else 'STALE'} | {', '.join(sorted(finished & again)) or 'none'}{unrecorded} |",
                 flush=True,
             )

@@ -1,16 +1,16 @@
-"""Loading training images: how long a step waits, and decode + augment against a plain Pillow/torchvision loop.
+"""Measure the loading of training images: a step's waiting time, and our speed against a plain torchvision loop.
 
     python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224
     python -m benchmarks.loading --shards data/sets/toy/ingested/images --resize 256 --size 224 \\
         --step-ms 300 --workers 2
 
-Without ``--step-ms``: images per second of one core, by turns in this process. Ours is `ImageLoader`, as a loader's
-process runs it: decode, resize, crop, mirror, stack, click features left out. The plain loop is what one writes with
-torchvision: ``Image.open``, ``convert``, ``Resize``, ``RandomCrop``, ``RandomHorizontalFlip``, ``PILToTensor``, stack.
-The goal is at least 0.9 of its speed.
+Without ``--step-ms`` it measures images per second of one core; the two loops take turns in this process. Ours is
+`ImageLoader`, as a loader's process runs it: decode, resize, crop, mirror, stack, without click features. The plain
+loop uses torchvision in the usual way: ``Image.open``, ``convert``, ``Resize``, ``RandomCrop``,
+``RandomHorizontalFlip``, ``PILToTensor``, stack. The goal is at least 0.9 of its speed.
 
-With ``--step-ms``: batches through the training's own loader while a step of that length sleeps, and the share of time
-that the training waits for the next batch. The goal is at most 2 %.
+With ``--step-ms`` it loads batches through the training's own loader, while a step of that length sleeps, and measures
+the share of time that the training waits for the next batch. The goal is at most 2 %.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import DOMAINS
 from systems.mtmdd.examples import Examples
 
-WARM_UP = 3  # batches that are not counted while the loader's processes start
+WARM_UP = 3  # batches that are not counted, because the loader's processes are starting
 
 
 def read_examples(shards: Path, resize: int, most: int) -> tuple[Examples, list[bytes]]:
-    """The first images of each domain, and the same as encoded bytes."""
+    """Return the first `most` images of each domain, as examples and as encoded bytes."""
     columns = ["image_id", "domain", "category", "image"]
     tables = [pq.read_table(file, columns=columns) for file in sorted(shards.glob("*.parquet"))]
     rows = pl.concat([pl.DataFrame({name: table[name].to_pylist() for name in columns[:3]}) for table in tables])
     encoded = [image["bytes"] for table in tables for image in table["image"].to_pylist()]
-    rows = rows.with_row_index("place").filter(pl.int_range(pl.len()).over("domain") < most).sort("domain", "image_id")
+    rows = rows.with_row_index("index").filter(pl.int_range(pl.len()).over("domain") < most).sort("domain", "image_id")
     categories = {domain: sorted(rows.filter(domain=domain)["category"].unique()) for domain in DOMAINS}
-    kept = [encoded[place] for place in rows["place"]]
-    rows = rows.drop("place").with_columns(split=pl.lit("train"))
+    kept = [encoded[index] for index in rows["index"]]
+    rows = rows.drop("index").with_columns(split=pl.lit("train"))
     images = ImageStore(shards, rows, resize, cache=False)
     return Examples(rows, categories, images, None, dict.fromkeys(DOMAINS, most), "benchmark"), kept
 
@@ -128,13 +128,13 @@ def wait(examples: Examples, arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, required=True, help="folder of ingested images")
-    parser.add_argument("--resize", type=int, default=256, help="shorter side, pixels (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=224, help="of the crops, pixels (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=16, help="of each domain (default: %(default)s)")
-    parser.add_argument("--most", type=int, default=300, help="images of each domain (default: %(default)s)")
+    parser.add_argument("--resize", type=int, default=256, help="shorter side of images, pixels (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="side of the crops, pixels (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=16, help="images of each domain (default: %(default)s)")
+    parser.add_argument("--most", type=int, default=300, help="images read of each domain (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="passes of each loop (default: %(default)s)")
-    parser.add_argument("--step-ms", type=float, help="length of a training step; measures the waiting")
-    parser.add_argument("--steps", type=int, default=60, help="steps to wait in (default: %(default)s)")
+    parser.add_argument("--step-ms", type=float, help="length of a training step; measures the waiting time")
+    parser.add_argument("--steps", type=int, default=60, help="steps to measure (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes that load (default: %(default)s)")
     arguments = parser.parse_args(argv)
     examples, encoded = read_examples(arguments.shards, arguments.resize, arguments.most)

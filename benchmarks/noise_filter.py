@@ -3,19 +3,20 @@
     python -m benchmarks.noise_filter --images data/sets/toy/ingested/images --clicks data/sets/toy/ingested/clicks \
         --truth data/raw/toy/truth/labels.tsv --work .state/noise-filter
 
-Trains the cleaner of a parameter file for several seeds, once plainly (it scores what it was trained on) and once with
-k folds (every image is scored by a network that has not seen it); two filters judge the same probabilities:
+The benchmark trains the cleaner of a parameter file with several seeds, once plainly (it scores its own training
+images) and once with k folds (a network that has not seen the image scores it). Two filters judge the same
+probabilities:
 
 - Table II of the paper, with the file's section `cleaning.clean`;
-- confident learning: cleanlab's `find_label_issues`, as it comes, which knows no clicks. It needs the extra `bench`:
-  `uv pip install --constraint constraints.txt --editable '.[bench]'`.
+- confident learning: cleanlab's `find_label_issues` with its defaults, which does not use clicks. It needs the extra
+  `bench`: `uv pip install --constraint constraints.txt --editable '.[bench]'`.
 
-The key is a table with a header or none: image id, and either the true category, or 1 for a wrong label and 0 for a
-right one. Prints a Markdown table of means over seeds, with the smallest and the largest in brackets: a wrong label
-that is dropped is a hit. A second table tells how well the scores by themselves put wrong labels below right ones,
-whatever the thresholds, the best that one threshold for all images could do if the key were known, and how many of the
-right labels the networks would have given. Trained networks and probabilities stay in `--work`; a second call continues
-there.
+The key is a table with or without a header: image id, and either the true category, or 1 for a wrong label and 0 for a
+right one. The benchmark prints a Markdown table of means over seeds, with the smallest and the largest value in
+brackets; a hit is a wrong label that is dropped. A second table shows the scores without the filters' thresholds: how
+well they rank wrong labels below right ones, the best result of one threshold for all images if the key were known, and
+the share of right labels that are the networks' first choice. Trained networks and probabilities stay in `--work`; a
+second call continues there.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import polars as pl
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import read_tables, whole_directory, write_json  # noqa: E402
 from base.params import DEFAULT_PATH, load_section  # noqa: E402
@@ -42,11 +43,11 @@ BATCH = 64  # images scored at once
 
 
 class Ranking(NamedTuple):
-    """How good scores are before a threshold is set, in [0, 1].
+    """The quality of scores without a threshold, in [0, 1].
 
     Attributes:
-        average_precision: of the images by ascending p(own category).
-        best_f1: of dropping all images with p <= t, for the best t: the key says which, so no filter can know.
+        average_precision: for the images by ascending p(own category).
+        best_f1: F1 when all images with p <= t are dropped, for the best t. Finding this t needs the key.
         best_t: that t.
         recognised: share of the right labels that are the network's first choice.
         mean_p: mean p(own category) of the right labels.
@@ -60,7 +61,7 @@ class Ranking(NamedTuple):
 
 
 class Quality(NamedTuple):
-    """How well a filter found the wrong labels, in [0, 1], and how many images it dropped."""
+    """Precision, recall and F1 of a filter, in [0, 1], and the number of images it dropped."""
 
     precision: float
     recall: float
@@ -69,7 +70,7 @@ class Quality(NamedTuple):
 
 
 def quality(dropped: np.ndarray, is_wrong: np.ndarray) -> Quality:
-    """Compare what was dropped with what is wrong.
+    """Compare the dropped images with the wrong labels.
 
     Shape:
         dropped, is_wrong: bool (images,)
@@ -81,7 +82,7 @@ def quality(dropped: np.ndarray, is_wrong: np.ndarray) -> Quality:
 
 
 def ranking(matrix: np.ndarray, labels: np.ndarray, is_wrong: np.ndarray) -> Ranking:
-    """Look at the probabilities alone.
+    """Measure the probabilities without a filter.
 
     Shape:
         matrix: (images, categories); labels, is_wrong: (images,)
@@ -90,7 +91,7 @@ def ranking(matrix: np.ndarray, labels: np.ndarray, is_wrong: np.ndarray) -> Ran
     first = matrix.argmax(axis=1) == labels
     precision, recall, thresholds = precision_recall_curve(is_wrong, -own)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = int(f1[:-1].argmax())  # the last point is that of dropping nothing
+    best = int(f1[:-1].argmax())  # the last point drops no image
     return Ranking(
         average_precision=float(average_precision_score(is_wrong, -own)),
         best_f1=float(f1[best]),
@@ -101,12 +102,12 @@ def ranking(matrix: np.ndarray, labels: np.ndarray, is_wrong: np.ndarray) -> Ran
 
 
 def read_key(truth: Path, rows: pl.DataFrame) -> np.ndarray:
-    """Return which rows have a wrong label: bool (rows,). Every row must stand in the key."""
+    """Return which rows have a wrong label: bool (rows,). Every row must be in the key."""
     lines = [line.split("\t") for line in truth.read_text(encoding="utf-8").splitlines()]
     answer_of = {line[0]: line[1] for line in lines}
     missing = [image_id for image_id in rows["image_id"] if image_id not in answer_of]
     if missing:
-        sys.exit(f"{truth}: {len(missing)} of {len(rows)} images are not in the key, as {missing[0]!r}")
+        sys.exit(f"{truth}: {len(missing)} of {len(rows)} images are not in the key, for example {missing[0]!r}")
     answers = np.array([answer_of[image_id] for image_id in rows["image_id"]])
     return answers == "1" if set(answers) <= {"0", "1"} else answers != rows["category"].to_numpy()
 
@@ -126,17 +127,17 @@ def probabilities(images: Path, rows: pl.DataFrame, folds: pl.DataFrame, cleaner
     fold_of = rows.join(folds, on="image_id", maintain_order="left")["fold"].to_numpy()
     for fold in np.unique(fold_of):
         recogniser = load_classifier(cleaner / f"fold-{fold}", PHASE)
-        mine = np.flatnonzero(fold_of == fold)
-        for start in range(0, len(mine), BATCH):
-            places = mine[start : start + BATCH]
-            result[places] = recogniser.probabilities([encoded[rows["image_id"][int(place)]] for place in places])
+        of_fold = np.flatnonzero(fold_of == fold)
+        for start in range(0, len(of_fold), BATCH):
+            indices = of_fold[start : start + BATCH]
+            result[indices] = recogniser.probabilities([encoded[rows["image_id"][int(index)]] for index in indices])
     return result
 
 
 def scored(
     shards: Path, images: LabelledImages, network: ClassifierParams, params: CleanerParams, work: Path
 ) -> np.ndarray:
-    """Return :func:`probabilities` of a cleaner; trains it unless an earlier call did."""
+    """Return :func:`probabilities` of a cleaner; train it unless an earlier call did."""
     folder = work / f"seed-{params.seed}-folds-{params.folds}"
     assigned = assign_folds(images.rows, params.folds, params.seed)
     if not folder.is_dir():
@@ -148,7 +149,7 @@ def scored(
 
 
 def confident_learning(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Return what cleanlab finds, with its defaults: bool (images,)."""
+    """Return the wrong labels that cleanlab finds with its defaults: bool (images,)."""
     from cleanlab.filter import find_label_issues
 
     return np.asarray(find_label_issues(labels, matrix, n_jobs=1))
@@ -188,7 +189,7 @@ def main() -> None:
             dropped = {
                 f"Table II | {scoring}": ~apply_table_ii(with_total_clicks(scores, clicks), table)[
                     "kept"
-                ].to_numpy(),  # rows by image id in both
+                ].to_numpy(),  # both are sorted by image id
                 f"confident learning | {scoring}": confident_learning(labels, matrix),
             }
             for name, of_filter in dropped.items():
@@ -210,7 +211,7 @@ def main() -> None:
 
 
 def spread(of_seeds: Sequence[Quality] | Sequence[Ranking], field: str) -> str:
-    """A field's mean with the smallest and the largest, as in ``0.932 (0.910-0.951)``."""
+    """Return a field's mean with the smallest and the largest value, as in ``0.932 (0.910-0.951)``."""
     values = [getattr(of_seed, field) for of_seed in of_seeds]
     return f"{statistics.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
 

@@ -1,11 +1,12 @@
-"""Logs of little bytes that unpack to very much: what `build_click_features` takes for them, in seconds and memory.
+"""Measure the time and memory of `build_click_features` for small log files that unpack to very large ones.
 
     python -m benchmarks.packed_logs
     python -m benchmarks.packed_logs --scale 0.1 --only line lines
 
-Draws each log into a temporary folder, builds its features in a process of its own and prints a Markdown table; wall
-seconds and peak memory are taken as benchmarks/costs.py says. `evenly` is a Zipf-distributed log, `sorted` the same
-rows sorted by query, so that gzip packs them closer; neither may take much more memory than the other.
+The benchmark writes each log into a temporary folder, builds its features in a separate process and prints a Markdown
+table; benchmarks/costs.py describes how wall seconds and peak memory are measured. `evenly` is a Zipf-distributed log,
+`sorted` has the same rows sorted by query, so that gzip packs them closer; neither may take much more memory than the
+other.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command  # noqa: E402
@@ -87,7 +88,7 @@ LOGS: dict[str, Callable[[Path, float], tuple[Path, int]]] = {
 def main() -> None:
     """Measure each log and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the logs; 1: as their names say")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of the logs; 1: the sizes in their descriptions")
     parser.add_argument("--only", nargs="+", choices=list(LOGS), default=list(LOGS), help="these logs only")
     arguments = parser.parse_args()
     print("| log | packed, kB | unpacked, MB | wall, s | CPU, s | peak, MB |")

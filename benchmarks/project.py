@@ -1,4 +1,4 @@
-"""A clone of the repository in a folder of its own, on which a benchmark runs stages: each once, whatever stops it."""
+"""A clone of the repository in which a benchmark runs stages; a stopped benchmark continues where it stopped."""
 
 import json
 import os
@@ -20,28 +20,28 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Project:
-    """A clone of HEAD in a folder, with parameters of its own; each of its steps runs once.
+    """A clone of HEAD in a folder, with its own parameters; a step runs only if its output does not exist.
 
-    An *arm* is a folder below it with what differs from the other arms; what all share lies beside them.
+    An *arm* is a subfolder with the files that differ between the arms; files that all arms share are beside the arms.
 
     Args:
-        place: the folder; what earlier runs made there is used.
+        place: the folder; outputs of earlier runs in it are used.
         preset: a parameter file of the repository.
-        seeds: of splits and trainings.
+        seeds: the seeds of splits and trainings.
         methods: names of methods.
 
     Attributes:
-        params: the parameters, as a file.
-        data_set: the name of the one that MTMDD-VM learns from; the others of the file are left out.
-        raw: its raw folder.
-        is_toy: whether it is drawn here.
+        params: the parameter file.
+        data_set: the name of the data set that MTMDD-VM learns from; other data sets of the preset are left out.
+        raw: the data set's raw folder.
+        is_toy: whether the benchmark draws the data set.
 
     Raises:
         SystemExit: the folder was made with other parameters.
     """
 
     def __init__(self, place: Path, preset: str, seeds: Sequence[int], methods: Sequence[str]) -> None:
-        self.place, self.code, self.log = place, place / "code", place / "said.txt"
+        self.place, self.code, self.log = place, place / "code", place / "output.txt"
         place.mkdir(parents=True, exist_ok=True)
         if not self.code.exists():
             subprocess.run(["git", "clone", "--quiet", str(ROOT), str(place / "cloning")], check=True)
@@ -49,7 +49,7 @@ class Project:
         params = YAML(typ="safe", pure=True).load(self.code / preset)
         self.data_set = params["mtmdd"]["data_set"]
         self.is_toy = self.data_set in params["toys"]
-        # the arms run in folders of their own: paths that are relative to the repository must not be
+        # each arm runs in its own folder, so paths relative to the repository are made absolute
         self.raw = place / "toy" if self.is_toy else (ROOT / params["data_sets"][self.data_set]).resolve()
         params["data_sets"] = {self.data_set: str(self.raw)}
         params["toys"] = {name: animals for name, animals in params["toys"].items() if name == self.data_set}
@@ -64,11 +64,11 @@ class Project:
         """Write a parameter file, as JSON, which is YAML.
 
         Raises:
-            SystemExit: it is there with another content.
+            SystemExit: the file exists with other content.
         """
         file, wanted = self.place / f"{name}.json", json.dumps(params, indent=1)
         if file.exists() and file.read_text() != wanted:
-            sys.exit(f"{self.place} was made with other parameters; name an empty folder, or delete this one")
+            sys.exit(f"{self.place} was made with other parameters; name another folder, or delete this one")
         file.write_text(wanted)
         return file
 
@@ -78,26 +78,26 @@ class Project:
         return params
 
     def run(self, output: Path, module: str, *arguments: str | Path) -> None:
-        """Run a stage in the folder that its output belongs to, unless the output is there; a failure ends it all."""
+        """Run a stage in its arm's folder, unless the output exists; a failure ends the benchmark."""
         if output.exists():
             return
         started = time.perf_counter()
         command = [sys.executable, "-m", module, *map(str, arguments), "--output", str(output)]
         environment = os.environ | {"PYTHONPATH": str(self.code), "OMP_NUM_THREADS": "1"}
-        # resume checkpoints lie under .state in the working folder: one per arm
+        # resume checkpoints are under .state in the working folder, so each arm has its own
         folder = self.place / output.relative_to(self.place).parts[0]
         folder = folder if folder.is_dir() else self.place
-        with self.log.open("a") as said:
-            said.write(f"$ {' '.join(command)}\n")
-            said.flush()
-            done = subprocess.run(command, cwd=folder, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        with self.log.open("a") as output_file:
+            output_file.write(f"$ {' '.join(command)}\n")
+            output_file.flush()
+            done = subprocess.run(command, cwd=folder, env=environment, stdout=output_file, stderr=subprocess.STDOUT)
         if done.returncode:
-            sys.exit(f"{' '.join(command)} left with {done.returncode}; see {self.log}")
+            sys.exit(f"{' '.join(command)} failed with exit code {done.returncode}; see {self.log}")
         seconds = time.perf_counter() - started
         print(f"{output.relative_to(self.place)}: {seconds:.0f} s", file=sys.stderr, flush=True)
 
     def prepare(self) -> None:
-        """Make what all arms share: the ingested data set, its scores, Table II on them, words, recipes."""
+        """Make the files that all arms share: the ingested data set, scores, the result of Table II, words, recipes."""
         place, params = self.place, ("--params", self.params)
         if self.is_toy:
             animals = self.read_params()["toys"][self.data_set]
@@ -155,12 +155,12 @@ def tested_images(split: Path) -> list[str]:
 
 
 def differences(better: Runs, worse: Runs, point: Point, other: Point) -> tuple[Interval, list[float]]:
-    """Return the difference in Acc-T, in percentage points: its interval over images, and each seed's own.
+    """Return the difference in Acc-T, in percentage points: its interval over images, and the difference of each seed.
 
     Args:
         better, worse: runs on the same test images.
-        point: of better.
-        other: of worse.
+        point: the point of `better`.
+        other: the point of `worse`.
     """
     rows = better.of(point, "target").join(
         worse.of(other, "target"), on=["seed", "image_id"], suffix="_worse", how="inner", validate="1:1"

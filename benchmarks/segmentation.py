@@ -1,21 +1,21 @@
-"""Chinese queries to words: ours against jieba's own speed, on the same distinct queries.
+"""Compare our segmentation of Chinese queries with jieba's own speed, on the same distinct queries.
 
     python -m benchmarks.segmentation --rows 200_000 --repeats 3 --log captions.tsv
 
 jieba is `Tokenizer.lcut` (precise mode with its hidden Markov model), called for one query after the other in one
 thread. Ours is
 
-- the segmenter, a new one each time, so that it remembers nothing; both have cut other queries before the clock starts,
-  so that dictionaries are loaded and processes of ours, if it has any, have started;
-- on the drawn log, the whole command from start to end, with all else that it does.
+- the segmenter, a new one each time, so that it has no remembered words; both segment other queries before the clock
+  starts, so that dictionaries are loaded and the segmenter's processes, if any, have started;
+- for the drawn log also the whole command from start to end, with all its other work.
 
 Our segmenter remembers the words of Han runs, so there are two kinds of queries: a Zipf-distributed log of Chinese
-phrases, where hardly a run comes twice, and queries put together from few runs, where nearly every run does. The table
-tells the share of distinct runs. `--log` adds the queries of a click log of one's own.
+phrases, where hardly any run occurs twice, and queries that combine few runs, where nearly every run does. The table
+has the share of distinct runs. `--log` adds the queries of your own click log.
 
-Prints a Markdown table of medians; the ratio is queries/s, ours / (jieba's x the cores ours used), where cores used are
-CPU seconds / wall seconds. It is taken as queries per CPU second, ours / jieba's: the same on an idle machine, and
-where something else runs, neither side pays for it.
+The benchmark prints a Markdown table of medians. The ratio is queries/s, ours / (jieba's x the cores ours used), where
+cores used are CPU seconds / wall seconds. It is computed as queries per CPU second, ours / jieba's: this is the same on
+an idle machine, and with other work on the machine neither side is slowed down by it.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import polars as pl
 import pyarrow as pa
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # so that it runs as a file, too
+sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command  # noqa: E402
@@ -43,15 +43,15 @@ from benchmarks.costs import cost_of, own_cpu_seconds, warm  # noqa: E402
 from pipelines.words.segmentation import Segmenter, SegmentParams, normalise  # noqa: E402
 
 PARAMS = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
-NUM_FIRST = 50_000  # queries cut before the clock starts
+NUM_FIRST = 50_000  # queries segmented before the clock starts
 
 
 class Speed(NamedTuple):
-    """How fast some queries were segmented.
+    """The speed of segmenting queries.
 
     Attributes:
-        queries_per_s: of the wall clock.
-        queries_per_cpu_s: of the CPU time of all its threads and processes.
+        queries_per_s: per second of wall time.
+        queries_per_cpu_s: per second of CPU time, over all threads and processes.
     """
 
     queries_per_s: float
@@ -59,7 +59,7 @@ class Speed(NamedTuple):
 
 
 def speed_of(segment: Callable[[], object], num_queries: int) -> Speed:
-    """Segment and take the time."""
+    """Run `segment` and return its speed."""
     cpu_started, started = own_cpu_seconds(), time.perf_counter()
     segment()
     seconds, cpu_seconds = time.perf_counter() - started, own_cpu_seconds() - cpu_started
@@ -67,12 +67,12 @@ def speed_of(segment: Callable[[], object], num_queries: int) -> Speed:
 
 
 def first_queries() -> list[str]:
-    """Phrases that are none of those to be measured."""
+    """Return phrases other than the measured ones."""
     return zipf_log.query_pool(NUM_FIRST, 0, True, np.random.default_rng(99)).to_list()
 
 
 def jieba_speed(queries: list[str]) -> Speed:
-    """jieba's own, a query at a time."""
+    """Return jieba's own speed, one query at a time."""
     tokenizer = jieba.Tokenizer()
     for query in first_queries():
         tokenizer.lcut(query)
@@ -80,35 +80,35 @@ def jieba_speed(queries: list[str]) -> Speed:
 
 
 def segmenter_speed(queries: list[str]) -> Speed:
-    """Ours, all queries at once."""
+    """Return the speed of our segmenter, all queries at once."""
     segmenter, column = Segmenter(PARAMS), pa.array(queries)
     segmenter(pa.array(first_queries()))
     return speed_of(lambda: segmenter(column), len(queries))
 
 
 def queries_of(log: Path) -> list[str]:
-    """A log's distinct queries, in their order."""
+    """Return a log's distinct queries, in their order."""
     columns = pl.read_csv(log, separator="\t", has_header=False, quote_char=None, infer_schema=False)
     return columns.to_series(1).unique(maintain_order=True).to_list()
 
 
 def repeating_queries(number: int, num_runs: int, seed: int) -> list[str]:
-    """Distinct queries of two Han runs, out of few, and a word between them."""
+    """Return distinct queries of two Han runs, out of `num_runs`, with a word between them."""
     generator = np.random.default_rng(seed)
     runs = zipf_log.query_pool(num_runs, 0, True, generator).unique(maintain_order=True)
     words = pl.Series(zipf_log.invent_words(1_000, generator))
-    drawn = [pool.gather(generator.integers(0, len(pool), number)) for pool in (runs, words, runs)]
-    return pl.select(pl.concat_str(*drawn, separator=" ")).to_series().unique(maintain_order=True).to_list()
+    parts = [pool.gather(generator.integers(0, len(pool), number)) for pool in (runs, words, runs)]
+    return pl.select(pl.concat_str(*parts, separator=" ")).to_series().unique(maintain_order=True).to_list()
 
 
 def distinct_share(queries: list[str]) -> float:
-    """Of all Han runs in the queries, the share that had not come before."""
+    """Return the share of distinct runs among all Han runs in the queries."""
     runs = normalise(pa.array(queries)).str.extract_all(r"\p{Han}+").explode().drop_nulls()
     return runs.n_unique() / len(runs)
 
 
 def command_speed(log: Path, num_queries: int) -> Speed:
-    """The whole command on a log."""
+    """Return the speed of the whole command on a log."""
     with tempfile.TemporaryDirectory(prefix="clicksight-") as folder:
         output = Path(folder) / "out"
         cost = cost_of(build_command([log], output), ROOT, ENVIRONMENT)
@@ -119,7 +119,7 @@ def command_speed(log: Path, num_queries: int) -> Speed:
 
 
 def compare(name: str, queries: list[str], repeats: int, log: Path | None = None) -> None:
-    """Print a table row for each of ours on the same queries, jieba beside it each time."""
+    """Print a table row for each of ours on the same queries, measured in turn with jieba."""
     pairs: dict[str, list[tuple[Speed, Speed]]] = {}
     for _ in range(repeats):
         its = jieba_speed(queries)
@@ -141,10 +141,10 @@ def compare(name: str, queries: list[str], repeats: int, log: Path | None = None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000, help="of the drawn log; it has half as many queries")
+    parser.add_argument("--rows", type=int, default=200_000, help="rows of the drawn log with half as many queries")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--log", type=Path, nargs="*", default=[], help="click logs (TSV) whose queries to segment, too"
+        "--log", type=Path, nargs="*", default=[], help="click logs (TSV) whose queries are also segmented"
     )
     arguments = parser.parse_args()
     jieba.setLogLevel(logging.WARNING)

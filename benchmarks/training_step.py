@@ -1,17 +1,17 @@
-"""One MTMDD-VM training step against the bare ConvNet trained with plain cross-entropy.
+"""Compare one MTMDD-VM training step with the bare ConvNet trained with plain cross-entropy.
 
     python -m benchmarks.training_step
     python -m benchmarks.training_step --cases vgg19:224:4 --repeats 5 --operators
 
-Both steps run in this process on as many images, of the same size, in the same precision, with the same optimiser and
-hyperparameters, by turns: the ratio is that of the medians, and the pairs' own ratios say how far to trust it.
+Both steps run in turn in this process, on the same number of images of the same size, in the same precision, with the
+same optimiser and hyperparameters. The ratio is that of the medians; the ratios of the pairs show how reliable it is.
 
-The ratio of CPU times holds on one thread of a busy machine too.
+The ratio of CPU times is also valid for one thread on a busy machine.
 
-- ours: `PhaseTraining`'s own step on a batch that lies on the device: learning rates, uint8 images to normalised ones,
-  ConvNet, word embedding, recognisers, all losses, the check for NaN, backward, SGD
-- bare: torchvision's classifier of that name (`plain`: our small ConvNet with a linear layer), its images normalised
-  beforehand; cross-entropy, backward, SGD
+- ours: `PhaseTraining`'s own step on a batch that is on the device: learning rates, conversion of uint8 images to
+  normalised ones, ConvNet, word embedding, recognisers, all losses, the check for NaN, backward, SGD
+- bare: torchvision's classifier of that name (`plain`: our small ConvNet with a linear layer), with images that were
+  normalised before; cross-entropy, backward, SGD
 
 A case is BACKBONE:PIXELS:IMAGES, images of each domain. The goal is at most 1.10 on a CPU and 1.05 on a GPU.
 """
@@ -58,7 +58,7 @@ Step = Callable[[], object]
 
 
 class Case(NamedTuple):
-    """What is trained: a ConvNet by name, side of the images in pixels, images of each domain in a step."""
+    """A benchmark case: the ConvNet's name, side of the images in pixels, images of each domain in a step."""
 
     backbone: str
     size: int
@@ -72,7 +72,7 @@ class Case(NamedTuple):
 
 
 def our_params(case: Case, precision: str) -> tuple[NetworkParams, TrainParams, ObjectiveParams]:
-    """The paper's sizes; of the plain ConvNet the toy's."""
+    """Return parameters with the paper's sizes; for the plain ConvNet the toy's."""
     paper = case.backbone != "plain"
     embedding = EmbeddingParams(
         kind="CONV+biFC", kernel_size=3, kernels=1024 if paper else 128, hidden=4096 if paper else 256, dropout=0.5
@@ -102,7 +102,7 @@ def our_params(case: Case, precision: str) -> tuple[NetworkParams, TrainParams, 
 
 
 def make_training(case: Case, num_categories: int, num_words: int, precision: str, folder: Path) -> PhaseTraining:
-    """An MTMDD-VM training whose images are never read: the benchmark hands it its batches."""
+    """Return an MTMDD-VM training that reads no images; the benchmark passes the batches."""
     network, train, objective = our_params(case, precision)
     recipe = build_recipe("MTMDD-VM", network, objective, train)
     names = [f"category {number:03d}" for number in range(num_categories)]
@@ -121,7 +121,7 @@ def make_training(case: Case, num_categories: int, num_words: int, precision: st
 
 
 def make_batch(case: Case, num_categories: int, num_words: int, device: torch.device) -> Batch:
-    """Random images of both domains; click features as sparse as real ones."""
+    """Return random images of both domains, with click features as sparse as real ones."""
     draw = np.random.default_rng(0)
     batch: dict[Domain, DomainBatch] = {}
     for domain in DOMAINS:
@@ -138,7 +138,7 @@ def make_batch(case: Case, num_categories: int, num_words: int, device: torch.de
 
 
 def make_bare_step(case: Case, num_categories: int, precision: str, batch: Batch, device: torch.device) -> Step:
-    """The classifier alone, as one trains it without any of ours."""
+    """Return the training step of the classifier alone, without our code."""
     if case.backbone == "plain":
         channels = 128
         network: nn.Module = nn.Sequential(plain_features(), PlaceMean(), nn.Linear(channels, num_categories))
@@ -166,7 +166,7 @@ def make_bare_step(case: Case, num_categories: int, precision: str, batch: Batch
 
 
 class Seconds(NamedTuple):
-    """What a step took: wall clock, and CPU time of this process, which other work on the machine lengthens less."""
+    """Wall time of a step, and CPU time of this process, which other work on the machine affects less."""
 
     wall: float
     cpu: float
@@ -183,7 +183,7 @@ def seconds_of(step: Step, device: torch.device) -> Seconds:
 
 
 def by_turns(ours: Step, bare: Step, repeats: int, device: torch.device) -> tuple[list[Seconds], list[Seconds]]:
-    """Time both, the one that goes first changing each time, after a step of each that is not counted."""
+    """Time both steps, in alternating order, after one step of each that is not counted."""
     times: dict[str, list[Seconds]] = {"ours": [], "bare": []}
     for repeat in range(-1, repeats):
         order = [("ours", ours), ("bare", bare)]
@@ -195,7 +195,7 @@ def by_turns(ours: Step, bare: Step, repeats: int, device: torch.device) -> tupl
 
 
 def operators(ours: Step, bare: Step, repeats: int) -> str:
-    """The operators in which ours spends most above the bare step, milliseconds a step."""
+    """Return the operators in which our step spends more than the bare step, milliseconds a step."""
     spent = []
     for step in (ours, bare):
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
@@ -212,20 +212,20 @@ def operators(ours: Step, bare: Step, repeats: int) -> str:
 
 
 def tera_operations(step: Step) -> float:
-    """Floating-point operations of one step, forward and backward, in 10^12."""
+    """Return the floating-point operations of one step, forward and backward, in 10^12."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops() / 1e12
 
 
 def middle_half(ratios: Sequence[float]) -> str:
-    """The middle half of the pairs' ratios, as in ``1.02 to 1.05``."""
+    """Return the middle half of the pairs' ratios, as in ``1.02 to 1.05``."""
     ranked = sorted(ratios)
     return f"{ranked[len(ranked) // 4]:.3f} to {ranked[-1 - len(ranked) // 4]:.3f}"
 
 
 def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> str:
-    """One row of the table."""
+    """Measure a case and return its row of the table."""
     training = make_training(case, arguments.categories, arguments.words, arguments.precision, folder)
     device = training.accelerator.device
     batch = make_batch(case, arguments.categories, arguments.words, device)
@@ -258,13 +258,13 @@ def measure(case: Case, arguments: argparse.Namespace, folder: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=CASES, help="BACKBONE:PIXELS:IMAGES (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=15, help="timed steps of each (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=15, help="timed steps of ours and bare (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--precision", choices=("no", "bf16"), default="no", help="mixed precision")
-    parser.add_argument("--categories", type=int, default=129, help="of each domain (default: %(default)s)")
+    parser.add_argument("--categories", type=int, default=129, help="categories of each domain (default: %(default)s)")
     parser.add_argument("--words", type=int, default=1000, help="K (default: %(default)s)")
-    parser.add_argument("--peak", type=float, help="the chip's peak in TFLOP/s, for the share of it that is used")
-    parser.add_argument("--operators", action="store_true", help="also where ours spends more, by operator")
+    parser.add_argument("--peak", type=float, help="the chip's peak in TFLOP/s, to print the used share of it")
+    parser.add_argument("--operators", action="store_true", help="also print the operators in which ours spends more")
     arguments = parser.parse_args(argv)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

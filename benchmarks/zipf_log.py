@@ -1,7 +1,8 @@
 """Draw a Zipf-distributed click log of any size: `python benchmarks/zipf_log.py --rows 1_000_000 --output log.tsv`.
 
-Defaults: n rows, n/23 images, a pool of n/2 queries, 60,000 words, 1 to 6 words a query; words, queries and images are
-each drawn by rank with weight 1/(rank + 10)^s; clicks are heavy-tailed (log-normal, at least 1). Same seed, same bytes.
+Defaults: n rows, n/23 images, a pool of n/2 queries, 60,000 words, 1 to 6 words a query. Words, queries and images are
+each drawn by rank with weight 1/(rank + 10)^s; clicks are heavy-tailed (log-normal, at least 1). The same seed gives
+the same bytes.
 """
 
 import argparse
@@ -15,7 +16,7 @@ CHINESE = "图片高清大全可爱小狗金毛犬哈士奇泰迪白色黑色棕
 
 
 def invent_words(num_words: int, generator: np.random.Generator) -> list[str]:
-    """Distinct words of two to five syllables, in an order that has nothing to do with their spelling."""
+    """Return distinct words of two to five syllables, in an order that is independent of their spelling."""
     words: dict[str, None] = {}
     while len(words) < num_words:
         length = int(generator.integers(2, 6))
@@ -31,21 +32,21 @@ def by_rank(size: int, number: int, exponent: float, generator: np.random.Genera
 
 
 def query_pool(num_queries: int, num_words: int, chinese: bool, generator: np.random.Generator) -> pl.Series:
-    """The pool's queries: 1 to 6 words each, or Chinese phrases of 4 to 16 characters."""
+    """Return the pool of queries: 1 to 6 words each, or Chinese phrases of 4 to 16 characters."""
     if chinese:
         characters = np.array(list(CHINESE))
         lengths = generator.integers(4, 17, num_queries)
-        drawn = characters[by_rank(len(characters), int(lengths.sum()), 0.6, generator)]
+        text = characters[by_rank(len(characters), int(lengths.sum()), 0.6, generator)]
         ends = np.cumsum(lengths)
         return pl.Series(
-            ["".join(drawn[end - length : end]) for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+            ["".join(text[end - length : end]) for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
         )
     words = pl.Series(invent_words(num_words, generator))
     lengths = generator.integers(1, 7, num_queries)
     columns = []
     for position in range(6):
-        drawn = words.gather(by_rank(num_words, num_queries, 1.0, generator))
-        columns.append(pl.select(pl.when(pl.lit(pl.Series(lengths > position))).then(pl.lit(drawn))).to_series())
+        chosen = words.gather(by_rank(num_words, num_queries, 1.0, generator))
+        columns.append(pl.select(pl.when(pl.lit(pl.Series(lengths > position))).then(pl.lit(chosen))).to_series())
     frame = pl.DataFrame({str(position): column for position, column in enumerate(columns)})
     return frame.select(pl.concat_str(pl.all(), separator=" ", ignore_nulls=True)).to_series()
 
@@ -57,7 +58,7 @@ def write_log(
     generator = np.random.default_rng(seed)
     num_images = images or max(rows // 23, 1)
     pool = query_pool(max(rows // 2, 1), 60_000, chinese, generator)
-    order = generator.permutation(len(pool))  # which query is popular has nothing to do with its words
+    order = generator.permutation(len(pool))  # a query's popularity is independent of its words
     with path.open("wb") as file:
         for start in range(0, rows, piece):
             number = min(piece, rows - start)
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, help="default: a 23rd of the rows")
-    parser.add_argument("--chinese", action="store_true", help="Chinese phrases in place of invented words")
+    parser.add_argument("--chinese", action="store_true", help="Chinese phrases instead of invented words")
     arguments = parser.parse_args()
     write_log(arguments.output, arguments.rows, arguments.seed, arguments.chinese, images=arguments.images)
 

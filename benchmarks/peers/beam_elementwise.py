@@ -1,4 +1,4 @@
-"""The click features in Beam as its guides have it, element by element: `python beam_elementwise.py LOG.tsv FOLDER`."""
+"""The click features in Beam, element by element as in its guides: `python beam_elementwise.py LOG.tsv FOLDER`."""
 
 import math
 import re

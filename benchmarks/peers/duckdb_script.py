@@ -1,4 +1,4 @@
-"""The click features as a careful person would write them in DuckDB: `python duckdb_script.py LOG.tsv FOLDER`."""
+"""The click features, written carefully by hand in DuckDB: `python duckdb_script.py LOG.tsv FOLDER`."""
 
 import sys
 from pathlib import Path

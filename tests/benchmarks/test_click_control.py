@@ -1,4 +1,4 @@
-"""The control's shuffled log is a fair one: each image has clicks as before, but another's."""
+"""The control's shuffled log is fair: the same images have clicks, but those of another image."""
 
 import gzip
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipelines.ingest.click_data import find_click_logs
 from pipelines.ingest.log_slices import plan_slices
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
-# Each image has a query of its own, and one more query or none; "gone" is of no image, "t" of the target.
+# Each image has a query of its own, and some have a second one; "gone" is no image, "t" is a target image.
 FIRST = [(name, f"q{name}", number) for number, name in enumerate(NAMES, start=1)]
 SECOND = [("a", "fox", 9), ("c", "fox", 2), ("gone", "fox", 50), ("gone", "wolf", 3), ("t", "wolf", 4)]
 
