@@ -69,9 +69,7 @@ def test_days_come_in_and_nothing_counts_twice(
     state = daily(str(again), return_state=True)
     assert state.is_failed()
     assert state.message is not None
-    assert re.search(
-        r"again\.tsv: was taken in already, as .*clicks/day-1\.tsv; nothing is counted twice", state.message
-    )
+    assert re.search(r"again\.tsv: was added before, as .*clicks/day-1\.tsv; a log is counted once", state.message)
     assert digest(project / "features") == at_once
     assert len(list((project / "raw/source/clicks").iterdir())) == 2
     assert daily(return_state=True).message == "1 stages: 0 ran, 1 were up to date"
@@ -86,7 +84,7 @@ def test_a_log_that_cannot_be_read_changes_nothing(prefect_server: str, project:
     state = daily(str(bad), return_state=True)
     assert state.is_failed()
     assert state.message is not None
-    assert state.message.startswith("the click features stay as they were: exit code 2; the last lines:")
+    assert state.message.startswith("the click features are unchanged: their build had exit code 2; its last lines:")
     assert "day-2.parquet: named .parquet, but its content is not Parquet" in state.message
     assert digest(project / "features") == before
     assert sorted(path.name for path in (project / "raw/source/clicks").iterdir()) == ["day-1.tsv"]
@@ -160,17 +158,17 @@ def test_the_command_hands_over_the_data_set(
 def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> None:
     plain = day(project, days[1])
     place = project / "features"
-    assert plain.told([days[1]], Path("raw/day-1.tsv")) == (
-        f"- added to the click features in `{place}`: `day-1.tsv`\n- joined the raw data set: `raw/day-1.tsv`\n"
+    assert plain.summary([days[1]], Path("raw/day-1.tsv")) == (
+        f"- added to the click features in `{place}`: `day-1.tsv`\n- added to the raw data set: `raw/day-1.tsv`\n"
     )
     nasty = Path("a`|<img src=x>\n\n# [b](c)")
-    assert plain.told([nasty, Path("`c")], nasty) == (
+    assert plain.summary([nasty, Path("`c")], nasty) == (
         f"- added to the click features in `{place}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
-        "- joined the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
+        "- added to the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
     )
-    assert plain.told([], None) == (
-        f"- added to the click features in `{place}`: nothing, all of the log is in\n"
-        "- joined the raw data set: nothing new\n"
+    assert plain.summary([], None) == (
+        f"- added to the click features in `{place}`: nothing, all logs are counted already\n"
+        "- added to the raw data set: nothing new\n"
     )
 
 
@@ -181,5 +179,5 @@ def test_what_cannot_be_taken_in_is_told(project: Path, days: list[Path]) -> Non
     with pytest.raises(UserError, match=r"pipe\.tsv: is a named pipe, and only regular files are read"):
         day(project, project / "pipe.tsv")
     (project / "dvc.yaml").write_text("stages: {draw@toy: {cmd: mkdir raw, outs: [raw]}}\n".replace("@toy", ""))
-    with pytest.raises(UserError, match=r"raw: stage draw writes this data set and would sweep away what is added"):
+    with pytest.raises(UserError, match=r"raw: stage draw writes this data set and would delete the added log"):
         day(project, days[1])

@@ -261,7 +261,7 @@ def test_while_the_server_is_away_gpus_are_had_without_it(
         assert limits.take("32")
         limits.give_back("32")
         assert len(said(caplog, logging.WARNING)) == 1
-        assert "this flow run hands out its GPUs by itself" in said(caplog, logging.WARNING)[0]
+        assert "this flow run assigns its GPUs without it" in said(caplog, logging.WARNING)[0]
         gate.open()
         until(lambda: len(told[-1]["leases"].split()) == 2, 30, 0.1)
         assert [slots(prefect_server, gpu) for gpu in ("30", "31")] == [1, 1]
@@ -313,7 +313,7 @@ def test_a_lease_that_has_ended_is_had_again_or_told(
         end_lease()
         lease = server.post(f"{place}/increment-with-lease", names=[limit_of("36")], slots=1)["lease_id"]
         gate.open()
-        until(lambda: any("another flow run may be on GPU 36" in line for line in said(caplog, logging.WARNING)), 30)
+        until(lambda: any("another flow run may use GPU 36" in line for line in said(caplog, logging.WARNING)), 30)
         limits.give_back("36")
         assert slots(prefect_server, "36") == 1  # theirs
         assert not limits.take("36")

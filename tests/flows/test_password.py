@@ -72,7 +72,7 @@ def test_another_users_workspace_is_told(tmp_path: Path) -> None:
         if before == 0:
             os.seteuid(NOBODY)
         with pytest.raises(
-            UserError, match=r"password\.lock: another user's \(Permission denied\); start the server as"
+            UserError, match=r"password\.lock: the file is another user's \(Permission denied\); start the server as"
         ):
             password(home)
     finally:

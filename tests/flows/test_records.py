@@ -181,8 +181,8 @@ def test_a_flow_finds_everything_up_to_date_after_plain_dvc_was_killed(
         assert not leftover_of(lock).exists()
         names = "a, b, c, d" if not end else "c, d"
         assert [line.message for line in caplog.records if line.name == "clicksight"] == [
-            ".dvc/tmp/rwlock was cut short when DVC was killed; removed: it says which files DVC is using now",
-            f"dvc.lock {how}, as when DVC is killed while it writes; restored from .state/dvc.lock.kept: "
+            ".dvc/tmp/rwlock was cut short when DVC was killed; deleted (it lists the files that a running DVC uses)",
+            f"dvc.lock {how}, probably because DVC was killed while it wrote it; restored from .state/dvc.lock.kept: "
             f"{len(names.split())} stages ({names})",
         ]
     assert (done.root / "ran").read_text().split() == ["a", "b", "c", "d"]
@@ -230,7 +230,7 @@ def test_each_lock_is_restored_from_its_own_copy_and_the_others_stay(
             caplog.clear()
             assert with_system.stale() == {}
             assert [line.message for line in caplog.records if line.name == "clicksight"] == [
-                f"{lost} {how}, as when DVC is killed while it writes; restored from {places[lost]}: "
+                f"{lost} {how}, probably because DVC was killed while it wrote it; restored from {places[lost]}: "
                 f"{len(names.split())} stages ({names})"
             ]
             assert {lock: (root / lock).read_text() for lock in places} == texts

@@ -207,5 +207,5 @@ def test_mistakes_end_before_a_server_starts(project: Path, capsys: pytest.Captu
         main(["--deployments", "mine.yaml"])
     assert exit_.value.code == 2
     assert capsys.readouterr().err == (
-        "error: mine.yaml: no such file; run from the repository root or name one with --deployments\n"
+        "error: mine.yaml: no such file; run from the repository root or give one with --deployments\n"
     )

@@ -17,7 +17,7 @@ def test_a_taken_port_is_told() -> None:
         port = taken.getsockname()[1]
         with (
             temporary_settings(restore_defaults={PREFECT_API_URL}),
-            pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: cannot listen there \(.+\); name another --port"),
+            pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: cannot listen there \(.+\); choose another --port"),
             server(port),
         ):
             pass

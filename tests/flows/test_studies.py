@@ -7,7 +7,7 @@ from served import Server, write_project
 
 from base.console import UserError
 from flows.stages import Workspace
-from flows.studies import narrowed, studies, study_of
+from flows.studies import narrow_schema, studies, study_of
 from flows.sweeps import main, sweep
 from systems.mtmdd.runs import load_points
 
@@ -117,7 +117,8 @@ def test_where_to_add_a_point_names_the_parameter(shapes: Workspace) -> None:
 
 def test_a_study_that_is_not_there(shapes: Workspace) -> None:
     with pytest.raises(
-        UserError, match=r"study 'cross_object': the graph declares shapes; a study is a matrix evaluate or evaluate_X"
+        UserError,
+        match=r"study 'cross_object': no such study; the graph declares shapes; a study is a matrix evaluate or",
     ):
         study_of("cross_object", studies(shapes.matrices()))
 
@@ -126,7 +127,7 @@ def test_a_study_without_seeds_offers_none(shapes: Workspace) -> None:
     graph = shapes.root / "dvc.yaml"
     graph.write_text(graph.read_text().replace(", seed: [7]", ""))
     study = studies(shapes.matrices())["shapes"]
-    offered = narrowed(sweep.parameters.properties, study)
+    offered = narrow_schema(sweep.parameters.properties, study)
     assert "seeds" not in offered
     assert offered["runs"]["items"]["enum"] == ["round-3", "round-4", "flat-3", "flat-4"]
     with pytest.raises(UserError, match=r"7 is not among its seeds \(none\); dvc\.yaml takes them from no key"):
