@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from base.terminal import printable
 from flows.password import write_private
 
 FILE = "open.html"
@@ -53,12 +54,15 @@ def entrance(home: Path, address: str, auth_string: str) -> Iterator[Path]:
 def password_line(output: TextIO, auth_string: str, source: object) -> str:
     """Return a line with the password if the output is a terminal; otherwise (a log) with the password's source.
 
+    Control characters are escaped.
+
     Args:
         output: the stream that the caller writes the line to.
         auth_string: the login, in the form ``user:password``.
         source: the file or environment variable that holds the login.
     """
-    return f"Its password: {auth_string}\n" if output.isatty() else f"Its password is in {source}\n"
+    text = f"Its password: {auth_string}" if output.isatty() else f"Its password is in {source}"
+    return f"{printable(text)}\n"
 
 
 def can_open_browser(environment: Mapping[str, str], output: TextIO) -> bool:

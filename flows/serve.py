@@ -27,6 +27,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_API_AUTH_STRING
 
 from base.console import UserError
+from base.terminal import printable
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
 from flows.entrance import can_open_browser, entrance, open_browser, password_line
 from flows.hangup import interrupt_on_hangup
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         deployments = all_deployments(options.deployments, workspace)
         starts_server = not PREFECT_API_URL.value()
         with server(port=options.port, page=True) as address, ExitStack() as exit_stack:
-            sys.stdout.write(f"The flows' page: {address}\n")
+            sys.stdout.write(f"The flows' page: {printable(address)}\n")
             if starts_server:
                 show_entrance(address, exit_stack, not options.no_browser)
             sys.stdout.write("Ctrl-C ends it.\n")
@@ -105,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                     raise
                 raise refused(address) from None
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        for line in str(error).split("\n"):  # our own line breaks; printable escapes all other control characters
+            sys.stderr.write(f"error: {printable(line)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

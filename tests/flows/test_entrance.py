@@ -39,6 +39,11 @@ def test_a_terminal_shows_the_password_and_a_log_where_it_is() -> None:
     assert password_line(io.StringIO(), SECRET, "FILE") == "Its password is in FILE\n"
 
 
+def test_neither_a_password_nor_a_path_controls_the_terminal() -> None:
+    assert password_line(Terminal(), "me:\x1b[2J\u202ehush", "FILE") == "Its password: me:\\x1b[2J\\u202ehush\n"
+    assert password_line(io.StringIO(), SECRET, Path("a\x07\nb")) == "Its password is in a\\x07\\nb\n"
+
+
 @pytest.mark.parametrize(
     ("environment", "output", "expected"),
     [

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from processes import is_alive
 from served import Served, serve, until, write_project
 
@@ -209,3 +210,41 @@ def test_mistakes_end_before_a_server_starts(project: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == (
         "error: mine.yaml: no such file; run from the repository root or give one with --deployments\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("mine\x1b[2J.yaml", None, ["mine\\x1b[2J.yaml: no such file; "]),
+        ("a\nerror: b\x9b.yaml", None, ["a", "error: b\\x9b.yaml: no such file; "]),
+        (
+            "two.yaml",
+            '- {name: a, flow: reproduce, "\\e]0;x\\a": 1}\n- {name: b, flow: reproduce, "c\\u202e": 2}\n',
+            ["two.yaml: 0.\\x1b]0;x\\x07 = 1: ", "two.yaml: 1.c\\u202e = 2: "],
+        ),
+    ],
+)
+def test_mistakes_do_not_control_the_terminal(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, shown: list[str]
+) -> None:
+    if text is not None:
+        (project / name).write_text(text)
+    with pytest.raises(SystemExit):
+        main(["--deployments", name])
+    lines = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert [line[: len(f"error: {start}")] for line, start in zip(lines, shown, strict=True)] == [
+        f"error: {start}" for start in shown
+    ]
+
+
+def test_a_servers_address_does_not_control_the_terminal(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    (project / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
+    monkeypatch.setattr("flows.serve.server", lambda **_: contextlib.nullcontext("http://a\x1b[2J\nb"))
+    monkeypatch.setattr("flows.serve.serve", lambda *_, **__: None)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        main([])
+    assert capsys.readouterr().out == "The flows' page: http://a\\x1b[2J\\nb\nCtrl-C ends it.\n"
