@@ -183,7 +183,7 @@ Path.open = open_slowly
 pause_before(json, "dump", "in the list of files in use")
 pause_before(dvc.stage.PipelineStage, "save_outs", "before the record")
 pause_before(os, "fsync", "before the rename")
-pause_before(records, "_keep", "before the copy")
+pause_before(records, "_write_copy", "before the copy")
 sys.exit(dvc_command.main(["repro", "--single-item", "b"]))
 """
 PLACES = ["before the record", "in the write", "before the rename", "before the copy"]
