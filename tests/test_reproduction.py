@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from dvc_projects import new_project
 from graph import FILES, definitions
-from processes import new_project
 from ruamel.yaml import YAML
 from served import serve
 

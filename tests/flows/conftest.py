@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import ROOT, new_project
+from dvc_projects import ROOT, new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from dvc_projects import ROOT, new_project
 from PIL import Image
 from prefect.settings import PREFECT_API_AUTH_STRING
-from processes import ROOT, new_project
 
 # A study whose runs have two axes, a report of its evaluations, a training that can be made to hang.
 GRAPH = """\

@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from dvc_projects import ROOT, new_project
 from playwright.sync_api import Page, sync_playwright
-from processes import ROOT, new_project
 from served import Served, Server, serve, until, write_project
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus

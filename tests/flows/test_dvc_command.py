@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import dump_yaml, modify_yaml
+from dvc_projects import DVC, new_project
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import DVC, new_project
 
 from flows import records
 from flows.dvc_command import CtrlC, modify

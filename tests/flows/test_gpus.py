@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc_projects import ROOT, is_alive, new_project
 from gate import Gate
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from processes import ROOT, is_alive, new_project
 from served import Server, until
 
 from flows.gpus import LEASE_S, Limits, find_gpus, limit_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from processes import DVC, is_alive
+from dvc_projects import DVC, is_alive
 from served import Served, free_port, serve, until, write_project
 
 from flows.gpus import limit_of

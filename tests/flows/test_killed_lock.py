@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 from served import until
 
 from flows.stages import Workspace

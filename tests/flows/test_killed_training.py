@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from processes import DVC, ROOT, new_project
+from dvc_projects import DVC, ROOT, new_project
 from served import until
 
 from base.artifacts import write_json

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 
 from base.console import UserError
 from flows.password import password, password_file, write_private

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 from served import Server, until, write_project
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc_projects import ROOT, is_alive
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
-from processes import ROOT, is_alive
 from served import until
 
 from flows.processes import Processes, guarded

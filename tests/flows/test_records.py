@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import dumps_yaml
-from processes import DVC
+from dvc_projects import DVC
 from zc.lockfile import LockFile
 
 from base.console import UserError

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc_projects import DVC, is_alive
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from processes import DVC, is_alive
 from served import Server
 
 from flows.reproduce import main, reproduce

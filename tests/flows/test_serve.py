@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from dvc_projects import is_alive
 from playwright.sync_api import Page, sync_playwright
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from processes import is_alive
 from served import Served, serve, until, write_project
 
 from flows.serve import main

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import DVC, ROOT, new_project
+from dvc_projects import DVC, ROOT, new_project
 
 from base.console import UserError
 from flows.site_cache import SITE_CACHE, private_site_cache

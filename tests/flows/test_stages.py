@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zc.lockfile
-from processes import DVC, is_alive, new_project
+from dvc_projects import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
 from base.console import UserError

@@ -1,3 +1,5 @@
+"""DVC projects for tests, and whether a process that a test has started is alive."""
+
 import os
 import sys
 from pathlib import Path
