@@ -10,7 +10,7 @@ from base.console import UserError
 from flows.daily import Day, daily, main
 from flows.stages import Workspace
 
-# What the graph makes of the raw data: how many rows its log has, over all of its files.
+# The graph counts the rows of the raw data's log, over all of its files.
 GRAPH = """\
 stages:
   count: {cmd: 'cat raw/source/clicks.tsv raw/source/clicks/* 2> /dev/null | wc -l > rows', deps: [raw], outs: [rows]}
@@ -29,7 +29,7 @@ DAYS = [
 
 @pytest.fixture
 def days(project: Path, tmp_path: Path) -> list[Path]:
-    """A project whose raw data set has the first day's log; the others come in."""
+    """Make a project whose raw data set has the first day's log; return the paths of all days' logs."""
     (project / "dvc.yaml").write_text(GRAPH)
     (project / "params.yaml").write_text(PARAMS)
     (project / "stop.txt").write_text("the\n")
@@ -63,7 +63,7 @@ def test_days_come_in_and_nothing_counts_twice(
     at_once = digest(build(days, tmp_path / "at-once", *options))
     assert digest(project / "features") == at_once
 
-    # Under another name and packed differently on the way, it is still the same file.
+    # A log with the same content under another name is the same log.
     again = tmp_path / "again.tsv"
     again.write_bytes(days[1].read_bytes())
     state = daily(str(again), return_state=True)
@@ -100,7 +100,7 @@ def test_a_killed_run_is_finished_from_either_side(
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
     options = ["--top-words", "3", "--stop-words", "stop.txt"]
     assert day(project, days[1]).missing() == days[:2]
-    # Killed when the features had the log, and the raw data set had not.
+    # A run was killed after it had added the log to the features, but not to the raw data set.
     build(days[:2], project / "features", *options)
     with pytest.raises(
         UserError, match=r"features: counts incoming/day-1\.tsv, which .*raw lacks\. If a run was killed, give"
@@ -109,7 +109,7 @@ def test_a_killed_run_is_finished_from_either_side(
     again = day(project, days[1])
     assert again.missing() == []
     assert again.join() == project / "raw/source/clicks/day-1.tsv"
-    assert again.join() is not None  # it looked before the first join
+    assert again.join() is not None  # this Day has read the raw data set before the first join
     # The raw data set has a log that the features lack.
     other = write_log(DAYS[2], project / "raw/source/clicks/by-hand.tsv")
     assert day(project, None).missing() == [other]
@@ -118,14 +118,14 @@ def test_a_killed_run_is_finished_from_either_side(
 
 
 def test_logs_of_one_name_and_empty_logs(project: Path, days: list[Path], tmp_path: Path) -> None:
-    place = project / "raw/source/clicks/day-1.tsv"
-    assert day(project, days[1]).join() == place
+    path = project / "raw/source/clicks/day-1.tsv"
+    assert day(project, days[1]).join() == path
     other = tmp_path / "day-1.tsv"
     write_log(DAYS[2], other)
     joined = day(project, other).join()
     assert joined is not None
     assert re.fullmatch(r"[0-9a-f]{12}-day-1\.tsv", joined.name)
-    assert place.read_bytes() == days[1].read_bytes()
+    assert path.read_bytes() == days[1].read_bytes()
     for hour in ("hour-1.tsv", "hour-2.tsv"):
         (tmp_path / hour).touch()
         assert (tmp_path / hour) not in day(project, tmp_path / hour).missing()
@@ -136,7 +136,7 @@ def test_a_log_joins_the_data_set_that_is_named(project: Path, days: list[Path])
     other = Day(Workspace(project), Path("features"), days[1], "others")
     assert other.join() == project / "elsewhere/source/clicks/day-1.tsv"
     assert not (project / "raw/source/clicks").exists()
-    assert day(project, days[1]).join() == project / "raw/source/clicks/day-1.tsv"  # the first, where none is named
+    assert day(project, days[1]).join() == project / "raw/source/clicks/day-1.tsv"  # without a name, the first data set
     with pytest.raises(UserError, match=r"params\.yaml: data_sets has no 'theirs'; it has own, others"):
         Day(Workspace(project), Path("features"), days[1], "theirs")
     (project / "params.yaml").write_text(PARAMS.replace("{own: raw, others: elsewhere}", "{}"))
@@ -148,26 +148,26 @@ def test_a_log_joins_the_data_set_that_is_named(project: Path, days: list[Path])
 def test_the_command_hands_over_the_data_set(
     project: Path, days: list[Path], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    given: list[tuple] = []
-    monkeypatch.setattr("flows.daily.daily", lambda *values, **_: given.append(values))
+    arguments: list[tuple] = []
+    monkeypatch.setattr("flows.daily.daily", lambda *values, **_: arguments.append(values))
     monkeypatch.setattr("flows.daily.run_here", lambda run, check: (check(), run()))
     main(["--log", str(days[1]), *options])
-    assert given == [(str(days[1]), "features", options[1] if options else None, None)]
+    assert arguments == [(str(days[1]), "features", options[1] if options else None, None)]
 
 
 def test_a_logs_name_stays_text_on_the_page(project: Path, days: list[Path]) -> None:
     plain = day(project, days[1])
-    place = project / "features"
+    folder = project / "features"
     assert plain.summary([days[1]], Path("raw/day-1.tsv")) == (
-        f"- added to the click features in `{place}`: `day-1.tsv`\n- added to the raw data set: `raw/day-1.tsv`\n"
+        f"- added to the click features in `{folder}`: `day-1.tsv`\n- added to the raw data set: `raw/day-1.tsv`\n"
     )
     nasty = Path("a`|<img src=x>\n\n# [b](c)")
     assert plain.summary([nasty, Path("`c")], nasty) == (
-        f"- added to the click features in `{place}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
+        f"- added to the click features in `{folder}`: ``a`|<img src=x>\\n\\n# [b](c)``, `` `c ``\n"
         "- added to the raw data set: ``a`|<img src=x>\\n\\n# [b](c)``\n"
     )
     assert plain.summary([], None) == (
-        f"- added to the click features in `{place}`: nothing, all logs are counted already\n"
+        f"- added to the click features in `{folder}`: nothing, all logs are counted already\n"
         "- added to the raw data set: nothing new\n"
     )
 

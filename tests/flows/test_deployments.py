@@ -71,6 +71,6 @@ def test_each_study_gets_a_deployment_unless_the_file_has_one(project: Path) -> 
     assert offered["study"]["enum"] == ["shapes"]
     assert offered["runs"]["items"] == {"type": "string", "enum": ["round-3", "round-4", "flat-3", "flat-4"]}
     assert offered["seeds"]["items"] == {"type": "integer", "enum": [7]}
-    assert "enum" not in FLOWS["sweep"].parameters.properties["study"]  # the flow's own schema stays as it is
+    assert "enum" not in FLOWS["sweep"].parameters.properties["study"]  # the flow's own schema is unchanged
     listed = read(project, "- {name: shapes, flow: sweep, parameters: {study: shapes}}")
     assert of_studies(known, listed) == []

@@ -81,7 +81,7 @@ def test_another_users_workspace_is_told(tmp_path: Path) -> None:
 
 
 def test_earlier_versions_left_it_open_to_all(tmp_path: Path) -> None:
-    """Database and logs of a workspace that is older than this."""
+    """Importing flows closes the folder of an older workspace, which has its database and logs."""
     home = tmp_path / ".state/prefect"
     home.mkdir(parents=True, mode=0o755)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
