@@ -133,7 +133,7 @@ class Day:
         if foreign:
             raise UserError(
                 f"{features}: counts {', '.join(foreign)}, which {self.raw} lacks. If a run was killed, give that "
-                "log again; if the log was changed or removed, move the folder away and it is built anew"
+                "log again; if the log was changed or removed, move the folder away, and the next run builds it anew"
             )
         if self._digest in self._joined and self._digest in self._built:
             raise UserError(
@@ -183,7 +183,7 @@ def _raw_folder(params: Path, data_set: str | None) -> str:
     """Return the raw folder of a data set; without a name, that of the first data set.
 
     Raises:
-        UserError: there is no data set of that name, or no data set at all.
+        UserError: no data set has that name, or there are no data sets.
     """
     folders = read_params(params).get("data_sets") or {}
     if data_set is None and folders:

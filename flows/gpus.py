@@ -69,7 +69,7 @@ class Limits:
         self._names = {gpu: limit_of(gpu) for gpu in gpus}
         self._save = save
         self._held: dict[str, UUID | None] = {}  # lease of each GPU that this run uses; None: taken without the server
-        self._unreleased: dict[str, UUID] = {}  # leases whose release has failed so far
+        self._pending: dict[str, UUID] = {}  # leases that are still to be released
         self._log = get_run_logger()
         run = flow_run.id
         self._holder = ConcurrencyLeaseHolder(type="flow_run", id=UUID(run)) if run else None
@@ -96,7 +96,7 @@ class Limits:
         self._client.__exit__(*error)
 
     def take(self, gpu: str) -> bool:
-        """Occupy the limit of a GPU; return False at once if other holders have it."""
+        """Occupy the limit of a GPU; return False at once if it is not available now."""
         with self._request_lock:
             lease = None
             if not self._skips_server():
@@ -114,10 +114,10 @@ class Limits:
         """Free the limit of a GPU, if this flow run has it."""
         with self._request_lock:
             if (lease := self._held.pop(gpu, None)) is not None:
-                self._unreleased[gpu] = lease
+                self._pending[gpu] = lease
                 try:
                     if not self._skips_server():
-                        self._retry_release(gpu)
+                        self._release_pending(gpu)
                 except httpx.HTTPError as error:  # without a release the lease expires, a minute after its last renewal
                     self._record_answer(error)
                 self._save_leases()
@@ -128,7 +128,7 @@ class Limits:
         Raises:
             httpx.HTTPError: the server does not answer, or answers with an error.
         """
-        self._retry_release(gpu)
+        self._release_pending(gpu)
         name = self._names[gpu]
         while True:
             try:
@@ -150,17 +150,17 @@ class Limits:
             except ObjectAlreadyExists:  # another flow run created it meanwhile
                 continue
 
-    def _retry_release(self, gpu: str) -> None:
-        """Release a GPU's old lease, if its release has failed before.
+    def _release_pending(self, gpu: str) -> None:
+        """Release a GPU's pending lease, if there is one.
 
         Raises:
             httpx.TransportError: the server does not answer.
         """
-        if gpu in self._unreleased:
+        if gpu in self._pending:
             # Prefect 3.8 can't free a slot of a limit that is 0 now (it divides by it); the release is retried later.
             with contextlib.suppress(httpx.HTTPStatusError):
-                self._client.release_concurrency_slots_with_lease(self._unreleased[gpu])
-                del self._unreleased[gpu]
+                self._client.release_concurrency_slots_with_lease(self._pending[gpu])
+                del self._pending[gpu]
 
     def _renew_until_end(self) -> None:
         """Renew the leases until the end, and request those that a silent server could not grant."""
@@ -224,5 +224,5 @@ class Limits:
             self._silent_since, self._is_without_server = now, True
 
     def _save_leases(self) -> None:
-        leases = [*self._held.values(), *self._unreleased.values()]
+        leases = [*self._held.values(), *self._pending.values()]
         self._save({"leases": " ".join(str(lease) for lease in leases if lease is not None)})

@@ -90,7 +90,7 @@ def mend(root: Path) -> None:
         if text is None:
             _copy_of(path, root).unlink(missing_ok=True)
             continue
-        with suppress(DvcException):  # the lock is no lock, or dvc.yaml is broken: DVC reports that itself
+        with suppress(DvcException):  # the lock is invalid, or dvc.yaml is broken: DVC reports that itself
             lock = _read_restored(path, root, text)
             if lock.is_cut or lock.restored:
                 _report(path, root, lock)
@@ -103,7 +103,7 @@ def read(path: Path) -> dict[str, Any]:
     """Return the content of a lock, with its lost records restored; the caller holds DVC's lock.
 
     Raises:
-        DvcException: the file is no lock.
+        DvcException: the file is not a valid lock.
     """
     root, text = _root_of(path), _read(path)
     if text is None:
