@@ -56,8 +56,8 @@ def private_site_cache(root: Path) -> Path:
         or not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     ):
         raise UserError(
-            f"{folder}: DVC unpickles files in this folder, so it must be a folder that you own and can use; delete it, "
-            f"or set {DVC_SITE_CACHE_DIR} to another folder"
+            f"{folder}: DVC unpickles files in this folder, so it must be a folder that you own and can use; delete "
+            f"it, or set {DVC_SITE_CACHE_DIR} to another folder"
         )
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         _close(folder)
