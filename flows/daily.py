@@ -1,16 +1,18 @@
-"""The flow for a new day's log: it goes to the click features and to the raw data set, and everything is refreshed.
+"""The flow for a new day's log: add it to the click features and the raw data set, then bring everything up to date.
 
     python -m flows.daily --log /incoming/2026-11-22.tsv
-    python -m flows.daily                     # finishes what a run that was killed has left
+    python -m flows.daily                     # finishes the work of a killed run
 
-1. The log is added to the click features in the folder ``features``, which other projects read
-   (`build_click_features --previous`): whole or not at all. The first time they are built from the whole raw log.
-2. The log is copied into the raw data set, to ``source/clicks/``.
-3. DVC's graph is brought up to date: features, models, report.
+1. Add the log to the click features in the folder ``features``, which other projects read
+   (`build_click_features --previous`). The folder is replaced whole or not at all. The first run builds the features
+   from the whole raw log.
+2. Copy the log into the raw data set, to ``source/clicks/``.
+3. Bring DVC's graph up to date: features, models, report.
 
-A log is known by its content (SHA-256): one that is in both places is refused, so nothing counts twice; one that a
-killed run has brought to one of them goes to the other. Words are cut as ``segment`` and ``vocabulary`` of params.yaml
-say; when those change, the features have to be built anew: move the folder away, and run without a log.
+Logs are identified by their content (SHA-256). A log that is already in the features and in the raw data set is
+refused, so no click is counted twice. If a killed run has added the log to only one of the two, it is added to the
+other. ``segment`` and ``vocabulary`` of params.yaml set how queries become words. After a change of
+those parameters the features have to be built anew: move the folder away and run without a log.
 """
 
 import argparse
@@ -53,13 +55,13 @@ def _run_name() -> str:
 def daily(
     log: str | None = None, features: str = FEATURES, data_set: str | None = None, cpu_slots: CpuSlots = None
 ) -> State[Any]:
-    """Take in a new day's click log: features for other projects, then model and report.
+    """Add a new day's click log: first the features for other projects, then the models and the report.
 
     Args:
-        log: the file, on the machine that runs the flow; none finishes what a killed run has left.
+        log: the file, on the machine that runs the flow; none finishes the work of a killed run.
         features: the folder of click features that other projects use.
-        data_set: which of `data_sets` the log joins; none means the first.
-        cpu_slots: stages at once on the CPUs; none means as many as there are cores.
+        data_set: the one of `data_sets` that gets the log; none means the first.
+        cpu_slots: the number of stages that run at once on the CPUs; none means one per core.
     """
     return in_workspace(partial(_daily, log, features, data_set, cpu_slots))
 
@@ -74,7 +76,7 @@ def _daily(
         if not state.is_completed():
             return Failed(message=state.message)
     joined = day.join()
-    page.show_markdown("daily", day.told(to_add, joined))
+    page.show_markdown("daily", day.summary(to_add, joined))
     state = run_graph(workspace, [], cpu_slots).state()
     if state.is_completed():
         page.show_report(workspace.root)
@@ -83,29 +85,31 @@ def _daily(
 
 @task(name="add to the click features", cache_policy=NO_CACHE, persist_result=False)
 def add_to_features(day: "Day", logs: Sequence[str]) -> State[Any]:
-    """Build the click features, or add logs to them, as a process of its own."""
+    """Build the click features, or add logs to them, in a separate process."""
     try:
         exit_code, lines = day.workspace.processes.run(day.command(logs), {}, get_run_logger().info)
     except Stopped as error:
         return Failed(message=f"the build of the click features {error}")
     if exit_code:
         return Failed(
-            message=f"the click features stay as they were: exit code {exit_code}; the last lines:\n" + "\n".join(lines)
+            message=f"the click features are unchanged: their build had exit code {exit_code}; its last lines:\n"
+            + "\n".join(lines)
         )
     return Completed(message=f"{len(logs)} files added to {day.features}")
 
 
 class Day:
-    """A new log, the click features it goes to, and the raw data set that it joins.
+    """A new log, and the click features and the raw data set that it is added to.
 
     Args:
         workspace: the project.
         features: the folder of click features, relative to the project.
         log: the new log, if there is one.
-        data_set: which of `data_sets` it joins; None: the first.
+        data_set: the one of `data_sets` that gets the log; None means the first.
 
     Raises:
-        UserError: there is no such log, it is known already, or the raw data set is not ours to add to.
+        UserError: the log does not exist, it was added before, a stage writes the raw data set, or the features count
+            a log that the raw data set lacks.
     """
 
     def __init__(self, workspace: Workspace, features: Path, log: Path | None, data_set: str | None = None) -> None:
@@ -115,12 +119,12 @@ class Day:
         self._segment = load_section(SegmentParams, "segment", params)
         self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
         if log is not None and not is_file(log):
-            raise UserError(f"{log}: no such file on this machine; name the day's log")
+            raise UserError(f"{log}: no such file on this machine; give the path of the day's log")
         writer = workspace.writer_of(self.raw)
         if writer is not None:
             raise UserError(
-                f"{self.raw}: stage {writer} writes this data set and would sweep away what is added; copy it to "
-                f"another folder and name that in data_sets of {params}"
+                f"{self.raw}: stage {writer} writes this data set and would delete the added log; copy the data set to "
+                f"another folder and name that folder in data_sets of {params}"
             )
         self._joined = {digest: Path(file.path) for file, digest in _digests(find_click_logs(self.raw)).items()}
         self._built = known_files(workspace.root / features)
@@ -129,23 +133,23 @@ class Day:
         if foreign:
             raise UserError(
                 f"{features}: counts {', '.join(foreign)}, which {self.raw} lacks. If a run was killed, give that "
-                "log again; if the log was changed or removed, move the folder away to have it built anew"
+                "log again; if the log was changed or removed, move the folder away, and the next run builds it anew"
             )
         if self._digest in self._joined and self._digest in self._built:
             raise UserError(
-                f"{log}: was taken in already, as {self._joined[self._digest]}; nothing is counted twice. To bring "
+                f"{log}: was added before, as {self._joined[self._digest]}; a log is counted once. To bring "
                 "models and report up to date, run the flow reproduce"
             )
 
     def missing(self) -> list[Path]:
-        """Return the files that the click features lack: of the raw log, and the new one."""
+        """Return the log files, old and new, that the click features do not count yet."""
         logs = dict(self._joined)
         if self.log is not None and self._digest is not None:
             logs.setdefault(self._digest, self.log.absolute())
         return [path for digest, path in logs.items() if digest not in self._built and digest != NOTHING]
 
     def command(self, logs: Sequence[str]) -> list[str]:
-        """Return the command that adds logs to the features, or builds them."""
+        """Return the command that adds logs to the features, or builds the features."""
         command = ["python", "-m", "pipelines.build_click_features", "--clicks", *logs]
         command += ["--output", str(self.features), "--top-words", str(self._top_words)]
         if self._built:
@@ -156,30 +160,30 @@ class Day:
         return command
 
     def join(self) -> Path | None:
-        """Copy the log into the raw data set, whole or not at all; return where it is, None if it was there."""
+        """Copy the log into the raw data set, whole or not at all; return the copy's path, None if there was one."""
         if self.log is None or self._digest in self._joined:
             return None
-        place = self.raw / LATER_LOGS / self.log.name
-        if place.exists():  # another day's, of the same name
-            place = place.with_name(f"{str(self._digest)[:12]}-{place.name}")
-        with whole_file(place) as temporary:
+        path = self.raw / LATER_LOGS / self.log.name
+        if path.exists():  # another day's log has the same name
+            path = path.with_name(f"{str(self._digest)[:12]}-{path.name}")
+        with whole_file(path) as temporary:
             shutil.copyfile(self.log, temporary)
-        return place
+        return path
 
-    def told(self, added: Sequence[Path], joined: Path | None) -> str:
-        """Return what the page shows of this day."""
-        names = ", ".join(code(path.name) for path in added) or "nothing, all of the log is in"
+    def summary(self, added: Sequence[Path], joined: Path | None) -> str:
+        """Return the Markdown text about this day for Prefect's page."""
+        names = ", ".join(code(path.name) for path in added) or "nothing, all logs are counted already"
         return (
             f"- added to the click features in {code(str(self.workspace.root / self.features))}: {names}\n"
-            f"- joined the raw data set: {code(str(joined)) if joined else 'nothing new'}\n"
+            f"- added to the raw data set: {code(str(joined)) if joined else 'nothing new'}\n"
         )
 
 
 def _raw_folder(params: Path, data_set: str | None) -> str:
-    """Return the raw folder of a data set, of the first if none is named.
+    """Return the raw folder of a data set; without a name, that of the first data set.
 
     Raises:
-        UserError: there is no such data set, or none at all.
+        UserError: no data set has that name, or there are no data sets.
     """
     folders = read_params(params).get("data_sets") or {}
     if data_set is None and folders:
@@ -197,11 +201,11 @@ def _digests(files: Sequence[LogFile]) -> dict[LogFile, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the flow here and now; exit code 1 if something failed, 2 if nothing could be run."""
+    """Run the flow in this process; the exit code is 1 if a stage failed and 2 if nothing could be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--log", metavar="FILE", help="the new log; without one, finishes what a killed run has left")
-    parser.add_argument("--features", default=FEATURES, metavar="DIR", help=f"click features for others ({FEATURES})")
-    parser.add_argument("--data-set", metavar="NAME", help="which of data_sets the log joins (default: the first)")
+    parser.add_argument("--log", metavar="FILE", help="the new log; without it, finish the work of a killed run")
+    parser.add_argument("--features", default=FEATURES, metavar="DIR", help=f"folder of features (default: {FEATURES})")
+    parser.add_argument("--data-set", metavar="NAME", help="which of data_sets gets the log (default: the first)")
     add_options(parser)
     options = parser.parse_args(argv)
     log = None if options.log is None else Path(options.log)

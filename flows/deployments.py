@@ -1,4 +1,4 @@
-"""What is offered to run, with which parameters, and when it runs by itself: deployments.yaml, checked.
+"""The deployments of deployments.yaml, checked: each is a flow with parameters and, optionally, schedules.
 
     - name: nightly
       flow: reproduce
@@ -7,8 +7,8 @@
         - {cron: "0 2 * * *", timezone: Europe/Berlin, active: true}
         - {interval_s: 3600, active: false}
 
-Every study of the graph gets a deployment of the sweep flow too, named after it, whose form offers the runs and seeds
-that are declared.
+Every study of the graph also gets a deployment of the sweep flow, which has the study's name. Its form in the page
+offers the runs and seeds that the study declares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from ruamel.yaml.error import YAMLError
 from base.console import UserError
 from flows.daily import daily
 from flows.reproduce import reproduce
-from flows.studies import Study, narrowed
+from flows.studies import Study, narrow_schema
 from flows.sweeps import sweep
 
 DEFAULT_PATH = Path("deployments.yaml")
@@ -39,35 +39,35 @@ FLOWS: Mapping[str, Flow[..., Any]] = {"reproduce": reproduce, "sweep": sweep, "
 
 def _time_zone(name: str) -> str:
     if name not in available_timezones():
-        raise ValueError("no such time zone; expected one as Europe/Berlin or UTC")
+        raise ValueError("no such time zone; expected a name such as Europe/Berlin or UTC")
     return name
 
 
 def _flow(name: str) -> str:
     if name not in FLOWS:
-        raise ValueError(f"no such flow; there are {', '.join(FLOWS)}")
+        raise ValueError(f"no such flow; the flows are {', '.join(FLOWS)}")
     return name
 
 
 class Schedule(BaseModel):
-    """When a deployment runs by itself: by a cron line, or every so many seconds."""
+    """A schedule of a deployment: a cron line, or an interval in seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     cron: str | None = Field(None, description="minute, hour, day, month, weekday, as in 0 2 * * *")
     interval_s: float | None = Field(None, ge=1, allow_inf_nan=False, description="seconds between two runs")
-    timezone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="of the cron line")
-    active: bool = Field(False, description="whether it runs")
+    timezone: Annotated[str, AfterValidator(_time_zone)] = Field("UTC", description="time zone of the cron line")
+    active: bool = Field(False, description="whether the schedule is on")
 
     @model_validator(mode="after")
     def _is_one(self) -> "Schedule":
         if (self.cron is None) == (self.interval_s is None):
-            raise ValueError("give a cron line or interval_s, one of them")
+            raise ValueError("give exactly one of cron and interval_s")
         self.for_prefect()  # checks the cron line
         return self
 
     def for_prefect(self) -> DeploymentScheduleCreate:
-        """Return it as Prefect takes it."""
+        """Return the schedule as Prefect's object."""
         schedule: CronSchedule | IntervalSchedule
         if self.cron is not None:
             schedule = CronSchedule(cron=self.cron, timezone=self.timezone)
@@ -77,14 +77,14 @@ class Schedule(BaseModel):
 
 
 class Deployment(BaseModel):
-    """A flow with parameters, offered under a name."""
+    """A flow with parameters that the page offers under a name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="in the page, beside the flow's")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="shown in the page after the flow's name")
     flow: Annotated[str, AfterValidator(_flow)] = Field(description="reproduce, sweep or daily")
     description: str = Field("", description="shown in the page")
-    parameters: dict[str, Any] = Field(default_factory=dict, description="of the flow; the rest keeps its defaults")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of the flow; others keep their defaults")
     schedules: list[Schedule] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -96,36 +96,36 @@ class Deployment(BaseModel):
                 raise ValueError(f"flow {self.flow} has no parameter {name!r}; it has {', '.join(known)}")
         needed = [name for name in flow.parameters.required if name not in self.parameters]
         if needed and any(schedule.active for schedule in self.schedules):
-            raise ValueError(f"flow {self.flow} can't run by itself without the parameter {', '.join(needed)}")
-        stand_in = dict.fromkeys(needed, "")
+            raise ValueError(f"flow {self.flow} can't run on a schedule without the parameter {', '.join(needed)}")
+        placeholders = dict.fromkeys(needed, "")
         try:
-            flow.validate_parameters({**stand_in, **self.parameters})
+            flow.validate_parameters({**placeholders, **self.parameters})
         except (ParameterTypeError, SignatureMismatchError) as error:
-            raise ValueError(" ".join(str(error).split())) from None  # one line
+            raise ValueError(" ".join(str(error).split())) from None  # on one line
         return self
 
     def for_prefect(self) -> RunnerDeployment:
-        """Return it as Prefect takes it."""
+        """Return the deployment as Prefect's object."""
         return RunnerDeployment.from_flow(
             FLOWS[self.flow],
             name=self.name,
             description=self.description,
             parameters=self.parameters,
             schedules=[schedule.for_prefect() for schedule in self.schedules],
-            paused=False,  # whoever served it before has paused it when it ended
+            paused=False,  # an earlier `serve` paused the deployment when it ended
         )
 
 
 def read_deployments(path: Path = DEFAULT_PATH) -> list[Deployment]:
-    """Read the file.
+    """Read deployments.yaml.
 
     Raises:
-        UserError: it is not there, not YAML, or says what can't be; a line for each mistake.
+        UserError: the file is missing, is not YAML, or has invalid content; the message has one line per mistake.
     """
     try:
         content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the repository root or name one with --deployments") from None
+        raise UserError(f"{path}: no such file; run from the repository root or give one with --deployments") from None
     except YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from None
     try:
@@ -133,11 +133,9 @@ def read_deployments(path: Path = DEFAULT_PATH) -> list[Deployment]:
     except ValidationError as error:
         lines = []
         for problem in error.errors():
-            place = ".".join(str(part) for part in problem["loc"])
-            known = "" if problem["type"] != "extra_forbidden" else f"; known: {_keys(problem['loc'])}"
-            lines.append(
-                f"{path}: {place} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}{known}"
-            )
+            key = ".".join(str(part) for part in problem["loc"])
+            known = "" if problem["type"] != "extra_forbidden" else f"; known: {_known_keys(problem['loc'])}"
+            lines.append(f"{path}: {key} = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}{known}")
         raise UserError("\n".join(lines)) from None
     names = [(deployment.flow, deployment.name) for deployment in deployments]
     for flow, name in names:
@@ -146,12 +144,12 @@ def read_deployments(path: Path = DEFAULT_PATH) -> list[Deployment]:
     return deployments
 
 
-def _keys(place: Sequence[int | str]) -> str:
-    return ", ".join((Schedule if "schedules" in place else Deployment).model_fields)
+def _known_keys(location: Sequence[int | str]) -> str:
+    return ", ".join((Schedule if "schedules" in location else Deployment).model_fields)
 
 
 def of_studies(studies: Mapping[str, Study], taken: Sequence[Deployment] = ()) -> list[RunnerDeployment]:
-    """Return a deployment of the sweep flow for each study, but for names that are taken."""
+    """Return one deployment of the sweep flow per study; omit the studies whose names are taken."""
     names = {deployment.name for deployment in taken if deployment.flow == "sweep"}
     deployments = []
     for name, study in studies.items():
@@ -161,7 +159,7 @@ def of_studies(studies: Mapping[str, Study], taken: Sequence[Deployment] = ()) -
             )
             schema = deployment._parameter_openapi_schema
             deployment._parameter_openapi_schema = ParameterSchema(
-                **{**schema.model_dump(), "properties": narrowed(schema.properties, study)}
+                **{**schema.model_dump(), "properties": narrow_schema(schema.properties, study)}
             )
             deployments.append(deployment)
     return deployments

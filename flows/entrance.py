@@ -1,8 +1,9 @@
-"""The way into the flows' page for a person: the password in the terminal, or a browser that opens logged in.
+"""Log a person in to the flows' page: print the password in the terminal, or open a browser that is logged in.
 
-Prefect's page asks for the password once and keeps it in the browser. A file that only its owner can read brings it
-there as well: opened in a browser, it posts the password to the server (:mod:`flows.locked_server`), whose answer keeps
-it for the page. So the password is in no URL, thus in no history, and in no command line, which everybody can read.
+Prefect's page asks for the password once and stores it in the browser. An HTML file that only its owner can read does
+the same: opened in a browser, it posts the password to the server (:mod:`flows.locked_server`), and a script in the
+answer stores the password for the page. The password is therefore in no URL, so in no browser history, and in no
+command line, which every user of the machine can read.
 """
 
 import contextlib
@@ -13,10 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
+from base.terminal import printable
 from flows.password import write_private
 
 FILE = "open.html"
-PATH = "/enter"  # where the server takes the password
+PATH = "/enter"  # the server's address for the password form
 FIELD = "password"
 OPENER = "xdg-open"
 FORM = """\
@@ -33,12 +35,12 @@ FORM = """\
 
 @contextlib.contextmanager
 def entrance(home: Path, address: str, auth_string: str) -> Iterator[Path]:
-    """Yield a file that opens the page logged in; it is removed at the end.
+    """Yield the HTML file that logs a browser in and opens the page; delete the file when the block ends.
 
     Args:
-        home: Prefect's folder, where it is.
-        address: the page's, as in ``http://127.0.0.1:4200``.
-        auth_string: the password, as in ``user:password``.
+        home: Prefect's folder, where the file is written.
+        address: of the page, for example ``http://127.0.0.1:4200``.
+        auth_string: the login, in the form ``user:password``.
     """
     file = home / FILE
     form = FORM.format(address=address, path=PATH, field=FIELD, auth_string=html.escape(auth_string))
@@ -49,31 +51,34 @@ def entrance(home: Path, address: str, auth_string: str) -> Iterator[Path]:
         file.unlink(missing_ok=True)
 
 
-def password_line(output: TextIO, auth_string: str, place: object) -> str:
-    """Return what a person needs to get in: the password if a terminal shows it, else, as in a log, where it is.
+def password_line(output: TextIO, auth_string: str, source: object) -> str:
+    """Return a line with the password if the output is a terminal; otherwise (a log) with the password's source.
+
+    Control characters are escaped.
 
     Args:
-        output: where the line will be written.
-        auth_string: the password.
-        place: where it is kept: a file, or a variable of the environment.
+        output: the stream that the caller writes the line to.
+        auth_string: the login, in the form ``user:password``.
+        source: the file or environment variable that holds the login.
     """
-    return f"Its password: {auth_string}\n" if output.isatty() else f"Its password is in {place}\n"
+    text = f"Its password: {auth_string}" if output.isatty() else f"Its password is in {source}"
+    return f"{printable(text)}\n"
 
 
 def can_open_browser(environment: Mapping[str, str], output: TextIO) -> bool:
-    """Whether a person sits before this machine, with a browser to be had: a screen, and a terminal that is not SSH's.
+    """Return True if a person sits at this machine: there are a screen, a terminal and ``xdg-open``, no SSH, no CI.
 
     Args:
         environment: of this process.
-        output: what the command writes to.
+        output: the stream that the command writes to.
     """
     has_screen = bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
-    is_elsewhere = bool(environment.get("SSH_CONNECTION") or environment.get("CI"))
-    return output.isatty() and has_screen and not is_elsewhere and shutil.which(OPENER) is not None
+    is_remote = bool(environment.get("SSH_CONNECTION") or environment.get("CI"))
+    return output.isatty() and has_screen and not is_remote and shutil.which(OPENER) is not None
 
 
 def open_browser(file: Path) -> None:
-    """Open a file in the person's browser, as a process of its own; what that says is nobody's business."""
+    """Open a file in the person's browser, in a separate process whose output is discarded."""
     with contextlib.suppress(OSError):
         subprocess.Popen(
             [OPENER, str(file.absolute())],

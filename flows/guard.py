@@ -1,15 +1,16 @@
-"""Runs a command so that nothing it starts outlives the process that asked for it, however that one ends.
+"""Run a command so that no process that it starts outlives the guard's parent, however the parent ends.
 
     python -I -S flows/guard.py GRACE_S HANDLES COMMAND [ARGUMENT ...]
 
-Standard input is a pipe whose other end the asking process holds. When that end closes, on purpose or because the
-process was killed, the command's process group gets SIGINT (as from Ctrl-C: DVC finishes its bookkeeping), GRACE_S
-seconds later SIGTERM, then all that is left is killed. When the command ends by itself, what it has left behind is
-killed at once. The guard is the "subreaper" of its command (Linux): also a process that left the group (``setsid``) and
-lost its parent becomes the guard's child, and ends. Its exit code is the command's, or it dies of the same signal.
-The command gets the file descriptors HANDLES (``5,7``, or nothing) of those that the guard was given.
+Standard input is a pipe whose other end the parent holds. When that end closes, because the parent closes it or is
+killed, the command's process group gets SIGINT (as from Ctrl-C: DVC finishes its bookkeeping), GRACE_S seconds later
+SIGTERM, and GRACE_S later the remaining processes are killed. When the command ends by itself, the processes that it
+has left are killed at once. The guard is the "subreaper" of its command (Linux): a process that left the group
+(``setsid``) and lost its parent becomes the guard's child, so the guard ends it too. The guard's exit code is the
+command's, or the guard dies of the same signal. Of the guard's file descriptors the command gets only HANDLES (``5,7``,
+or an empty text).
 
-A script with no imports but the standard library's, so that it starts in some 20 ms.
+The script imports only the standard library, so that it starts in some 20 ms.
 """
 
 import ctypes
@@ -25,11 +26,11 @@ LIFELINE = 0  # standard input
 
 
 def main(argv: list[str]) -> None:
-    """Run the command and end as it did."""
+    """Run the command and end with its exit code or signal."""
     grace_s, command = float(argv[0]), argv[2:]
     for_command = {int(name) for name in argv[1].split(",") if name}
-    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(how, lambda number, frame: None)  # unlike "ignore", not inherited by the command
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, lambda number, frame: None)  # a handler, because the command would inherit SIG_IGN
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     for handle in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208
@@ -42,8 +43,8 @@ def main(argv: list[str]) -> None:
     ready, _, _ = select.select([LIFELINE, ended], [], [])
     statuses: dict[int, int] = {}
     if ended not in ready:
-        for how in (signal.SIGINT, signal.SIGTERM):
-            os.killpg(0, how)
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            os.killpg(0, signal_number)
             if fetch_children(statuses, grace_s):
                 break
     kill_children(statuses)
@@ -51,15 +52,15 @@ def main(argv: list[str]) -> None:
 
 
 def close_on_exec(handle: int) -> None:
-    """Keep a file that the asker passed on (its lock) from the command."""
+    """Close a file descriptor of the parent (its lock) in the command."""
     try:
         os.set_inheritable(handle, False)
-    except OSError:  # the handle of the listing itself
+    except OSError:  # the descriptor by which the folder was listed
         return
 
 
 def fetch_children(statuses: dict[int, int], timeout_s: float) -> bool:
-    """Fetch the statuses of children that end within a time; return whether there are none any more."""
+    """Collect the exit statuses of children that end within a time; return True if no child is left."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -75,7 +76,7 @@ def fetch_children(statuses: dict[int, int], timeout_s: float) -> bool:
 
 
 def kill_children(statuses: dict[int, int]) -> None:
-    """Kill all children, then those that became children by that, until there are none."""
+    """Kill all children, then the orphans that become children thereby, until none is left."""
     while not fetch_children(statuses, 0):
         for children in Path("/proc/self/task").glob("*/children"):
             for child in children.read_text(encoding="ascii").split():
@@ -84,7 +85,7 @@ def kill_children(statuses: dict[int, int]) -> None:
 
 
 def leave(exit_code: int) -> None:
-    """End as the command did; a negative exit code is a signal."""
+    """End with the command's exit code; a negative one is the number of the signal to die of."""
     if exit_code < 0 and -exit_code not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(-exit_code, signal.SIG_DFL)
     if exit_code < 0:

@@ -1,4 +1,4 @@
-"""What a process of ours does when the terminal goes, or the program that started it and reads what it prints."""
+"""What a flow's process does when its terminal closes, or when the program that reads its output ends."""
 
 import logging
 import os
@@ -12,9 +12,10 @@ from prefect.logging.handlers import PrefectConsoleHandler
 
 
 def interrupt_on_hangup() -> None:
-    """Make a closed terminal (SIGHUP) end this process as Ctrl-C does: nothing that it has started stays behind.
+    """Make SIGHUP (a closed terminal) end this process and all that it has started, as Ctrl-C does.
 
-    Where SIGHUP is ignored (``nohup``) it stays so. Only the main thread can set this; in another one nothing happens.
+    Where SIGHUP is ignored (``nohup``) it stays ignored. In a thread other than the main one this does nothing, because
+    only the main thread can set a signal handler.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -22,22 +23,22 @@ def interrupt_on_hangup() -> None:
 
 
 def _hang_up(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # shell and kernel may both send one: the tidying up goes on
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # shell and kernel may both send one; the second must not end cleanup
     raise KeyboardInterrupt
 
 
 def go_on_unheard() -> None:
-    """Make this process go on when nobody reads what it prints any more: what started it may have been killed.
+    """Let this process continue when nobody reads its output any more, because its parent may have been killed.
 
-    Rich, by which Prefect's log lines reach the console, would end it at the next line.
+    Prefect logs to the console through Rich, which would end the process at the next log line.
     """
     for name in ("", *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
             if isinstance(handler, PrefectConsoleHandler):
-                handler.console.on_broken_pipe = partial(_fall_silent, handler)  # type: ignore[method-assign]
+                handler.console.on_broken_pipe = partial(_discard_output, handler)  # type: ignore[method-assign]
 
 
-def _fall_silent(handler: PrefectConsoleHandler) -> None:
+def _discard_output(handler: PrefectConsoleHandler) -> None:
     handler.console.quiet = True
-    with Path(os.devnull).open("w") as nowhere:  # for what is in the file's buffer, and whoever else writes there
-        os.dup2(nowhere.fileno(), handler.stream.fileno())
+    with Path(os.devnull).open("w") as null:  # takes the rest of the stream's buffer, and other writers' output
+        os.dup2(null.fileno(), handler.stream.fileno())

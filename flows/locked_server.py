@@ -1,17 +1,19 @@
-"""Prefect's server, for this machine's own clients and its own page only.
+"""Prefect's server, restricted to clients on this machine and to its own page.
 
-    python -m flows.locked_server HANDLE      # a socket that listens already; flows/server.py starts it
+    python -m flows.locked_server HANDLE      # HANDLE: a listening socket; flows/server.py starts this command
 
-The password, CSRF tokens and CORS are Prefect's settings. They leave open what Prefect answers without a password (is
-it healthy, the page's files, its settings), under any name that leads here. So a request is refused before Prefect
-sees it
+The password, CSRF tokens and CORS are settings of Prefect. With them, Prefect still answers some requests without a
+password (health, the page's files and settings), under any host name that leads to this machine. Therefore a request
+is refused before Prefect sees it
 
-- whose Host is not this machine's own (400): another site's name that was made to lead to 127.0.0.1 (DNS rebinding);
-- whose Origin is not the page's (403): another page, also where a browser asks nobody first (forms, WebSockets).
+- if its Host is not this machine's own (400): another site's name may resolve to 127.0.0.1 (DNS rebinding);
+- if its Origin is not the page's (403): another page sent it, perhaps one of those requests for which browsers ask no
+  permission first (forms, WebSockets).
 
-The page can't be framed by another one, and runs no script but its own: Markdown in artifacts may hold HTML.
+Other pages can't show this page in a frame. The page runs only its own scripts, because Markdown in artifacts may
+contain HTML.
 
-One address is added, which keeps the password for the page in a browser that brings it (flows/entrance.py).
+One address is added: it takes the password from a form and stores it in the browser for the page (flows/entrance.py).
 """
 
 import base64
@@ -36,7 +38,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from flows.entrance import FIELD, PATH
 
 NAMES = ["127.0.0.1", "localhost"]
-# unsafe-eval and blob: the graph of a run compiles its shaders, and works in the background.
+# unsafe-eval and blob: the graph of a run compiles its shaders, and uses background workers.
 POLICY = "; ".join(
     (
         "script-src 'self' 'unsafe-eval'",
@@ -46,24 +48,24 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# What describes the API is made anew for everybody who asks, which takes seconds; with the password it is under /api.
+# The API's description is built at each request, which takes seconds. With the password it is available under /api.
 CLOSED = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json", "/redoc"})
 LARGEST_FORM = 1024  # bytes
-# Prefect's page keeps the password in its storage under this name, in base64.
-KEEP = """\
+# Prefect's page stores the password in base64 under this name.
+STORE_PASSWORD = """\
 <!DOCTYPE html>
 <script nonce="{nonce}">localStorage.setItem("prefect-password", {password}); location.replace("/")</script>
 """
 
 
 class Entrance:
-    """Takes the password from a form, and answers with a page that keeps it in the browser and leads on.
+    """Takes the password from a form; the answer is a page that stores it in the browser and opens Prefect's page.
 
-    A form may come from anywhere: it changes nothing here, and who sends it knows the password already.
+    The form may come from any page: it changes nothing on the server, and its sender already knows the password.
 
     Args:
-        app: what answers everything else.
-        auth_string: the password, as in ``user:password``.
+        app: the application that answers all other requests.
+        auth_string: the login, in the form ``user:password``.
     """
 
     def __init__(self, app: ASGIApp, auth_string: str) -> None:
@@ -88,17 +90,17 @@ class Entrance:
         nonce, password = secrets.token_urlsafe(), base64.b64encode(self._auth_string).decode()
         policy = f"default-src 'none'; script-src 'nonce-{nonce}'; frame-ancestors 'none'"
         return HTMLResponse(
-            KEEP.format(nonce=nonce, password=json.dumps(password)),
+            STORE_PASSWORD.format(nonce=nonce, password=json.dumps(password)),
             headers={"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
         )
 
 
 class OwnPageOnly:
-    """Refuses what other pages send, and keeps the own one from being framed by them.
+    """Refuses requests of other pages, and forbids other pages to frame the server's own page.
 
     Args:
-        app: what answers the rest.
-        origins: the page's addresses, as in ``http://127.0.0.1:4200``.
+        app: the application that answers the other requests.
+        origins: the page's addresses, for example ``http://127.0.0.1:4200``.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
@@ -125,12 +127,12 @@ class OwnPageOnly:
 
 
 def locked(app: ASGIApp, origins: Sequence[str], auth_string: str) -> ASGIApp:
-    """Return an app that answers only under this machine's own names, and only to the page at these addresses.
+    """Return an app that answers only under this machine's own names, and of all pages only to those at ``origins``.
 
     Args:
-        app: Prefect's, which asks for the password.
-        origins: the page's addresses, as in ``http://127.0.0.1:4200``.
-        auth_string: the password, as in ``user:password``.
+        app: Prefect's application, which requires the password.
+        origins: the page's addresses, for example ``http://127.0.0.1:4200``.
+        auth_string: the login, in the form ``user:password``.
     """
     return TrustedHostMiddleware(
         Entrance(OwnPageOnly(app, origins), auth_string), allowed_hosts=NAMES, www_redirect=False
@@ -138,10 +140,10 @@ def locked(app: ASGIApp, origins: Sequence[str], auth_string: str) -> ASGIApp:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serve until a signal says to end.
+    """Serve until a signal ends the process.
 
     Raises:
-        ValueError: no password is set, without which everybody could run code here.
+        ValueError: no password is set; without one every user of the machine could run code as this user.
     """
     settings = get_current_settings().server
     auth_string = settings.api.auth_string

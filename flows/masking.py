@@ -1,9 +1,10 @@
-"""Secrets that the environment holds, and blotting them out of what a stage prints.
+"""Find the secrets in the environment, and mask them in a stage's output.
 
-A variable is a secret by its name (``…TOKEN``, ``…_PAT``, ``…_PWD``), or holds one: a login in an address
-(``https://user:password@host``), a pair (``AccountKey=…;``), an entry of a JSON object. A stage's output comes line by
-line, so each line of a secret of several lines is one too. What a program makes of a secret before it prints it is not
-recognised, but for the ways that HTTP has: percent-encoding, and Basic authorization.
+A variable is a secret because of its name (``…TOKEN``, ``…_PAT``, ``…_PWD``), or its value contains a secret: a login
+in an address (``https://user:password@host``), a pair (``AccountKey=…;``), or an entry of a JSON object. A stage's
+output is masked line by line, so each line of a secret with several lines is a secret too. Secrets that a program
+transforms before it prints them are not recognised, except in HTTP's two forms: percent-encoding and Basic
+authorization.
 """
 
 import base64
@@ -13,8 +14,8 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote
 
-SHORTEST = 6  # characters; shorter values ("true", "4200") would blot out harmless text
-LONG_NAME = 20  # characters; a login's name is a token from here on: https://ghp_…@github.com
+SHORTEST = 6  # characters; masking shorter values ("true", "4200") would hide harmless text
+LONG_NAME = 20  # characters; a user name of this length is a token: https://ghp_…@github.com
 MASK = "***"
 SECRET_NAME = re.compile(
     r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|PASSCODE|SSHPASS|CREDENTIAL|COOKIE|AUTHORIZATION"
@@ -22,10 +23,10 @@ SECRET_NAME = re.compile(
     r"|(^|_)PAT(_|$)|_PWD$|(^|_)(PASS|KEYS?|DSN|AUTH|AUTH_(STRING|CONFIG|HEADER))$",
     re.I,
 )
-PAIR_NAME = re.compile(r"pwd|pass|key|sig|signature", re.I)  # secrets in a pair, beside those above
-ADDRESS_NAME = re.compile(r"(PROXY|URL|URI|ADDRESS)$", re.I)  # such a value may be an address without its scheme
+PAIR_NAME = re.compile(r"pwd|pass|key|sig|signature", re.I)  # further names of secrets, only in a pair
+ADDRESS_NAME = re.compile(r"(PROXY|URL|URI|ADDRESS)$", re.I)  # the value may be an address without a scheme
 LOGIN = re.compile(r"//(?P<user>[^\s/:@?#]*):(?P<password>[^\s/?#]*)@")
-# Drivers of databases take a slash in a password, too; what begins as a port is none.
+# Database drivers also accept a slash in a password. A number before / ? # is a port, not a password.
 LOGIN_WITH_SLASH = re.compile(r"//(?P<user>[^\s/:@]*):(?!\d+[/?#])(?P<password>\S*)@")
 TOKEN_LOGIN = re.compile(rf"//(?P<user>[^\s/:@?#]{{{LONG_NAME},}})@")
 PAIR = re.compile(r"(?:^|[\s;&?])(?P<name>[\w.-]+)=(?P<value>[^\s;&]+)")
@@ -34,13 +35,13 @@ USER_AND_PASSWORD = re.compile(r"(?P<user>[^\s:/]+):(?P<password>\S+)")
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:
-    """Return the texts that are secrets in the values of variables, longest first."""
-    found = {text for name, value in environment.items() for text in _found(name, value) if len(text) >= SHORTEST}
+    """Return the secrets in the values of variables, longest first."""
+    found = {text for name, value in environment.items() for text in _secrets_of(name, value) if len(text) >= SHORTEST}
     return sorted(found, key=lambda text: (-len(text), text))
 
 
-def _found(name: str, value: str) -> Iterator[str]:
-    """Yield the secrets in one value, short ones too."""
+def _secrets_of(name: str, value: str) -> Iterator[str]:
+    """Yield the secrets in one variable's value, including short ones."""
     value = value.strip()
     if SECRET_NAME.search(name) and not _is_path(value):
         yield from _forms(value)
@@ -52,11 +53,11 @@ def _found(name: str, value: str) -> Iterator[str]:
         yield from _entries(name, value)
     for pair in PAIR.finditer(value):
         inner = f"{pair['name']}_password" if PAIR_NAME.fullmatch(pair["name"]) else pair["name"]
-        yield from _found(inner, unquote(pair["value"]))
+        yield from _secrets_of(inner, unquote(pair["value"]))
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as a whole, by its lines, and what of it may be printed alone."""
+    """Yield a whole secret, its lines, and the parts that a program may print alone."""
     yield secret
     lines = [line.strip() for line in secret.splitlines()]
     if len(lines) > 1:
@@ -68,7 +69,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _logins(address: str) -> Iterator[str]:
-    """Yield an address that has a login, and the secrets of that."""
+    """Yield an address that contains a login, and the secrets of the login; nothing for other addresses."""
     if login := LOGIN.search(address) or LOGIN_WITH_SLASH.search(address):
         if login["password"]:
             yield address
@@ -81,7 +82,7 @@ def _logins(address: str) -> Iterator[str]:
 
 
 def _login_forms(user: str, password: str) -> Iterator[str]:
-    """Yield a password as it may be printed, and the login as HTTP's Basic authorization has it."""
+    """Yield the forms of a password, and the login as HTTP's Basic authorization encodes it."""
     plain = unquote(password)
     yield from (password, plain, quote(plain, safe=""))
     yield base64.b64encode(f"{unquote(user)}:{plain}".encode()).decode()
@@ -101,26 +102,26 @@ def _entries(name: str, text: str) -> Iterator[str]:
         elif isinstance(value, list):
             waiting += [(key, entry) for entry in value]
         elif isinstance(value, str):
-            yield from _found(key, value)
+            yield from _secrets_of(key, value)
 
 
 def _is_path(value: str) -> bool:
-    """Whether a value names a file or folder that is there: where a secret is kept, no secret."""
+    """Return True if a value is the path of an existing file or folder: it may hold a secret, but is none."""
     return value.startswith(("/", "~", ".")) and os.path.exists(os.path.expanduser(value))  # noqa: PTH110, PTH111
 
 
 class Mask:
-    """Blots out the secrets of an environment.
+    """Replaces the secrets of an environment by ``***``.
 
     Args:
-        environment: its variables, by name.
+        environment: variables by name.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._secrets = secrets(environment)
 
     def __call__(self, line: str) -> str:
-        """Return a line without secrets."""
+        """Return a line with its secrets masked."""
         for secret in self._secrets:
             line = line.replace(secret, MASK)
         return line

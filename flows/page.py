@@ -1,16 +1,16 @@
-"""What the flows show in Prefect's page: artifacts whose keys stay, so that the page keeps their history over runs.
+"""The artifacts that flows show in Prefect's page. Their keys are fixed, so that the page has their history over runs.
 
 | key | shows |
 |---|---|
-| `progress` | share of the stages that have ended, while the flow runs |
-| `stages` | every stage and how it ended |
+| `progress` | the share of stages that have ended, while the flow runs |
+| `stages` | every stage and its outcome |
 | `metrics` | every metrics file of the project |
 | `sweep-STUDY` | the runs of one study |
-| `daily` | what a day's log brought |
+| `daily` | where a day's log was added |
 | `report-SYSTEM-NAME`, `report-SYSTEM-NAME-plot` | a system's tables (`.md`) and plots (`.png`) |
-| `report` | where the report's page is |
+| `report` | a link to the report's page |
 
-A page that can't be reached costs no work: what could not be shown is logged, and the flow goes on.
+If the server can't be reached, the artifact is skipped with a warning in the log, and the flow continues.
 """
 
 import base64
@@ -35,10 +35,10 @@ from prefect.artifacts import (
 
 from base.markdown import escape
 
-DATA = Path("data")  # each system has a folder report/ in its own; report/index.html joins them
+DATA = Path("data")  # each system's folder has a folder report/; DATA/report/index.html joins them
 PROGRESS_PAUSE_S = 2.0  # between two updates
-SILENCE_S = 10.0  # a server that does not answer isn't asked again so soon: a report has twenty artifacts
-LARGEST_PICTURE = 1 << 20  # bytes; it is kept in Prefect's database, once for each run
+SILENCE_S = 10.0  # pause after a server did not answer: a report has twenty artifacts
+LARGEST_PICTURE = 1 << 20  # bytes; Prefect's database gets a copy for each run
 Shown = TypeVar("Shown")
 
 
@@ -48,12 +48,12 @@ def key_of(*words: str) -> str:
 
 
 def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
-    """Show rows as a table; nothing if there are none.
+    """Show rows as a table; without rows, do nothing.
 
     Args:
-        key: the artifact's.
+        key: of the artifact.
         rows: cells by column; shown as text.
-        description: above the table; text, not Markdown.
+        description: the plain text above the table; Markdown in it is escaped.
     """
     if rows:
         description = escape(description)
@@ -61,25 +61,25 @@ def show_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) ->
 
 
 def show_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
-    """Show the metric files' contents, by path."""
+    """Show the contents of metrics files, given by path."""
     rows = [{"file": path, **flat(values)} for path, values in metrics.items()]
     show_table("metrics", rows, "Metrics of every evaluation")
 
 
 def show_markdown(key: str, markdown: str) -> None:
-    """Show a text; what of it comes from outside is escaped (:mod:`base.markdown`)."""
+    """Show a Markdown text; the caller has escaped the parts that come from users (:mod:`base.markdown`)."""
     _try(key, lambda: create_markdown_artifact(markdown=markdown, key=key))
 
 
 def show_picture(key: str, file: Path) -> None:
-    """Show a picture; one of more than 1 MiB stays where it is."""
+    """Show a PNG picture; skip a file of more than 1 MiB."""
     if file.is_file() and file.stat().st_size <= LARGEST_PICTURE:
         content = base64.b64encode(file.read_bytes()).decode("ascii")
         _try(key, lambda: create_image_artifact(image_url=f"data:image/png;base64,{content}", key=key))
 
 
 def show_report(root: Path) -> None:
-    """Show the systems' tables and plots, and where the report's page is; what is not there is left out."""
+    """Show the systems' tables and plots, and a link to the report's page; skip files that do not exist."""
     for folder in sorted((root / DATA).glob("*/report")):
         for file in sorted(folder.glob("*.md")):
             show_markdown(key_of("report", folder.parent.name, file.stem), file.read_text(encoding="utf-8"))
@@ -91,10 +91,10 @@ def show_report(root: Path) -> None:
 
 
 class Progress:
-    """The share of stages that have ended, as one artifact that moves.
+    """The share of stages that have ended, as one artifact that is updated.
 
     Args:
-        num_stages: all of them, at least 1.
+        num_stages: the number of all stages, at least 1.
     """
 
     def __init__(self, num_stages: int) -> None:
@@ -106,7 +106,7 @@ class Progress:
         )
 
     def show(self, num_ended: int) -> None:
-        """Show how many have ended: the last always, else at most every other second."""
+        """Show how many stages have ended: always after the last one, otherwise at most every other second."""
         is_due = num_ended == self._num_stages or time.monotonic() - self._shown_at >= PROGRESS_PAUSE_S
         if self._artifact is None or not is_due:
             return
@@ -130,7 +130,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 class _Silence:
-    """When the server was last found not to answer."""
+    """The time at which the server last failed to answer, shared by all artifacts."""
 
     since = -math.inf
 

@@ -1,8 +1,8 @@
-"""The password of this workspace's Prefect server: one for all its servers, in a file that only its owner can read.
+"""The password that all Prefect servers of this workspace use, in a file that only its owner can read.
 
-It stays the same over restarts, so that a flow run that outlives its server can go on with the next one, and so that
-`make ui` and a flow in a terminal, which share a database, let each other's clients in. Delete the file while no server
-runs, and the next one makes a new password.
+The password stays the same over restarts. A flow run that outlives its server can then continue with the next server,
+and `make ui` and a flow in a terminal, which share a database, accept each other's clients. To get a new password,
+delete the file while no server runs; the next server makes one.
 """
 
 import fcntl
@@ -16,11 +16,11 @@ from base.console import UserError
 
 FILE = "password"
 USER = "clicksight"  # Prefect compares user and password as one text, `user:password`
-NUM_BYTES = 24  # of randomness
+NUM_BYTES = 24  # of random data in the password
 
 
 def password_file(home: Path) -> Path:
-    """Return where the password is.
+    """Return the path of the password's file.
 
     Args:
         home: Prefect's folder, `.state/prefect`.
@@ -29,7 +29,7 @@ def password_file(home: Path) -> Path:
 
 
 def password(home: Path) -> str:
-    """Return the password as Prefect takes it, `user:password`; one is made if there is none that others can't know.
+    """Return the login as Prefect takes it, `user:password`; make one if there is none, or others could read it.
 
     Args:
         home: Prefect's folder, which exists.
@@ -40,20 +40,20 @@ def password(home: Path) -> str:
     file = password_file(home)
     try:
         with (home / f"{FILE}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # of two servers that start at once, one makes it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # if two servers start at once, only one makes the password
             if not (text := _read(file)):
                 text = f"{USER}:{secrets.token_urlsafe(NUM_BYTES)}"
                 write_private(file, f"{text}\n")
             return text
     except PermissionError as error:
         raise UserError(
-            f"{error.filename}: another user's ({error.strerror}); start the server as that user, or delete {home}, "
-            "which has the records of earlier runs"
+            f"{error.filename}: the file is another user's ({error.strerror}); start the server as that user, or "
+            f"delete {home}, which has the records of earlier runs"
         ) from None
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that nobody else can read at any moment, whole or not at all."""
+    """Write a file whole or not at all; other users can read it at no moment."""
     with whole_file(file) as temporary:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as opened:
@@ -61,7 +61,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def _read(file: Path) -> str:
-    """Return what a file has; nothing if it is not there, or others may have read it."""
+    """Return the text of a file; empty if the file does not exist, or others may have read it."""
     if not file.exists():
         return ""
     with file.open(encoding="utf-8") as opened:

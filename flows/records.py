@@ -1,20 +1,20 @@
-"""What dvc.lock has recorded outlives a kill: a cut lock is noticed, and its records come back from a copy.
+"""Restore the records that dvc.lock loses when DVC is killed while it writes; they are taken from a copy of the lock.
 
-DVC writes dvc.lock over itself. Plain ``dvc repro``, ``dvc commit`` and the like leave a beginning of it when they are
-killed meanwhile: unreadable if it ends within a word, and else a lock that has forgotten stages, unnoticed.
-:mod:`flows.dvc_command` replaces each lock whole, and copies it: the root's to ``.state/dvc.lock.kept``, a system's,
-which is beside its dvc.yaml, to ``.state/<system>.dvc.lock.kept``. When a lock differs from its copy, something
-else has written it, and :func:`mend` looks:
+DVC overwrites dvc.lock in place. If plain ``dvc repro``, ``dvc commit`` and the like are killed meanwhile, only the
+beginning of the file is left: unreadable if it ends within a word, otherwise a valid lock that silently lacks stages.
+:mod:`flows.dvc_command` replaces each lock whole, and writes a copy of it: of the root's lock to
+``.state/dvc.lock.kept``, of a system's lock, which lies beside its dvc.yaml, to ``.state/<system>.dvc.lock.kept``. If a
+lock differs from its copy, another program has written the lock, and :func:`mend` distinguishes three cases:
 
-- It ends within a record: that record goes, and all that the copy has beyond come back.
-- It ends between two, and its stages are the first ones of the copy, in that order: the records of stages that
-  dvc.yaml still declares come back. (``dvc remove`` takes a stage out of both files.)
-- Anything else is somebody's will, such as another commit's dvc.lock: it stays, and is copied. So does a lock that
-  cannot be read but was not cut either, which DVC refuses. Without a lock there is no copy: whoever deletes it starts
-  over.
+- The lock ends within a record. That record is dropped, and all records that only the copy has are restored.
+- The lock ends between two records, and its stages are the first ones of the copy, in that order. The missing records
+  of stages that dvc.yaml still declares are restored. (``dvc remove`` deletes a stage from both files.)
+- Any other difference is intended, for example another commit's dvc.lock: the lock stays and is copied. A lock that
+  cannot be read but was not cut stays too; DVC refuses it. If there is no lock, its copy is deleted, so a user who
+  deletes a lock starts over.
 
-A record says which outputs a command made of which dependencies and parameters. That stays true, and DVC compares it
-with what is there; so a record that comes back makes no stage up to date that isn't.
+A record names the outputs that a command made from its dependencies and parameters. This stays true, and DVC compares
+the record with the present files. A restored record therefore never makes a stale stage look up to date.
 """
 
 import itertools
@@ -43,19 +43,19 @@ log = logging.getLogger("clicksight")
 
 LOCK, RWLOCK = "dvc.lock", Path(".dvc/tmp/rwlock")
 START = "schema: '2.0'\nstages:\n"
-RECORD = re.compile(r"^  [^\s:]", re.MULTILINE)  # begins like this, and nothing else does
+RECORD = re.compile(r"^  [^\s:]", re.MULTILINE)  # the start of a record, and of nothing else
 CONFLICT = re.compile(r"^(<{7}|={7}|>{7})", re.MULTILINE)
 SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What a lock holds, with what came back.
+    """The content of a lock, with the restored records.
 
     Attributes:
         content: as DVC reads it.
-        is_cut: it ended within a record, which is left out.
-        restored: stages whose records came from the copy.
+        is_cut: whether the lock ended within a record; the content omits that record.
+        restored: the stages whose records were taken from the copy.
     """
 
     content: dict[str, Any]
@@ -64,78 +64,80 @@ class Lock:
 
 
 def is_suspect(root: Path) -> bool:
-    """Whether :func:`mend` has anything to do; some milliseconds, and no lock is needed."""
+    """Return True if :func:`mend` has work to do; takes some milliseconds and needs no lock."""
     return (
-        any(_read(lock) != _read(_kept(lock, root)) for lock in _locks(root))
-        or any(leftover_of(path).exists() for path in _written(root))
+        any(_read(lock) != _read(_copy_of(lock, root)) for lock in _locks(root))
+        or any(leftover_of(path).exists() for path in _replaced_files(root))
         or _is_cut_rwlock(root)
     )
 
 
 def mend(root: Path) -> None:
-    """Restore what a kill has cut in a workspace, sweep what it has left, and copy the lock.
+    """Restore the files that a kill has cut, delete its temporary files, and copy the locks.
 
     Args:
-        root: the folder with dvc.yaml. The caller holds DVC's lock of it, so nobody else is writing.
+        root: the folder with dvc.yaml. The caller holds DVC's lock for it, so no other process writes.
     """
-    for path in _written(root):
+    for path in _replaced_files(root):
         leftover_of(path).unlink(missing_ok=True)
     if _is_cut_rwlock(root):
         (root / RWLOCK).unlink()
-        log.warning("%s was cut short when DVC was killed; removed: it says which files DVC is using now", RWLOCK)
+        log.warning(
+            "%s was cut short when DVC was killed; deleted (it lists the files that a running DVC uses)", RWLOCK
+        )
     for path in _locks(root):
         text = _read(path)
         if text is None:
-            _kept(path, root).unlink(missing_ok=True)
+            _copy_of(path, root).unlink(missing_ok=True)
             continue
-        with suppress(DvcException):  # of a lock that is no lock, or a broken dvc.yaml: DVC reports it when asked
-            lock = _restored(path, root, text)
+        with suppress(DvcException):  # the lock is invalid, or dvc.yaml is broken: DVC reports that itself
+            lock = _read_restored(path, root, text)
             if lock.is_cut or lock.restored:
                 _report(path, root, lock)
                 write(path, lock.content)
             else:
-                _keep(path, root, text)
+                _write_copy(path, root, text)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a lock holds, with the records that it has lost; the caller holds DVC's lock.
+    """Return the content of a lock, with its lost records restored; the caller holds DVC's lock.
 
     Raises:
-        DvcException: it is no lock.
+        DvcException: the file is not a valid lock.
     """
     root, text = _root_of(path), _read(path)
     if text is None:
         return {}
-    if root is None or text == _read(_kept(path, root)):
+    if root is None or text == _read(_copy_of(path, root)):
         return dict(_parse(text))
-    lock = _restored(path, root, text)
+    lock = _read_restored(path, root, text)
     if lock.is_cut or lock.restored:
         _report(path, root, lock)
     return lock.content
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a lock with the bytes that DVC gives it, and copy it; the caller holds DVC's lock."""
+    """Write a lock, with the same bytes as DVC, and its copy; the caller holds DVC's lock."""
     text = dumps_yaml(content)
-    with rewritten(path, lasts=True) as file:
+    with rewritten(path, durable=True) as file:
         file.write(text)
     root = _root_of(path)
     if root is not None:
-        _keep(path, root, text)
+        _write_copy(path, root, text)
 
 
-def restore(text: str, kept: str, declared: Callable[[], Collection[str]]) -> Lock:
-    """Return what a lock holds, with the records that it has lost.
+def restore(text: str, copy: str, declared_stages: Callable[[], Collection[str]]) -> Lock:
+    """Return the content of a lock, with its lost records restored.
 
     Args:
-        text: of the lock.
-        kept: the text of its copy; empty if there is none.
-        declared: returns the stages of dvc.yaml.
+        text: the lock's text.
+        copy: the text of its copy; empty if there is no copy.
+        declared_stages: returns the names of the stages in dvc.yaml.
 
     Raises:
-        DvcException: the lock cannot be read, and not because it was cut.
+        DvcException: the lock cannot be read for another reason than a cut.
     """
-    known, known_texts = _records(kept)
+    known, known_texts = _records(copy)
     starts = [match.start() for match in RECORD.finditer(text)]
     content = _read_if_whole(text, starts, known_texts)
     is_cut = content is None
@@ -144,14 +146,14 @@ def restore(text: str, kept: str, declared: Callable[[], Collection[str]]) -> Lo
     names = list(content.get("stages", {}))
     lost = [name for name in known if name not in names]
     if lost and not is_cut:
-        stages = declared() if names == list(known)[: len(names)] else ()
+        stages = declared_stages() if names == list(known)[: len(names)] else ()
         lost = [name for name in lost if name in stages]
     records = {**content.get("stages", {}), **{name: known[name] for name in lost}}
     return Lock({**content, "stages": records} if lost else content, is_cut, tuple(lost))
 
 
 def _read_if_whole(text: str, starts: list[int], known_texts: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return what a lock holds; None if it cannot be read, or its last record is not whole."""
+    """Return the content of a lock; None if it cannot be read, or its last record is incomplete."""
     try:
         content = _parse(text)
         records = content.get("stages")
@@ -166,10 +168,10 @@ def _read_if_whole(text: str, starts: list[int], known_texts: Mapping[str, str])
 
 
 def _without_last(text: str, starts: list[int]) -> dict[str, Any]:
-    """Return what a lock that was cut holds before its last record.
+    """Return the content of a cut lock without its last record.
 
     Raises:
-        DvcException: it cannot be read without that record either: it was not cut.
+        DvcException: the lock cannot be read without that record either, so it was not cut.
     """
     if not starts and START.startswith(text.rstrip(" ").strip("\0")):  # after a power failure a file may hold zeros
         return {}
@@ -180,7 +182,7 @@ def _without_last(text: str, starts: list[int]) -> dict[str, Any]:
 
 
 def _records(text: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the records of a copy, as DVC reads them and as text; none if it cannot be read."""
+    """Return the records of a copy, as DVC reads them and as text; empty if the copy cannot be read."""
     try:
         records = dict(_parse(text).get("stages") or {})
     except DvcException:
@@ -198,57 +200,57 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _locks(root: Path) -> list[Path]:
-    """Return the lock of each dvc.yaml."""
+    """Return the path of each dvc.yaml's lock."""
     return [file.with_name(LOCK) for file in graph_files(root)]
 
 
-def _kept(path: Path, root: Path) -> Path:
-    """Return where a lock's copy is: ``.state/dvc.lock.kept``, of a system ``.state/mtmdd.dvc.lock.kept``."""
+def _copy_of(path: Path, root: Path) -> Path:
+    """Return the path of a lock's copy: ``.state/dvc.lock.kept``, or ``.state/mtmdd.dvc.lock.kept`` for a system."""
     system = system_of(root, path.absolute())
     return root / STATE / f"{system}{'.' if system else ''}{LOCK}.kept"
 
 
-def _written(root: Path) -> list[Path]:
-    """Return all files that are written whole."""
+def _replaced_files(root: Path) -> list[Path]:
+    """Return all files that this project replaces whole: locks, their copies, and DVC's list of the files in use."""
     locks = _locks(root)
-    return [*locks, *(_kept(lock, root) for lock in locks), root / RWLOCK]
+    return [*locks, *(_copy_of(lock, root) for lock in locks), root / RWLOCK]
 
 
 def _root_of(path: Path) -> Path | None:
-    """Return the workspace that a lock belongs to; None if there is none, and so no copy."""
+    """Return the workspace that a lock belongs to; None if there is none. Such a lock has no copy."""
     return next((folder for folder in path.absolute().parents if (folder / ".dvc").is_dir()), None)
 
 
-def _restored(path: Path, root: Path, text: str) -> Lock:
-    return restore(text, _read(_kept(path, root)) or "", lambda: _declared(path.with_name("dvc.yaml"), root))
+def _read_restored(path: Path, root: Path, text: str) -> Lock:
+    return restore(text, _read(_copy_of(path, root)) or "", lambda: _declared_stages(path.with_name("dvc.yaml"), root))
 
 
-def _declared(graph: Path, root: Path) -> Collection[str]:
+def _declared_stages(graph: Path, root: Path) -> Collection[str]:
     with open_repo(root) as repo:
         return set(load_file(repo, str(graph)).resolver.get_keys())
 
 
-def _keep(path: Path, root: Path, text: str) -> None:
-    kept = _kept(path, root)
-    kept.parent.mkdir(exist_ok=True)
-    with rewritten(kept) as file:
+def _write_copy(path: Path, root: Path, text: str) -> None:
+    copy = _copy_of(path, root)
+    copy.parent.mkdir(exist_ok=True)
+    with rewritten(copy) as file:
         file.write(text)
 
 
 def _report(path: Path, root: Path, lock: Lock) -> None:
-    name, kept = (os.path.relpath(file, root) for file in (path.absolute(), _kept(path, root)))
+    name, copy = (os.path.relpath(file, root) for file in (path.absolute(), _copy_of(path, root)))
     number, shown = len(lock.restored), ", ".join(lock.restored[:SHOWN_NAMES])
     more = f" and {number - SHOWN_NAMES} more" if number > SHOWN_NAMES else ""
     log.warning(
-        "%s %s, as when DVC is killed while it writes; %s",
+        "%s %s, probably because DVC was killed while it wrote it; %s",
         name, "ends within a record" if lock.is_cut else "has lost its last records",
-        f"restored from {kept}: {number} stages ({shown}{more})" if number else f"{kept} has nothing that was lost",
+        f"restored from {copy}: {number} stages ({shown}{more})" if number else f"{copy} has none of the lost records",
     )  # fmt: skip
 
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode("utf-8", errors="replace")  # a cut may leave half a character
+        return path.read_bytes().decode("utf-8", errors="replace")  # a cut file may end within a character
     except FileNotFoundError:
         return None
 

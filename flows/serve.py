@@ -1,13 +1,14 @@
-"""Serves the flows: a Prefect server with its page on this machine, and the deployments to start from it.
+"""Serve the flows: start a Prefect server with its page on this machine, and offer the deployments there.
 
     python -m flows.serve                  # or: make ui
     python -m flows.serve --port 4300 --deployments mine.yaml
 
-Offers what deployments.yaml lists, on its schedules, and each study of dvc.yaml (flows/deployments.py). Until Ctrl-C.
-Runs are kept in .state/prefect; with PREFECT_API_URL set, the deployments go to that server instead.
+The command serves the deployments of deployments.yaml, with their schedules, and one per study of dvc.yaml
+(flows/deployments.py), until Ctrl-C. The server stores runs in .state/prefect. If PREFECT_API_URL is set, the command
+starts no server and serves the deployments on the server at that URL.
 
-The page asks for a password. A terminal shows it, otherwise it is in .state/prefect/password; where there is a screen,
-a browser opens with it.
+The page asks for a password. The command prints it in a terminal; otherwise it prints where the password is, by default
+.state/prefect/password. Where there is a screen, the command opens a browser that is logged in.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_API_AUTH_STRING
 
 from base.console import UserError
+from base.terminal import printable
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
 from flows.entrance import can_open_browser, entrance, open_browser, password_line
 from flows.hangup import interrupt_on_hangup
@@ -38,8 +40,8 @@ from flows.walk import mark_crashed
 PORT = 4200
 
 
-def offered(path: Path, workspace: Workspace) -> list[RunnerDeployment]:
-    """Return what the page offers to run on the folder this command runs in.
+def all_deployments(path: Path, workspace: Workspace) -> list[RunnerDeployment]:
+    """Return the deployments of the file ``path``, and one for each study of the workspace.
 
     Raises:
         UserError: the file of deployments, dvc.yaml or params.yaml is broken.
@@ -51,8 +53,8 @@ def offered(path: Path, workspace: Workspace) -> list[RunnerDeployment]:
     ]
 
 
-def clear_up(workspace: Workspace) -> None:
-    """Tell the server of a flow run that was killed with an earlier server; one that still lives is left alone."""
+def mark_killed_run(workspace: Workspace) -> None:
+    """Mark the workspace's last flow run as crashed if it was killed; do nothing if a flow run is still alive."""
     try:
         with workspace.hold({"name": "serve"}) as killed:
             mark_crashed(killed)
@@ -60,58 +62,59 @@ def clear_up(workspace: Workspace) -> None:
         return
 
 
-def show_entrance(address: str, until_the_end: ExitStack, may_open: bool) -> None:
-    """Say what opens the page of our own server, and open it where a person sits before it.
+def show_entrance(address: str, exit_stack: ExitStack, may_open: bool) -> None:
+    """Print the password of the server that this command started, or where it is; open a browser if a person sees it.
 
     Args:
-        address: the page's.
-        until_the_end: keeps the file that opens it.
+        address: of the page.
+        exit_stack: deletes the file that opens the page when this command ends.
         may_open: whether a browser may be opened.
     """
     home, auth_string = Path(PREFECT_HOME.value()), str(PREFECT_API_AUTH_STRING.value())
     is_chosen = bool(PREFECT_SERVER_API_AUTH_STRING.value())
-    place = PREFECT_SERVER_API_AUTH_STRING.name if is_chosen else password_file(home)
-    file = until_the_end.enter_context(entrance(home, address, auth_string))
-    sys.stdout.write(password_line(sys.stdout, auth_string, place))
+    source = PREFECT_SERVER_API_AUTH_STRING.name if is_chosen else password_file(home)
+    file = exit_stack.enter_context(entrance(home, address, auth_string))
+    sys.stdout.write(password_line(sys.stdout, auth_string, source))
     if may_open and can_open_browser(os.environ, sys.stdout):
         open_browser(file)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted; the exit code is 2 if a mistake of the user prevents serving, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=PORT, help=f"where the page stands (default: {PORT})")
-    parser.add_argument("--deployments", type=Path, default=DEFAULT_PATH, help=f"the file ({DEFAULT_PATH})")
-    parser.add_argument("--no-browser", action="store_true", help="open none, also where there is a screen")
+    parser.add_argument("--port", type=int, default=PORT, help=f"the page's port (default: {PORT})")
+    parser.add_argument("--deployments", type=Path, default=DEFAULT_PATH, help=f"the file (default: {DEFAULT_PATH})")
+    parser.add_argument("--no-browser", action="store_true", help="open no browser, even where there is a screen")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends the command as Ctrl-C does
     interrupt_on_hangup()
     try:
         workspace = Workspace(Path.cwd())
-        deployments = offered(options.deployments, workspace)
-        is_ours = not PREFECT_API_URL.value()
-        with server(port=options.port, page=True) as address, ExitStack() as until_the_end:
-            sys.stdout.write(f"The flows' page: {address}\n")
-            if is_ours:
-                show_entrance(address, until_the_end, not options.no_browser)
+        deployments = all_deployments(options.deployments, workspace)
+        starts_server = not PREFECT_API_URL.value()
+        with server(port=options.port, page=True) as address, ExitStack() as exit_stack:
+            sys.stdout.write(f"The flows' page: {printable(address)}\n")
+            if starts_server:
+                show_entrance(address, exit_stack, not options.no_browser)
             sys.stdout.write("Ctrl-C ends it.\n")
             sys.stdout.flush()
-            clear_up(workspace)
+            mark_killed_run(workspace)
             try:
-                serve(*deployments, limit=1)  # one run at a time: two would wait for each other's stages
+                serve(*deployments, limit=1)  # one run at a time: a second would find the workspace occupied
             except httpx.HTTPStatusError as error:
                 if error.response.status_code != httpx.codes.UNAUTHORIZED:
                     raise
                 raise refused(address) from None
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        for line in str(error).split("\n"):  # our own line breaks; printable escapes all other control characters
+            sys.stderr.write(f"error: {printable(line)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
-def leave(code: int) -> NoReturn:
-    """End now. AnyIO may leave an idle worker thread behind, for which Python would wait for ever."""
+def exit_now(code: int) -> NoReturn:
+    """End the process without waiting for threads: Python would wait for ever for an idle worker thread of AnyIO."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -122,5 +125,5 @@ if __name__ == "__main__":
     try:
         main()
     except SystemExit as ended:
-        leave(ended.code if isinstance(ended.code, int) else 0)
-    leave(0)
+        exit_now(ended.code if isinstance(ended.code, int) else 0)
+    exit_now(0)

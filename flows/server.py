@@ -1,9 +1,10 @@
-"""A Prefect server of our own, for as long as one command runs.
+"""A Prefect server that runs as long as one command.
 
-Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C ends that server first,
-and the flow then tries for minutes to tell it that it was interrupted. This one is ended by us, last; it ends too if we
-are killed, and one that dies is started again. Its clients need a password (flows/password.py), which they get in their
-settings and the server in its environment; flows/locked_server.py says what else it refuses.
+Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C would end that server
+first, and the flow would then try for minutes to report its interruption to it. The server of this module ends after
+the flow, and also when this process is killed; if it dies, it is started again. Its clients need a password
+(flows/password.py): clients get it in their settings, the server in its environment. flows/locked_server.py lists the
+other requests that the server refuses.
 """
 
 import contextlib
@@ -33,22 +34,22 @@ from base.console import UserError
 from flows.password import password
 from flows.processes import guarded, let_go
 
-HOST = "127.0.0.1"  # nothing listens beyond this machine
-START_S = 120  # 5 to 20 s, more beside busy training stages
-CLIENT_SETTINGS = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")  # the server has no use for them
-LIVES_S = 10  # a server that dies sooner is not started again
+HOST = "127.0.0.1"  # reachable from this machine only
+START_S = 120  # a start takes 5 to 20 s, longer while training stages run
+CLIENT_SETTINGS = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")  # not passed to the server
+MIN_LIFETIME_S = 10  # a server that dies sooner is not started again
 
 
 @contextlib.contextmanager
 def server(port: int | None = None, page: bool = False) -> Iterator[str]:
-    """Yield the address of a server: the one that PREFECT_API_URL names, or else one that ends with the block.
+    """Yield the address of the server that PREFECT_API_URL names, otherwise of a new one that ends with the block.
 
     Args:
-        port: where it listens; none takes a free one.
-        page: whether it serves its page (the UI) too.
+        port: the new server's port; None means any free port.
+        page: whether the new server also serves its page (the UI).
 
     Raises:
-        UserError: the port is taken, or the server did not start; the message names its log.
+        UserError: the port is taken, or the server did not start; the message names the server's log.
     """
     if PREFECT_API_URL.value():
         yield str(PREFECT_API_URL.value()).removesuffix("/api")
@@ -61,20 +62,20 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
         address = f"http://{HOST}:{listener.getsockname()[1]}"
         with log_file.open("w", encoding="utf-8") as log, _Server(listener, page, auth_string, log) as process:
             _wait_until_healthy(process, address, log_file)
-            ours = {
+            client_settings = {
                 PREFECT_API_URL: f"{address}/api",
                 PREFECT_API_AUTH_STRING: auth_string,
                 PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: True,
             }
-            with temporary_settings(ours):
+            with temporary_settings(client_settings):
                 try:
                     yield address
                 finally:
-                    _deliver()
+                    _flush_prefect()
 
 
 def refused(address: str) -> UserError:
-    """Return the error of a client that a server refuses (401)."""
+    """Return the error for a client that the server refuses (401)."""
     return UserError(
         f"the Prefect server on {address} refuses the password; set PREFECT_API_AUTH_STRING to the server's (that of "
         "`make ui` is in .state/prefect/password of its workspace)"
@@ -82,16 +83,16 @@ def refused(address: str) -> UserError:
 
 
 class _Server:
-    """The server's process: started at once, and again should it die, until the block ends.
+    """The server's process: started by the constructor, and started again if it dies, until the block ends.
 
-    The socket is ours, and stays open while the server is started again: clients wait, and nobody else on this machine
-    can take the port and be sent their password.
+    This process owns the socket, which stays open while the server is restarted. Clients wait meanwhile, and no other
+    user of this machine can take the port and receive their password.
 
     Args:
-        listener: where it listens; closed if the server can't be kept alive.
-        page: whether it serves its page too.
-        auth_string: what clients have to know, as in ``user:password``.
-        log: the file that takes what it says.
+        listener: the socket on which the server listens; closed if the server dies soon after its start.
+        page: whether the server also serves its page.
+        auth_string: the clients' login, in the form ``user:password``.
+        log: the file for the server's output.
     """
 
     def __init__(self, listener: socket.socket, page: bool, auth_string: str, log: IO[str]) -> None:
@@ -100,7 +101,7 @@ class _Server:
             **{name: value for name, value in os.environ.items() if name not in CLIENT_SETTINGS},
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
             "PREFECT_SERVER_UI_ENABLED": str(page),
-            # Else the page asks port 4200, wherever it stands.
+            # Without this the page calls port 4200, whatever its own port is.
             "PREFECT_SERVER_UI_API_URL": f"http://{HOST}:{port}/api",
             "PREFECT_SERVER_API_AUTH_STRING": auth_string,
             "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
@@ -113,9 +114,9 @@ class _Server:
         self._listener = listener
         self._log = log
         self._ends = threading.Event()
-        self._changes = threading.Lock()
+        self._restart_lock = threading.Lock()
         self._process = self._start()
-        self._watch = threading.Thread(target=self._keep_up, daemon=True)
+        self._watch = threading.Thread(target=self._restart_when_dead, daemon=True)
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         self._watch.start()
@@ -123,7 +124,7 @@ class _Server:
 
     def __exit__(self, *_: object) -> None:
         self._ends.set()
-        with self._changes:
+        with self._restart_lock:
             let_go(self._process)
         self._watch.join()
         self._process.wait()
@@ -137,35 +138,35 @@ class _Server:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=[self._listener.fileno()],
-            umask=0o077,  # database, and what runs keep there: nobody else's business
+            umask=0o077,  # only this user can read the database and the runs' files
         )
 
-    def _keep_up(self) -> None:
-        """Start the server again when it has died; one that dies young has a reason, and stays dead."""
+    def _restart_when_dead(self) -> None:
+        """Start the server again when it dies; not if it lived for less than MIN_LIFETIME_S, as it would die again."""
         while True:
             started = time.monotonic()
             self._process.wait()
-            with self._changes:
+            with self._restart_lock:
                 if self._ends.is_set():
                     return
-                if time.monotonic() - started < LIVES_S:
-                    self._listener.close()  # else clients would wait
+                if time.monotonic() - started < MIN_LIFETIME_S:
+                    self._listener.close()  # otherwise clients would wait for ever
                     return
                 self._process = self._start()
 
 
-def _deliver() -> None:
-    """Send what Prefect's background threads still hold; they would look for the server long after its end."""
+def _flush_prefect() -> None:
+    """Send the queued logs and events of Prefect's threads; later they would retry without a server, for minutes."""
     APILogWorker.drain_all(timeout=5)
     EventsWorker.drain_all(timeout=5)
 
 
 def _listen(port: int | None) -> socket.socket:
-    """Return a socket that listens on a port, or on a free one."""
+    """Return a socket that listens on a port; None means any free port."""
     try:
         return socket.create_server((HOST, port or 0))
     except OSError as error:
-        raise UserError(f"{HOST}:{port}: cannot listen there ({error.strerror}); name another --port") from None
+        raise UserError(f"{HOST}:{port}: cannot listen there ({error.strerror}); choose another --port") from None
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log_file: Path) -> None:

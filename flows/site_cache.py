@@ -1,9 +1,10 @@
-"""DVC's site cache in the workspace, where nobody else can write: DVC unpickles what it finds there.
+"""DVC's site cache, moved to a folder of the workspace that only its owner can write to.
 
-In its "site cache" DVC keeps the hashes of files that it has seen, and indexes; by default in /var/tmp/dvc, where every
-user may write, so that another user's pickle runs as whoever types ``dvc checkout`` (CVE-2025-69872). ``.dvc/config``
-puts it into ``.state/dvc``. DVC would make that folder writable for everybody, too: so a clone comes with it, with the
-permissions of the clone's other files, and whatever opens the workspace here makes it its owner's alone.
+DVC keeps indexes and the hashes of known files in its "site cache" and unpickles them from there. The default is
+/var/tmp/dvc, where every user may write, so another user's pickle would run as the user who types ``dvc checkout``
+(CVE-2025-69872). ``.dvc/config`` moves the site cache to ``.state/dvc``. DVC would create that folder writable for
+everybody, too. A clone therefore contains the folder, with the permissions of the clone's other files, and this module
+makes it private to its owner whenever a flow opens the workspace.
 """
 
 import os
@@ -24,7 +25,7 @@ def open_repo(root: Path, wait_for_lock: bool = False) -> Repo:
 
     Args:
         root: the folder with dvc.yaml.
-        wait_for_lock: whether to wait as long as others have DVC's lock, not three seconds.
+        wait_for_lock: whether to wait until DVC's lock is free, instead of for three seconds.
 
     Raises:
         UserError: as :func:`private_site_cache`.
@@ -35,12 +36,13 @@ def open_repo(root: Path, wait_for_lock: bool = False) -> Repo:
 
 
 def private_site_cache(root: Path) -> Path:
-    """Return the folder of a workspace's site cache, which only this user can enter; the one that the user has named.
+    """Return the folder of a workspace's site cache, made private to this user.
 
-    What was put there while others could write to it is removed.
+    If DVC_SITE_CACHE_DIR is set, return that folder unchanged. If others could write to the workspace's site cache,
+    delete its content.
 
     Raises:
-        UserError: the folder is not this user's, nor the workspace's owner's.
+        UserError: the folder belongs neither to this user nor to the workspace's owner, or cannot be used.
     """
     if DVC_SITE_CACHE_DIR in os.environ:
         return Path(os.environ[DVC_SITE_CACHE_DIR])
@@ -54,8 +56,8 @@ def private_site_cache(root: Path) -> Path:
         or not os.access(folder, os.R_OK | os.W_OK | os.X_OK)
     ):
         raise UserError(
-            f"{folder}: DVC unpickles what it finds there, so it must be a folder of yours; remove it, or set "
-            f"{DVC_SITE_CACHE_DIR} to another"
+            f"{folder}: DVC unpickles files in this folder, so it must be a folder that you own and can use; delete "
+            f"it, or set {DVC_SITE_CACHE_DIR} to another folder"
         )
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         _close(folder)
@@ -63,12 +65,12 @@ def private_site_cache(root: Path) -> Path:
 
 
 def _close(folder: Path) -> None:
-    """Take a site cache, and what others could write there, from everybody else."""
+    """Make a site cache private to its owner, and delete what other users could have written there."""
     below = folder / "repo"
     was_open = any(path.stat().st_mode & stat.S_IWOTH for path in (folder, below) if path.exists())
     folder.chmod(stat.S_IRWXU)
     if folder.parent.stat().st_mode & stat.S_IWOTH:
-        folder.parent.chmod(0o755)  # DVC made it, too
+        folder.parent.chmod(0o755)  # DVC created this folder as well
     if was_open:
         for path in below.iterdir():
             if path.is_dir() and not path.is_symlink():

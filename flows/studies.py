@@ -1,8 +1,9 @@
-"""The studies that the graph declares: trainings and evaluations over runs and seeds, each a matrix of stages.
+"""The studies that the graph declares: pairs of matrices that train and evaluate several runs with several seeds.
 
-A study is a matrix ``evaluate`` or ``evaluate_X`` beside a matrix ``train`` or ``train_X`` of the same dvc.yaml. Its
-key ``seed`` says which seed; the others are its axes, and their values, joined by dashes in dvc.yaml's order, name a
-run: ``TDL``, ``one_shot=TDL-source-0.4``. A study is named after its system and X: ``mtmdd``, ``mtmdd-cross_object``.
+A study is a matrix ``evaluate`` or ``evaluate_X`` with a matrix ``train`` or ``train_X`` in the same dvc.yaml. The key
+``seed`` of the matrix is the seed; the other keys are the study's axes. A run's name is its values on the axes, joined
+by dashes in dvc.yaml's order: ``TDL``, ``one_shot=TDL-source-0.4``. A study's name is made of its system and X:
+``mtmdd``, ``mtmdd-cross_object``.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,8 +22,8 @@ class Study:
     """One study.
 
     Attributes:
-        name: as in ``mtmdd``.
-        matrix: its evaluation stages.
+        name: for example ``mtmdd``.
+        matrix: the evaluation stages.
     """
 
     name: str
@@ -30,15 +31,15 @@ class Study:
 
     @property
     def axes(self) -> list[str]:
-        """Return the keys that name its runs."""
+        """Return the keys whose values name a run."""
         return [key for key in self.matrix.where if key != SEED]
 
     def run(self, values: Mapping[str, Any]) -> str:
-        """Return the name of a stage's run."""
+        """Return the name of the run with these values of the matrix's keys."""
         return "-".join(str(values[axis]) for axis in self.axes)
 
     def declared(self) -> dict[str, list[Any]]:
-        """Return the runs and seeds that there are, each once, in order; an absent key has none."""
+        """Return the distinct runs and seeds in dvc.yaml's order; the seeds are empty if the matrix has no key seed."""
         rows = self.matrix.points.values()
         return {
             "runs": list(dict.fromkeys(self.run(row) for row in rows)),
@@ -46,10 +47,10 @@ class Study:
         }
 
     def select(self, runs: Collection[str] = (), seeds: Collection[int] = ()) -> dict[str, Mapping[str, Any]]:
-        """Return the evaluation stages of some runs and seeds, with their values; none given means all.
+        """Return the evaluation stages of some runs and seeds with their values; an empty collection means all.
 
         Raises:
-            UserError: one that is not declared; says which are, and where another can be.
+            UserError: a run or seed is not declared; the message lists the declared ones and where to add another.
         """
         declared = self.declared()
         for what, chosen, keys in (("runs", runs, self.axes), ("seeds", seeds, [SEED])):
@@ -85,18 +86,18 @@ def study_of(name: str, known: Mapping[str, Study]) -> Study:
     """Return the study of a name.
 
     Raises:
-        UserError: there is none; says which there are.
+        UserError: no study has the name; the message lists the studies.
     """
     if name not in known:
         raise UserError(
-            f"study {name!r}: the graph declares {', '.join(known) or 'none'}; a study is a matrix {EVALUATE} or "
-            f"{EVALUATE}_X beside a matrix {TRAIN} or {TRAIN}_X of the same dvc.yaml"
+            f"study {name!r}: no such study; the graph declares {', '.join(known) or 'none'}; a study is a matrix "
+            f"{EVALUATE} or {EVALUATE}_X with a matrix {TRAIN} or {TRAIN}_X in the same dvc.yaml"
         )
     return known[name]
 
 
-def narrowed(schema: Mapping[str, Any], study: Study) -> dict[str, Any]:
-    """Return the schema of the sweep's parameters for one study: the page then offers what is declared, and no more.
+def narrow_schema(schema: Mapping[str, Any], study: Study) -> dict[str, Any]:
+    """Return the schema of the sweep's parameters, limited to the runs and seeds that one study declares.
 
     Args:
         schema: properties by name, as Prefect makes them from the flow's signature.
@@ -119,6 +120,6 @@ def rows_of(
     outcome: Mapping[str, str],
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> Iterable[dict[str, Any]]:
-    """Yield a row per evaluation: its run or its values on the axes, its seed, how its stage ended, its metrics."""
+    """Yield a row per evaluation: its values on the axes, its seed, the outcome of its stage, and its metrics."""
     for stage, values in selected.items():
         yield {**values, "outcome": outcome.get(stage, "?"), **metrics.get(stage, {})}

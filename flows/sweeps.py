@@ -1,11 +1,11 @@
-"""The flow that runs a study of the graph, or a part of it: chosen runs and seeds.
+"""The flow that runs a study of the graph, or only some of its runs and seeds.
 
     python -m flows.sweeps mtmdd
     python -m flows.sweeps mtmdd --runs MTMDD-VM one_shot=MTMDD-VM-source-0.4 --seeds 0 --report
 
-Runs the chosen evaluations with all that they need, like `flows.reproduce`, and shows their metrics as a table. With
-``report`` the report follows, which needs every evaluation there is, and its tables and plots are shown. Which studies
-there are is read from the graph (flows/studies.py).
+The flow runs the chosen evaluations with every stage that they need, like `flows.reproduce`, and shows their metrics as
+a table. With ``report`` it also builds the report, which needs every evaluation of the project, and shows the report's
+tables and plots. The studies are read from the graph (flows/studies.py).
 """
 
 import argparse
@@ -36,19 +36,19 @@ def _run_name() -> str:
 @flow(name="sweep", flow_run_name=_run_name, persist_result=False)
 def sweep(
     study: str,
-    runs: list[str] = [],  # noqa: B006  shown in the page's form
+    runs: list[str] = [],  # noqa: B006  the page's form shows the default
     seeds: list[int] = [],  # noqa: B006
     report: bool = False,
     cpu_slots: CpuSlots = None,
 ) -> State[Any]:
-    """Run a study, or some of its runs and seeds, with all that they need.
+    """Run a study, or some of its runs and seeds, with every stage that they need.
 
     Args:
-        study: its name: a system's, as in `mtmdd`, or with a suffix, as in `mtmdd-cross_object`.
-        runs: which runs, as in `TDL` or `one_shot=TDL-source-0.4`; none means all that are declared.
-        seeds: which seeds; none means all.
+        study: the study's name: a system's name, such as `mtmdd`, or one with a suffix, such as `mtmdd-cross_object`.
+        runs: the runs, such as `TDL` or `one_shot=TDL-source-0.4`; none means all declared runs.
+        seeds: the seeds; none means all declared seeds.
         report: bring the report up to date too, which needs every evaluation of the project.
-        cpu_slots: stages at once on the CPUs; none means as many as there are cores.
+        cpu_slots: the number of stages that run at once on the CPUs; none means one per core.
     """
     return in_workspace(partial(_sweep, study, runs, seeds, report, cpu_slots))
 
@@ -69,11 +69,11 @@ def _sweep(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
+    """Run the flow in this process; the exit code is 1 if a stage failed and 2 if nothing could be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", help="its name, as in mtmdd or mtmdd-cross_object")
-    parser.add_argument("--runs", nargs="+", default=[], help="which runs, as in TDL or tau=0.4 (default: all)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="which seeds (default: all)")
+    parser.add_argument("study", help="the study's name, such as mtmdd or mtmdd-cross_object")
+    parser.add_argument("--runs", nargs="+", default=[], help="runs, such as TDL or tau=0.4 (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], help="seeds (default: all)")
     parser.add_argument("--report", action="store_true", help="bring the report up to date too")
     add_options(parser)
     options = parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""Text files that are replaced whole: a reader, or whoever comes after a kill, finds the old text or the new one.
+"""Text files that are replaced whole: after a kill, and for every reader, the file has the old text or the new one.
 
-Like :func:`base.artifacts.whole_file`, for files that one process at a time writes under somebody's lock: the
-name beside the file is always the same, so the next writer overwrites what a killed one has left. And without the
-imports of that module, which take a third of a second: this one is loaded for each stage.
+Like :func:`base.artifacts.whole_file`, but for files that one process at a time writes, under a lock. The temporary
+file always has the same name, so the next writer overwrites the one that a killed writer has left. This module also
+avoids that module's imports, which take a third of a second, because each stage loads this module.
 """
 
 import os
@@ -14,34 +14,34 @@ from typing import IO, Any
 
 
 def leftover_of(path: Path) -> Path:
-    """Return the file beside ``path`` that is written first; it stays if the writer is killed."""
+    """Return the temporary file of ``path``, in the same folder; it stays if the writer is killed."""
     return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager
-def rewritten(path: Path, lasts: bool = False) -> Iterator[IO[str]]:
-    """Yield an empty text file that replaces ``path`` when the block ends well and vanishes when it fails.
+def rewritten(path: Path, durable: bool = False) -> Iterator[IO[str]]:
+    """Yield an empty text file that replaces ``path`` when the block succeeds and is deleted when the block fails.
 
-    The mode of the file stays, and a link still leads to it.
+    The file keeps its mode. If ``path`` is a symbolic link, the file that it leads to is replaced.
 
     Args:
-        path: the file; its folder is there.
-        lasts: whether the text is on the disk when this returns, so that it also outlives a power failure.
+        path: the file, in a folder that exists.
+        durable: whether to force the text to the disk, so that it survives a power failure.
     """
     path = path.resolve()
-    beside = leftover_of(path)
+    temporary = leftover_of(path)
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             if path.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
-            if lasts:
+            if durable:
                 os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
-    if lasts:
+        temporary.unlink(missing_ok=True)
+    if durable:
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -50,17 +50,17 @@ def rewritten(path: Path, lasts: bool = False) -> Iterator[IO[str]]:
 
 
 class WholeFiles:
-    """A file system of DVC that replaces each text file that it writes.
+    """A file system of DVC that replaces a text file whole when DVC writes it.
 
     Args:
-        fs: DVC's file system, which does all the rest.
+        fs: DVC's file system, which does everything else.
     """
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
 
     def open(self, path: str, mode: str = "r", **options: Any) -> AbstractContextManager[IO[str]]:
-        """Open a file as DVC does; to be used in a ``with`` statement."""
+        """Open a file as DVC does; use the result in a ``with`` statement."""
         return rewritten(Path(path)) if mode.startswith("w") else self._fs.open(path, mode, **options)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""A tiny two-domain data set in the artifacts' own schemas: coloured squares with noise, unequal numbers, odd sizes."""
+"""A tiny two-domain data set in the artifacts' schemas: noisy coloured images of odd sizes, unequal image counts."""
 
 import io
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SIZES = {"source": (7, 3, 4), "target": (5, 2, 3)}
 
 @dataclass(frozen=True)
 class TinyData:
-    """Where the tiny data set lies."""
+    """The paths of the tiny data set."""
 
     images: Path
     split: Path
@@ -43,7 +43,7 @@ def write_tiny_data(folder: Path, source_names: tuple[str, ...], target_names: t
     images, splits, features = [], [], []
     for domain, names in (("source", source_names), ("target", target_names)):
         for number, name in enumerate(names):
-            # one image more in every further category: unequal sizes
+            # each further category has one more image, so the sizes are unequal
             for index in range(sum(SIZES[domain]) + number):
                 image_id = f"{domain[0]}{index:02d}-{name}"
                 width, height = 20 + int(rng.integers(9)), 20 + int(rng.integers(9))
@@ -75,7 +75,7 @@ def write_data(
 
 
 def _table(rows: list[tuple], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)]
+    columns = [pa.array([row[column] for row in rows], field.type) for column, field in enumerate(schema)]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -92,13 +92,13 @@ def tiny_rows(tiny_data: TinyData) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def examples(tiny_data: TinyData, tiny_rows: pl.DataFrame, network_params: NetworkParams) -> Examples:
-    """All of the tiny data; no test changes it."""
+    """Return all of the tiny data; tests must not change it."""
     return Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True)
 
 
 @pytest.fixture
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checkpoints go below the working folder."""
+    """Change to a temporary working folder, below which trainings write their checkpoints."""
     monkeypatch.chdir(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The project's stage graph as its files declare it: the root's dvc.yaml and one for each system."""
+"""The project's stage graph as its files declare it: the root's dvc.yaml and one per system."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 
 
 def definitions() -> dict[str, dict[str, Any]]:
-    """Each stage's body by its name, as in ``mtmdd:train``; templates unresolved, ``foreach`` unwrapped."""
+    """Return each stage's body by name (``mtmdd:train``), with unresolved templates and without ``foreach``."""
     found = {}
     for file in FILES:
         system = "" if file.parent == ROOT else f"{file.parent.name}:"
@@ -25,16 +25,16 @@ def definitions() -> dict[str, dict[str, Any]]:
 
 
 def modules_run(definition: dict[str, Any]) -> list[str]:
-    """The modules that a stage's cmd runs: what fills in names first, then what it runs."""
+    """Return the modules that a stage's cmd runs: base.with_names, if it is used, and the module that it runs."""
     return re.findall(r"(?:\bpython -m |(?<= -- ))([\w.]+)", definition["cmd"])
 
 
 def write_graph(folder: Path, params: Path) -> None:
-    """Write the project's graph with some parameters into a folder."""
+    """Write the project's graph and the parameters of a file into a folder."""
     for file in FILES:
-        place = folder / file.relative_to(ROOT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place)
+        path = folder / file.relative_to(ROOT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, path)
     shutil.copy(params, folder / "params.yaml")
     (folder / ".dvc" / "tmp").mkdir(parents=True)
     (folder / ".dvc" / "config").write_text(
@@ -43,13 +43,13 @@ def write_graph(folder: Path, params: Path) -> None:
 
 
 def stages_of(params: Path, folder: Path) -> list[Any]:
-    """The stages that DVC makes of the graph with some parameters."""
+    """Return the stages that DVC resolves from the graph with the parameters of a file."""
     write_graph(folder, params)
     with Repo(str(folder)) as repo:
         return list(repo.index.stages)
 
 
 def name_of(stage: Any) -> str:
-    """A stage's name, as in ``mtmdd:train@TDL-0``, wherever the present folder is."""
+    """Return a stage's name, such as ``mtmdd:train@TDL-0``; it does not depend on the working folder."""
     folder = Path(stage.path).parent
     return f"{folder.name}:{stage.name}" if folder.parent.name == "stages" else stage.name

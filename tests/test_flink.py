@@ -1,4 +1,4 @@
-"""The click-feature jobs on Flink: the bytes of the in-process runner. `make test-flink` runs these."""
+"""The click-feature jobs write the same bytes on Flink as in the in-process runner; run by `make test-flink`."""
 
 import gzip
 import os
@@ -39,10 +39,10 @@ LOG = [
 ]
 
 pytestmark = [
-    pytest.mark.timeout(900),  # a job server is started, and Maven may have to fetch it
+    pytest.mark.timeout(900),  # a job server is started, and Maven may have to download it
     pytest.mark.flink,
     pytest.mark.slow,
-    # Flink hangs up on the worker at the end of a job, which Beam's reading thread tells.
+    # At the end of a job Flink closes the connection to the worker, which raises an error in Beam's reading thread.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]
 
@@ -54,7 +54,7 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def job_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a job server for all tests, which starts a cluster of its own in itself for each job; its address."""
+    """Start a job server for all tests, which runs an embedded cluster per job; yield the server's address."""
     folder = tmp_path_factory.mktemp("flink")
     with socket.socket() as free:
         free.bind(("localhost", 0))
@@ -136,7 +136,7 @@ def test_the_stages_write_the_same_bytes(tmp_path: Path, on_flink) -> None:
         output = tmp_path / name
         raw = ["--raw", str(BIRDS), "--output", str(output / "ingested")]
         click_data.main([*raw, "--params", str(tmp_path / "params.yaml"), *options])
-        # The summary that ingest writes has no seconds, unlike the command's, which is what digest takes it for.
+        # Renamed, because digest expects seconds in a file summary.json, and ingest's summary has none.
         (output / "ingested/summary.json").rename(output / "ingested/summary")
         stages(tmp_path, output, options)
     here, flink = digest(tmp_path / "here"), digest(tmp_path / "flink")
@@ -147,7 +147,7 @@ def test_the_stages_write_the_same_bytes(tmp_path: Path, on_flink) -> None:
 
 
 def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    """Also that the job server of `make test-flink` is found without being named, starts at a second try, and stops."""
+    """Also check that the job server of `make test-flink` is found by default, starts at the second try, and stops."""
     tried, java = tmp_path / "tried", tmp_path / "java"
     java.write_text(f'#!/bin/sh\nif [ -e {tried} ]; then exec java "$@"; fi\ntouch {tried}\nexit 1\n')
     java.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The floors of the house: base <- {pipelines, model, report} <- systems <- {flows, benchmarks}; no other arrow."""
+"""Packages import in one direction only: base <- {pipelines, model, report} <- systems <- {flows, benchmarks}."""
 
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -10,10 +10,10 @@ from base.code import Code
 ROOT = Path(__file__).parents[1]
 MIDDLE = {"pipelines", "model", "report"}
 SYSTEMS = {f"systems/{folder.parent.name}" for folder in (ROOT / "systems").glob("*/__init__.py")}
-# What each room may import from, besides itself.
-BELOW = {
+# The packages that each package may import from, besides itself.
+MAY_IMPORT = {
     "base": set(),
-    **{room: {"base"} for room in sorted(MIDDLE)},
+    **{package: {"base"} for package in sorted(MIDDLE)},
     "systems": {"base"},
     **{system: {"base", "systems"} | MIDDLE for system in sorted(SYSTEMS)},
     "flows": {"base", "systems"} | MIDDLE | SYSTEMS,
@@ -25,37 +25,39 @@ MODULES = sorted(
 )
 
 
-def room_of(file: str) -> str:
+def package_of(file: str) -> str:
     parts = file.split("/")
     return "/".join(parts[:2]) if parts[0] == "systems" and len(parts) > 2 else parts[0]
 
 
-@pytest.mark.parametrize("room", BELOW)
-def test_a_room_imports_from_the_floors_below_it_only(room: str) -> None:
-    modules = [file for file in MODULES if room_of(file) == room]
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_package_imports_only_from_the_packages_below_it(package: str) -> None:
+    modules = [file for file in MODULES if package_of(file) == package]
     assert modules
-    found = {(file, other) for file in modules for other in CODE.direct(file) if room_of(other) != room}
-    assert {pair for pair in found if room_of(pair[1]) not in BELOW[room]} == set()
+    found = {(file, other) for file in modules for other in CODE.direct(file) if package_of(other) != package}
+    assert {pair for pair in found if package_of(pair[1]) not in MAY_IMPORT[package]} == set()
 
 
-def test_there_are_both_systems_and_all_modules_are_in_a_room() -> None:
+def test_there_are_both_systems_and_all_modules_are_in_a_package() -> None:
     assert {"systems/cleaning", "systems/mtmdd"} <= SYSTEMS
-    assert {room_of(file) for file in MODULES} == set(BELOW)
+    assert {package_of(file) for file in MODULES} == set(MAY_IMPORT)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    # An __init__ that only documents its package is reached by all of its modules and reaches none.
+    # Importing a module also imports its package's __init__, which only documents the package and imports nothing.
     imports = {
         file: {other for other in CODE.direct(file) if other.endswith(".py") and not other.endswith("__init__.py")}
         for file in MODULES
     }
-    list(TopologicalSorter(imports).static_order())  # raises CycleError, which names the circle
+    list(TopologicalSorter(imports).static_order())  # raises CycleError, which names the cycle
 
 
 def test_every_folder_says_what_belongs_there() -> None:
     for file in MODULES:
         if file.endswith("__init__.py"):
-            assert (ROOT / file).read_text(encoding="utf-8").startswith('"""'), f"{file} says nothing of its folder"
+            assert (ROOT / file).read_text(encoding="utf-8").startswith('"""'), (
+                f"{file} has no docstring that describes its folder"
+            )
 
 
 def test_no_folder_is_a_corridor() -> None:

@@ -1,4 +1,4 @@
-"""dvc.yaml as it is, run by DVC: no value of the parameter file is read by a shell, and each arrives as it stands."""
+"""The real dvc.yaml files, run by DVC: no shell interprets a parameter's value, and commands get it unchanged."""
 
 import json
 import re
@@ -16,9 +16,9 @@ from base.with_names import arguments_of
 STAGES = definitions()
 EVIL = 'it\'s "one"; touch pwned; $(touch pwned) `touch pwned` & touch pwned | touch pwned > pwned * {raw} --'
 RAW = f"raw data/{EVIL}"
-# Shorter: ruamel.yaml folds a key of 80 to 128 characters in dvc.lock, and cannot read it again.
+# The key is shorter, because ruamel.yaml folds a key of 80 to 128 characters in dvc.lock and cannot read it again.
 KEY = 'it\'s "1"; touch pwned & $(touch pwned)`touch pwned`|>*{raw} --'
-# In the place of a module that works: notes its arguments and makes its output.
+# A replacement for modules: it records its arguments and creates its output.
 STUB = """
 import json, pathlib, sys
 with open("argv.jsonl", "a") as lines:
@@ -31,7 +31,7 @@ output.parent.mkdir(parents=True, exist_ok=True)
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with this graph and these packages, whose parameters are hostile, in a folder of its own."""
+    """Make a project with this graph and these packages in a temporary folder, with hostile parameters."""
     ignored = shutil.ignore_patterns("__pycache__")
     for package in ("base", "pipelines", "model", "report", "systems"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=ignored)
@@ -44,7 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     params |= {"data_sets": {KEY: RAW}, "toys": {KEY: EVIL}, "seeds": [EVIL]}
     params["mtmdd"] |= {"data_set": EVIL, "runs": [EVIL], "cross_object": {"methods": [EVIL], "sources": [EVIL]}}
     hostile = tmp_path / "hostile.yaml"
-    hostile.write_text(json.dumps(params))  # which is YAML
+    hostile.write_text(json.dumps(params))  # JSON is YAML
     write_graph(tmp_path, hostile)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -53,13 +53,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def repro(project: Path, names: list[str]) -> tuple[list[list[str]], str]:
-    """Run stages alone, with all they depend on there; return the arguments of the commands, and what DVC printed."""
+    """Run stages without their upstream stages; return the arguments of the commands, and DVC's output."""
     with Repo(str(project)) as repo:
         for stage in repo.index.stages:
             for dep in stage.deps if stage.addressing in names else ():
-                place = Path(dep.fs_path)
-                if not place.exists():
-                    place.mkdir(parents=True)
+                path = Path(dep.fs_path)
+                if not path.exists():
+                    path.mkdir(parents=True)
     (project / "argv.jsonl").unlink(missing_ok=True)
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *names]
     ended = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
@@ -117,7 +117,7 @@ def test_commands_hold_no_value_but_what_dvc_quotes(name: str) -> None:
     cmd = STAGES[name]["cmd"]
     for command in cmd if isinstance(cmd, list) else [cmd]:
         assert set(re.findall(r"\$\{[^}]*\}", command)) <= {"${item}"}
-        if "${item}" in command:  # of a foreach, it may be a text, which DVC doesn't quote
+        if "${item}" in command:  # the item of a foreach may be a text, which DVC doesn't quote
             assert "matrix" in STAGES[name]
             assert command.startswith("python -m base.with_names ${item} -- ")
         assert not set(command.replace("${item}", "")) & set("$`'\"\\;&|<>()*?[]!#~")

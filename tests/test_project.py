@@ -1,4 +1,4 @@
-"""The project's own promises: commands exist, packages are listed, presets hold, nothing tells where it was made."""
+"""Checks of the project itself: commands exist, packages are listed, presets are valid, no file names a machine."""
 
 import ast
 import importlib
@@ -22,7 +22,7 @@ from systems.mtmdd.runs import load_points
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
 PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
-# Module and model of each section; of the sections that all systems share, the module stands in KEYS too.
+# Module and model of each section; KEYS has the modules of the sections that all systems share.
 MODELS = {
     "synthesize": "pipelines.toy.synthesize.SynthesizeParams",
     "ingest": "pipelines.ingest.click_data.IngestParams",
@@ -46,7 +46,7 @@ PLAIN = {"data_sets", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
-OPTIONAL = {"pyspark"}  # benchmarks/click_features.py leaves this peer out where it can't be imported
+OPTIONAL = {"pyspark"}  # benchmarks/click_features.py skips this peer if it can't be imported
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
@@ -64,7 +64,7 @@ def section_model(name: str) -> type[Params]:
 
 
 def with_nested(model: type[Params]) -> list[type[Params]]:
-    """A model, and those that its fields hold."""
+    """Return a model and, recursively, the models of its fields."""
     types = [part for field in model.model_fields.values() for part in (field.annotation, *get_args(field.annotation))]
     nested = [part for part in types if isinstance(part, type) and issubclass(part, Params)]
     return [model, *(deeper for part in nested for deeper in with_nested(part))]
@@ -81,7 +81,7 @@ def test_every_section_has_a_model_whose_keys_are_described() -> None:
         for part in with_nested(model):
             for key, field in part.model_fields.items():
                 is_nested = isinstance(field.annotation, type) and issubclass(field.annotation, Params)
-                assert field.description or is_nested, f"{name}, {part.__name__}.{key} says nothing of itself"
+                assert field.description or is_nested, f"{name}, {part.__name__}.{key} has no description"
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
@@ -111,8 +111,8 @@ def num_trainings(preset: Path) -> int:
 
 def test_the_whole_toy_tells_how_much_it_trains() -> None:
     whole = ROOT / "presets/toy_full.yaml"
-    told = [int(number) for number in re.findall(r"(\d+) trainings", whole.read_text(encoding="utf-8"))]
-    assert told == [num_trainings(whole), num_trainings(ROOT / "params.yaml")]
+    stated = [int(number) for number in re.findall(r"(\d+) trainings", whole.read_text(encoding="utf-8"))]
+    assert stated == [num_trainings(whole), num_trainings(ROOT / "params.yaml")]
 
 
 def test_packages_are_those_on_disk() -> None:
@@ -176,11 +176,11 @@ def test_what_make_installs_first_is_pinned_with_its_digests() -> None:
     assert digests
     assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in digests)
     assert not digests[-1].endswith("\\")
-    assert recipe[1] in declared(*EXTRAS)  # else the command would leave it out
+    assert recipe[1] in declared(*EXTRAS)  # otherwise the command would omit it
 
 
 def declared(*extras: str) -> set[str]:
-    """Names of the distributions that pyproject.toml asks for, as constraints.txt writes them."""
+    """Return the names of the distributions that pyproject.toml requires, normalised as in constraints.txt."""
     project = PROJECT["project"]
     asked = project["dependencies"] + [name for extra in extras for name in project["optional-dependencies"][extra]]
     return {normal_name(re.split(r"[<>=!~\[; ]", requirement)[0]) for requirement in asked}
@@ -191,7 +191,7 @@ def normal_name(distribution: str) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The top-level names that a module imports, wherever in it."""
+    """Return the top-level names that a module imports anywhere in its code."""
     nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
@@ -210,7 +210,7 @@ def test_every_import_is_of_a_distribution_that_is_asked_for(folders: tuple[str,
     others = {name for path in mine for name in imports(path)} - ours - sys.stdlib_module_names - OPTIONAL
     distributions = packages_distributions()
     asked = declared(*extras)
-    # what is not installed, as an extra's, goes by the name of its module
+    # for a distribution that is not installed, such as an extra's, use the module's name
     found = {name: {normal_name(one) for one in distributions.get(name, [name])} for name in others}
     undeclared = {name for name in others if not asked & found[name]}
     assert others
@@ -220,28 +220,28 @@ def test_every_import_is_of_a_distribution_that_is_asked_for(folders: tuple[str,
 def test_make_works_in_a_folder_whose_path_has_spaces(tmp_path: Path) -> None:
     def make(*arguments: str) -> str:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "CLICKSIGHT"))}
-        command = ["make", "--directory", str(place), "--no-print-directory", *arguments]
+        command = ["make", "--directory", str(clone), "--no-print-directory", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
-    place, tools = tmp_path / "my clone", tmp_path / "my clone" / "an environment" / "bin"
+    clone, tools = tmp_path / "my clone", tmp_path / "my clone" / "an environment" / "bin"
     tools.mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, place)
+        shutil.copy(ROOT / name, clone)
     for name in ("ruff", "mypy"):
         (tools / name).write_text(f'#!/bin/sh\necho "its {name} $*"\n')
         (tools / name).chmod(0o755)
-    said = make("--silent", "lint", "CLICKSIGHT_VENV=an environment").splitlines()
-    assert said == ["its ruff check .", "its ruff format --check .", "its mypy "]
+    lines = make("--silent", "lint", "CLICKSIGHT_VENV=an environment").splitlines()
+    assert lines == ["its ruff check .", "its ruff format --check .", "its mypy "]
 
     planned = make("--dry-run", "setup").splitlines()
     assert planned[-1] == "touch .venv/.installed"
-    assert shlex.split(planned[-2])[:2] == [f"VIRTUAL_ENV={place}/.venv", ".venv/bin/uv"]
-    (place / ".venv").mkdir()
-    (place / ".venv/.installed").touch()
+    assert shlex.split(planned[-2])[:2] == [f"VIRTUAL_ENV={clone}/.venv", ".venv/bin/uv"]
+    (clone / ".venv").mkdir()
+    (clone / ".venv/.installed").touch()
     assert make("--silent", "setup") == ""
 
 
-def _found(pattern: str) -> dict[str, Any]:
+def _matches(pattern: str) -> dict[str, Any]:
     found = {}
     for path in tracked():
         if path.suffix in {".jpg", ".png", ".parquet", ".safetensors", ".ttf"}:
@@ -252,7 +252,7 @@ def _found(pattern: str) -> dict[str, Any]:
     return found
 
 
-# The patterns are put together here so that this file does not hold what it looks for.
+# The patterns are concatenated so that they do not match this file itself.
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -263,4 +263,4 @@ def _found(pattern: str) -> dict[str, Any]:
     ids=["machine path", "registry address", "registry option"],
 )
 def test_no_file_tells_where_it_was_made(pattern: str) -> None:
-    assert _found(pattern) == {}
+    assert _matches(pattern) == {}

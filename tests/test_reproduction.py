@@ -1,4 +1,4 @@
-"""The whole graph on a very small toy, as a newcomer runs it, and what becomes stale when a parameter changes."""
+"""Run the whole graph on a very small toy, as a newcomer does, and check what a changed parameter makes stale."""
 
 import base64
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from dvc_projects import new_project
 from graph import FILES, definitions
-from processes import new_project
 from ruamel.yaml import YAML
 from served import serve
 
@@ -24,11 +24,11 @@ RUNS = [*METHODS, "features=C", "out_of_class=VGGimg-6"]
 CROSS = "cross_object=TDL7-toy_birds"
 TINY: dict[str, Any] = {
     "synthesize": {"source_images": 8, "target_images": 6},
-    "toys": {"toy_birds": "birds"},  # beside the dogs
+    "toys": {"toy_birds": "birds"},  # in addition to the dogs
     "data_sets": {"toy_birds": "data/raw/toy_birds"},
     "cleaning": {
         "train": {"train": {"epochs": 1}},
-        # one epoch teaches the cleaner nothing, so nothing is to be dropped on its word
+        # after one epoch the cleaner's scores mean nothing, so they must not drop any image
         "clean": {"first_half": [0.0, 0.0, 0.0], "second_half": [0.0, 0.0, 0.0]},
     },
     "mtmdd": {
@@ -42,7 +42,7 @@ PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
 
 
 def join(params: dict[str, Any], values: dict[str, Any]) -> None:
-    """Put values into nested parameters."""
+    """Replace values in nested parameters."""
     for key, value in values.items():
         if isinstance(value, dict):
             join(params[key], value)
@@ -50,7 +50,7 @@ def join(params: dict[str, Any], values: dict[str, Any]) -> None:
             params[key] = value
 
 
-pytestmark = pytest.mark.timeout(1500)  # the first test makes everything
+pytestmark = pytest.mark.timeout(1500)  # the first test runs every stage
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
@@ -62,9 +62,9 @@ class Workspace:
         for package in PACKAGES:
             shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         for file in FILES:
-            place = folder / file.relative_to(ROOT)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, place)
+            path = folder / file.relative_to(ROOT)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, path)
         for file in ("deployments.yaml", "pyproject.toml"):
             shutil.copy(ROOT / file, folder)
         new_project(folder)
@@ -85,17 +85,17 @@ class Workspace:
         return done.stdout
 
     def stale(self) -> set[str]:
-        """Names of the stages that are stale, as flows write them."""
+        """Return the names of the stale stages, as flows write them."""
         return {name_of(address) for address in json.loads(self.dvc("status", "--json"))}
 
     def run(self, name: str) -> None:
-        """Run one stage alone."""
+        """Run one stage without its upstream stages."""
         self.dvc("repro", "--single-item", address_of(name))
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Everything reproduced once, by a deployment's run as the page or a schedule would start it."""
+    """Reproduce everything once, by a run of a deployment, as the page or a schedule starts one."""
     space = Workspace(tmp_path_factory.mktemp("project"))
     with serve(space.folder, PATH=PATH, PYTHONPATH="") as served:
         state = served.final_state(served.start("reproduce/workspace"), seconds=1200)
@@ -160,7 +160,7 @@ def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
 @pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(workspace: Workspace) -> None:
     assert workspace.stale() == set()
-    # what the flow has made is what DVC would have made
+    # DVC itself finds the flow's outputs up to date
     assert workspace.dvc("repro", "--all-pipelines").splitlines()[-1] == "Data and pipelines are up to date."
 
 
@@ -188,7 +188,7 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
     section["tau"] = before
     workspace.write()
     workspace.run("mtmdd:recipes")
-    # TDL7 has the count loss alone, VGGimg no click loss; the report says which run each tau has
+    # TDL7 has only the count loss, VGGimg no click loss; the report states the run of each tau
     assert stale == {"mtmdd:train@MTMDD-VM-star-0", "mtmdd:train@features=C-0", "mtmdd:report"}
     assert workspace.stale() == set()
 
@@ -200,7 +200,7 @@ EVERY_STAGE = set(definitions()) - {"code"}
 
 
 def steps(stages: set[str]) -> set[str]:
-    """The stages' names without what tells those of one matrix apart."""
+    """Return the stages' names without the part after @, which differs within a matrix."""
     return {name.partition("@")[0] for name in stages}
 
 

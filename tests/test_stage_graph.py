@@ -1,4 +1,4 @@
-"""What the dvc.yaml files promise: each stage depends on the code that it runs and on the parameters that it reads."""
+"""In the dvc.yaml files each stage depends on the code that it runs and on the parameters that it reads."""
 
 import ast
 import itertools
@@ -21,7 +21,7 @@ def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(name: str) -> 
     modules = modules_run(STAGES[name])
     digests = [dep for dep in STAGES[name]["deps"] if dep.startswith("data/code/")]
     assert modules
-    assert set(modules) <= set(commands(CODE))  # else its digest is never written
+    assert set(modules) <= set(commands(CODE))  # otherwise its digest is never written
     assert digests == [f"data/code/{module}.json" for module in modules]
 
 
@@ -31,7 +31,7 @@ def test_the_code_stage_depends_on_every_package_that_stages_run() -> None:
 
 
 def test_every_file_beside_the_code_belongs_to_a_command() -> None:
-    # A template that no module names by its file name would be missing from the digests.
+    # The digests would omit a template whose file name no module contains.
     known = frozenset().union(*(CODE.closure(module) for module in commands(CODE)))
     tracked = {
         path.relative_to(ROOT).as_posix()
@@ -57,7 +57,9 @@ def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
                 read.add("seeds")
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "load_points":
                 read |= {"mtmdd.runs", "mtmdd.cross_object"}
-    filled_in = {"toys.${key}"} if name == "synthesize" else set()  # its animals, which are no dependency
+    filled_in = (
+        {"toys.${key}"} if name == "synthesize" else set()
+    )  # the toy's animals, which the command gets as an argument
     assert set(STAGES[name].get("params", [])) == read | filled_in
     assert {section.split(".")[0] for section in read} <= {*KEYS, *system_names()}
 
@@ -66,10 +68,10 @@ def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
 def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) -> None:
     stages = stages_of(preset, tmp_path)
 
-    def place(item) -> PurePosixPath:
+    def path_of(item) -> PurePosixPath:
         return PurePosixPath(os.path.relpath(item.fs_path, tmp_path))
 
-    outputs = sorted(place(out) for stage in stages for out in stage.outs)
+    outputs = sorted(path_of(out) for stage in stages for out in stage.outs)
     assert len(outputs) == len(set(outputs))
     for one, other in itertools.pairwise(outputs):
         assert one not in other.parents, f"{other} lies inside {one}"
@@ -77,7 +79,7 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
     made_or_given, folders = {*given, *outputs}, {folder for output in outputs for folder in output.parents}
     for stage in stages:
         for dep in stage.deps:
-            path = place(dep)
+            path = path_of(dep)
             if path.parts[0] not in (*CODE.packages, "params.yaml", "pyproject.toml"):
                 made = path in folders or {path, *path.parents} & made_or_given
                 assert made, f"{name_of(stage)}: nothing makes {path}"

@@ -3,14 +3,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import ROOT, new_project
+from dvc_projects import ROOT, new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
 
 
 @pytest.fixture(scope="session", autouse=True)
 def signals() -> Iterator[None]:
-    """What the tests start hears Ctrl-C and hang-ups, also where the suite runs in the background or under nohup."""
+    """Let started processes receive SIGINT and SIGHUP, even if the suite runs in the background or under nohup."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -21,9 +21,9 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One real server for the session, with a database and a password of its own; yields its API's address.
+    """Yield the API's address of one real server for the session, with its own database and password.
 
-    This process and those that it starts have the password.
+    This process and the processes that it starts get the password.
     """
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
@@ -42,11 +42,11 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty DVC project, which is also the working directory."""
+    """Return an empty DVC project, which is also the working directory."""
     root = tmp_path / "project"
     root.mkdir()
     monkeypatch.chdir(root)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # commands run this code, wherever the package was installed from
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # commands import this repository's code, not an installed package
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     new_project(root)
     return root

@@ -1,4 +1,4 @@
-"""A way to the session's server that can be shut: what a flow sees when its server is gone, or comes back."""
+"""A proxy to the session's server that can be shut, to test flows whose server is gone or comes back."""
 
 import contextlib
 import socket
@@ -8,10 +8,10 @@ BLOCK = 1 << 16
 
 
 class Gate:
-    """Forwards connections from a port of its own to a server's, while it is open.
+    """Forwards connections from its own port to a server's port while it is open.
 
     Args:
-        api: the server's API, as in ``http://127.0.0.1:4200/api``.
+        api: the address of the server's API, for example ``http://127.0.0.1:4200/api``.
     """
 
     def __init__(self, api: str) -> None:
@@ -26,11 +26,11 @@ class Gate:
         self._listener = self._listen(self._port)
 
     def shut(self) -> None:
-        """Refuse connections, and break those that stand."""
-        for place in (self._listener, *self._sockets.copy()):
+        """Refuse new connections and break the open ones."""
+        for open_socket in (self._listener, *self._sockets.copy()):
             with contextlib.suppress(OSError):
-                place.shutdown(socket.SHUT_RDWR)
-            place.close()
+                open_socket.shutdown(socket.SHUT_RDWR)
+            open_socket.close()
 
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", port))
@@ -50,8 +50,8 @@ class Gate:
         with contextlib.suppress(OSError):
             while block := source.recv(BLOCK):
                 sink.sendall(block)
-        for place in (source, sink):
+        for end in (source, sink):
             with contextlib.suppress(OSError):
-                place.shutdown(socket.SHUT_RDWR)
-            place.close()
-            self._sockets.discard(place)
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+            self._sockets.discard(end)

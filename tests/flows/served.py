@@ -1,4 +1,4 @@
-"""A tiny project served as `make ui` serves the real one, and what tests ask its server."""
+"""A tiny project, served as `make ui` serves the real one, and a client for its server."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from dvc_projects import ROOT, new_project
 from PIL import Image
 from prefect.settings import PREFECT_API_AUTH_STRING
-from processes import ROOT, new_project
 
-# A study whose runs have two axes, a report of its evaluations, a training that can be made to hang.
+# A study whose runs have two axes, a report of its evaluations, and a training that hangs while the file hang exists.
 GRAPH = """\
 stages:
   draw: {cmd: cp seed.txt drawn.txt, deps: [seed.txt], outs: [drawn.txt]}
@@ -51,7 +51,7 @@ DEPLOYMENTS = """\
 
 
 def write_project(root: Path) -> Path:
-    """Write the project; return its folder."""
+    """Write the project and return its folder."""
     root.mkdir(parents=True, exist_ok=True)
     new_project(root)
     (root / "dvc.yaml").write_text(GRAPH)
@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def until(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) -> Any:
-    """Wait for something to be true; return it."""
+    """Wait until a function returns a true value, and return the value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
@@ -80,11 +80,11 @@ def until(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) ->
 
 
 class Server:
-    """What a Prefect server answers to a client that has the password.
+    """A client of a Prefect server that has the password.
 
     Args:
-        api: the address of its API.
-        auth_string: the password, as in ``user:password``; none takes that of this process's settings.
+        api: the address of the server's API.
+        auth_string: the login, in the form ``user:password``; None means the one in this process's settings.
     """
 
     def __init__(self, api: str, auth_string: str | None = None) -> None:
@@ -101,7 +101,7 @@ class Server:
         return self.ask("POST", path, content).raise_for_status().json()
 
     def ask(self, method: str, path: str, content: Any = None) -> httpx.Response:
-        """Ask the server, again if SQLite was busy, as Prefect's own client does."""
+        """Send a request to the server; repeat it while SQLite is busy, as Prefect's own client does."""
 
         def asked() -> httpx.Response | None:
             headers = {} if method == "GET" else self.csrf_headers()
@@ -112,17 +112,17 @@ class Server:
         return until(lambda: (answer := asked()) is not None and [answer])[0]
 
     def csrf_headers(self) -> dict[str, str]:
-        """What a request that changes something has to carry."""
+        """Return the headers that a request needs if it changes anything."""
         if not self._token:
             self._token = self.get(f"csrf-token?client={self._client_id}")["token"]
         return {"Prefect-Csrf-Token": self._token, "Prefect-Csrf-Client": self._client_id}
 
     def deployment(self, name: str) -> dict[str, Any]:
-        """A deployment by FLOW/NAME, as soon as it is there."""
+        """Wait until the deployment FLOW/NAME exists, and return it."""
         return until(lambda: (answer := self.ask("GET", f"deployments/name/{name}")).is_success and answer.json())
 
     def start(self, name: str, **parameters: Any) -> str:
-        """Start a flow run through its deployment; return its id."""
+        """Start a flow run of a deployment and return the run's id."""
         identity = self.deployment(name)["id"]
         return str(self.post(f"deployments/{identity}/create_flow_run", parameters=parameters)["id"])
 
@@ -135,17 +135,17 @@ class Server:
         return self.state(run)
 
     def artifact(self, key: str) -> Any:
-        """The newest artifact of a key."""
+        """Return the data of the newest artifact of a key."""
         return self.get(f"artifacts/{key}/latest")["data"]
 
     def logs(self, run: str) -> str:
-        """What a flow run and its tasks have logged."""
+        """Return the log lines of a flow run and its tasks."""
         found = self.post("logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
         return "\n".join(line["message"] for line in found)
 
 
 class Served(Server):
-    """`python -m flows.serve` in a folder, and its server's answers."""
+    """A process `python -m flows.serve` in a folder, and a client of its server."""
 
     def __init__(self, root: Path, port: int, **environment: str) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -162,10 +162,10 @@ class Served(Server):
             assert self.process.stdout is not None
             assert self.process.stdout.readline() == f"The flows' page: {self.address}\n"
             file = root / ".state/prefect/password"
-            assert self.process.stdout.readline() == f"Its password is in {file}\n"  # for this is no terminal
+            assert self.process.stdout.readline() == f"Its password is in {file}\n"  # because the output is no terminal
             self.password = file.read_text().strip()
             super().__init__(f"{self.address}/api", self.password)
-        except BaseException:  # an interrupted test run leaves nothing behind
+        except BaseException:  # an interrupted test run leaves no process behind
             self.process.kill()
             raise
 

@@ -1,4 +1,4 @@
-"""What may not drive the flows' server: other pages, other names for this machine, clients without the password."""
+"""The flows' server refuses other pages, other names of this machine, and clients without the password."""
 
 import asyncio
 import base64
@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from dvc_projects import ROOT, new_project
 from playwright.sync_api import Page, sync_playwright
-from processes import ROOT, new_project
 from served import Served, Server, serve, until, write_project
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -35,12 +35,12 @@ HANGING = "stages: {a: {cmd: 'touch began; while [ ! -e go ]; do sleep 0.1; done
 
 
 class Target:
-    """A server to attack, and the deployment to take over there.
+    """A server to attack, and the deployment that the attack tries to take over.
 
     Args:
         server: a client that has the password.
-        root: the workspace, with the password's file.
-        deployment: its id.
+        root: the workspace, which contains the password's file.
+        deployment: the deployment's id.
     """
 
     def __init__(self, server: Server, root: Path, deployment: str) -> None:
@@ -54,25 +54,25 @@ class Target:
 
     @property
     def steps(self) -> tuple[tuple[str, str, Any], ...]:
-        """The attack: a shell step in place of the deployment's own, then a run; and what finds the deployment."""
+        """The attack's requests: replace the deployment's steps by a shell step, start a run, find the deployment."""
         shell = {"prefect.deployments.steps.run_shell_script": {"script": f"touch {self.marker}"}}
-        place = f"deployments/{self.deployment}"
+        path = f"deployments/{self.deployment}"
         return (
-            ("PATCH", place, {"pull_steps": [shell]}),
-            ("POST", f"{place}/create_flow_run", {}),
+            ("PATCH", path, {"pull_steps": [shell]}),
+            ("POST", f"{path}/create_flow_run", {}),
             ("POST", "deployments/filter", {}),
-            ("GET", place, None),
+            ("GET", path, None),
         )
 
     def state(self) -> tuple[Any, int]:
-        """What an attack would change: the steps of the deployment, and the number of runs."""
+        """Return what an attack would change: the deployment's steps and the number of its runs."""
         steps = self.server.get(f"deployments/{self.deployment}")["pull_steps"]
         return steps, self.server.post("flow_runs/count", deployments={"id": {"any_": [self.deployment]}})
 
 
 @pytest.fixture(scope="module")
 def workspace() -> Iterator[Path]:
-    """A folder that every user of this machine may look into, unlike pytest's."""
+    """Yield a folder that every user of this machine may read, unlike pytest's folders."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
@@ -80,7 +80,7 @@ def workspace() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def served(workspace: Path) -> Iterator[Served]:
-    """`make ui`, with no schedule."""
+    """Yield a server as `make ui` starts it, without schedules."""
     root = write_project(workspace / "served")
     (root / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
     with serve(root) as it:
@@ -94,7 +94,7 @@ def page_target(served: Served) -> Target:
 
 @pytest.fixture(scope="module")
 def flow_target(workspace: Path) -> Iterator[Target]:
-    """The server of a running `flows.reproduce`, with a deployment that somebody put there."""
+    """Yield the server of a running `flows.reproduce`, with a deployment that another client has added."""
     root = workspace / "running"
     new_project(root)
     (root / "dvc.yaml").write_text(HANGING)
@@ -109,10 +109,10 @@ def flow_target(workspace: Path) -> Iterator[Target]:
         until(lambda: (root / "began").exists() or flow.poll() is not None)
         password = (root / ".state/prefect/password").read_text().strip()
         (api,) = {
-            f"http://127.0.0.1:{place.laddr.port}/api"
+            f"http://127.0.0.1:{connection.laddr.port}/api"
             for process in psutil.Process(flow.pid).children(recursive=True)
-            for place in process.net_connections("tcp")
-            if place.status == psutil.CONN_LISTEN
+            for connection in process.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
         }
         server = Server(api, password)
         identity = server.post("flows/", name="reproduce")["id"]
@@ -140,7 +140,7 @@ def basic(auth_string: str) -> dict[str, str]:
 def test_a_request_from_elsewhere_is_refused(
     target: Target, origin: str, host: str, password: str, has_type: bool
 ) -> None:
-    """Also with the password, if it comes from another page or by another name, as a browser's own login might."""
+    """Refuse it even with the password, which a browser may send by itself for another page or another host name."""
     auth_string = {"": "", "wrong": "clicksight:guessed", "right": target.auth_string}[password]
     headers = {"Content-Type": "application/json"} if has_type else {}
     headers |= basic(auth_string) if auth_string else {}
@@ -153,7 +153,7 @@ def test_a_request_from_elsewhere_is_refused(
     for method, path, content in target.steps[2:] if is_own else target.steps:
         body = b"" if content is None else json.dumps(content).encode()
         answer = httpx.request(method, f"{target.server.api}/{path}", content=body, headers=headers)
-        # The one that may: it is no accident that the others are refused.
+        # The request that is allowed succeeds, so the refusals of the others have the tested reason.
         assert answer.is_success if is_own else answer.status_code in REFUSED, answer.text
     assert target.state() == before
     assert not target.marker.exists()
@@ -173,7 +173,7 @@ def test_by_another_name_or_from_another_page_nothing_is_answered(target: Target
 
 
 def test_what_is_answered_without_a_password_is_no_secret(page_target: Target) -> None:
-    """All paths of the API but whether it is healthy want it, and one that is to be made up as well."""
+    """All API paths except the health checks need the password; the API's description isn't served without it."""
     paths = page_target.server.get("openapi.json")["paths"]
     assert len(paths) > 100
     opened = set()
@@ -189,7 +189,7 @@ def test_what_is_answered_without_a_password_is_no_secret(page_target: Target) -
 
 
 def test_a_change_wants_a_token_too(target: Target) -> None:
-    """A browser may send a login by itself, if it was once given in an address; it sends no token."""
+    """A browser may send a login by itself after an address contained it once; it sends no CSRF token."""
     before = target.state()
     for method, path, content in target.steps[:2]:
         answer = httpx.request(method, f"{target.server.api}/{path}", json=content, headers=basic(target.auth_string))
@@ -234,16 +234,16 @@ def test_a_web_socket_wants_the_password_and_the_own_page(target: Target, path: 
 
 
 def test_another_user_can_neither_read_the_password_nor_find_it(target: Target) -> None:
-    """Not in files, not in the command lines of processes, not in their environments."""
+    """The password is readable in no file, no command line and no environment of a process."""
     home, secret = target.root / ".state/prefect", target.auth_string.partition(":")[2]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "password").stat().st_mode) == 0o600
     assert all(not stat.S_IMODE(file.stat().st_mode) & 0o077 for file in home.glob("prefect.db*"))
     for process in psutil.process_iter(["cmdline"]):
         assert secret not in " ".join(process.info["cmdline"] or ())
-    said = [file for file in home.rglob("*.log") if secret in file.read_text()]
-    assert said == []
-    if os.geteuid() == 0:  # else there is no other user to be had
+    logs_with_secret = [file for file in home.rglob("*.log") if secret in file.read_text()]
+    assert logs_with_secret == []
+    if os.geteuid() == 0:  # only root can run commands as another user
         assert as_nobody(f"cat {target.root}/dvc.yaml") == (target.root / "dvc.yaml").read_text()
         assert as_nobody(f"cat {home}/password {home}/prefect.db {home}/open.html; ls {home}") == ""
         assert "PATH=" in as_nobody("cat /proc/self/environ")
@@ -251,7 +251,7 @@ def test_another_user_can_neither_read_the_password_nor_find_it(target: Target) 
 
 
 def as_nobody(command: str) -> str:
-    """What another user of this machine sees by a shell command."""
+    """Run a shell command as another user of this machine; return its output."""
     done = subprocess.run(
         ["sh", "-c", command], user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env={"PATH": os.environ["PATH"]},
         capture_output=True, text=True, errors="replace", check=False,
@@ -273,7 +273,7 @@ def browser_page() -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def evil_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """Another server on this machine, and its folder."""
+    """Yield the address of another web server on this machine, and its folder."""
     folder = tmp_path_factory.mktemp("evil")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as site:
@@ -284,7 +284,7 @@ def evil_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
 
 ATTACK = """
 async ({address, steps, login}) => {
-  const said = [];
+  const results = [];
   for (const [method, path, content] of steps)
     for (const mode of ["cors", "no-cors"])
       for (const headers of [{}, {"Content-Type": "application/json"}, login])
@@ -292,10 +292,10 @@ async ({address, steps, login}) => {
           try {
             const body = content === null ? undefined : new Blob([JSON.stringify(content)]);
             const answer = await fetch(`${address}/api/${path}`, {method, mode, headers, credentials, body});
-            said.push(answer.type === "opaque" ? "opaque" : `read ${answer.status}`);
-          } catch (error) { said.push("failed"); }
+            results.push(answer.type === "opaque" ? "opaque" : `read ${answer.status}`);
+          } catch (error) { results.push("failed"); }
   for (const path of ["events/in", "events/out", "logs/out"])
-    said.push(await new Promise(resolve => {
+    results.push(await new Promise(resolve => {
       const socket = new WebSocket(`${address.replace("http", "ws")}/api/${path}`, ["prefect"]);
       socket.onopen = () => resolve("opened");
       socket.onerror = () => resolve("failed");
@@ -304,26 +304,26 @@ async ({address, steps, login}) => {
   frame.src = address;
   document.body.append(frame);
   await new Promise(resolve => { frame.onload = resolve; });
-  return said;
+  return results;
 }
 """
 
 
 def test_a_page_of_another_port_gets_nowhere(target: Target, browser_page: Page, evil_site: tuple[str, Path]) -> None:
-    """Also in a browser that is logged in, and by one that knows the password but is no page of ours."""
+    """Requests of such a page fail even with the login and a CSRF token."""
     site, folder = evil_site
     (folder / "index.html").write_text("<p>Look, a kitten")
     before = target.state()
     login = {**basic(target.auth_string), **target.server.csrf_headers()}
     browser_page.goto(site)
-    said = browser_page.evaluate(ATTACK, {"address": target.address, "steps": target.steps, "login": login})
-    assert said.count("failed") >= 4
-    assert set(said) <= {"failed", "opaque"}
-    assert [frame.url for frame in browser_page.frames[1:]] == ["chrome-error://chromewebdata/"]  # it may not be framed
+    results = browser_page.evaluate(ATTACK, {"address": target.address, "steps": target.steps, "login": login})
+    assert results.count("failed") >= 4
+    assert set(results) <= {"failed", "opaque"}
+    assert [frame.url for frame in browser_page.frames[1:]] == ["chrome-error://chromewebdata/"]  # can't be framed
     assert target.state() == before
-    # A form, which navigates there and needs no leave.
+    # A form navigates to the server, for which browsers need no permission.
     for _, path, content in target.steps[:3]:
-        text = html.escape(json.dumps({**content, "x": 1})[:-2])  # and the field's "=" ends the JSON's last entry
+        text = html.escape(json.dumps({**content, "x": 1})[:-2])  # the field's "=" is part of the JSON's last entry
         (folder / "form.html").write_text(
             f"<form method=post enctype=text/plain action='{target.address}/api/{path}'>"
             f"<input name='{text}' value='1}}'></form><script>document.forms[0].submit()</script>"
@@ -338,17 +338,17 @@ def test_a_page_of_another_port_gets_nowhere(target: Target, browser_page: Page,
 
 
 def test_the_file_that_opens_the_page_brings_the_password(served: Served, browser_page: Page) -> None:
-    """So does `make ui`, where there is a screen; the password is in no address on the way."""
+    """`make ui` opens this file where there is a screen; no requested address contains the password."""
     file = served.root / ".state/prefect/open.html"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     secret = file.read_text().partition("clicksight:")[2].partition('"')[0]
     assert served.root.joinpath(".state/prefect/password").read_text().strip() == f"clicksight:{secret}"
-    went: list[str] = []
-    browser_page.on("request", lambda request: went.append(request.url))
+    addresses: list[str] = []
+    browser_page.on("request", lambda request: addresses.append(request.url))
     browser_page.goto(file.as_uri())
     browser_page.get_by_text("Dashboard").first.wait_for()
-    assert f"{served.address}/enter" in went
-    assert not any(secret in address for address in went)
+    assert f"{served.address}/enter" in addresses
+    assert not any(secret in address for address in addresses)
     for wrong in ("", "clicksight:guessed"):
         answer = httpx.post(f"{served.address}/enter", data={"password": wrong})
         assert answer.status_code == httpx.codes.UNAUTHORIZED
@@ -358,13 +358,13 @@ def test_the_file_that_opens_the_page_brings_the_password(served: Served, browse
 
 
 def test_the_page_runs_its_own_scripts_only(page_target: Target) -> None:
-    """Whatever the HTML in an artifact's Markdown holds."""
+    """HTML in an artifact's Markdown can't run a script."""
     policy = httpx.get(page_target.address).headers["content-security-policy"].split("; ")
     assert {"script-src 'self' 'unsafe-eval'", "object-src 'none'", "frame-ancestors 'none'"} <= set(policy)
 
 
 def test_with_the_password_the_attack_is_one(page_target: Target) -> None:
-    """So the tests above are of something that would work."""
+    """The attack works with the password, so the tests above could fail."""
     server, (change, start, *_) = page_target.server, page_target.steps
     server.ask(*change).raise_for_status()
     server.ask(*start).raise_for_status()

@@ -1,4 +1,4 @@
-"""How a flow that a terminal started ends: its exit code and its last lines."""
+"""The exit code and the last lines of a flow that was started from a terminal."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -42,13 +42,13 @@ def test_a_schedule_reaches_prefect_as_it_is_written(tmp_path: Path) -> None:
     [
         ("- {flow: reproduce}", r"0\.name = .*: Field required"),
         ("- {name: a b, flow: reproduce}", r"0\.name = 'a b': String should match pattern"),
-        ("- {name: a, flow: produce}", r"0\.flow = 'produce': no such flow; there are reproduce, sweep, daily"),
+        ("- {name: a, flow: produce}", r"0\.flow = 'produce': no such flow; the flows are reproduce, sweep, daily"),
         ("- {name: a, flow: reproduce, when: now}", r"0\.when = 'now': .*; known: name, flow"),
         ("- {name: a, flow: reproduce, parameters: {target: [x]}}", r"no parameter .target.; it has targets"),
         ("- {name: a, flow: reproduce, parameters: {cpu_slots: 0}}", r"parameters: - cpu_slots: .*than or equal to 1"),
-        ("- {name: a, flow: sweep, schedules: [{interval_s: 9, active: true}]}", r"by itself without .* study"),
-        ("- {name: a, flow: daily, schedules: [{}]}", r"0\.schedules\.0 = .*: give a cron line or interval_s"),
-        ("- {name: a, flow: daily, schedules: [{cron: 0 2 * * *, interval_s: 5}]}", r"give a cron line or interval_s"),
+        ("- {name: a, flow: sweep, schedules: [{interval_s: 9, active: true}]}", r"on a schedule without .* study"),
+        ("- {name: a, flow: daily, schedules: [{}]}", r"0\.schedules\.0 = .*: give exactly one of cron and interval_s"),
+        ("- {name: a, flow: daily, schedules: [{cron: 0 2 * * *, interval_s: 5}]}", r"give exactly one of cron and"),
         ("- {name: a, flow: daily, schedules: [{cron: 0 25 * * *}]}", r"0\.schedules\.0.*[Ii]nvalid cron"),
         ("- {name: a, flow: daily, schedules: [{interval_s: 0}]}", r"interval_s = 0: .*greater than or equal to 1"),
         ("- {name: a, flow: daily, schedules: [{cron: 0 2 * * *, timezone: Mars}]}", r"no such time zone"),
@@ -71,6 +71,6 @@ def test_each_study_gets_a_deployment_unless_the_file_has_one(project: Path) -> 
     assert offered["study"]["enum"] == ["shapes"]
     assert offered["runs"]["items"] == {"type": "string", "enum": ["round-3", "round-4", "flat-3", "flat-4"]}
     assert offered["seeds"]["items"] == {"type": "integer", "enum": [7]}
-    assert "enum" not in FLOWS["sweep"].parameters.properties["study"]  # the flow's own schema stays as it is
+    assert "enum" not in FLOWS["sweep"].parameters.properties["study"]  # the flow's own schema is unchanged
     listed = read(project, "- {name: shapes, flow: sweep, parameters: {study: shapes}}")
     assert of_studies(known, listed) == []

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from dvc.utils.serialize import dump_yaml, modify_yaml
+from dvc_projects import DVC, new_project
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import DVC, new_project
 
 from flows import records
 from flows.dvc_command import CtrlC, modify
 from flows.stages import Workspace
 
 QUICK = [sys.executable, "-m", "flows.dvc_command"]
-# What commands, paths and parameters may hold that YAML could write in several ways, or read as something else.
+# Commands, paths and parameters that YAML could write in several ways, or read as another value.
 GRAPH = r"""
 stages:
   words:
@@ -68,7 +68,7 @@ def test_a_graph_leaves_the_same_lock(project: Path, tmp_path: Path) -> None:
     assert subprocess.run([*DVC, "status", "--quiet"], cwd=project).returncode == 0
 
 
-# DVC's own parser changes the last digit of longer ones with an exponent.
+# For longer numbers with an exponent, DVC's own parser changes the last digit.
 floats = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False).map(
     lambda number: float(f"{number:.9g}")
 )
@@ -115,7 +115,7 @@ def test_an_error_leaves_the_lock_alone(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_mid_write_waits_for_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Also where no command has run before: `dvc commit`, or a stage that DVC's cache had.
+    # This holds too if no command ran before, as with `dvc commit` or a stage from DVC's cache.
     lock, dump = tmp_path / "dvc.lock", records.dumps_yaml
 
     def interrupted_dump(content: Any) -> str:
@@ -138,17 +138,17 @@ def test_a_lock_that_is_not_there_yet(tmp_path: Path) -> None:
     assert (tmp_path / "dvc.lock").read_text() == "schema: '2.0'\n"
 
 
-# DVC as it runs a stage in a flow, but it stops at one place, says so, and goes on when it has read a byte.
+# DVC as it runs a stage in a flow, except that it pauses at one point: it prints "paused" and waits for a byte.
 PAUSED = """
 import json, os, sys
 from pathlib import Path
 import dvc.stage
 from flows import dvc_command, records
 
-place = sys.argv[1]
+pause_point = sys.argv[1]
 
 def pause(where):
-    if where == place:
+    if where == pause_point:
         print("paused", flush=True)
         os.read(0, 1)
 
@@ -183,10 +183,10 @@ Path.open = open_slowly
 pause_before(json, "dump", "in the list of files in use")
 pause_before(dvc.stage.PipelineStage, "save_outs", "before the record")
 pause_before(os, "fsync", "before the rename")
-pause_before(records, "_keep", "before the copy")
+pause_before(records, "_write_copy", "before the copy")
 sys.exit(dvc_command.main(["repro", "--single-item", "b"]))
 """
-PLACES = ["before the record", "in the write", "before the rename", "before the copy"]
+PAUSE_POINTS = ["before the record", "in the write", "before the rename", "before the copy"]
 STAGES = """\
 stages:
   a: {cmd: echo a >> ran; cp seed.txt a.txt, deps: [seed.txt], outs: [a.txt]}
@@ -196,28 +196,30 @@ stages:
 
 @pytest.fixture
 def half_done(project: Path) -> Path:
-    """A project of two stages, of which the first has run; what DVC has forgotten of the second is not in its cache."""
+    """Make a project of two stages; the first has run, the second has no dependencies, so DVC doesn't cache it."""
     (project / "dvc.yaml").write_text(STAGES)
     (project / "seed.txt").write_text("1\n")
     subprocess.run([*QUICK, "repro", "--quiet", "--single-item", "a"], check=True)
     return project
 
 
-def end_at(place: str, *signals: signal.Signals) -> int:
-    """Run the stage b, send it signals while it pauses at a place, and let it go on; return its exit code."""
-    process = subprocess.Popen([sys.executable, "-c", PAUSED, place], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def end_at(pause_point: str, *signals: signal.Signals) -> int:
+    """Run stage b, send it signals while it pauses at a point, let it continue, and return its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PAUSED, pause_point], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     assert b"paused\n" in iter(process.stdout.readline, b"")
     for number in signals:
         process.send_signal(number)
-        time.sleep(0.3)  # or two would come as one
+        time.sleep(0.3)  # two signals at once would arrive as one
     process.communicate(b"\n" if process.poll() is None else None, timeout=60)
     return process.returncode
 
 
 def runs_after_the_next(root: Path) -> list[str]:
-    """Run everything once more; return which stages have run in all, and check that nothing is left over."""
+    """Run everything once more, check that no temporary file is left, and return all stages that have run so far."""
     subprocess.run([*QUICK, "repro", "--quiet"], check=True)
     assert Workspace(root).stale() == {}
     assert (root / "dvc.lock").read_bytes() == (root / ".state/dvc.lock.kept").read_bytes()
@@ -227,12 +229,15 @@ def runs_after_the_next(root: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("how", "place"), [*((signal.SIGKILL, place) for place in PLACES), (signal.SIGTERM, "in the write")]
+    ("how", "pause_point"),
+    [*((signal.SIGKILL, pause_point) for pause_point in PAUSE_POINTS), (signal.SIGTERM, "in the write")],
 )
-def test_a_killed_stage_leaves_the_old_lock_or_the_new_one(half_done: Path, how: signal.Signals, place: str) -> None:
+def test_a_killed_stage_leaves_the_old_lock_or_the_new_one(
+    half_done: Path, how: signal.Signals, pause_point: str
+) -> None:
     old = (half_done / "dvc.lock").read_text()
-    assert end_at(place, how) == -how
-    is_recorded = place == "before the copy"
+    assert end_at(pause_point, how) == -how
+    is_recorded = pause_point == "before the copy"
     lock = (half_done / "dvc.lock").read_text()
     assert lock.startswith(old)
     assert (lock != old) == is_recorded
@@ -240,9 +245,9 @@ def test_a_killed_stage_leaves_the_old_lock_or_the_new_one(half_done: Path, how:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES)
-def test_ctrl_c_waits_until_the_record_is_written(half_done: Path, place: str) -> None:
-    assert end_at(place, signal.SIGINT) == 252  # DVC's, "interrupted by the user"
+@pytest.mark.parametrize("pause_point", PAUSE_POINTS)
+def test_ctrl_c_waits_until_the_record_is_written(half_done: Path, pause_point: str) -> None:
+    assert end_at(pause_point, signal.SIGINT) == 252  # DVC's exit code for "interrupted by the user"
     assert runs_after_the_next(half_done) == ["a", "b"]
 
 
@@ -285,7 +290,7 @@ def test_ctrl_c_waits_once() -> None:
 
 @pytest.mark.slow
 def test_a_kill_leaves_the_list_of_files_in_use_whole(half_done: Path) -> None:
-    # DVC would refuse to do anything with a part of it.
+    # DVC refuses to run with an incomplete list.
     assert end_at("in the list of files in use", signal.SIGKILL) == -signal.SIGKILL
-    assert json.loads((half_done / ".dvc/tmp/rwlock").read_text()) == {}  # as the stage before has left it
+    assert json.loads((half_done / ".dvc/tmp/rwlock").read_text()) == {}  # the content that the previous stage has left
     assert subprocess.run([*DVC, "repro", "--quiet"]).returncode == 0

@@ -25,7 +25,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a browser was opened with."""
+    """Replace xdg-open; return the file to which it writes its command line."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "xdg-open").write_text(f"#!/bin/sh\necho noise; tr '\\0' '\\n' < /proc/$$/cmdline > {tmp_path}/opened\n")
@@ -39,13 +39,18 @@ def test_a_terminal_shows_the_password_and_a_log_where_it_is() -> None:
     assert password_line(io.StringIO(), SECRET, "FILE") == "Its password is in FILE\n"
 
 
+def test_neither_a_password_nor_a_path_controls_the_terminal() -> None:
+    assert password_line(Terminal(), "me:\x1b[2J\u202ehush", "FILE") == "Its password: me:\\x1b[2J\\u202ehush\n"
+    assert password_line(io.StringIO(), SECRET, Path("a\x07\nb")) == "Its password is in a\\x07\\nb\n"
+
+
 @pytest.mark.parametrize(
     ("environment", "output", "expected"),
     [
         (SCREEN, Terminal(), True),
         ({"WAYLAND_DISPLAY": "wayland-0"}, Terminal(), True),
         ({}, Terminal(), False),
-        (SCREEN, io.StringIO(), False),  # a service, or into a file
+        (SCREEN, io.StringIO(), False),  # the output of a service, or a file
         ({**SCREEN, "SSH_CONNECTION": "1.2.3.4 1 5.6.7.8 22"}, Terminal(), False),
         ({**SCREEN, "CI": "true"}, Terminal(), False),
     ],
@@ -84,19 +89,19 @@ def test_serving_says_how_to_get_in(
     }  # fmt: skip
     for output in (Terminal(), io.StringIO()):
         monkeypatch.setattr("sys.stdout", output)
-        with temporary_settings(settings), ExitStack() as until_the_end:
-            show_entrance("http://127.0.0.1:1", until_the_end, may_open)
+        with temporary_settings(settings), ExitStack() as exit_stack:
+            show_entrance("http://127.0.0.1:1", exit_stack, may_open)
             if output.isatty():
                 assert output.getvalue() == f"Its password: {SECRET}\n"
                 if may_open:
                     command = until(lambda: opened.exists() and opened.read_text(), 30, 0.02)
-                    # A path, for everybody may read a command line.
+                    # The command line has only the file's path, because every user may read command lines.
                     assert command.splitlines()[1:] == [
                         str(opened.with_name("tools") / "xdg-open"),
                         f"{tmp_path}/open.html",
                     ]
                     opened.unlink()
             else:
-                place = "PREFECT_SERVER_API_AUTH_STRING" if chosen else tmp_path / "password"
-                assert output.getvalue() == f"Its password is in {place}\n"
+                source = "PREFECT_SERVER_API_AUTH_STRING" if chosen else tmp_path / "password"
+                assert output.getvalue() == f"Its password is in {source}\n"
     assert not opened.exists()

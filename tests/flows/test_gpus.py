@@ -1,4 +1,4 @@
-"""One GPU has one stage, in all workspaces of a server; and what is left of that when something dies."""
+"""Each GPU runs one stage at a time, across all workspaces of a server, even if flows or the server are killed."""
 
 import json
 import logging
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc_projects import ROOT, is_alive, new_project
 from gate import Gate
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from processes import ROOT, is_alive, new_project
 from served import Server, until
 
 from flows.gpus import LEASE_S, Limits, find_gpus, limit_of
 from flows.reproduce import reproduce
 
-# mkdir fails if another stage, of this workspace or another one, is on the GPU.
+# mkdir fails if another stage, of this or another workspace, runs on the GPU.
 TRAININGS = """\
 stages:
   train:
@@ -31,7 +31,7 @@ stages:
       echo $CUDA_VISIBLE_DEVICES > on-${item.n}
     outs: ["on-${item.n}"]
 """
-# Hangs until it may go on; fails if it is told to.
+# The stage hangs until the file go exists; it then fails if the file broken exists.
 HANGING = """\
 stages:
   train:
@@ -40,7 +40,7 @@ stages:
     outs: [{on: {persist: true}}]
 """
 
-# Neither Ctrl-C nor SIGTERM ends it: for some seconds it goes on using its GPU.
+# The same stage ignores Ctrl-C and SIGTERM, so it uses its GPU for some seconds more.
 DEAF = HANGING.replace("cmd: echo", "cmd: trap '' INT TERM; echo")
 
 
@@ -62,7 +62,7 @@ IMPATIENT = "import flows.gpus; flows.gpus.PATIENCE_S = 3; from flows.reproduce 
 
 
 def start(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the flow in a workspace, with pretended GPUs; it doesn't wait long for a server that is away."""
+    """Start the flow in a workspace, with pretended GPUs and a short patience for a server that does not answer."""
     return subprocess.Popen(
         [sys.executable, "-c", IMPATIENT],
         cwd=root,
@@ -77,7 +77,7 @@ def start(root: Path, api: str, gpus: str, **environment: str) -> subprocess.Pop
 
 
 def hang(root: Path, api: str, gpus: str, stage: str = HANGING) -> subprocess.Popen[str]:
-    """Start the flow in a new workspace; return when its training hangs."""
+    """Start the flow in a new workspace and return it when its training hangs."""
     root.mkdir(exist_ok=True)
     new_project(root)
     (root / "dvc.yaml").write_text(stage)
@@ -88,19 +88,19 @@ def hang(root: Path, api: str, gpus: str, stage: str = HANGING) -> subprocess.Po
 
 
 def finished(flow: subprocess.Popen[str]) -> str:
-    """Wait for a flow to complete; return what it said."""
-    _, said = flow.communicate(timeout=180)
-    assert flow.returncode == 0, said
-    return said
+    """Wait until a flow completes and return its error output."""
+    _, output = flow.communicate(timeout=180)
+    assert flow.returncode == 0, output
+    return output
 
 
 def slots(api: str, gpu: str) -> int:
-    """How many slots of a GPU's limit are taken."""
+    """Return the number of taken slots of a GPU's limit."""
     return int(Server(api).get(f"v2/concurrency_limits/{limit_of(gpu)}")["active_slots"])
 
 
 def make_limit(api: str, gpu: str, limit: int) -> None:
-    """Make a limit as the page does."""
+    """Create a limit as the page does."""
     Server(api).post("v2/concurrency_limits/", name=limit_of(gpu), limit=limit)
 
 
@@ -141,7 +141,7 @@ def test_a_killed_flow_leaves_its_gpu_to_the_next_and_nothing_running(prefect_se
     assert slots(prefect_server, "22") == 1
     (root / "go").touch()
     finished(start(root, prefect_server, "22"))
-    assert time.monotonic() - killed_at < LEASE_S  # it was given back, before it could end by itself
+    assert time.monotonic() - killed_at < LEASE_S  # the lease was released before it could expire
     assert slots(prefect_server, "22") == 0
     assert server.state(run)["name"] == "Crashed"
     (task,) = task_runs()
@@ -186,10 +186,10 @@ def test_a_gpu_is_not_given_back_before_its_stage_has_ended(prefect_server: str,
 def test_a_limit_of_0_keeps_a_gpu_free(prefect_server: str, tmp_path: Path) -> None:
     make_limit(prefect_server, "24", limit=0)
     (tmp_path / "go").touch()
-    finished(hang_not(tmp_path, prefect_server, "24,25"))
+    finished(start_with_hanging_graph(tmp_path, prefect_server, "24,25"))
     assert (tmp_path / "on").read_text() == "25\n"
     (tmp_path / "on").unlink()
-    waiting = hang_not(tmp_path, prefect_server, "24")
+    waiting = start_with_hanging_graph(tmp_path, prefect_server, "24")
     run = until(lambda: json.loads((tmp_path / ".state/flow.lock").read_text() or "{}").get("run"))
     until(lambda: "train waits for a GPU" in Server(prefect_server).logs(run))
     assert not (tmp_path / "on").exists()
@@ -198,7 +198,7 @@ def test_a_limit_of_0_keeps_a_gpu_free(prefect_server: str, tmp_path: Path) -> N
     assert (tmp_path / "on").read_text() == "24\n"
 
 
-def hang_not(root: Path, api: str, gpus: str) -> subprocess.Popen[str]:
+def start_with_hanging_graph(root: Path, api: str, gpus: str) -> subprocess.Popen[str]:
     new_project(root)
     (root / "dvc.yaml").write_text(HANGING)
     return start(root, api, gpus)
@@ -211,7 +211,7 @@ def test_an_inactive_limit_says_nothing(prefect_server: str, tmp_path: Path) -> 
     change(prefect_server, "26", active=False)
     second.mkdir()
     (second / "go").touch()
-    finished(hang_not(second, prefect_server, "26"))
+    finished(start_with_hanging_graph(second, prefect_server, "26"))
     (first / "go").touch()
     finished(flow)
 
@@ -233,7 +233,7 @@ def test_what_is_up_to_date_needs_no_gpu(
 
 @pytest.fixture
 def gate(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
-    """A server that can be away, and limits that notice it soon."""
+    """Yield a proxy to the server that can be shut; limits notice within seconds that it is shut."""
     monkeypatch.setattr("flows.gpus.RENEW_S", 0.1)
     monkeypatch.setattr("flows.gpus.PATIENCE_S", 3.0)
     monkeypatch.setattr("flows.gpus.get_run_logger", lambda: logging.getLogger("clicksight"))
@@ -243,7 +243,7 @@ def gate(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]
     gate.shut()
 
 
-def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
     return [record.message for record in caplog.records if record.name == "clicksight" and record.levelno == level]
 
 
@@ -251,23 +251,23 @@ def test_while_the_server_is_away_gpus_are_had_without_it(
     gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    told: list[Mapping[str, str]] = []
-    with Limits(["30", "31", "32"], told.append) as limits:
+    saved: list[Mapping[str, str]] = []
+    with Limits(["30", "31", "32"], saved.append) as limits:
         assert limits.take("30")
-        assert len(told[-1]["leases"].split()) == 1
+        assert len(saved[-1]["leases"].split()) == 1
         gate.shut()
-        assert not limits.take("31")  # it may be just starting again
+        assert not limits.take("31")  # the server may be restarting
         until(lambda: limits.take("31"), 30, 0.1)
         assert limits.take("32")
         limits.give_back("32")
-        assert len(said(caplog, logging.WARNING)) == 1
-        assert "this flow run hands out its GPUs by itself" in said(caplog, logging.WARNING)[0]
+        assert len(messages(caplog, logging.WARNING)) == 1
+        assert "this flow run assigns its GPUs without it" in messages(caplog, logging.WARNING)[0]
         gate.open()
-        until(lambda: len(told[-1]["leases"].split()) == 2, 30, 0.1)
+        until(lambda: len(saved[-1]["leases"].split()) == 2, 30, 0.1)
         assert [slots(prefect_server, gpu) for gpu in ("30", "31")] == [1, 1]
-        assert said(caplog, logging.INFO)[-1] == "the Prefect server answers again"
-        assert len(said(caplog, logging.WARNING)) == 1
-    assert told[-1] == {"leases": ""}
+        assert messages(caplog, logging.INFO)[-1] == "the Prefect server answers again"
+        assert len(messages(caplog, logging.WARNING)) == 1
+    assert saved[-1] == {"leases": ""}
     assert [slots(prefect_server, gpu) for gpu in ("30", "31")] == [0, 0]
 
 
@@ -276,7 +276,7 @@ def test_a_server_that_was_never_there_stops_nothing(gate: Gate, caplog: pytest.
     with Limits(["33", "34"], lambda facts: None) as limits:
         until(lambda: limits.take("33"), 30, 0.1)
         assert limits.take("34")
-    assert len(said(caplog, logging.WARNING)) == 1
+    assert len(messages(caplog, logging.WARNING)) == 1
 
 
 def test_what_could_not_be_given_back_is_given_back_later(gate: Gate, prefect_server: str) -> None:
@@ -286,7 +286,7 @@ def test_what_could_not_be_given_back_is_given_back_later(gate: Gate, prefect_se
         limits.give_back("35")
         assert slots(prefect_server, "35") == 1
         gate.open()
-        assert limits.take("35")  # our own old lease is no other's
+        assert limits.take("35")  # this run's own old lease is no obstacle
         assert slots(prefect_server, "35") == 1
     assert slots(prefect_server, "35") == 0
 
@@ -294,28 +294,28 @@ def test_what_could_not_be_given_back_is_given_back_later(gate: Gate, prefect_se
 def test_a_lease_that_has_ended_is_had_again_or_told(
     gate: Gate, prefect_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[Mapping[str, str]] = []
-    server, place = Server(prefect_server), "v2/concurrency_limits"
+    saved: list[Mapping[str, str]] = []
+    server, path = Server(prefect_server), "v2/concurrency_limits"
 
     def end_lease(lease: str = "") -> None:
-        """As the server does when a lease was not renewed."""
-        content = {"lease_id": lease or told[-1]["leases"]}
-        server.ask("POST", f"{place}/decrement-with-lease", content).raise_for_status()
+        """End a lease as the server does when it was not renewed."""
+        content = {"lease_id": lease or saved[-1]["leases"]}
+        server.ask("POST", f"{path}/decrement-with-lease", content).raise_for_status()
 
-    with Limits(["36"], told.append) as limits:
+    with Limits(["36"], saved.append) as limits:
         assert limits.take("36")
-        first = told[-1]["leases"]
+        first = saved[-1]["leases"]
         end_lease()
-        until(lambda: told[-1]["leases"] not in ("", first), 30, 0.05)
+        until(lambda: saved[-1]["leases"] not in ("", first), 30, 0.05)
         assert slots(prefect_server, "36") == 1
-        assert said(caplog, logging.WARNING) == []
+        assert messages(caplog, logging.WARNING) == []
         gate.shut()
         end_lease()
-        lease = server.post(f"{place}/increment-with-lease", names=[limit_of("36")], slots=1)["lease_id"]
+        lease = server.post(f"{path}/increment-with-lease", names=[limit_of("36")], slots=1)["lease_id"]
         gate.open()
-        until(lambda: any("another flow run may be on GPU 36" in line for line in said(caplog, logging.WARNING)), 30)
+        until(lambda: any("another flow run may use GPU 36" in line for line in messages(caplog, logging.WARNING)), 30)
         limits.give_back("36")
-        assert slots(prefect_server, "36") == 1  # theirs
+        assert slots(prefect_server, "36") == 1  # the other holder's
         assert not limits.take("36")
         end_lease(lease)
         assert limits.take("36")
@@ -329,14 +329,14 @@ def test_a_limit_that_is_set_to_0_meanwhile_is_obeyed_and_had_again(
         assert limits.take("38")
         change(prefect_server, "38", limit=0)
         limits.give_back("38")
-        deadline = time.monotonic() + 6  # twice as long as a silent server is waited for
+        deadline = time.monotonic() + 6  # twice the patience for a silent server
         while time.monotonic() < deadline:
             assert not limits.take("38")
             time.sleep(0.1)
         change(prefect_server, "38", limit=1)
         assert limits.take("38")
     assert slots(prefect_server, "38") == 0
-    assert said(caplog, logging.WARNING) == []
+    assert messages(caplog, logging.WARNING) == []
 
 
 GONE = """\
@@ -357,7 +357,7 @@ def test_a_server_that_is_gone_for_good_costs_no_work(prefect_server: str, tmp_p
     gate = Gate(prefect_server)
     flow = start(
         tmp_path, gate.api, "37", PREFECT_CLIENT_MAX_RETRIES="1"
-    )  # else the final state is tried for 2 minutes
+    )  # with more retries the flow would send its final state for 2 minutes
     until(lambda: list(tmp_path.glob("began-*")))
     gate.shut()
     (tmp_path / "go").touch()

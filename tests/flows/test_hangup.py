@@ -8,7 +8,7 @@ from flows.hangup import interrupt_on_hangup
 
 @pytest.fixture
 def hangup() -> Iterator[None]:
-    """Put SIGHUP back to what it was."""
+    """Restore the handler of SIGHUP after the test."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""kill -9 of the flow, of what serves it, and of the server, in mid-training: what is done is not done again."""
+"""kill -9 of the flow, of `make ui` and of the server, in mid-training: finished stages do not run again."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from processes import DVC, is_alive
+from dvc_projects import DVC, is_alive
 from served import Served, free_port, serve, until, write_project
 
 from flows.gpus import limit_of
@@ -22,13 +22,13 @@ TRAININGS = ["round-3", "round-4", "flat-3", "flat-4"]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = write_project(tmp_path / "project")
-    # No schedule: on a busy machine its runs would keep ours waiting.
+    # No schedule: on a busy machine scheduled runs would delay the test's runs.
     (root / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
     return root
 
 
 def hang_in_training(served: Served) -> tuple[str, int]:
-    """Start a run, and let it finish one training and hang in the next; return its id and the training's process."""
+    """Start a run that finishes one training and hangs in the next; return the run's id and the training's process."""
     done = served.final_state(served.start("reproduce/workspace", targets=["train_shapes@round-3-7"]))
     assert done["name"] == "Completed", done["message"]
     (served.root / "hang").touch()
@@ -37,7 +37,7 @@ def hang_in_training(served: Served) -> tuple[str, int]:
 
 
 def finish(served: Served) -> str:
-    """Run everything; return what the flow says."""
+    """Run everything and return the message of the flow's state."""
     (served.root / "hang").unlink(missing_ok=True)
     state = served.final_state(served.start("reproduce/workspace", cpu_slots=1))
     assert state["name"] == "Completed", state["message"]
@@ -45,7 +45,7 @@ def finish(served: Served) -> str:
 
 
 def check(root: Path, tmp_path: Path, num_starts: int) -> None:
-    """Every training was started once, the killed one again; the results are those of an undisturbed run."""
+    """Check that all trainings were started, `num_starts` times in all, and that results equal an undisturbed run's."""
     starts = Counter((root / "trained").read_text().split())
     assert set(starts) == set(TRAININGS)
     assert starts.total() == num_starts
@@ -79,8 +79,8 @@ def test_what_serves_is_killed_and_served_again(root: Path, tmp_path: Path) -> N
         flow = int(json.loads((root / ".state/flow.lock").read_text())["pid"])
         served.process.kill()
         served.process.wait()
-        until(lambda: not answers(served), 30)  # its server has ended, too
-        os.kill(flow, signal.SIGKILL)  # as when the machine fails
+        until(lambda: not answers(served), 30)  # the server ends with it
+        os.kill(flow, signal.SIGKILL)  # as if the machine failed
         until(lambda: not is_alive(training), 30)
     with serve(root, port) as served:
         assert served.final_state(run)["name"] == "Crashed"
@@ -97,9 +97,9 @@ def test_what_serves_is_killed_and_the_run_goes_on(root: Path, tmp_path: Path) -
         flow = int(json.loads((root / ".state/flow.lock").read_text())["pid"])
         served.process.kill()
         served.process.wait()
-        (root / "hang").unlink()  # from here on it prints, and nobody reads it
+        (root / "hang").unlink()  # from here on nobody reads the run's output
         until(lambda: not (root / ".state/flow.lock").read_text())
-        os.kill(flow, signal.SIGKILL)  # it would try for two minutes to tell how it ended
+        os.kill(flow, signal.SIGKILL)  # it would try for two minutes to report its end
     check(root, tmp_path, num_starts=4)
     with serve(root, port) as served:
         assert finish(served) == "10 stages: 0 ran, 10 were up to date"
@@ -127,7 +127,9 @@ def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Pa
         for process in servers:
             process.kill()
         psutil.wait_procs(servers)
-        with pytest.raises(OSError, match="Address already in use"):  # else whoever takes it is sent the password
+        with pytest.raises(
+            OSError, match="Address already in use"
+        ):  # otherwise its new owner would receive the password
             socket.create_server(("127.0.0.1", int(served.address.rpartition(":")[2])))
         (root / "hang").unlink()
         until(lambda: answers(served))
@@ -135,5 +137,5 @@ def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Pa
         assert state["name"] == "Completed", state["message"]
         assert state["message"] == "10 stages: 8 ran, 2 were up to date"
         assert len(json.loads(served.artifact("stages"))) == 10
-        assert served.get(limit)["active_slots"] == 0  # who had the GPU was still known
+        assert served.get(limit)["active_slots"] == 0  # the restarted server still knew who had the GPU
     check(root, tmp_path, num_starts=4)

@@ -1,4 +1,4 @@
-"""A flow that is interrupted, then killed, while dvc.lock is being written: no record is lost."""
+"""If a flow is interrupted or killed while it writes dvc.lock, no record is lost."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 from served import until
 
 from flows.stages import Workspace
@@ -20,7 +20,7 @@ stages:
   b: {cmd: echo b >> ran; cp a.txt b.txt, deps: [a.txt], outs: [b.txt]}
   c: {cmd: echo c >> ran; cp b.txt c.txt, deps: [b.txt], outs: [c.txt]}
 """
-# In a stage's DVC, between the writing of the new lock beside the old one and the renaming, if a file "pause" is there.
+# If a file "pause" exists, a stage's DVC pauses after it has written the new lock and before it renames it.
 SITECUSTOMIZE = """
 import os, sys, time
 if "flows.dvc_command" in sys.orig_argv:
@@ -37,19 +37,19 @@ if "flows.dvc_command" in sys.orig_argv:
 
 def start(root: Path) -> subprocess.Popen[bytes]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    with (root / "said.txt").open("ab") as said:
+    with (root / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.reproduce", "--cpu-slots", "1"],
             cwd=root,
             env={**own, "PYTHONPATH": f"{root / 'hook'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""},
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
             start_new_session=True,
         )
 
 
 def kill_all(flow: subprocess.Popen[bytes]) -> None:
-    """Kill a flow and all that it has started at once, as when the machine fails."""
+    """Kill a flow and all its descendants at once, as if the machine failed."""
     processes = [psutil.Process(flow.pid), *psutil.Process(flow.pid).children(recursive=True)]
     for process in processes:
         process.suspend()
@@ -63,26 +63,26 @@ def test_a_flow_killed_while_the_lock_is_written(project: Path) -> None:
     (project / "seed.txt").write_text("1\n")
     (project / "hook").mkdir()
     (project / "hook" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    lock, said = project / "dvc.lock", project / "said.txt"
+    lock, output = project / "dvc.lock", project / "output.txt"
     for name, how, exit_code in (("a", signal.SIGINT, 130), ("b", signal.SIGKILL, -signal.SIGKILL)):
         (project / "pause").touch()
         flow = start(project)
         until(lambda flow=flow: (project / "paused").exists() or flow.poll() is not None, 300, 0.02)
-        assert flow.poll() is None, said.read_text()
+        assert flow.poll() is None, output.read_text()
         before = lock.read_text() if lock.exists() else ""
         assert f"  {name}:" not in before
         if how == signal.SIGKILL:
             kill_all(flow)
         else:
             flow.send_signal(how)
-            time.sleep(0.5)  # the stage has got its Ctrl-C
+            time.sleep(0.5)  # the stage has received Ctrl-C
         (project / "paused").unlink()
-        assert flow.wait(60) == exit_code, said.read_text()
+        assert flow.wait(60) == exit_code, output.read_text()
         after = lock.read_text()
         assert (f"  {name}:" in after) == (how != signal.SIGKILL)
         assert after.startswith(before)
     assert start(project).wait(300) == 0
-    assert "3 stages: 2 ran, 1 were up to date" in said.read_text()
-    assert (project / "ran").read_text().split() == ["a", "b", "c"]  # DVC's cache had the results of b
+    assert "3 stages: 2 ran, 1 were up to date" in output.read_text()
+    assert (project / "ran").read_text().split() == ["a", "b", "c"]  # the results of b came from DVC's cache
     assert Workspace(project).stale() == {}
     assert [path.name for path in project.rglob("*.partial")] == []

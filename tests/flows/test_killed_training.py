@@ -1,4 +1,4 @@
-"""Real trainings on a tiny data set, under a flow whose server and whose own process are killed in mid-training."""
+"""Real trainings on a tiny data set, in a flow whose server and process are killed in mid-training."""
 
 import importlib.util
 import json
@@ -13,13 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
-from processes import DVC, ROOT, new_project
+from dvc_projects import DVC, ROOT, new_project
 from served import until
 
 from base.artifacts import write_json
 from systems.mtmdd.recipes import build_recipe
 
-EPOCHS = 30  # in each of two phases: seconds after the imports
+EPOCHS = 30  # in each of two phases; they take seconds after the imports
 GRAPH = """\
 stages:
   train:
@@ -41,18 +41,18 @@ stages:
 
 
 def tiny() -> ModuleType:
-    """The tiny data set and its parameters, which the tests of models use."""
+    """Import tests/conftest.py, which writes the tiny data set and has its parameters."""
     spec = importlib.util.spec_from_file_location("tiny", ROOT / "tests" / "conftest.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["tiny"] = module  # its dataclasses look there
+    sys.modules["tiny"] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     return module
 
 
 def value(fixture: Any) -> Any:
-    """What a fixture without arguments returns."""
+    """Return the value of a fixture that has no arguments."""
     return fixture._get_wrapped_function()()
 
 
@@ -70,7 +70,7 @@ def write_workspace(root: Path) -> Path:
 
 
 class Flow:
-    """The flow as a process, which says what it logs into a file."""
+    """A process of the flow, which logs to a file."""
 
     def __init__(self, root: Path, number: int) -> None:
         own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -86,23 +86,23 @@ class Flow:
             )
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text()
 
     def wait_for(self, what: Callable[[], Any]) -> Any:
-        """Wait for something to be true while the flow runs; return it."""
+        """Wait until a function returns a true value while the flow runs, and return the value."""
         until(lambda: self.process.poll() is not None or what(), 600, 0.05)
-        assert self.process.poll() is None, self.said
+        assert self.process.poll() is None, self.output
         return what()
 
     def epochs(self, seed: int) -> list[Path]:
-        """The checkpoints of a training that is under way."""
+        """Return the checkpoints of a training that is running."""
         return list((self.root / ".state" / "checkpoints").glob(f"{seed}-*/*-epoch-*"))
 
     def servers(self) -> list[psutil.Process]:
         started = psutil.Process(self.process.pid).children(recursive=True)
         found = [process for process in started if "flows.locked_server" in process.cmdline()]
-        return [process for process in found if "-I" not in process.cmdline()]  # that is its guard
+        return [process for process in found if "-I" not in process.cmdline()]  # the server's guard has -I
 
 
 def results(root: Path) -> dict[str, bytes]:
@@ -128,15 +128,15 @@ def test_a_killed_server_and_a_killed_flow_cost_no_finished_training(tmp_path: P
     flow.wait_for(lambda: flow.epochs(1))
     done = inodes(root / "models" / "0")
     assert done
-    assert "continues after epoch" not in flow.said  # the first was not disturbed
+    assert "continues after epoch" not in flow.output  # the kill of the server did not disturb the first training
     lock = json.loads((root / ".state" / "flow.lock").read_text())
     os.kill(int(lock["pid"]), signal.SIGKILL)
     flow.process.wait()
     assert not (root / "models" / "1").exists()
     again = Flow(root, 2)
-    assert again.process.wait(timeout=600) == 0, again.said
-    assert "continues after epoch" in again.said
-    assert "4 stages: 2 ran, 2 were up to date" in again.said or "4 stages: 3 ran, 1 were up to date" in again.said
+    assert again.process.wait(timeout=600) == 0, again.output
+    assert "continues after epoch" in again.output
+    assert "4 stages: 2 ran, 2 were up to date" in again.output or "4 stages: 3 ran, 1 were up to date" in again.output
     assert inodes(root / "models" / "0") == done
     assert undisturbed.wait(timeout=600) == 0
     assert len(results(root)) > 8

@@ -32,13 +32,13 @@ def test_a_secret_is_known_by_its_name(name: str) -> None:
         ("PWD", "/srv/gone/away"),
         ("OLDPWD", "/srv/gone/away"),
         ("HOME", "/srv/somebody"),
-        ("HF_TOKEN", "none"),  # too short to be one
+        ("HF_TOKEN", "none"),  # too short to be a secret
         ("TOKENIZERS_PARALLELISM", "false"),
         ("XAUTHORITY", "/srv/somebody/.Xauthority"),
         ("SSH_AUTH_SOCK", "/tmp/ssh-gone/agent.1"),
         ("MONKEY", "business"),
         ("COMPAT", "everything"),
-        ("SECRET_FILE", str(Path(__file__))),  # where it is kept
+        ("SECRET_FILE", str(Path(__file__))),  # the path of a file that holds the secret
         ("DATABASE_URL", "postgresql://host:5432/clicks"),
         ("DATABASE_URL", "sqlite+aiosqlite:////srv/prefect.db"),
         ("HTTPS_PROXY", "http://proxy:3128"),
@@ -111,7 +111,7 @@ def test_harmless_values_stay(name: str, value: str) -> None:
 def test_what_a_value_holds_is_secret_however_it_is_printed(name: str, value: str, expected: set[str]) -> None:
     found = secrets({name: value})
     assert set(found) == expected
-    assert found == sorted(found, key=lambda text: (-len(text), text))  # the whole goes before its parts
+    assert found == sorted(found, key=lambda text: (-len(text), text))  # the whole secret is masked before its parts
 
 
 def test_a_mask_leaves_the_rest_of_a_line() -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 
 from base.console import UserError
 from flows.password import password, password_file, write_private
@@ -72,7 +72,7 @@ def test_another_users_workspace_is_told(tmp_path: Path) -> None:
         if before == 0:
             os.seteuid(NOBODY)
         with pytest.raises(
-            UserError, match=r"password\.lock: another user's \(Permission denied\); start the server as"
+            UserError, match=r"password\.lock: the file is another user's \(Permission denied\); start the server as"
         ):
             password(home)
     finally:
@@ -81,7 +81,7 @@ def test_another_users_workspace_is_told(tmp_path: Path) -> None:
 
 
 def test_earlier_versions_left_it_open_to_all(tmp_path: Path) -> None:
-    """Database and logs of a workspace that is older than this."""
+    """Importing flows closes the folder of an older workspace, which has its database and logs."""
     home = tmp_path / ".state/prefect"
     home.mkdir(parents=True, mode=0o755)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

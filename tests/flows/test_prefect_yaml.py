@@ -1,4 +1,4 @@
-"""prefect.yaml: `prefect deploy --all` against a server with the pool, and a worker that runs what it says."""
+"""prefect.yaml: `prefect deploy --all` to a server with the pool, and a worker that runs the deployments."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 from served import Server, until, write_project
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def prefect(*words: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """The session's server, with the pool and what prefect.yaml deploys to it."""
+    """Return a client of the session's server, with the pool and the deployments of prefect.yaml."""
     server = Server(prefect_server)
     server.post("work_pools/", name="clicksight", type="process")
     home = tmp_path_factory.mktemp("prefect")
@@ -35,7 +35,7 @@ def server(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ser
 
 @contextmanager
 def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker of the pool, which works in a project."""
+    """Yield a worker of the pool that runs flows in a project."""
     environment = {
         **os.environ,
         "PREFECT_API_URL": server.api,
@@ -58,15 +58,17 @@ def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_prefect_deploys_what_the_file_says(server: Server) -> None:
     deployments: list[dict[str, Any]] = server.post("deployments/filter")
-    ours = {deployment["entrypoint"]: deployment for deployment in deployments if deployment["name"] == "pool"}
-    assert set(ours) == {"flows/reproduce.py:reproduce", "flows/sweeps.py:sweep", "flows/daily.py:daily"}
-    for deployment in ours.values():
+    pool_deployments = {
+        deployment["entrypoint"]: deployment for deployment in deployments if deployment["name"] == "pool"
+    }
+    assert set(pool_deployments) == {"flows/reproduce.py:reproduce", "flows/sweeps.py:sweep", "flows/daily.py:daily"}
+    for deployment in pool_deployments.values():
         assert deployment["work_pool_name"] == "clicksight"
         (step,) = deployment["pull_steps"]
         assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "{{ $CLICKSIGHT_ROOT }}"}}
         assert deployment["global_concurrency_limit"]["limit"] == 1
         assert deployment["schedules"] == []
-    assert "its whole matrix" in str(ours["flows/reproduce.py:reproduce"]["parameter_openapi_schema"])
+    assert "its whole matrix" in str(pool_deployments["flows/reproduce.py:reproduce"]["parameter_openapi_schema"])
 
 
 def test_a_run_goes_on_when_its_worker_is_killed(server: Server, tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_run_goes_on_when_its_worker_is_killed(server: Server, tmp_path: Path)
         until((root / "pid").exists)
         first.kill()
         first.wait()
-        (root / "hang").unlink()  # from here on it prints, and nobody reads it
+        (root / "hang").unlink()  # from here on nobody reads the run's output
         state = server.final_state(run)
     assert state["name"] == "Completed", state["message"]
     assert state["message"] == "10 stages: 10 ran, 0 were up to date"

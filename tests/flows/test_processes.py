@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc_projects import ROOT, is_alive
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
-from processes import ROOT, is_alive
 from served import until
 
 from flows.processes import Processes, guarded
@@ -17,11 +17,11 @@ def read(file: Path) -> int:
 
 
 def test_a_command_ends_with_its_code_and_its_last_lines(tmp_path: Path) -> None:
-    said: list[str] = []
-    code, tail = Processes(tmp_path).run(["sh", "-c", "seq 50; exit 9"], {}, said.append)
+    lines: list[str] = []
+    code, tail = Processes(tmp_path).run(["sh", "-c", "seq 50; exit 9"], {}, lines.append)
     assert code == 9
-    assert said == [str(number) for number in range(1, 51)]
-    assert list(tail) == said[-40:]
+    assert lines == [str(number) for number in range(1, 51)]
+    assert list(tail) == lines[-40:]
 
 
 def test_a_command_that_a_signal_ended_says_which(tmp_path: Path) -> None:
@@ -34,12 +34,14 @@ def test_a_child_in_a_session_of_its_own_holds_nothing_up_and_ends(tmp_path: Pat
     assert not is_alive(read(tmp_path / "pid"))
 
 
-def test_a_killed_asker_takes_the_whole_tree_with_it(tmp_path: Path) -> None:
-    asker = (
+def test_a_killed_parent_takes_the_whole_tree_with_it(tmp_path: Path) -> None:
+    parent = (
         "import pathlib; from flows.processes import Processes; Processes(pathlib.Path.cwd()).run("
         "['sh', '-c', 'echo $$ > pid; (setsid sleep 300 & echo $! > far); sleep 300'], {}, print)"
     )
-    process = subprocess.Popen([sys.executable, "-c", asker], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     pids = [read(tmp_path / name) for name in ("pid", "far")]
     assert all(map(is_alive, pids))
     process.kill()
@@ -81,10 +83,10 @@ def test_secrets_are_blotted_out_of_every_line(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("API_TOKEN", "abcdefgh")
     monkeypatch.setenv("SIGNING_KEY", "-----BEGIN\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END")
     monkeypatch.setenv("HTTPS_PROXY", "http://me:hush-0815@proxy:3128")
-    said: list[str] = []
+    lines: list[str] = []
     command = 'echo x${API_TOKEN}y; echo "$SIGNING_KEY"; echo $HTTPS_PROXY me hush-0815; printf "abc\rhush-0815\r"'
-    # The password of the server is in no variable.
+    # The server's password is in no environment variable.
     with temporary_settings({PREFECT_API_AUTH_STRING: "clicksight:drowssap"}):
         processes = Processes(tmp_path)
-    _, tail = processes.run(["sh", "-c", f"{command}; echo drowssap"], {}, said.append)
-    assert said == list(tail) == ["x***y", *["***"] * 4, "*** me ***", "abc", "***", "***"]
+    _, tail = processes.run(["sh", "-c", f"{command}; echo drowssap"], {}, lines.append)
+    assert lines == list(tail) == ["x***y", *["***"] * 4, "*** me ***", "abc", "***", "***"]

@@ -1,4 +1,4 @@
-"""A lock that was cut at any byte gets its records back; a lock that somebody meant stays as it is."""
+"""The records of a lock that was cut at any byte are restored; a lock that was changed on purpose stays."""
 
 import itertools
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dvc.exceptions import DvcException
 from dvc.utils.serialize import dumps_yaml
-from processes import DVC
+from dvc_projects import DVC
 from zc.lockfile import LockFile
 
 from base.console import UserError
@@ -33,7 +33,9 @@ def record(name: str, command: str = "cp a b", **params: Any) -> dict[str, Any]:
 
 RECORDS = {
     "draw": record("draw", "echo '  a: b'\n  echo c\n" * 2, rate=0.25, names=["中", "no"]),
-    "train@" + "V+C7," * 26 + "0": record("long name"),  # YAML writes a name of more than 128 characters in another way
+    "train@" + "V+C7," * 26 + "0": record(
+        "long name"
+    ),  # YAML writes a name of more than 128 characters in another style
     "train@TDL-0": record("train", "echo one two three four five six seven eight nine ten eleven twelve thirteen"),
     "table": record("table"),
 }
@@ -91,14 +93,14 @@ def test_cut_while_a_record_was_changed() -> None:
 
 
 def is_new_but_for_its_end(name: str, found: dict[str, Any], whole: dict[str, Any]) -> bool:
-    """The one record that nobody can know to be cut: of lines that are whole, by DVC in mid-write, of a new run."""
+    """Return True for a new record that DVC has written only in part, but in whole lines: that cut is undetectable."""
     return name in ("train@TDL-0", "new") and dumps_yaml(whole).startswith(dumps_yaml(found))
 
 
-@pytest.mark.parametrize("kept", ["", TEXT[: len(TEXT) // 2 - 1], "\0" * 80, "no lock"])
-def test_cut_without_a_good_copy_whole_records_stay(kept: str) -> None:
+@pytest.mark.parametrize("copy", ["", TEXT[: len(TEXT) // 2 - 1], "\0" * 80, "no lock"])
+def test_cut_without_a_good_copy_whole_records_stay(copy: str) -> None:
     cut = TEXT.index("table:") + 9
-    found = restore(TEXT[:cut], kept, all_declared)
+    found = restore(TEXT[:cut], copy, all_declared)
     assert found.is_cut
     assert found.restored == ()
     assert found.content == {"schema": "2.0", "stages": {n: r for n, r in RECORDS.items() if n != "table"}}
@@ -111,7 +113,7 @@ def test_zeros_after_a_power_failure() -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ("train@TDL-0", "table"),  # another commit's
+        ("train@TDL-0", "table"),  # another commit's lock
         ("draw", "table"),  # two records deleted by hand
         ("draw", "train@TDL-0", "table", "other"),
     ],
@@ -153,7 +155,7 @@ stages:
 
 @pytest.fixture
 def done(project: Path) -> Workspace:
-    """A workspace where everything is up to date; `dvc` has run it, and a flow has seen it."""
+    """Make a workspace where everything is up to date: `dvc` has run it, and a flow has copied its lock."""
     (project / "dvc.yaml").write_text(GRAPH)
     (project / "params.yaml").write_text("rate: 1\n")
     (project / "seed.txt").write_text("1\n")
@@ -181,8 +183,8 @@ def test_a_flow_finds_everything_up_to_date_after_plain_dvc_was_killed(
         assert not leftover_of(lock).exists()
         names = "a, b, c, d" if not end else "c, d"
         assert [line.message for line in caplog.records if line.name == "clicksight"] == [
-            ".dvc/tmp/rwlock was cut short when DVC was killed; removed: it says which files DVC is using now",
-            f"dvc.lock {how}, as when DVC is killed while it writes; restored from .state/dvc.lock.kept: "
+            ".dvc/tmp/rwlock was cut short when DVC was killed; deleted (it lists the files that a running DVC uses)",
+            f"dvc.lock {how}, probably because DVC was killed while it wrote it; restored from .state/dvc.lock.kept: "
             f"{len(names.split())} stages ({names})",
         ]
     assert (done.root / "ran").read_text().split() == ["a", "b", "c", "d"]
@@ -206,7 +208,7 @@ SYSTEM_LOCK, SYSTEM_KEPT = "stages/x/dvc.lock", ".state/x.dvc.lock.kept"
 
 @pytest.fixture
 def with_system(done: Workspace) -> Workspace:
-    """The same with a system beside the root's graph."""
+    """Add a system to that workspace, and run it."""
     (done.root / "stages/x").mkdir(parents=True)
     (done.root / "stages/x/dvc.yaml").write_text(SYSTEM)
     subprocess.run([*DVC, "repro", "--quiet", "--all-pipelines"], check=True)
@@ -219,29 +221,29 @@ def test_each_lock_is_restored_from_its_own_copy_and_the_others_stay(
     with_system: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = with_system.root
-    places = {SYSTEM_LOCK: SYSTEM_KEPT, LOCK: KEPT}
-    texts = {lock: (root / lock).read_text() for lock in places}
-    for lock, kept in places.items():
-        assert (root / kept).read_text() == texts[lock]
+    copies = {SYSTEM_LOCK: SYSTEM_KEPT, LOCK: KEPT}
+    texts = {lock: (root / lock).read_text() for lock in copies}
+    for lock, copy in copies.items():
+        assert (root / copy).read_text() == texts[lock]
     for lost, cut, names in ((SYSTEM_LOCK, "  e:", "e"), (LOCK, "  c:", "c, d")):
         for end, how in ((0, "has lost its last records"), (20, "ends within a record")):
-            before = {lock: (root / lock).stat() for lock in places}
+            before = {lock: (root / lock).stat() for lock in copies}
             (root / lost).write_text(texts[lost][: texts[lost].index(cut) + end])
             caplog.clear()
             assert with_system.stale() == {}
             assert [line.message for line in caplog.records if line.name == "clicksight"] == [
-                f"{lost} {how}, as when DVC is killed while it writes; restored from {places[lost]}: "
+                f"{lost} {how}, probably because DVC was killed while it wrote it; restored from {copies[lost]}: "
                 f"{len(names.split())} stages ({names})"
             ]
-            assert {lock: (root / lock).read_text() for lock in places} == texts
-            for other in set(places) - {lost}:
+            assert {lock: (root / lock).read_text() for lock in copies} == texts
+            for other in set(copies) - {lost}:
                 after = (root / other).stat()
                 assert (after.st_ino, after.st_mtime_ns) == (before[other].st_ino, before[other].st_mtime_ns)
     assert (root / "ran").read_text().split() == ["a", "b", "c", "d", "x:a", "x:e"]
 
 
 def test_a_systems_lock_cut_to_nothing_takes_no_records_of_the_root(with_system: Workspace) -> None:
-    # Both have a stage `a`.
+    # The root and the system both have a stage `a`.
     lock = with_system.root / SYSTEM_LOCK
     text = lock.read_text()
     lock.write_text("")
@@ -267,7 +269,7 @@ def test_another_commits_lock_and_parameters_stay(done: Workspace) -> None:
     old = (done.root / KEPT).read_text().replace("rate: 2", "rate: 1").replace("  c:", "  other:")
     lock.write_text(old)
     params.write_text("rate: 1\n")
-    assert set(done.stale()) == {"c"}  # as far as the record says
+    assert set(done.stale()) == {"c"}  # the record has the old parameters
     assert lock.read_text() == old
     assert (done.root / KEPT).read_text() == old
 
@@ -298,7 +300,7 @@ def test_a_conflict_is_the_users_and_costs_no_copy(done: Workspace) -> None:
 
 
 def test_mending_waits_for_dvcs_lock(done: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Who holds it may be writing.
+    # The holder of DVC's lock may be writing.
     monkeypatch.setattr("flows.stages.LOCK_PAUSES_S", ())
     text = (done.root / LOCK).read_text()
     (done.root / LOCK).write_text(text[:100])

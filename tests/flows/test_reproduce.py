@@ -8,14 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+from dvc_projects import DVC, is_alive
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from processes import DVC, is_alive
 from served import Server
 
 from flows.reproduce import main, reproduce
 from flows.stages import Workspace
 
-# left and right each wait for the other to have begun: they end only if they run at once.
+# left and right each wait until the other has begun, so they end only if they run at once.
 GRAPH = """\
 stages:
   first: {cmd: cp seed.txt first.txt, deps: [seed.txt], outs: [first.txt]}
@@ -44,7 +44,7 @@ stages:
 
 
 def artifact(api: str, key: str) -> str:
-    """What the page shows as the newest artifact of a key."""
+    """Return the newest artifact of a key, as the page shows it."""
     return str(Server(api).artifact(key))
 
 
@@ -68,7 +68,7 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
     }  # fmt: skip
     assert (project / "joined.txt").read_text() == "1\n1\n"
     assert json.loads(artifact(prefect_server, "metrics")) == [{"file": "metrics.json", "target.accuracy": 0.5}]
-    # Mended, only what had not been made runs; the rest shows as cached.
+    # When broken is mended, only the missing stages run; the other stages are cached.
     (project / "mended").touch()
     (project / "data/shapes/report").mkdir(parents=True)
     (project / "data/shapes/report/Table_VIII.md").write_text("# the tables\n")
@@ -80,8 +80,8 @@ def test_flow_runs_the_graph_and_other_branches_go_on(prefect_server: str, proje
         "broken": "Completed", "after": "Completed",
     }  # fmt: skip
     assert artifact(prefect_server, "report-shapes-table-viii") == "# the tables\n"
-    said = subprocess.run([*DVC, "status"], capture_output=True, text=True, check=True)
-    assert "up to date" in said.stdout
+    output = subprocess.run([*DVC, "status"], capture_output=True, text=True, check=True)
+    assert "up to date" in output.stdout
 
 
 @pytest.mark.slow
@@ -137,9 +137,9 @@ def test_ctrl_c_or_hangup_ends_everything_and_the_next_run_goes_on(
         time.sleep(0.1)
     pid = int((project / "pid").read_text())
     os.killpg(flow.pid, how)
-    _, said = flow.communicate(timeout=60)
+    _, output = flow.communicate(timeout=60)
     assert flow.returncode == 130
-    assert "what is finished stays" in said
+    assert "what is finished stays" in output
     assert not is_alive(pid)
     (project / "fast").touch()
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
@@ -172,7 +172,7 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
     ):
         main([])
     assert exit_.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: the Prefect server on http://127.0.0.1:")
-    assert said.endswith(f"did not answer; see {project / 'home/server.log'}\n")
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("error: the Prefect server on http://127.0.0.1:")
+    assert output.endswith(f"did not answer; see {project / 'home/server.log'}\n")
+    assert output.count("\n") == 1

@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from dvc_projects import is_alive
 from playwright.sync_api import Page, sync_playwright
-from processes import is_alive
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from served import Served, serve, until, write_project
 
 from flows.serve import main
@@ -24,14 +25,14 @@ SECRET = "hush-hush-0815"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A tiny project as `make ui` would serve it, on a port of its own."""
+    """Yield a tiny project that is served as `make ui` serves one, on its own port."""
     with serve(write_project(tmp_path_factory.mktemp("served")), DATABASE_PASSWORD=SECRET) as it:
         yield it
 
 
 @pytest.fixture
 def browser_page(served: Served) -> Iterator[Page]:
-    """A browser in which a person has given the password."""
+    """Yield a browser's page in which a person has entered the password."""
     if CHROMIUM is None:
         pytest.skip("no Chromium on PATH")
     with sync_playwright() as playwright:
@@ -47,7 +48,7 @@ def browser_page(served: Served) -> Iterator[Page]:
 
 
 def look(page: Page, name: str) -> None:
-    """Keep a picture where CLICKSIGHT_SCREENSHOTS says, for one's own eyes."""
+    """Save a screenshot for a person to look at, if the environment variable CLICKSIGHT_SCREENSHOTS names a folder."""
     if folder := os.environ.get("CLICKSIGHT_SCREENSHOTS"):
         time.sleep(2)
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
@@ -66,9 +67,9 @@ def test_a_schedule_runs_by_itself(served: Served) -> None:
     assert run["auto_scheduled"]
     assert run["name"] == "reproduce draw"
     assert (served.root / "drawn.txt").read_text() == "1\n"
-    # Enough of it: what is scheduled already goes with the schedule.
-    place = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
-    served.ask("PATCH", place, {"active": False}).raise_for_status()
+    # Switch the schedule off, which also deletes the runs that are scheduled already.
+    path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
+    served.ask("PATCH", path, {"active": False}).raise_for_status()
 
 
 @pytest.mark.slow
@@ -97,7 +98,7 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     page.get_by_role("button", name="Run", exact=True).click()
     look(page, "1-deployment")
     page.get_by_text("Custom run").click()
-    # runs: the list offers what dvc.yaml declares
+    # the list of runs offers the runs that dvc.yaml declares
     page.get_by_text("No items selected").first.locator("xpath=ancestor::button").focus()
     page.keyboard.press("ArrowDown")
     for run in ("flat-3", "flat-4", "round-4", "round-3"):
@@ -105,7 +106,7 @@ def test_a_sweep_from_the_page_in_a_browser(served: Served, browser_page: Page) 
     look(page, "2-form")
     page.keyboard.press("Enter")
     page.keyboard.press("Escape")
-    page.get_by_text("flat", exact=True).wait_for(state="hidden")  # else the click only closes the list
+    page.get_by_text("flat", exact=True).wait_for(state="hidden")  # otherwise the click would only close the list
     with page.expect_response("**/create_flow_run") as answer:
         page.get_by_role("button", name="Submit").click()
     assert answer.value.ok
@@ -166,7 +167,7 @@ def test_secrets_of_the_environment_appear_nowhere(served: Served) -> None:
     (served.root / "dvc.yaml").write_text(graph)
     assert state["name"] == "Failed"
     assert "stage leaky failed with exit code 3" in state["message"]
-    logs = until(lambda: "password ***" in (said := served.logs(run)) and said)
+    logs = until(lambda: "password ***" in (lines := served.logs(run)) and lines)
     everything: list[Any] = [state, logs, served.post("artifacts/filter"), served.post("task_runs/filter")]
     assert SECRET not in json.dumps(everything)
     assert SECRET not in (served.root / ".state/prefect/server.log").read_text()
@@ -189,9 +190,9 @@ def test_it_listens_on_this_machine_only_and_ends_with_all_it_started(tmp_path: 
         family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
         listening = set()
         for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a short one of the stage's
+            with contextlib.suppress(psutil.NoSuchProcess):  # a short-lived process of the stage
                 connections = process.net_connections("inet")
-                listening |= {place.laddr.ip for place in connections if place.status == psutil.CONN_LISTEN}
+                listening |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
         assert (root / ".state/prefect/prefect.db").exists()
         served.end(how)
@@ -207,5 +208,43 @@ def test_mistakes_end_before_a_server_starts(project: Path, capsys: pytest.Captu
         main(["--deployments", "mine.yaml"])
     assert exit_.value.code == 2
     assert capsys.readouterr().err == (
-        "error: mine.yaml: no such file; run from the repository root or name one with --deployments\n"
+        "error: mine.yaml: no such file; run from the repository root or give one with --deployments\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("mine\x1b[2J.yaml", None, ["mine\\x1b[2J.yaml: no such file; "]),
+        ("a\nerror: b\x9b.yaml", None, ["a", "error: b\\x9b.yaml: no such file; "]),
+        (
+            "two.yaml",
+            '- {name: a, flow: reproduce, "\\e]0;x\\a": 1}\n- {name: b, flow: reproduce, "c\\u202e": 2}\n',
+            ["two.yaml: 0.\\x1b]0;x\\x07 = 1: ", "two.yaml: 1.c\\u202e = 2: "],
+        ),
+    ],
+)
+def test_mistakes_do_not_control_the_terminal(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, shown: list[str]
+) -> None:
+    if text is not None:
+        (project / name).write_text(text)
+    with pytest.raises(SystemExit):
+        main(["--deployments", name])
+    lines = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert [line[: len(f"error: {start}")] for line, start in zip(lines, shown, strict=True)] == [
+        f"error: {start}" for start in shown
+    ]
+
+
+def test_a_servers_address_does_not_control_the_terminal(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
+    (project / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
+    monkeypatch.setattr("flows.serve.server", lambda **_: contextlib.nullcontext("http://a\x1b[2J\nb"))
+    monkeypatch.setattr("flows.serve.serve", lambda *_, **__: None)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        main([])
+    assert capsys.readouterr().out == "The flows' page: http://a\\x1b[2J\\nb\nCtrl-C ends it.\n"

@@ -17,14 +17,14 @@ def test_a_taken_port_is_told() -> None:
         port = taken.getsockname()[1]
         with (
             temporary_settings(restore_defaults={PREFECT_API_URL}),
-            pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: cannot listen there \(.+\); name another --port"),
+            pytest.raises(UserError, match=rf"127\.0\.0\.1:{port}: cannot listen there \(.+\); choose another --port"),
             server(port),
         ):
             pass
 
 
 def test_a_server_that_cannot_live_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its port is ours while it is started again; when that is given up, clients are refused."""
+    """The port stays open while the server is restarted; after the last attempt connections are refused."""
     monkeypatch.setattr("flows.server.guarded", lambda command, keep: ["sh", "-c", "exit 3"])
     with (
         temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL}),

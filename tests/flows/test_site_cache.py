@@ -1,4 +1,4 @@
-"""DVC's site cache is the workspace's: pickles of others in /var/tmp/dvc are not loaded, and they cannot write here."""
+"""DVC's site cache is in the workspace: other users' pickles are not loaded, and other users cannot write there."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import DVC, ROOT, new_project
+from dvc_projects import DVC, ROOT, new_project
 
 from base.console import UserError
 from flows.site_cache import SITE_CACHE, private_site_cache
 from flows.stages import Workspace
 
 NOBODY = 65534
-# Plain DVC as on a machine whose /var/tmp/dvc is the folder "shared" of another user, who has put a pickle there.
+# DVC as on a machine where another user has put a pickle into /var/tmp/dvc; the folder "shared" stands for that.
 ON_A_SHARED_MACHINE = """
 import os, pickle, sys
 from pathlib import Path
@@ -53,7 +53,7 @@ def nothing_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_beside_a_foreign_pickle(shared: Path, how: str) -> bool:
-    """Whether the pickle was loaded."""
+    """Return True if the pickle was loaded."""
     (shared / "repo").mkdir(parents=True)
     subprocess.run([sys.executable, "-c", ON_A_SHARED_MACHINE, str(shared), how], check=True)
     return (shared / "taken").exists()
@@ -61,7 +61,7 @@ def run_beside_a_foreign_pickle(shared: Path, how: str) -> bool:
 
 @pytest.mark.parametrize(("how", "is_set"), [("plain", True), ("safe", False), ("flow", False)])
 def test_a_foreign_pickle_is_not_loaded(project: Path, tmp_path: Path, how: str, is_set: bool) -> None:
-    if not is_set:  # the flows' own DVC needs no setting
+    if not is_set:  # the flows' DVC does not need the setting
         (project / ".dvc/config").write_text(UNSET)
     (project / "dvc.yaml").write_text("stages: {a: {cmd: echo > a.txt, outs: [a.txt]}}")
     subprocess.run([*DVC, "repro", "--quiet"], check=True, env={**os.environ, "DVC_SITE_CACHE_DIR": ".state/dvc"})
@@ -70,7 +70,7 @@ def test_a_foreign_pickle_is_not_loaded(project: Path, tmp_path: Path, how: str,
 
 
 def test_without_the_setting_it_is_loaded(project: Path, tmp_path: Path) -> None:
-    # So the test above can fail.
+    # This shows that the test above can fail.
     (project / ".dvc/config").write_text(UNSET)
     (project / "dvc.yaml").write_text("stages: {a: {cmd: echo > a.txt, outs: [a.txt]}}")
     assert run_beside_a_foreign_pickle(tmp_path / "shared", "plain")
@@ -81,18 +81,18 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture
-def open_place() -> Iterator[Path]:
-    """A folder that all users can reach."""
-    place = Path(tempfile.mkdtemp(prefix="clicksight-"))
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
+def open_folder() -> Iterator[Path]:
+    """Yield a folder that all users can enter."""
+    folder = Path(tempfile.mkdtemp(prefix="clicksight-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
-def clone(open_place: Path) -> Path:
-    """What git makes of this repository's settings and folders."""
-    root = open_place / "clone"
+def clone(open_folder: Path) -> Path:
+    """Make a copy of this repository's settings and folders, as git would clone them."""
+    root = open_folder / "clone"
     files = subprocess.run(
         ["git", "ls-files", "-z", ".dvc", ".state"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.split("\0")
@@ -128,7 +128,7 @@ def test_another_user_cannot_write_where_plain_dvc_has_run_in_a_fresh_clone(clon
 
 
 def test_the_skeleton_is_what_keeps_others_out_of_a_fresh_clone(clone: Path) -> None:
-    # DVC makes the folders for everybody; what stood open is not trusted, and closed.
+    # DVC creates the folders writable for everybody; their content is not trusted, and they are made private.
     shutil.rmtree(clone / ".state")
     subprocess.run([*DVC, "status", "--quiet"], cwd=clone)
     assert "./.state/dvc/repo" in folders_where_another_can_write(clone)

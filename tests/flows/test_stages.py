@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import zc.lockfile
-from processes import DVC, is_alive, new_project
+from dvc_projects import DVC, is_alive, new_project
 from ruamel.yaml import YAML
 
 from base.console import UserError
@@ -35,7 +35,7 @@ stages:
 """
 
 
-# A system's, below a GRAPH that the root has.
+# The graph of a system; the root has GRAPH.
 SYSTEM = """\
 vars: ["../../params.yaml:x"]
 stages:
@@ -62,7 +62,7 @@ def write(root: Path, graph: str) -> Workspace:
 
 
 def write_with_system(root: Path) -> Workspace:
-    """The graph, and a system `x` whose stages take what the root's make."""
+    """Write the graph, and a system `x` whose stages depend on the root's outputs."""
     (root / "stages/x").mkdir(parents=True)
     (root / "stages/x/dvc.yaml").write_text(SYSTEM)
     (root / "params.yaml").write_text("x: {runs: [A, tau=0.4]}\n")
@@ -118,7 +118,7 @@ def test_a_broken_graph_or_target_is_the_users_to_mend(
         ("mtmdd:train@TDL-0", "stages/mtmdd/dvc.yaml:train@TDL-0"),
         ("mtmdd:train@one_shot=TDL-source-0.4-0", "stages/mtmdd/dvc.yaml:train@one_shot=TDL-source-0.4-0"),
         ("cleaning:score", "stages/cleaning/dvc.yaml:score"),
-        ("elsewhere/x/dvc.yaml:draw", "elsewhere/x/dvc.yaml:draw"),  # no system's
+        ("elsewhere/x/dvc.yaml:draw", "elsewhere/x/dvc.yaml:draw"),  # not a system's
     ],
 )
 def test_names_of_stages_are_dvcs_addresses(name: str, address: str) -> None:
@@ -147,7 +147,7 @@ def test_systems_stages_have_their_systems_name(project: Path) -> None:
     [
         ("x:train", {"draw", "x:train@A-0", "x:train@tau=0.4-0"}),
         ("x:evaluate@tau=0.4-0", {"draw", "x:train@tau=0.4-0", "x:evaluate@tau=0.4-0"}),
-        ("stages/x/dvc.yaml:train@A-0", {"draw", "x:train@A-0"}),  # as `dvc repro` has it
+        ("stages/x/dvc.yaml:train@A-0", {"draw", "x:train@A-0"}),  # as `dvc repro` writes it
         ("x:draw", {"draw", "x:draw"}),
         ("draw", {"draw"}),
         ("models/tau=0.4", {"draw", "x:train@tau=0.4-0"}),
@@ -193,13 +193,13 @@ def test_a_systems_stages_run_and_go_stale_like_the_roots(project: Path) -> None
 
 def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path, tmp_path: Path) -> None:
     workspace = write(project, GRAPH)
-    said: list[str] = []
+    lines: list[str] = []
     assert workspace.stale() == dict.fromkeys(workspace.stages(), True)
     for name in workspace.stages():
         assert not workspace.is_up_to_date(name)
-        workspace.run(name, {}, said.append)
+        workspace.run(name, {}, lines.append)
         assert workspace.is_up_to_date(name)
-    assert "> cp seed.txt drawn.txt" in said
+    assert "> cp seed.txt drawn.txt" in lines
     assert workspace.metrics() == {"m.json": {"acc": 0.25}}
     twin = tmp_path / "twin"
     twin.mkdir()
@@ -211,28 +211,28 @@ def test_run_leaves_what_dvc_repro_leaves_and_early_cut_off_holds(project: Path,
         return YAML(typ="safe").load(root / "dvc.lock")
 
     assert lock(project) == lock(twin)
-    # Another seed with the same sorted rows: draw and train are stale, table is not.
+    # Another seed with the same sorted rows makes draw and train stale, but not table.
     (project / "seed.txt").write_text("a\nb\n")
     assert workspace.stale() == {"draw": False}
-    workspace.run("draw", {}, said.append)
+    workspace.run("draw", {}, lines.append)
     assert workspace.stale() == {"train@A": False, "train@B": False}
-    workspace.run("train@A", {}, said.append)
-    workspace.run("train@B", {}, said.append)
+    workspace.run("train@A", {}, lines.append)
+    workspace.run("train@B", {}, lines.append)
     assert workspace.stale() == {}
-    (project / "drawn.txt").unlink()  # train is up to date again once it is drawn
+    (project / "drawn.txt").unlink()  # train is up to date again once draw has run
     assert workspace.stale() == {"draw": True, "train@A": False, "train@B": False}
-    workspace.run("draw", {}, said.append)
+    workspace.run("draw", {}, lines.append)
     assert workspace.stale() == {}
 
 
 def test_a_failure_tells_stage_exit_code_and_tail_and_is_not_tried_again(project: Path) -> None:
-    # What it prints reads like DVC's lock error; it is the stage's own failure all the same.
+    # The stage prints DVC's lock error, but fails by itself; it must not be repeated.
     workspace = write(
         project, "stages: {bad: {cmd: 'echo x >> tries; echo \"ERROR: Unable to acquire lock\"; exit 7', outs: [o]}}"
     )
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(StageFailed, match=r"stage bad failed with exit code 7") as error:
-        workspace.run("bad", {}, said.append)
+        workspace.run("bad", {}, lines.append)
     assert error.value.exit_code == 7
     assert error.value.tail[-1].endswith("exited with 7")
     assert (project / "tries").read_text() == "x\n"
@@ -248,13 +248,13 @@ def test_a_failure_tells_stage_exit_code_and_tail_and_is_not_tried_again(project
 def test_what_dvc_itself_refuses_is_not_tried_again(
     project: Path, monkeypatch: pytest.MonkeyPatch, graph: str, reason: str
 ) -> None:
-    # Only its lock is worth waiting for.
+    # Only DVC's lock error is a reason to repeat a stage.
     monkeypatch.setattr("flows.stages.LOCK_PAUSES_S", (0, 0))
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(StageFailed, match="stage a failed with exit code 255") as error:
-        write(project, graph).run("a", {}, said.append)
+        write(project, graph).run("a", {}, lines.append)
     assert reason in error.value.tail[-1]
-    assert sum(line.startswith("ERROR: ") for line in said) == 1
+    assert sum(line.startswith("ERROR: ") for line in lines) == 1
 
 
 def test_environment_reaches_the_stage(project: Path) -> None:
@@ -264,7 +264,7 @@ def test_environment_reaches_the_stage(project: Path) -> None:
 
 
 def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None:
-    # The stage ends only after its first line has been seen.
+    # The stage ends only after one of its lines was seen.
     (project / "stage.py").write_text(
         "import pathlib, sys, time\n"
         "sys.stderr.write('\\r10%\\r20%\\r30%')\n"
@@ -285,7 +285,7 @@ def test_progress_bars_come_as_lines_while_the_stage_runs(project: Path) -> None
 
 
 def ends(pid: int) -> bool:
-    """Whether a process ends within ten seconds; one that was killed may need a moment."""
+    """Return True if a process ends within ten seconds; a killed process may need a moment."""
     deadline = time.monotonic() + 10
     while is_alive(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -294,11 +294,11 @@ def ends(pid: int) -> bool:
 
 def test_what_a_stage_leaves_behind_is_killed_and_its_lines_are_all_there(project: Path) -> None:
     workspace = write(project, "stages: {a: {cmd: 'sleep 300 & echo $! > sleeper; seq 1000; touch o', outs: [o]}}")
-    said: list[str] = []
+    lines: list[str] = []
     started = time.monotonic()
-    workspace.run("a", {}, said.append)
-    assert time.monotonic() - started < 200  # not when the sleep has ended
-    assert [line for line in said if line.isdigit()] == [str(n) for n in range(1, 1001)]
+    workspace.run("a", {}, lines.append)
+    assert time.monotonic() - started < 200  # does not wait until the sleep has ended
+    assert [line for line in lines if line.isdigit()] == [str(n) for n in range(1, 1001)]
     assert workspace.is_up_to_date("a")
     assert ends(int((project / "sleeper").read_text()))
 
@@ -313,7 +313,7 @@ def test_a_stage_does_not_outlive_a_killed_dvc(project: Path) -> None:
     started = time.monotonic()
     with pytest.raises(StageFailed, match="stage a failed with exit code -9"):
         workspace.run("a", {}, say)
-    assert time.monotonic() - started < 200  # not when the sleep has ended
+    assert time.monotonic() - started < 200  # does not wait until the sleep has ended
     assert ends(int((project / "pid").read_text()))
 
 
@@ -354,7 +354,7 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
             "import sys, zc.lockfile\nlock = zc.lockfile.LockFile('.dvc/tmp/lock')\n"
             "print('held', flush=True)\nsys.stdin.read()\n"
         )
-    else:  # as a `dvc repro` that is running the same stage holds it
+    else:  # as `dvc repro` holds it while it runs the same stage
         hold.write_text("import sys\nprint('held', flush=True)\nsys.stdin.read()\n")
     holder = subprocess.Popen(
         [sys.executable, str(hold)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=project
@@ -364,11 +364,11 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
     if lock == "path":
         info = {"pid": holder.pid, "cmd": "dvc repro a"}
         (project / ".dvc/tmp/rwlock").write_text(json.dumps({"write": {str(project / "o"): info}, "read": {}}))
-    said: list[str] = []
-    thread = threading.Thread(daemon=True, target=workspace.run, args=("a", {}, said.append))
+    lines: list[str] = []
+    thread = threading.Thread(daemon=True, target=workspace.run, args=("a", {}, lines.append))
     thread.start()
     if lock == "path":
-        while not any("trying again" in line for line in said):
+        while not any("trying again" in line for line in lines):
             assert thread.is_alive()
             time.sleep(0.05)
     else:

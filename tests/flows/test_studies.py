@@ -7,7 +7,7 @@ from served import Server, write_project
 
 from base.console import UserError
 from flows.stages import Workspace
-from flows.studies import narrowed, studies, study_of
+from flows.studies import narrow_schema, studies, study_of
 from flows.sweeps import main, sweep
 from systems.mtmdd.runs import load_points
 
@@ -33,7 +33,7 @@ def test_studies_are_what_the_graph_declares(shapes: Workspace) -> None:
 
 
 def with_two_seeds(shapes: Workspace) -> Workspace:
-    """Let each training of the tiny project have a seed 8 beside its 7, and folders named after it."""
+    """Add seed 8 to each training of the tiny project, and the seed to the names of its folders."""
     graph = shapes.root / "dvc.yaml"
     text = graph.read_text().replace("seed: [7]", "seed: [7, 8]")
     graph.write_text(text.replace("${item.method}-${item.sides}", "${item.method}-${item.sides}-${item.seed}"))
@@ -71,7 +71,7 @@ def test_the_command_runs_the_chosen_part_and_no_more(
 def test_the_projects_own_studies_are_found_with_all_their_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Independent of DVC's resolver: the names of the stages that it lists, and the runs that their recipes have.
+    # The expected values don't come from DVC's resolver: they are the listed stages' names and the recipes' runs.
     preset = ROOT / "presets/toy_full.yaml"
     write_graph(tmp_path, preset)
     monkeypatch.chdir(tmp_path)
@@ -117,7 +117,8 @@ def test_where_to_add_a_point_names_the_parameter(shapes: Workspace) -> None:
 
 def test_a_study_that_is_not_there(shapes: Workspace) -> None:
     with pytest.raises(
-        UserError, match=r"study 'cross_object': the graph declares shapes; a study is a matrix evaluate or evaluate_X"
+        UserError,
+        match=r"study 'cross_object': no such study; the graph declares shapes; a study is a matrix evaluate or",
     ):
         study_of("cross_object", studies(shapes.matrices()))
 
@@ -126,7 +127,7 @@ def test_a_study_without_seeds_offers_none(shapes: Workspace) -> None:
     graph = shapes.root / "dvc.yaml"
     graph.write_text(graph.read_text().replace(", seed: [7]", ""))
     study = studies(shapes.matrices())["shapes"]
-    offered = narrowed(sweep.parameters.properties, study)
+    offered = narrow_schema(sweep.parameters.properties, study)
     assert "seeds" not in offered
     assert offered["runs"]["items"]["enum"] == ["round-3", "round-4", "flat-3", "flat-4"]
     with pytest.raises(UserError, match=r"7 is not among its seeds \(none\); dvc\.yaml takes them from no key"):
@@ -146,7 +147,7 @@ def test_a_part_of_a_study_runs_with_what_it_needs(prefect_server: str, shapes: 
         {"method": method, "sides": 4, "seed": 7, "outcome": "Completed", "target.accuracy": 0.4}
         for method in ("round", "flat")
     ]
-    # With the report: the rest of the study follows, what is done is not done again, and tables and plots are shown.
+    # With the report, the rest of the study runs, finished stages don't run again, and tables and plots are shown.
     state = sweep("shapes", runs=["round-3", "round-4"], report=True, return_state=True)
     assert state.message == "10 stages: 5 ran, 5 were up to date"
     assert shown("report-shapes-sides-plot").startswith("data:image/png;base64,")

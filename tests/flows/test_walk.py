@@ -45,10 +45,10 @@ def test_slots_share_the_cores_and_respect_what_is_set(monkeypatch: pytest.Monke
     [
         (True, True, False),
         (True, False, False),
-        (False, True, None),  # stages upstream may have put its dependencies back
+        (False, True, None),  # stages upstream may have restored its dependencies
         (False, False, None),
         (None, True, True),
-        (None, False, None),  # what ran upstream may have changed its dependencies
+        (None, False, None),  # stages that ran upstream may have changed its dependencies
     ],
 )
 def test_what_is_known_of_a_stage_without_asking_dvc(
@@ -67,11 +67,11 @@ def test_a_stage_is_cached_only_if_what_ran_before_it_changed_nothing(prefect_se
     (project / "dvc.yaml").write_text(CHAIN)
     (project / "text.txt").write_text("a b c\n")
     assert outcomes() == dict.fromkeys(("length", "doubled", "last"), "Completed")
-    # Only `length` is stale when the flow begins; the others become so when it has run.
+    # Only `length` is stale when the flow begins; the other stages become stale when it has run.
     (project / "text.txt").write_text("a b c d\n")
     assert outcomes() == dict.fromkeys(("length", "doubled", "last"), "Completed")
     assert (project / "last.txt").read_text() == "4\n"
-    # Another text of the same length: `length` runs, and nothing after it.
+    # With another text of the same length, `length` runs, and no stage after it.
     (project / "text.txt").write_text("d c b a\n")
     assert outcomes() == {"length": "Completed", "doubled": "Cached", "last": "Cached"}
 

@@ -7,11 +7,11 @@ from dvc.fs import localfs
 from flows.whole_files import WholeFiles, leftover_of, rewritten
 
 
-@pytest.mark.parametrize("lasts", [False, True])
-def test_the_old_text_stands_until_the_new_one_is_whole(tmp_path: Path, lasts: bool) -> None:
+@pytest.mark.parametrize("durable", [False, True])
+def test_the_old_text_stands_until_the_new_one_is_whole(tmp_path: Path, durable: bool) -> None:
     path = tmp_path / "a.lock"
     path.write_text("old")
-    with rewritten(path, lasts) as file:
+    with rewritten(path, durable) as file:
         file.write("new, and longer")
         file.flush()
         assert path.read_text() == "old"
