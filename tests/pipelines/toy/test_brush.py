@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pipelines.toy import brush
-from pipelines.toy.brush import SHORT_SIDE, Brush, Look, choose_look, paint, place
+from pipelines.toy.brush import SHORT_SIDE, Brush, Look, choose_look, paint, place_animal
 from pipelines.toy.layers import Layers
 from pipelines.toy.scenes import SCENES_OF, Domain
 
@@ -37,21 +37,21 @@ def test_the_brush_places_scales_and_mirrors() -> None:
 
 def test_a_wide_animal_is_placed_as_wide_as_a_narrow_one() -> None:
     layers = Layers(Image.new("RGB", (240, 192)))
-    narrow, wide = (place(layers, extent, "target", stream()) for extent in ((2.0, 1.0), (4.0, 2.0)))
+    narrow, wide = (place_animal(layers, extent, "target", stream()) for extent in ((2.0, 1.0), (4.0, 2.0)))
     assert narrow.unit == pytest.approx(2 * wide.unit)
     assert np.array_equal(narrow.middle, wide.middle)
 
 
 def test_animals_are_smaller_in_the_open_air() -> None:
     layers = Layers(Image.new("RGB", (240, 192)))
-    units = {d: np.mean([place(layers, (3, 2), d, stream(seed)).unit for seed in range(50)]) for d in SCENES_OF}
+    units = {d: np.mean([place_animal(layers, (3, 2), d, stream(seed)).unit for seed in range(50)]) for d in SCENES_OF}
     assert units["source"] < 0.95 * units["target"]
 
 
 @pytest.mark.parametrize("domain", SCENES_OF)
 def test_half_of_the_animals_look_the_other_way(domain: Domain) -> None:
     layers = Layers(Image.new("RGB", (240, 192)))
-    ways = [np.sign(np.linalg.det(place(layers, (3, 2), domain, stream(seed)).matrix)) for seed in range(400)]
+    ways = [np.sign(np.linalg.det(place_animal(layers, (3, 2), domain, stream(seed)).matrix)) for seed in range(400)]
     assert set(ways) == {-1.0, 1.0}
     assert np.mean(ways) == pytest.approx(0, abs=0.2)  # standard error 0.05
 
