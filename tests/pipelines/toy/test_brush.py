@@ -1,4 +1,4 @@
-"""The brush draws where it is told to; a picture's size, framing and light are the domain's, whatever is drawn."""
+"""The brush draws at the right position; the domain decides on size, framing and light, whatever is drawn."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def test_the_brush_places_scales_and_mirrors() -> None:
     upright, mirrored = np.array([[unit, 0], [0, unit]]), np.array([[-unit, 0], [0, unit]])
     for matrix, expected_x in ((upright, 110), (mirrored, 70)):
         area, x, y = ellipse_area(lambda brush: brush.ellipse((1, -0.5), (0.9, 0.4), 255), matrix)
-        assert area == pytest.approx(np.pi * 18 * 8, rel=0.08)  # the outline's own pixels belong to a filled shape
+        assert area == pytest.approx(np.pi * 18 * 8, rel=0.08)  # a filled shape includes the pixels of its outline
         assert (x, y) == (pytest.approx(expected_x, abs=0.6), pytest.approx(40, abs=0.6))
     assert Brush(Image.new("L", (9, 9)), mirrored, np.zeros(2)).unit == unit
 
@@ -65,7 +65,7 @@ def test_grass_stands_before_the_paws_outdoors_only(monkeypatch: pytest.MonkeyPa
             paint(lambda brush: None, (2, 2), Look("up", "none", scene), domain, stream())
             assert len(grown) - before == (scene == "grass")
     assert len(grown) == 1
-    assert min(grown[0]) > SHORT_SIDE  # before the picture is made small
+    assert min(grown[0]) > SHORT_SIDE  # the size before the picture is reduced
 
 
 def test_a_picture_is_what_is_drawn_in_it() -> None:
@@ -78,7 +78,7 @@ def test_a_picture_is_what_is_drawn_in_it() -> None:
 
     red, blue = painted((250, 0, 0)), painted((0, 0, 250))
     changed = np.abs(red - blue).max(axis=2) > 100
-    # the disc fills 66 to 90 % of the height: some 34 to 64 % of a square of it
+    # The disc fills 66 to 90 % of the height, so 34 to 64 % of a square of that side.
     assert 0.34 < changed.sum() / SHORT_SIDE**2 < 0.64
     assert not changed[[0, -1]].any()
 
