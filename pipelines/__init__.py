@@ -1,4 +1,4 @@
-"""Data jobs: from a raw click log and raw images to Parquet click features, splits and the report."""
+"""Data jobs: from a raw click log and raw images, or the drawn toy data set, to Parquet click features and splits."""
 
 import gc
 import logging

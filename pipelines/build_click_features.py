@@ -74,7 +74,7 @@ from pipelines.words.vocabulary import (
 )
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
-BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # and nothing else
+BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # all that a build holds
 
 
 def summarise(

@@ -1,4 +1,4 @@
-"""How Beam pipelines are run: in this process by default, elsewhere by Beam's own options.
+"""Run Beam pipelines: in this process by default, or on the runner that Beam's own options name.
 
 ``DirectRunner`` would first try to download another runner's binary, so this module names ``FnApiRunner``. Any Beam
 option may follow a command's own options, as in ``--runner FlinkRunner --parallelism 4`` (docs/flink.md).
@@ -176,7 +176,7 @@ def _quiet_about_user_errors() -> Iterator[None]:
 
 
 class _OtherThanUserErrors:
-    """Standard error without the tracebacks of user errors, which Beam's worker prints whole."""
+    """Standard error without the tracebacks of user errors, each of which Beam's worker prints in one call."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -1,9 +1,9 @@
 """How record batches travel from step to step, and how they are grouped into shards.
 
 The in-process runner keeps what it groups in memory, and copies it some five times on the way. So a :class:`Packer`
-turns each batch into a short byte string, a *packed batch*: the batch is spilled to a file of the job, and only the
-file's path and offset travel. Where steps may run on other machines, the packed batch holds the batch's own bytes.
-With files the memory in use is that of the batches being worked on, not that of the log.
+turns each batch into a byte string, a *packed batch*: the batch is spilled to a file of the job, and only the file's
+path and offset travel. For small batches, and where steps may run on other machines, the packed batch is the batch's
+own bytes. With files the memory in use is that of the batches being worked on, not that of the log.
 """
 
 import uuid

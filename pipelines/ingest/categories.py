@@ -34,7 +34,7 @@ class Aliases:
         pairs: (name, name to use instead).
 
     Raises:
-        ValueError: a name has two replacements, or a replacement is itself to be replaced.
+        ValueError: a name has two replacements, or a replacement is itself replaced.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:

@@ -233,10 +233,9 @@ def _duplicate_lines(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, 
     lines = {}
     for domain, others in counts.items():
         for other, number in others.items():
-            where = "again" if other == domain else f"in the {other}, too"
-            lines[f"{domain} images that are {where}, byte by byte"] = number["exact"]
-            lines[f"{domain} images that are {where}, nearly"] = number["near"]
-            lines[f"{domain} images that are {where}, under another category"] = number["other_category"]
+            lines[f"{domain} images with an exact duplicate in the {other}"] = number["exact"]
+            lines[f"{domain} images with a near duplicate in the {other}"] = number["near"]
+            lines[f"{domain} images with a duplicate in another category of the {other}"] = number["other_category"]
     return lines
 
 

@@ -175,7 +175,7 @@ def row_bytes(batch: pa.RecordBatch) -> np.ndarray:
         batch: (n,), columns COLUMNS; result: int64 (n,)
     """
     lengths = np.stack([cell_bytes(batch.column(name)) for name in COLUMNS])
-    return lengths.sum(axis=0, dtype=np.int64) + len(COLUMNS) - 1  # with the tabs between them
+    return lengths.sum(axis=0, dtype=np.int64) + len(COLUMNS) - 1  # plus the tabs between the fields
 
 
 def cell_bytes(column: pa.Array) -> np.ndarray:

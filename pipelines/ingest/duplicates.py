@@ -137,7 +137,7 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
         near = np.where(alike != NOWHERE, alike, np.where(nearest == FAR, NOWHERE, nearest & ((1 << RANK_BITS) - 1)))
         differing = np.where(alike != NOWHERE, 0, nearest >> RANK_BITS)
         is_exact = exact != NOWHERE
-        found = np.flatnonzero(near != NOWHERE)  # the same bytes look the same
+        found = np.flatnonzero(near != NOWHERE)  # this includes exact duplicates, which look the same
         tables.append(
             pl.DataFrame(
                 {

@@ -43,11 +43,11 @@ INDEX_SPACING = 1 << 20  # bytes of inflated stream between two points to start 
 LONGEST_NAME = 4096  # bytes of a member's name, as Linux allows for paths; each folder in it takes some 500 bytes
 SHOWN = 100  # characters shown of a longer name
 TAR_BLOCK = 512
-# What the libraries raise for damaged archives; indexed_gzip's errors are OSError.
+# Errors that the libraries raise for damaged archives; indexed_gzip's errors are OSError.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
 # Errors of the operating system for which the file itself is at fault; too many open files, for example, are not.
 UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
-ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; the member's bytes follow those
+ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; then the member's bytes
 
 LEADS_OUT, TOO_LONG = "name leads out of the archive", "name too long"
 OUT_OF_PLACE = (LEADS_OUT, TOO_LONG)  # members with these reasons are listed at the top, not in their folders

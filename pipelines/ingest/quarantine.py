@@ -21,7 +21,7 @@ from pipelines.beam.shards import sort_rows, write_shard
 from pipelines.beam.shuffle import INLINE, MOST_SHARDS, GroupIntoShards, Packer, unpack
 
 FILE_BYTES = 1 << 27  # of records in a file: they are sorted in memory
-SORT_BY = ("file", "row", "reason", "raw")  # files of two logs may have the same name
+SORT_BY = ("file", "row", "reason", "raw")  # file and row are not enough: two logs may have files of one name
 
 
 @dataclass(eq=False)

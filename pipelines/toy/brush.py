@@ -105,12 +105,7 @@ def choose_look(poses: Sequence[str], extras: Sequence[str], domain: Domain, str
     Args:
         poses: three.
         extras: four.
-        domain: its scenes are chosen from.
-
-    Args:
-        poses: three.
-        extras: four.
-        domain: whose scenes.
+        domain: the scene is one of this domain's.
         stream: random numbers.
     """
     return Look(

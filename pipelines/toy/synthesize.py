@@ -90,7 +90,7 @@ class DrawnPicture(NamedTuple):
 def source_pictures(animals: Animals, params: SynthesizeParams) -> list[Picture]:
     """List the source domain's pictures, ordered by image id, with their partly wrong labels."""
     categories = [one for one in animals.categories if one.presence != "target"]
-    labels = [one for one in categories if not one.few]  # a wrong label must not lift a small category over the limit
+    labels = [one for one in categories if not one.few]  # a wrong label must not make a small category large enough
     numbered = [(one, n) for one in categories for n in range(FEW if one.few else params.source_images)]
     stream = random_stream(params.seed, "wrong labels")
     wrong = set(stream.permutation(len(numbered))[: round(params.wrong_labels * len(numbered))].tolist())

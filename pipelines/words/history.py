@@ -178,7 +178,7 @@ class Previous:
             raise UserError(f"{self.build}: no build of click features here (no summary.json)")
         path = self.build / HISTORY / "options.json"
         if not path.is_file():
-            raise UserError(f"{self.build}: was built with --no-history; build it again without, from all of its logs")
+            raise UserError(f"{self.build}: was built with --no-history; build it anew without, from all of its logs")
         num_shards = len(shard_files(self.build / "click_features"))
         if num_shards != IMAGE_SHARDS:
             raise UserError(
@@ -191,7 +191,7 @@ class Previous:
             if built.get(name) != value:
                 raise UserError(
                     f"{self.build}: was built with another {name.replace('_', ' ')} ({built.get(name)}, now {value}); "
-                    "choose words and images as it did, or build anew from all logs"
+                    "use the same options for words and images, or build anew from all logs"
                 )
         known = known_files(self.build)
         for name, digest in history.files.items():

@@ -358,8 +358,8 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             "target": {"exact": 0, "near": 2, "other_category": 0},
         },
     }
-    assert "source images that are in the target, too, byte by byte 1" in caplog.text
-    assert "target images that are again, nearly 2" in caplog.text
+    assert "source images with an exact duplicate in the target 1" in caplog.text
+    assert "target images with a near duplicate in the target 2" in caplog.text
 
 
 def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_path: Path) -> None:
