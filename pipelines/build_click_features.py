@@ -3,21 +3,20 @@
     python -m pipelines.build_click_features --clicks clicks.tsv --output features
     python -m pipelines.build_click_features --previous features --clicks new_day.tsv --output features
 
-In: a log of (image id, query, clicks) rows: tab-separated text, the same gzipped, Parquet, folders, globs; any number
-of them (see pipelines/ingest/click_log.py). Out, whole or not at all:
+Input: a log of (image id, query, clicks) rows: tab-separated text, the same gzipped, Parquet, folders, globs; any
+number of them (see pipelines/ingest/click_log.py). Output, whole or not at all:
 
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
-- ``quarantine/part-*.parquet``: file, row, reason, raw, rows; every row that could not be used, equal ones as one
-  record with their number, by the text in a file for each 128 MiB of them;
+- ``quarantine/part-*.parquet``: file, row, reason, raw, rows; every row that could not be used; equal rows are one
+  record with their number; a file for each 128 MiB of records, chosen by the text;
 - ``history/``: what is needed to add a later log (see pipelines/words/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
-  spent in each step. The seconds are the only thing here that differs from one run to the next.
+  spent in each step. Only the seconds differ from one run to the next.
 
-The same log and options give the same vocabulary and features to the byte, however the log is cut into files, on any
-runner, and whether it is built at once or added log by log with ``--previous`` (the quarantine names files and rows, so
-it tells how the log was cut). ``--output`` may be the folder of ``--previous``, or hold another build, which is
-replaced; a folder with anything else in it is refused. Any Beam option may follow, as in
+The same log and options give the same bytes of vocabulary and features, however the log is cut into files, on any
+runner, and whether it is built at once or added log by log with ``--previous``. (The quarantine names files and rows,
+so it depends on the cut.) ``--output`` may be the folder of ``--previous``, or hold another build, which is
 ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
 
@@ -52,7 +51,7 @@ from pipelines.ingest.click_log import (
 from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, MOST_LINE
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine
-from pipelines.words.click_features import write_parcel
+from pipelines.words.click_features import write_packed
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.history import (
     QUERY,
@@ -75,21 +74,21 @@ from pipelines.words.vocabulary import (
 )
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
-BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # and nothing else
+BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # all that a build holds
 
 
 def summarise(
     counts: Mapping[str, int], seconds: Mapping[str, float], previous: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return what summary.json holds.
+    """Return the contents of summary.json.
 
     Args:
-        counts: summed counts by name, of rows those of this log only.
+        counts: summed counts by name; row counts are those of this log only.
         seconds: by step.
         previous: the summary of the build to which the log is added.
 
     Raises:
-        RuntimeError: the rows do not add up; a defect of ours.
+        RuntimeError: the rows do not add up; this is a defect of the program.
     """
     old = previous or {"rows_read": 0, "rows_kept": 0, "rows_quarantined": {}}
     quarantined = Counter(old["rows_quarantined"]) + Counter(by_reason("quarantined", counts))
@@ -110,7 +109,7 @@ def summarise(
 def segment_bucket(
     bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Path | None
 ) -> Iterable[beam.pvalue.TaggedOutput]:
-    """Segment a bucket's queries; the packed bucket and the queries' names out; into the history, too."""
+    """Segment a bucket's queries, also into the history; yield the packed bucket and the names of the queries."""
     queries, segmented = segmented_bucket(clicks, segmenter_of(params))
     if log is not None:
         write_bucket(bucket, segmented, queries, log)
@@ -124,9 +123,9 @@ class Build:
 
     Attributes:
         files: the log.
-        columns: what stands in the fields of its text.
+        columns: the names of the log's text fields.
         longest_line: bytes that a line may have.
-        image_ids: the images to keep, and to make features of; ``None``: those of the log.
+        image_ids: the images to keep and to make features of; ``None``: those of the log.
         segment: how queries are segmented.
         top_words: K.
         history: what is kept for later builds; ``None``: nothing.
@@ -146,7 +145,7 @@ class Build:
         """Write the build, whole or not at all; return its summary.
 
         Raises:
-            UserError: no word is left for a vocabulary, or the folder holds something else than a build.
+            UserError: no word is left for a vocabulary, or the folder holds something other than a build.
         """
         with whole_directory(output, holds=BUILD) as folder:
             for name in ("click_features", "quarantine"):
@@ -163,7 +162,7 @@ class Build:
         return summary
 
     def wire(self, job: beam.Pipeline, packer: Packer, folder: Path) -> None:
-        """Wire the job that writes everything but the summary into the folder."""
+        """Add the steps that write everything but the summary into the folder."""
         old = self.previous
         log = job | "ClickLog" >> ReadClickLog(self.files, self.columns, self.longest_line)
         clicks, quarantine = log.clicks, log.quarantine
@@ -195,7 +194,7 @@ class Build:
         vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
         _ = vocabulary | "WrittenVocabulary" >> beam.Map(write_vocabulary, folder / VOCABULARY_FILE)
         images = matrix | "ClickFeatures" >> concurrently(
-            "click_features", write_parcel, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
+            "click_features", write_packed, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
         )
         if old is None:
             queries = segmented.queries | "NumQueries" >> beam.Map(lambda names: ("queries", names.num_rows))
@@ -224,24 +223,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--columns",
         default=",".join(COLUMNS),
         metavar="NAMES",
-        help=f"what stands in the fields of text ({','.join(COLUMNS)}); fields of any other name are passed over",
+        help=f"names of the text fields, in order ({','.join(COLUMNS)}); fields with any other name are ignored",
     )
     parser.add_argument(
         "--longest-line",
         type=int,
         default=LONGEST_LINE,
         metavar="BYTES",
-        help=f"longer lines go to quarantine unread, by their beginning; 1 .. {MOST_LINE} ({LONGEST_LINE})",
+        help=f"longer lines go to quarantine; only their beginning is read; 1 .. {MOST_LINE} ({LONGEST_LINE})",
     )
     parser.add_argument("--previous", type=Path, metavar="DIR", help="an earlier build, to which the log is added")
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
-    parser.add_argument("--stop-words", metavar="FILE", help="words to leave out, one a line, UTF-8")
-    parser.add_argument("--dictionary", metavar="FILE", help="jieba dictionary in place of jieba's own")
-    parser.add_argument("--user-dictionary", metavar="FILE", help="jieba dictionary on top")
-    parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="characters a word has at least (1)")
-    parser.add_argument("--lemmas", metavar="LANGUAGE", help="lemmas in place of the words of a language, as in en")
+    parser.add_argument("--stop-words", metavar="FILE", help="words to leave out, one per line, UTF-8")
+    parser.add_argument("--dictionary", metavar="FILE", help="jieba dictionary that replaces jieba's own")
+    parser.add_argument("--user-dictionary", metavar="FILE", help="jieba dictionary in addition")
+    parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="fewest characters of a word (1)")
+    parser.add_argument("--lemmas", metavar="LANGUAGE", help="replace a language's words by their lemmas, as in en")
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("build_click_features") as closing:
         options = {"where": "command line"}

@@ -1,1 +1,1 @@
-"""How Beam jobs run here: the runner, threads within a worker, grouping into shards, and shards on the disk."""
+"""How Beam jobs run here: the runner, threads within a worker, grouping into shards, and shards on disk."""

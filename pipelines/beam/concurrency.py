@@ -1,9 +1,9 @@
 """A Beam step that works on several elements at once within one worker process.
 
-The in-process runner gives a step one element at a time. Ours are batches of some 10^5 rows, worked on by NumPy, Arrow,
-Polars and SciPy, all of which let other threads run meanwhile: so the elements wait in a thread pool, and every core
-is used without a second process, its imports and its copies of the data. Where a runner starts a process per core
-itself, the threads change nothing but idle time.
+The in-process runner gives a step one element at a time. Our elements are batches of some 10^5 rows, and NumPy, Arrow,
+Polars and SciPy let other threads run while they work on them. So the elements wait in a thread pool, and every core is
+used without a second process, its imports and its copies of the data. Where a runner itself starts one process per
+core, the threads only fill idle time.
 """
 
 import time
@@ -22,12 +22,12 @@ from pipelines.beam.steps import add_microseconds
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    """Return this process's pool, shared by all steps: together they work on as many elements as there are cores."""
+    """Return this process's pool. All steps share it, so together they work on as many elements as there are cores."""
     return ThreadPoolExecutor(CORES, thread_name_prefix="step")
 
 
 class _OnThreads(beam.DoFn):
-    """Calls a function on elements in threads; results come in the elements' order."""
+    """Calls a function on elements in threads; results are in the elements' order."""
 
     def __init__(self, step: str, function: Callable[..., Iterable[Any]], arguments: tuple[Any, ...]) -> None:
         self.step = step
@@ -48,9 +48,9 @@ class _OnThreads(beam.DoFn):
 
     def teardown(self) -> None:
         under_way = getattr(self, "under_way", ())
-        for future in under_way:  # of a bundle that failed
+        for future in under_way:  # not empty if a bundle failed
             future.cancel()
-        wait(under_way)  # what has begun may write into a folder that is about to be removed
+        wait(under_way)  # a call that has begun may still write into a folder that is about to be removed
 
     def _call(self, element: Any, side_inputs: tuple[Any, ...]) -> tuple[list[Any], int]:
         started = time.perf_counter_ns()
@@ -64,20 +64,20 @@ class _OnThreads(beam.DoFn):
 
 
 def _windowed(result: Any) -> Any:
-    """Say of a result at a bundle's end what Beam knows by itself while a bundle runs: that it has no time."""
+    """Return a result with the global window: finish_bundle must return windowed values."""
     if isinstance(result, beam.pvalue.TaggedOutput):
         return beam.pvalue.TaggedOutput(result.tag, GlobalWindows.windowed_value(result.value))
     return GlobalWindows.windowed_value(result)
 
 
 def concurrently(step: str, function: Callable[..., Iterable[Any]], *arguments: Any) -> Any:
-    """Return a ``FlatMap`` of a function over elements, several at a time; side inputs are the last arguments.
+    """Return a ``FlatMap`` that calls a function on several elements at a time.
 
     Args:
-        step: the name under which :func:`pipelines.beam.steps.seconds_by_step` adds up its seconds.
+        step: the name under which :func:`pipelines.beam.steps.seconds_by_step` adds up the function's seconds.
         function: picklable; takes an element and the arguments, returns any number of results; must not share
             state between calls.
-        arguments: further arguments; side inputs (``beam.pvalue.AsSingleton(...)``) after all others.
+        arguments: further arguments of the function; side inputs (``beam.pvalue.AsSingleton(...)``) must come last.
     """
     plain = tuple(value for value in arguments if not isinstance(value, beam.pvalue.AsSideInput))
     side_inputs = arguments[len(plain) :]

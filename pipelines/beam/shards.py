@@ -1,8 +1,8 @@
-"""Tables written in shards whose bytes do not depend on the run, and read back.
+"""Write tables in shards whose bytes do not depend on the run, and read them back.
 
-A row's shard is a stable hash of its key column; a shard's rows are merged, sorted and written by one call as one
-file. So the bytes are the same for any number of workers, input files and bundles, as long as no two rows agree in
-all columns that sort them.
+A row's shard is a stable hash of its key column. One call merges, sorts and writes a shard's rows as one file. So the
+bytes are the same for any number of workers, input files and bundles, as long as no two rows agree in all the columns
+that sort them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ def sort_rows(batch: pa.RecordBatch, sort_by: Sequence[str]) -> pa.RecordBatch:
 
 
 def write_shard(shard: tuple[int, pa.RecordBatch], directory: Path) -> tuple[str, int]:
-    """Write one whole shard, its rows as they stand, and return its file name and row count."""
+    """Write one whole shard, its rows in the given order, and return its file name and row count."""
     number, batch = shard
     write_table(pa.Table.from_batches([batch]), Path(directory) / shard_name(number))
     return shard_name(number), batch.num_rows
@@ -35,7 +35,7 @@ def read_shard(path: Path, schema: pa.Schema) -> pa.RecordBatch:
     """Read one shard as one batch.
 
     Raises:
-        UserError: it is damaged, or its columns are not the schema's.
+        UserError: the file is damaged, or its columns are not the schema's.
     """
     with reading(path):
         found = pq.read_schema(path)
@@ -49,10 +49,10 @@ def read_shard(path: Path, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def shard_files(directory: Path) -> list[Path]:
-    """Return a folder's shards in order; their place in the list is their number.
+    """Return a folder's shards in order; a shard's index in the list is its number.
 
     Raises:
-        UserError: none is there, or one is missing in the sequence.
+        UserError: the folder has no shards, or a number is missing in their sequence.
     """
     files = sorted(Path(directory).glob("part-*.parquet"))
     if not files:
@@ -65,17 +65,17 @@ def shard_files(directory: Path) -> list[Path]:
 
 @dataclass(eq=False)
 class WriteShards(beam.PTransform):
-    """Batches in; ``part-NNNNN.parquet`` files on disk and (file name, rows) of each out.
+    """Takes batches; writes ``part-NNNNN.parquet`` files and returns (file name, rows) of each.
 
-    Every shard has a file, also one without rows. ``directory`` must exist; wrap the run in
-    :func:`base.artifacts.whole_directory` and name its temporary folder here.
+    Every shard has a file, even a shard without rows. ``directory`` must exist; wrap the run in
+    :func:`base.artifacts.whole_directory` and pass its temporary folder here.
 
     Attributes:
-        directory: where the shards go.
+        directory: the folder to write to.
         schema: of the batches; an artifact's, from base/schemas.py.
         key_column: the string column whose stable hash is the shard.
         num_shards: 1 .. 32,767.
-        sort_by: columns that order a shard's rows; together they must tell any two rows apart.
+        sort_by: columns that order a shard's rows; any two rows must differ in at least one of them.
         packer: how batches travel; by default as their own bytes.
     """
 
@@ -87,7 +87,7 @@ class WriteShards(beam.PTransform):
     packer: Packer = INLINE
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """Wire: group, sort, write."""
+        """Group, sort and write the batches."""
         finish = partial(write_sorted, sort_by=self.sort_by, directory=self.directory)
         return batches | "WrittenShards" >> GroupIntoShards(
             self.schema, self.key_column, self.num_shards, finish, self.packer, "write"
@@ -97,15 +97,15 @@ class WriteShards(beam.PTransform):
 def write_sorted(
     shard: int, batch: pa.RecordBatch, sort_by: Sequence[str], directory: Path
 ) -> Iterable[tuple[str, int]]:
-    """Write one whole shard, sorted; return its file name and row count."""
+    """Sort and write one whole shard; return its file name and row count."""
     return [write_shard((shard, sort_rows(batch, sort_by)), directory)]
 
 
 @dataclass(eq=False)
 class WriteCounts(beam.PTransform):
-    """(name, count) pairs in; one small Parquet file of summed counts by name on disk.
+    """Takes (name, count) pairs; writes one small Parquet file of counts summed by name.
 
-    Counts travel as data, not as Beam metrics: a bundle that a runner tries twice must not count twice.
+    Counts travel as data, not as Beam metrics: a bundle that a runner repeats must not count twice.
 
     Attributes:
         path: the file; :func:`read_counts` reads it back.
@@ -114,7 +114,7 @@ class WriteCounts(beam.PTransform):
     path: Path
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
-        """Wire: sum by name, gather, write."""
+        """Sum by name, gather and write the counts."""
         path = self.path
         return (
             counts
@@ -132,7 +132,7 @@ def write_counts(counts: Sequence[tuple[str, int]], path: Path) -> None:
 
 
 def read_counts(path: Path) -> dict[str, int]:
-    """Read what :class:`WriteCounts` wrote, and remove it: it is for the closing lines and the summary only."""
+    """Read the file of :class:`WriteCounts` and delete it: it only serves the closing lines and the summary."""
     table = read_tables(path)
     Path(path).unlink()
     return dict(zip(table["name"].to_pylist(), table["count"].to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""How long the steps of a Beam job took, added up over all workers."""
+"""The seconds that the steps of a Beam job took, added up over all workers."""
 
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.runners.runner import PipelineResult
@@ -7,12 +7,12 @@ NAMESPACE = "microseconds"
 
 
 def add_microseconds(step: str, microseconds: int) -> None:
-    """Count wall time towards a step; for a worker's own thread, while it works on a bundle."""
+    """Add wall time to a step's counter; call it on the worker's own thread, while that works on a bundle."""
     Metrics.counter(NAMESPACE, step).inc(microseconds)
 
 
 def seconds_by_step(result: PipelineResult) -> dict[str, float]:
-    """Return the seconds that workers spent in each step of a finished job; {} if its runner counts nothing."""
+    """Return the seconds that workers spent in each step of a finished job; {} if its runner has no counters."""
     seconds: dict[str, float] = {}
     try:
         metrics = result.metrics()

@@ -1,1 +1,1 @@
-"""From raw logs, images and labels to checked Parquet tables; what cannot be used is quarantined with its reason."""
+"""Turn raw logs, images and labels into checked Parquet tables; quarantine unusable rows and images with a reason."""

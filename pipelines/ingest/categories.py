@@ -1,4 +1,4 @@
-"""Category names, made comparable: data sets spell the same category in their own ways."""
+"""Make category names comparable: data sets spell the same category in their own ways."""
 
 import re
 import unicodedata
@@ -10,16 +10,16 @@ GAP = re.compile(r"[\s_-]+")
 
 
 def normalise_category(name: str) -> str:
-    """Return a category's name in lower case, words parted by single spaces, without a data set's prefix.
+    """Return a category's name in lower case, with single spaces between words and without a data set's prefix.
 
     >>> normalise_category("n02085620-Chihuahua"), normalise_category("001.Black_footed_Albatross")
     ('chihuahua', 'black footed albatross')
 
     Args:
-        name: as it stands in a label file or as a folder's name.
+        name: as written in a label file or as the name of a folder.
 
     Returns:
-        The name; empty when nothing is left of it.
+        The normalised name; it may be empty.
     """
     text = unicodedata.normalize("NFC", name).strip()
     for prefix in (SYNSET, NUMBER):
@@ -28,42 +28,42 @@ def normalise_category(name: str) -> str:
 
 
 class Aliases:
-    """Names of categories to be replaced by others; both are compared as :func:`normalise_category` has them.
+    """Replaces names of categories by others; both are compared after :func:`normalise_category`.
 
     Args:
         pairs: (name, name to use instead).
 
     Raises:
-        ValueError: a name has two replacements, or a replacement is itself to be replaced.
+        ValueError: a name has two replacements, or a replacement is itself replaced.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._instead: dict[str, str] = {}
         for name, instead in ((normalise_category(a), normalise_category(b)) for a, b in pairs):
-            if name == instead:  # two spellings that agree without help
+            if name == instead:  # two spellings that agree once normalised
                 continue
             if self._instead.setdefault(name, instead) != instead:
-                raise ValueError(f"{name!r} is to be both {self._instead[name]!r} and {instead!r}; keep one of them")
+                raise ValueError(f"{name!r} is to become both {self._instead[name]!r} and {instead!r}; keep one")
         for name, instead in self._instead.items():
             if instead in self._instead:
                 raise ValueError(
-                    f"{name!r} is to be {instead!r}, which is to be {self._instead[instead]!r}; name the last at once"
+                    f"{name!r} is to become {instead!r}, which is to become {self._instead[instead]!r}; name the last"
                 )
         self._idle = set(self._instead)
 
     def category(self, name: str) -> str:
-        """Return the category of a name as it stands in a label file or as a folder's name."""
+        """Return the category of a name from a label file or a folder."""
         category = normalise_category(name)
         self._idle.discard(category)
         return self._instead.get(category, category)
 
     def idle(self) -> list[str]:
-        """Return the names that have not been met so far."""
+        """Return the names that :meth:`category` has not been called with so far."""
         return sorted(self._idle)
 
 
 def singulars(name: str) -> list[str]:
-    """Return what a name would be in the singular if its last word were an English plural; the likeliest first.
+    """Return the possible singulars of a name whose last word may be an English plural; the likeliest first.
 
     >>> singulars("cairn terriers"), singulars("grey wolves"), singulars("ox")
     (['cairn terrier'], ['grey wolve', 'grey wolv', 'grey wolf', 'grey wolfe'], [])
@@ -78,10 +78,10 @@ def singulars(name: str) -> list[str]:
 
 
 def matching_plurals(names: Collection[str], others: Collection[str]) -> dict[str, str]:
-    """Return which names of one domain are plurals of names of the other.
+    """Return which names of one domain are plurals of the other domain's names.
 
-    Only names that the other domain lacks are looked at, and only what it has can be their singular: so ``grass`` or
-    ``bus`` never loses its s, whatever the rules of :func:`singulars` make of it. Irregular plurals are for an alias.
+    Only names that the other domain lacks are replaced, and only by a name that it has. So ``grass`` or ``bus`` never
+    loses its s, whatever :func:`singulars` returns for it. Irregular plurals need an alias.
 
     >>> matching_plurals({"cairn terriers", "grass", "geese"}, {"cairn terrier", "goose"})
     {'cairn terriers': 'cairn terrier'}

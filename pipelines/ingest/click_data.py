@@ -1,14 +1,14 @@
-"""Turn a raw data set in Clickture's layout into checked Parquet tables; quarantine what is bad, with the reason.
+"""Turn a raw data set in Clickture's layout into checked Parquet tables; quarantine bad rows and images with a reason.
 
     python -m pipelines.ingest.click_data --raw data/raw/toy --output data/sets/toy/ingested
 
-In, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
-source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and perhaps
-aliases.tsv; data/README.md has the layouts. Out, below --output: clicks/ (schemas.CLICKS, bucketed by query), images/
-(schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/ (schemas.QUARANTINE),
-and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of images that the data set
-lacks are kept and counted: a log is commonly larger than the images one has, and later stages take the clicks of the
-images that they select.
+Input, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
+source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and optionally
+aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS, bucketed by query),
+images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/
+(schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of
+images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and later stages
+use only the clicks of the images that they select.
 
 Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
@@ -49,40 +49,40 @@ from pipelines.ingest.image_shards import TABLE_OF, ShardPlan, plan_shards, writ
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine
 
-# From so many on, each core has a process that checks images: Pillow decodes without Python's lock, but opens files,
-# reads headers and converts with it. For fewer, starting the processes takes longer than they save.
+# For at least this many images, each core has a process that checks images: Pillow decodes without Python's lock, but
+# holds it to open files, read headers and convert. For fewer images, starting the processes takes longer than it saves.
 MANY = 10_000
-NAMED = 20  # categories that the closing lines name; summary.json has them all
+NAMED = 20  # categories that the closing lines list; summary.json lists all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
 CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
 OUTPUT = ("clicks", "images", "duplicates.parquet", "quarantine", "summary.json")
-LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not: a day's log, each
+LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not, each for example one day's log
 
 
 class IngestParams(Params):
-    """Section `ingest`: how the checked tables are cut up, and how large images stay."""
+    """Section `ingest`: the number of shards of the checked tables, and the size of images."""
 
     click_shards: int = Field(
-        description="files of clicks/; about a million rows each are a good size", ge=1, le=32_767
+        description="number of files of clicks/; about a million rows in each is a good size", ge=1, le=32_767
     )
-    image_shards: int = Field(description="files of images/; some 100 MB each are a good size", ge=1, le=32_767)
+    image_shards: int = Field(description="number of files of images/; 100 MB each is a good size", ge=1, le=32_767)
     longest_side: int | None = Field(
-        description="pixels; larger images are scaled down to it, null keeps them as they are", ge=16
+        description="pixels; larger images are scaled down to it, null keeps the original size", ge=16
     )
     duplicate_distance: int = Field(
-        description="most bits of 256 in which the perceptual hashes of near duplicates differ", ge=0, le=96
+        description="the most bits of 256 in which the perceptual hashes of near duplicates may differ", ge=0, le=96
     )
 
 
 def ingest_shard(
-    packed: tuple[int, bytes], raw: Path, directory: Path, longest_side: int | None, in_processes: bool
+    packed_plan: tuple[int, bytes], raw: Path, directory: Path, longest_side: int | None, in_processes: bool
 ) -> Iterator[
     beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
     | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
 ]:
-    """Write one shard, here or in a process of its own; yield what is quarantined and the counts under their tags."""
-    shard, parcel = packed
-    plan = ShardPlan(shard, unpack(parcel))
+    """Write one shard, here or in a process of its own; yield its quarantined images and counts under their tags."""
+    shard, packed = packed_plan
+    plan = ShardPlan(shard, unpack(packed))
     if in_processes:
         quarantine, counts = processes().submit(write_image_shard, plan, raw, directory, longest_side).result()
     else:
@@ -94,7 +94,7 @@ def ingest_shard(
 
 
 def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Write duplicates.parquet from the fingerprints and remove those; return its counts."""
+    """Write duplicates.parquet from the fingerprints and delete these; return the numbers of duplicates."""
     fingerprints = pl.DataFrame(read_tables(directory / "fingerprints"))
     shutil.rmtree(directory / "fingerprints")
     duplicates = find_duplicates(fingerprints, distance)
@@ -103,12 +103,12 @@ def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict
 
 
 def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
-    """Return what the catalogue refused, as schemas.QUARANTINE."""
+    """Return the rows and files that the catalogue refused, as schemas.QUARANTINE."""
     return pa.RecordBatch.from_pylist([{**row._asdict(), "rows": 1} for row in catalogue.refused], schema=QUARANTINE)
 
 
 def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
-    """Return the catalogue's counts under the names that shards use."""
+    """Return the catalogue's counts under the same names as the shards' counts."""
     counts = {f"{table}: rows read": count for table, count in catalogue.read.items()}
     for table, reasons in catalogue.refusals.items():
         for reason, count in reasons.items():
@@ -121,7 +121,7 @@ def find_click_logs(raw: Path) -> list[LogFile]:
     """Return the files of a raw data set's click log: one of CLICK_LOGS, and those of the folder LATER_LOGS.
 
     Raises:
-        UserError: there is none, or more than one of CLICK_LOGS.
+        UserError: there is no log, or more than one of CLICK_LOGS.
     """
     first = [raw / "source" / name for name in CLICK_LOGS if is_file(raw / "source" / name)]
     later = list(files_below(raw / LATER_LOGS)) if os.path.lexists(raw / LATER_LOGS) else []
@@ -135,10 +135,10 @@ def find_click_logs(raw: Path) -> list[LogFile]:
 
 
 def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[str] = ()) -> dict[str, Any]:
-    """Ingest a raw data set; return what summary.json says.
+    """Ingest a raw data set; return the contents of summary.json.
 
     Raises:
-        UserError: the data set lacks a file, or no image of a domain is usable.
+        UserError: the data set lacks a file, or a domain has no usable image.
     """
     logs = find_click_logs(raw)
     catalogue = list_images(raw)
@@ -188,7 +188,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
 
 
 def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
-    """Return the summary of what was written into a folder; checks that no row was lost."""
+    """Return the summary of the tables in a folder; raise an error if rows were lost."""
     tables: dict[str, Any] = {}
     for table in TABLES:
         quarantined = console.by_reason(f"{table}: quarantined", counts)
@@ -233,10 +233,9 @@ def _duplicate_lines(counts: dict[str, dict[str, dict[str, int]]]) -> dict[str, 
     lines = {}
     for domain, others in counts.items():
         for other, number in others.items():
-            where = "again" if other == domain else f"in the {other}, too"
-            lines[f"{domain} images that are {where}, byte by byte"] = number["exact"]
-            lines[f"{domain} images that are {where}, nearly"] = number["near"]
-            lines[f"{domain} images that are {where}, under another category"] = number["other_category"]
+            lines[f"{domain} images with an exact duplicate in the {other}"] = number["exact"]
+            lines[f"{domain} images with a near duplicate in the {other}"] = number["near"]
+            lines[f"{domain} images with a duplicate in another category of the {other}"] = number["other_category"]
     return lines
 
 
@@ -248,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m pipelines.ingest.click_data",
     )
     parser.add_argument("--raw", type=Path, required=True, help="the raw data set's folder")
-    parser.add_argument("--output", type=Path, required=True, help="where the checked tables go")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the checked tables")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="the parameter file")
     arguments, beam_arguments = parser.parse_known_args(argv)
     with console.stage("ingest", describe=str(arguments.raw)) as closing:
@@ -261,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for table, reasons in summary["converted"].items():
             closing.counts.update(console.as_counts(f"{table}: converted", reasons))
         closing.counts.update(_duplicate_lines(summary["duplicates"]))
-        closing.counts["click pairs of images that are not there (kept)"] = summary["clicks"]["pairs_of_unknown_images"]
+        closing.counts["click pairs of unknown images (kept)"] = summary["clicks"]["pairs_of_unknown_images"]
         for domain in ("source", "target"):
             if alone := summary["categories"][f"only_in_{domain}"]:
                 closing.counts[f"categories only in the {domain}: {', '.join(alone[:NAMED])}"] = len(alone)

@@ -1,9 +1,9 @@
-"""Click logs as batches of clean rows, what is not clean with its reason, and the log bucketed by query.
+"""Read click logs as batches of clean rows, quarantine the other rows with a reason, and bucket the log by query.
 
-A log is any number of files, each tab-separated text (``image id <TAB> query <TAB> clicks``, or fields in another
+A log is any number of files. Each is tab-separated text (``image id <TAB> query <TAB> clicks``, or fields in another
 order; UTF-8 with or without a byte-order mark, ``LF`` or ``CRLF``), the same gzipped, or Parquet with columns image_id,
-query and clicks. What a row must be is said in pipelines/ingest/click_rows.py. Rows with the same image and query add
-up.
+query and clicks. pipelines/ingest/click_rows.py lists the conditions for a row. The clicks of rows with the same image
+and query are added up.
 
     files = find_logs([Path("source/clicks.tsv")])
     rows = pipeline | "ClickLog" >> ReadClickLog(files)
@@ -39,24 +39,24 @@ from pipelines.ingest.click_rows import (
 )
 from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, plan_slices, read_slice
 
-BUCKET_BYTES = 1 << 25  # of text in a bucket: as much as a few workers can have in memory at once
-LARGE_BUCKET = 2 * BUCKET_BYTES  # of rows in memory, of which a bucket has half as much if it has what it should
-LARGE_SHARD = 1 << 29  # of rows in a shard of ingested/clicks, which may not be cut
+BUCKET_BYTES = 1 << 25  # of text in a bucket: a few workers can have a bucket each in memory at once
+LARGE_BUCKET = 2 * BUCKET_BYTES  # bytes of a bucket's rows in memory; a bucket of the intended size has half as many
+LARGE_SHARD = 1 << 29  # bytes of a shard's rows in memory; a shard of ingested/clicks must not be cut
 
 
 def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[LogFile]:
-    """Return the files that paths, folders and globs name, each once, in name order.
+    """Return the files that paths, folders and globs name, each file once, in name order.
 
     Args:
-        patterns: files, folders (as :func:`files_below` takes them) or globs (``**`` too).
-        root: the folder that names are relative to; by default the deepest one that holds all files.
+        patterns: files, folders (see :func:`files_below`) or globs (``**`` too).
+        root: the folder that names are relative to; by default the deepest folder that holds all files.
 
     Raises:
         UserError: a pattern is empty or matches nothing.
     """
     paths: set[Path] = set()
     for pattern in patterns:
-        if not str(pattern):  # to Path, the current folder
+        if not str(pattern):  # Path would take it for the current folder
             raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
         found = [Path(pattern)]
         if not found[0].exists():
@@ -66,18 +66,18 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
             )
-        paths.update(file.absolute() for file in files)  # not resolved: a linked log keeps its name below `root`
+        paths.update(file.absolute() for file in files)  # links are not resolved: a linked log keeps its name in `root`
     base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
     return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
 
 
 def files_below(path: Path) -> Iterator[Path]:
-    """Yield a file, or all files of a folder and of the folders in it; what is hidden in them is passed over.
+    """Yield a file, or all files of a folder and of the folders in it, except hidden ones.
 
-    Links to folders are followed, a folder that is met again is not read again.
+    Links to folders are followed; a folder that several links lead to is read once.
 
     Raises:
-        UserError: something is neither file nor folder, or a link that leads nowhere.
+        UserError: a path is neither file nor folder, or is a broken link.
     """
     if is_file(path):
         yield path
@@ -90,39 +90,39 @@ def files_below(path: Path) -> Iterator[Path]:
 
 
 def num_buckets(files: Sequence[LogFile]) -> int:
-    """Return into how many buckets by query a log is cut while it is worked on; no artifact depends on it.
+    """Return the number of buckets by query into which a log is cut while it is processed; no artifact depends on it.
 
-    A packed file is taken for four times its size. A bucket that turns out larger is cut again, so the number decides
-    on speed only.
+    A packed file counts four times its size. A bucket that turns out larger is cut again, so the number affects only
+    the speed.
     """
     text_bytes = sum(Path(path).stat().st_size * (4 if path.endswith((".gz", ".parquet")) else 1) for path, _ in files)
     return min(1 + text_bytes // BUCKET_BYTES, 32_767)
 
 
 def read_columns(text: str) -> tuple[str, ...]:
-    """Return what stands in a text log's fields, from ``image_id,query,clicks`` in any order.
+    """Return the names of a text log's fields, from a list like ``image_id,query,clicks``, in any order.
 
-    Any other name is a field to pass over, as in ``day,query,image_id,_,clicks``.
+    A field with any other name is ignored, as in ``day,query,image_id,_,clicks``.
 
     Raises:
-        UserError: one of the three is missing, or stands there twice.
+        UserError: one of the three names is missing or occurs twice.
     """
     columns = tuple(name.strip() for name in text.split(","))
     for name in COLUMNS:
         if columns.count(name) != 1:
             raise UserError(
-                f"columns {text!r}: {name} stands there {columns.count(name)} times; expected each of "
-                f"{', '.join(COLUMNS)} once, in the order of the log's fields, and any name for a field to pass over"
+                f"columns {text!r}: {name} occurs {columns.count(name)} times; expected each of "
+                f"{', '.join(COLUMNS)} once, in the order of the log's fields, and any other name for an ignored field"
             )
     return columns
 
 
 def check_block(block: Block, columns: Sequence[str] = COLUMNS, longest: int = LONGEST_LINE) -> Iterator[CheckedRows]:
-    """Check a block's rows, in pieces if they are very many.
+    """Check a block's rows, in several pieces if there are very many.
 
     Args:
         block: the rows.
-        columns: what stands in the fields of text.
+        columns: the names of the text fields.
         longest: bytes that a line may have.
     """
     if not isinstance(block.rows, bytes):
@@ -133,7 +133,7 @@ def check_block(block: Block, columns: Sequence[str] = COLUMNS, longest: int = L
 
 
 def checked_block(block: Block, columns: Sequence[str], longest: int) -> Iterable[beam.pvalue.TaggedOutput]:
-    """Check a block's rows: clicks, quarantine and counts out, each under its tag."""
+    """Check a block's rows; yield clicks, quarantine and counts, each under its tag."""
     yield beam.pvalue.TaggedOutput("counts", ("rows read", num_rows(block)))
     for checked in check_block(block, columns, longest):
         yield beam.pvalue.TaggedOutput("clicks", checked.clicks)
@@ -145,17 +145,17 @@ def checked_block(block: Block, columns: Sequence[str], longest: int) -> Iterabl
 
 @dataclass(eq=False)
 class ReadClickLog(beam.PTransform):
-    """A click log as three collections: ``clicks``, ``quarantine``, ``counts``.
+    """Reads a click log as three collections: ``clicks``, ``quarantine``, ``counts``.
 
-    - clicks: record batches, schemas.CLICKS; some 400,000 rows of one file each, in no order, duplicates not added up;
+    - clicks: record batches, schemas.CLICKS; some 400,000 rows of one file each, in any order, duplicates not added up;
     - quarantine: record batches, schemas.QUARANTINE;
     - counts: (name, count) pairs to be summed by name: ``rows read``, ``rows kept``, ``quarantined: <reason>``.
 
     Attributes:
-        files: what :func:`find_logs` found. They are looked at when the pipeline is built, so that a file that
-            cannot be a log is an error before anything runs.
-        columns: what stands in the fields of text; Parquet names its columns itself.
-        longest: bytes that a line may have, its end not counted; 1 .. 2^30.
+        files: the result of :func:`find_logs`. The files are opened when the pipeline is built, so that a file that
+            cannot be a log raises an error before anything runs.
+        columns: the names of the text fields; a Parquet file has its own column names.
+        longest: bytes that a line may have without its end; 1 .. 2^30.
     """
 
     files: Sequence[LogFile]
@@ -163,7 +163,7 @@ class ReadClickLog(beam.PTransform):
     longest: int = LONGEST_LINE
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        """Wire: slices, spread over the workers, checked."""
+        """Read the slices, spread over the workers, and check their rows."""
         slices = [part for file in self.files for part in plan_slices(file)]
         return (
             begin
@@ -177,7 +177,7 @@ class ReadClickLog(beam.PTransform):
 
 
 def add_up(clicks: pa.RecordBatch) -> pa.RecordBatch:
-    """Add up the clicks of rows with the same image and query; rows by query, then image id, in code-point order."""
+    """Add up the clicks of rows with the same image and query; sort by query, then image id, in code-point order."""
     frame = pl.DataFrame(pa.Table.from_batches([clicks]))
     summed = frame.group_by("query", "image_id").agg(pl.col("clicks").sum()).sort("query", "image_id")
     return pa.record_batch([summed[name].to_arrow().cast(CLICKS.field(name).type) for name in CLICKS.names], CLICKS)
@@ -185,13 +185,13 @@ def add_up(clicks: pa.RecordBatch) -> pa.RecordBatch:
 
 @dataclass(eq=False)
 class WriteClicks(beam.PTransform):
-    """Click batches in; shards of whole queries on disk and (file name, rows) of each out: ingested/clicks.
+    """Takes click batches; writes ingested/clicks, shards of whole queries, and returns (file name, rows) of each.
 
-    A shard is a bucket of the log by query: whatever concerns a query's words is done inside one.
+    A shard is a bucket of the log by query: everything that concerns a query's words is computed within one shard.
 
     Attributes:
         directory: an existing folder.
-        num_shards: 1 .. 32,767; about a million rows in each are a good size.
+        num_shards: 1 .. 32,767; about a million rows in each is a good size.
         packer: how rows travel.
     """
 
@@ -200,7 +200,7 @@ class WriteClicks(beam.PTransform):
     packer: Packer
 
     def expand(self, clicks: beam.PCollection) -> beam.PCollection:
-        """Wire: bucket by query, add up, write."""
+        """Bucket by query, add up and write the clicks."""
         finish = partial(write_bucket, directory=self.directory)
         return clicks | "WrittenBuckets" >> GroupIntoShards(
             CLICKS, "query", self.num_shards, finish, self.packer, "write", large=LargeShards(LARGE_SHARD, add_up)

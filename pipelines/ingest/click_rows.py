@@ -1,16 +1,16 @@
-"""Rows of a click log, checked column-wise: what is a click, and why a row is not one.
+"""Check the rows of a click log, column by column: is a row a click, and if not, why not.
 
-A row is an image id, a query and a number of clicks. It is kept when all of these hold, and quarantined with the first
-reason that applies otherwise:
+A row is an image id, a query and a number of clicks. It is kept if none of these reasons applies; otherwise it is
+quarantined with the first reason that applies:
 
-- ``empty line``: nothing stands in it;
-- ``line too long``: it has more bytes than the longest line that is read; only its beginning is looked at and kept;
+- ``empty line``: the line is empty;
+- ``line too long``: it has more bytes than the longest line allowed; only its beginning is read and quarantined;
 - ``not UTF-8``: some byte sequence in it is not UTF-8;
-- ``wrong number of fields``: a text row has too few tabs or too many (one inside a query is one too many);
+- ``wrong number of fields``: a text row has too few or too many tabs (a tab within a query is one too many);
 - ``empty image id``, ``empty query``: nothing, or white space only;
 - ``clicks not an integer``: other than ASCII digits with an optional minus sign (``3.0`` only in a float column);
-- ``clicks below 1``: no click happened, or less than none;
-- ``clicks above 10^12``: no log has it, and sums of such counts would overflow.
+- ``clicks below 1``: no clicks, or a negative number;
+- ``clicks above 10^12``: no real log has as many, and sums of such counts would overflow.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ import pyarrow.compute as pc
 from base.schemas import CLICKS, QUARANTINE
 
 MOST_CLICKS = 10**12
-LARGEST_EXACT = 2**53  # up to it a float64 is one integer only
-LONGEST_LINE = 1 << 20  # bytes, if nothing else is said
-MOST_LINE = 1 << 30  # what may be said: a block of lines has less than 2 GiB
-BEGINNING = 1 << 10  # bytes that the quarantine keeps of a line that is too long
+LARGEST_EXACT = 2**53  # up to this number a float64 stands for one integer only
+LONGEST_LINE = 1 << 20  # bytes; the default of --longest-line
+MOST_LINE = 1 << 30  # bytes; the largest --longest-line: a block of lines has less than 2 GiB
+BEGINNING = 1 << 10  # bytes of a line that is too long that the quarantine keeps
 
 REASONS = (
     "",
@@ -56,23 +56,23 @@ REASONS = (
 
 NEWLINE, TAB, CARRIAGE_RETURN = b"\n\t\r"
 
-COLUMNS = ("image_id", "query", "clicks")  # of a log, if nothing else is said
+COLUMNS = ("image_id", "query", "clicks")  # the default order of a log's fields
 
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """What became of some rows of one file.
+    """The checked rows of one file, or of a part of it.
 
     Attributes:
-        clicks: the rows that were kept, in order; schemas.CLICKS.
-        quarantine: the others, equal ones as one record, by row; schemas.QUARANTINE.
+        clicks: the kept rows, in order; schemas.CLICKS.
+        quarantine: the other rows, equal ones as one record, by row; schemas.QUARANTINE.
     """
 
     clicks: pa.RecordBatch
     quarantine: pa.RecordBatch
 
     def counts(self) -> dict[str, int]:
-        """Return rows kept, and quarantined rows by reason, under their names in summaries."""
+        """Return the number of kept rows, and of quarantined rows by reason, under their names in summaries."""
         counts = {"rows kept": self.clicks.num_rows}
         reasons, rows = (self.quarantine.column(name).to_pylist() for name in ("reason", "rows"))
         for reason, number in zip(reasons, rows, strict=True):
@@ -84,17 +84,17 @@ class CheckedRows:
 def check_lines(
     block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS, longest: int = LONGEST_LINE
 ) -> CheckedRows:
-    r"""Check whole lines of fields between tabs, ended by ``\n`` or ``\r\n``.
+    r"""Check whole lines whose fields are separated by tabs; a line ends with ``\n`` or ``\r\n``.
 
-    Nothing is done line by line: tabs and line ends are found in the block as a whole, and each column is gathered
-    from its positions.
+    Nothing is done line by line: tabs and line ends are found in the whole block, and each column is gathered from
+    their positions.
 
     Args:
-        block: whole lines, less than 2 GiB; the last may lack its line end.
+        block: whole lines, less than 2 GiB; the last line may lack its end.
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the block's first line in the file.
-        columns: what stands in a line's fields: each of COLUMNS once, other names for fields to pass over.
-        longest: bytes that a line may have, its end not counted. A longer one may be cut after ``longest`` + 2 bytes.
+        columns: the names of a line's fields: each of COLUMNS once, other names for fields to ignore.
+        longest: bytes that a line may have without its end. A longer line may have been cut to ``longest`` + 2 bytes.
     """
     if block and not block.endswith(b"\n"):
         block += b"\n"
@@ -118,8 +118,8 @@ def check_lines(
     between = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, len(columns) - 1).T
     field_starts, field_ends = [starts[rows], *(between + 1)], [*between, ends[rows]]
     image_ids, queries, texts = (
-        gather(block, field_starts[place], field_ends[place]).view(pa.string())
-        for place in map(list(columns).index, COLUMNS)
+        gather(block, field_starts[index], field_ends[index]).view(pa.string())
+        for index in map(list(columns).index, COLUMNS)
     )
     reasons[rows], clicks = check_fields(image_ids, queries, texts)
 
@@ -133,13 +133,13 @@ def check_lines(
 
 
 def check_columns(batch: pa.RecordBatch, file: str, first_row: int, longest: int = LONGEST_LINE) -> CheckedRows:
-    """Check rows that come in columns, as from a Parquet log.
+    """Check rows that come as columns, as from a Parquet log.
 
     Args:
         batch: columns image_id, query (strings or bytes) and clicks (integers, floats or strings).
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the batch's first row in the file.
-        longest: bytes that a row may have as a line of text, as :func:`row_bytes` counts them.
+        longest: bytes that a row may have as a line of text; see :func:`row_bytes`.
     """
     reasons = np.where(row_bytes(batch) > longest, TOO_LONG, KEPT)
     fields = [as_bytes(column) for column in shortened(batch, reasons == TOO_LONG, kept_of_long(longest))]
@@ -162,24 +162,24 @@ def check_columns(batch: pa.RecordBatch, file: str, first_row: int, longest: int
 
 
 def kept_of_long(longest: int) -> int:
-    """Return how many bytes the quarantine keeps of a line that has more than ``longest``."""
+    """Return how many bytes the quarantine keeps of a line of more than ``longest`` bytes."""
     return min(longest, BEGINNING)
 
 
 def row_bytes(batch: pa.RecordBatch) -> np.ndarray:
     """Return how many bytes each row of a Parquet log would have as a line of text, without its end.
 
-    Nothing is unpacked for that: of a dictionary's values only the lengths are looked up.
+    Nothing is unpacked for this: only the lengths of a dictionary's values are computed and looked up.
 
     Shape:
         batch: (n,), columns COLUMNS; result: int64 (n,)
     """
     lengths = np.stack([cell_bytes(batch.column(name)) for name in COLUMNS])
-    return lengths.sum(axis=0, dtype=np.int64) + len(COLUMNS) - 1  # with the tabs between them
+    return lengths.sum(axis=0, dtype=np.int64) + len(COLUMNS) - 1  # plus the tabs between the fields
 
 
 def cell_bytes(column: pa.Array) -> np.ndarray:
-    """Return how many bytes each cell of a column has as text; 0 where it is null.
+    """Return how many bytes each cell of a column has as text; 0 for a null.
 
     Shape:
         column: (n,); result: integers (n,)
@@ -191,11 +191,11 @@ def cell_bytes(column: pa.Array) -> np.ndarray:
 
 
 def shortened(batch: pa.RecordBatch, is_long: np.ndarray, length: int) -> list[pa.Array]:
-    """Return the columns of a Parquet log, of the cells in some rows only the beginnings.
+    """Return the columns of a Parquet log, with the cells of some rows cut to their beginnings.
 
     Args:
         batch: columns COLUMNS.
-        is_long: which rows.
+        is_long: which rows to cut.
         length: bytes.
 
     Shape:
@@ -213,7 +213,7 @@ def shortened(batch: pa.RecordBatch, is_long: np.ndarray, length: int) -> list[p
 
 
 def beginnings(column: pa.Array, length: int) -> pa.Array:
-    """Return the first bytes of each cell of a column; of a dictionary's values before they are looked up."""
+    """Return the first bytes of each cell of a column; a dictionary's values are cut before they are looked up."""
     if pa.types.is_dictionary(column.type):
         values = beginnings(column.dictionary, length)
         return as_bytes(pa.DictionaryArray.from_arrays(column.indices, values))
@@ -221,7 +221,7 @@ def beginnings(column: pa.Array, length: int) -> pa.Array:
 
 
 def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
-    """Return each row's reason code (KEPT for a good one) and its clicks (0 where the text is no such number).
+    """Return each row's reason code (KEPT for a good row) and its clicks (0 if the text is not a number in range).
 
     Shape:
         image_ids, queries, texts: strings (n,); results: integers (n,), int64 (n,)
@@ -248,14 +248,14 @@ def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tup
 
 
 def is_blank(texts: pa.Array) -> np.ndarray:
-    """Tell which texts are empty or white space only."""
+    """Return which texts are empty or only white space."""
     return np.asarray(pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts)))
 
 
 def gather(block: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
     """Return the pieces of a block as an Arrow array of bytes.
 
-    The array of the pieces *and* the gaps between them needs nothing but offsets; every second value of it is a piece.
+    The pieces *and* the gaps between them form an Arrow array that needs only offsets; every second value is a piece.
 
     Shape:
         starts, ends: integers (n,), ascending, starts[i] <= ends[i] <= starts[i + 1]; result: binary (n,)
@@ -269,7 +269,7 @@ def gather(block: bytes, starts: np.ndarray, ends: np.ndarray) -> pa.Array:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Tell whether bytes are UTF-8."""
+    """Return True if the bytes are UTF-8."""
     offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
     try:
         pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(text)]).validate(full=True)
@@ -279,7 +279,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def valid_rows(column: pa.Array) -> np.ndarray:
-    """Tell which values of a column of bytes are UTF-8; one look for a column that is clean."""
+    """Return which values of a column of bytes are UTF-8; a clean column is checked as a whole."""
     try:
         column.cast(pa.string())
     except pa.ArrowInvalid:
@@ -299,8 +299,8 @@ def as_bytes(column: pa.Array) -> pa.Array:
 
 
 def integers_as_text(column: pa.Array) -> pa.Array:
-    """Return a column of floats as text, one without a fraction as the integer it is; other columns as they are."""
-    if pa.types.is_float16(column.type):  # Arrow rounds wider ones only
+    """Return a column of floats as text, with whole numbers written as integers; return other columns unchanged."""
+    if pa.types.is_float16(column.type):  # Arrow rounds only wider floats
         column = column.cast(pa.float32())
     if not pa.types.is_floating(column.type):
         return column
@@ -311,13 +311,13 @@ def integers_as_text(column: pa.Array) -> pa.Array:
 
 
 def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array) -> pa.RecordBatch:
-    """Return a quarantine batch from a file's rows; equal ones are one record, records by row.
+    """Return a quarantine batch of a file's rows; equal rows are one record, and records are in row order.
 
     Args:
         file: the log's name.
         rows: row numbers, ascending.
         reasons: reason codes.
-        lines: what stands in the rows.
+        lines: the text of the rows.
 
     Shape:
         rows, reasons: integers (n,); lines: bytes (n,)
@@ -339,5 +339,5 @@ def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array
 
 
 def as_text(raw: bytes) -> str:
-    r"""Return bytes as text, what is not UTF-8 as ``\xNN``."""
+    r"""Return bytes as text; bytes that are not UTF-8 become ``\xNN``."""
     return raw.decode("utf-8", "backslashreplace")

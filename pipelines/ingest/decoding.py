@@ -1,9 +1,9 @@
-"""Checks single images by decoding them, and converts only those that are no plain RGB JPEG.
+"""Check single images by decoding them, and convert those that are not plain RGB JPEG.
 
-What becomes of the odd ones: of animations and of files with several pictures the first is taken, which is what a page
-of search results showed to those who clicked; transparency is laid on white, the ground of such a page; of 16 bits a
-channel the upper 8 are taken; CMYK in JPEG is read as inverted, as Adobe writes it and every browser reads it. Other
-deep pixels (32-bit integers, floats) have no agreed white and are refused.
+How unusual images are converted: an animation or a file with several pictures becomes its first picture, which is what
+a page of search results showed to those who clicked; transparency is laid on white, the ground of such a page; of 16
+bits a channel the upper 8 are kept; CMYK in JPEG is read as inverted, as Adobe writes it and every browser reads it.
+Other deep pixels (32-bit integers, floats) have no agreed white, so these images are refused.
 """
 
 import io
@@ -16,24 +16,24 @@ ORIENTATION = 0x0112  # EXIF tag; 1 is upright
 MOST_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
 JPEG_QUALITY = 95
 THUMBNAIL_SIDE = 32  # pixels
-# No PostScript among them: Pillow would start a program to draw it. JPEG stands for MPO, too.
+# PostScript is not among them, because Pillow would start a program to draw it. JPEG includes MPO.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO")
 CONVERTIBLE = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-DEEP_GREY = ("I;16", "I;16B", "I;16L")  # 16-bit RGB needs nothing: Pillow reads the upper 8 bits of it
+DEEP_GREY = ("I;16", "I;16B", "I;16L")  # 16-bit RGB needs no conversion: Pillow reads only its upper 8 bits
 
 
 class BadImageError(ValueError):
-    """An image that cannot be used; the message is the reason, the same words for the same defect."""
+    """An image that cannot be used; the message is the reason, in the same words for the same defect."""
 
 
 class CheckedImage(NamedTuple):
-    """An RGB JPEG that has been decoded once without complaint.
+    """An RGB JPEG that has been decoded once without an error.
 
     Attributes:
         data: the file.
         width: pixels.
         height: pixels.
-        conversion: why it is not the file that came in, the first reason that applies; empty if it is.
+        conversion: why the file differs from the input, the first reason that applies; empty if it does not.
         thumbnail: 32 x 32 grey levels by row, whatever the image's shape; for :mod:`pipelines.ingest.duplicates`.
     """
 
@@ -45,16 +45,16 @@ class CheckedImage(NamedTuple):
 
 
 def check_image(data: bytes, longest_side: int | None = None) -> CheckedImage:
-    """Decode an image; return it as RGB JPEG, its bytes unchanged where it is one already.
+    """Decode an image; return it as an RGB JPEG, with unchanged bytes if it already is one.
 
-    Converted are other formats and pixel modes, images that EXIF turns, and images larger than ``longest_side``.
+    Other formats and pixel modes, images that EXIF turns, and images larger than ``longest_side`` are converted.
 
     Args:
         data: the encoded image.
-        longest_side: pixels, > 0; larger images are scaled down to it. None leaves sizes alone.
+        longest_side: pixels, > 0; larger images are scaled down to it. None keeps the size.
 
     Raises:
-        BadImageError: empty, not an image, truncated, corrupt, too many pixels, or pixels of 32 bits a channel.
+        BadImageError: it is empty, no image, truncated, corrupt, has too many pixels, or pixels of 32 bits a channel.
     """
     if not data:
         raise BadImageError("empty image")
@@ -65,7 +65,7 @@ def check_image(data: bytes, longest_side: int | None = None) -> CheckedImage:
         raise BadImageError("not an image") from None
     except Image.DecompressionBombError:
         raise BadImageError("too many pixels") from None
-    except (BadImageError, MemoryError):  # short of memory is no fault of the image
+    except (BadImageError, MemoryError):  # a lack of memory is not the image's fault
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise BadImageError("truncated image" if "truncated" in str(error).lower() else "corrupt image") from error
@@ -80,14 +80,14 @@ def _checked(image: Image.Image, data: bytes, longest_side: int | None) -> Check
     upright = image.getexif().get(ORIENTATION, 1) in (0, 1)
     if image.format == "JPEG" and image.mode == "RGB" and upright and not too_large:
         width, height = image.size
-        # All of the file is decoded as a reader will decode it, but no more of the picture computed than the thumbnail
-        # needs: its greys, and of those every eighth in each direction at the least. It takes a half to two thirds.
+        # The whole file is decoded, as a reader will decode it, but only the pixels that the thumbnail needs are
+        # computed: grey, and as little as every eighth in each direction. This takes a half to two thirds of the time.
         image.draft("L", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
         image.load()
         return CheckedImage(data, width, height, "", _thumbnail(image))
     several = getattr(image, "n_frames", 1) > 1
     image.load()
-    # Of PNG, EXIF may stand behind the pixels; a TIFF is turned while it is read, and its EXIF then says so.
+    # In PNG, EXIF may follow the pixels; a TIFF is turned while it is read, and its EXIF is adapted to that.
     upright = upright and image.getexif().get(ORIENTATION, 1) in (0, 1)
     conversion = (
         "first of several pictures" if several
@@ -107,7 +107,7 @@ def _checked(image: Image.Image, data: bytes, longest_side: int | None) -> Check
 
 
 def _opaque_rgb(image: Image.Image) -> Image.Image:
-    """Return an image in RGB, 8 bits a channel, on white where it is transparent."""
+    """Return an image in RGB, 8 bits a channel, with white where it is transparent."""
     if image.mode in DEEP_GREY:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
@@ -118,8 +118,8 @@ def _opaque_rgb(image: Image.Image) -> Image.Image:
 
 
 def _thumbnail(image: Image.Image) -> bytes:
-    # Means of whole blocks first, down to twice the side: a third of the time of one exact step, and other sizes of the
-    # same picture still give nearly the same greys.
+    # First average whole blocks, down to twice the side: this takes a third of the time of one exact step, and other
+    # sizes of the same picture still give nearly the same greys.
     side = THUMBNAIL_SIDE
     blocks = (max(image.width // (2 * side), 1), max(image.height // (2 * side), 1))
     grey = image if image.mode == "L" else image.convert("L")

@@ -1,20 +1,21 @@
-"""Finds images that are there twice, byte by byte or nearly, within and across the domains.
+"""Find images that occur twice, byte by byte or nearly, within and across the domains.
 
 *Exact* duplicates have the same bytes after ingest. *Near* duplicates look alike: their perceptual hashes differ in few
-bits, as after scaling, other compression, small changes of brightness. The hash is the DCT one of Zauner
-("Implementation and Benchmarking of Perceptual Image Hash Functions", 2010), as in Python's ImageHash ("phash"): the
-picture in 32 x 32 grey levels, of its two-dimensional DCT-II the lowest frequencies, a bit for each that is above their
-median. (ImageHash 4.3 gives the same bits for the same 32 x 32 levels: 800 photographs of birds50.) It doesn't see
-colour, and mirrored or strongly cropped pictures get another hash.
+bits, as after scaling, other compression, small changes of brightness. The hash is the DCT hash of Zauner
+("Implementation and Benchmarking of Perceptual Image Hash Functions", 2010), as in Python's ImageHash ("phash"): take
+the picture in 32 x 32 grey levels, compute the lowest frequencies of its two-dimensional DCT-II, and set a bit for each
+frequency above their median. (ImageHash 4.3 gives the same bits for the same 32 x 32 levels: 800 photographs of
+birds50.) The hash ignores colour, and mirrored or strongly cropped pictures get another hash.
 
-Two lengths of it are in use. The coarse one (8 x 8 frequencies) proposes pairs that differ in at most COARSE_DISTANCE
-of 64 bits; alone it confuses pictures of one dark blob on a plain ground. The fine one (16 x 16) confirms them. Of 400
-photographs of birds50, at least 99.7 % of the copies that were halved, enlarged, brightened or compressed again differ
-in at most 48 of its 256 bits and 6 of the coarse ones; blobs that the coarse hash confuses, in 78 and more.
+The hash is used in two lengths. The coarse one (8 x 8 frequencies) proposes pairs that differ in at most
+COARSE_DISTANCE of 64 bits; alone it confuses pictures of one dark blob on a plain ground. The fine one (16 x 16)
+confirms them. For 400 photographs of birds50, at least 99.7 % of the copies that were halved, enlarged, brightened or
+compressed again differ in at most 48 of the 256 fine bits and 6 of the coarse bits; blobs that the coarse hash confuses
+differ in 78 and more fine bits.
 
-No image is compared with every other. Two coarse hashes that differ in at most d bits agree in one of d + 1 bands of
-them (pigeonhole), so only those that agree in a band are compared, each with its followers in an array, all at once.
-What is kept is, for each image and each domain, its nearest duplicate: at most two rows an image, however many copies
+Not all pairs of images are compared. Two coarse hashes that differ in at most d bits agree in one of d + 1 bands of
+bits (pigeonhole), so only hashes that agree in a band are compared, each with its followers in an array, all at once.
+The result has, for each image and each domain, the nearest duplicate: at most two rows an image, however many copies
 of a placeholder a data set has.
 """
 
@@ -31,33 +32,33 @@ from pipelines.ingest.decoding import THUMBNAIL_SIDE
 
 COARSE_SIDE, FINE_SIDE = 8, 16  # frequencies in each direction
 COARSE_BITS, FINE_BITS = COARSE_SIDE**2, FINE_SIDE**2
-COARSE_DISTANCE = 6  # bits; a larger one means more bands of fewer bits each: much more to compare
-DECIMALS = 3  # of the DCT's coefficients, levels: flat pictures get the same hash whatever the order of summation
+COARSE_DISTANCE = 6  # bits; a larger distance means more bands of fewer bits each: much more to compare
+DECIMALS = 3  # of the DCT's coefficients, in levels: flat pictures get the same hash whatever the order of summation
 NOWHERE = -1
-RANK_BITS = 32  # of an image's place, below the distance, in one number by which the nearest is the least
+RANK_BITS = 32  # bits of an image's rank, below the distance: the minimum of such numbers is the nearest image
 FAR = np.int64(1 << 62)
 
 
 def low_frequencies(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the FINE_SIDE lowest frequencies in each direction of pictures' DCT-II, rounded.
+    """Return the FINE_SIDE lowest frequencies in each direction of the pictures' DCT-II, rounded.
 
     Args:
         thumbnails: grey levels, [N, 32, 32].
 
     Returns:
-        Levels, [N, FINE_SIDE, FINE_SIDE]; the constant frequency first, vertical frequency by row.
+        Coefficients in levels, [N, FINE_SIDE, FINE_SIDE]; the constant one first, vertical frequencies in rows.
     """
-    frequency, place = np.mgrid[:FINE_SIDE, :THUMBNAIL_SIDE]
-    cosines = 2 * np.cos(np.pi * frequency * (2 * place + 1) / (2 * THUMBNAIL_SIDE))
+    frequency, pixel = np.mgrid[:FINE_SIDE, :THUMBNAIL_SIDE]
+    cosines = 2 * np.cos(np.pi * frequency * (2 * pixel + 1) / (2 * THUMBNAIL_SIDE))
     return (cosines @ thumbnails.astype(np.float64) @ cosines.T).round(DECIMALS)
 
 
 def perceptual_hashes(frequencies: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
-    """Return the hashes of pictures: which of their lowest frequencies are above the median of those.
+    """Return the hashes of pictures: which of their lowest frequencies are above the median of these.
 
     Args:
         frequencies: see :func:`low_frequencies`.
-        side: how many of them in each direction; its square is the number of bits.
+        side: the number of frequencies in each direction; its square is the number of bits.
 
     Returns:
         Bits in bytes, [N, side * side / 8]; row by row.
@@ -67,7 +68,7 @@ def perceptual_hashes(frequencies: NDArray[np.float64], side: int) -> NDArray[np
 
 
 def fingerprints_of(thumbnails: NDArray[np.uint8]) -> dict[str, pa.Array]:
-    """Return what :func:`find_duplicates` compares of pictures beside their bytes: `coarse` and `fine` hashes.
+    """Return the `coarse` and `fine` hashes that :func:`find_duplicates` compares, beside the pictures' bytes.
 
     Args:
         thumbnails: grey levels, [N, 32, 32].
@@ -88,14 +89,14 @@ def close_pairs(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[NDA
         distance: bits, 0 .. 31.
 
     Yields:
-        Two arrays of places in ``hashes``, of the same length; never a place with itself.
+        Two arrays of indices into ``hashes``, of the same length; no hash is paired with itself.
     """
     borders = np.linspace(0, COARSE_BITS, distance + 2).astype(int)
     for low, high in pairwise(borders):
         band = (hashes >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1)
         order = np.argsort(band, kind="stable")
         band, sorted_hashes = band[order], hashes[order]
-        # How many hashes with the same band follow each one: compare all with their first follower, then the second...
+        # How many hashes with the same band follow each one: compare each with its first follower, then its second...
         ends = np.flatnonzero(np.append(band[1:] != band[:-1], True))
         followers = np.repeat(ends, np.diff(ends, prepend=-1)) - np.arange(len(band))
         left = np.flatnonzero(followers)
@@ -110,21 +111,21 @@ def close_pairs(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[NDA
 
 
 def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
-    """Return the nearest duplicate of every image in each domain, where there is one.
+    """Return the nearest duplicate of every image in each domain, where it has one.
 
-    Nearest is an exact one before a near one, then the one with fewest differing bits, then the first image id.
+    An exact duplicate is nearer than a near one; then fewer differing bits are nearer, then the first image id.
 
     Args:
         fingerprints: `image_id`, `domain`, `category`, `digest` (of the bytes), `coarse` (UInt64), `fine` (Binary), one
             row an image.
-        distance: most bits in which the fine hashes of near duplicates differ.
+        distance: the most bits in which the fine hashes of near duplicates differ.
 
     Returns:
         The columns of `schemas.DUPLICATES`; rows by domain, image id, domain of the duplicate.
     """
     images = fingerprints.sort("domain", "image_id").with_row_index("rank")
     digests, looks = (images[column].rank("dense").to_numpy().astype(np.int64) - 1 for column in ("digest", "fine"))
-    _, examples = np.unique(looks, return_index=True)  # an image of each look
+    _, examples = np.unique(looks, return_index=True)  # the first image of each look
     coarse = images["coarse"].to_numpy()[examples]
     fine = np.frombuffer(b"".join(images["fine"].gather(examples)), np.uint64).reshape(-1, FINE_BITS // 64)
     tables = []
@@ -136,7 +137,7 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
         near = np.where(alike != NOWHERE, alike, np.where(nearest == FAR, NOWHERE, nearest & ((1 << RANK_BITS) - 1)))
         differing = np.where(alike != NOWHERE, 0, nearest >> RANK_BITS)
         is_exact = exact != NOWHERE
-        found = np.flatnonzero(near != NOWHERE)  # the same bytes look the same
+        found = np.flatnonzero(near != NOWHERE)  # this includes exact duplicates, which look the same
         tables.append(
             pl.DataFrame(
                 {
@@ -162,14 +163,14 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
 
 
 def first_others(classes: NDArray[np.int64], ranks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, for every image, the first among some images that is of the same class and not itself.
+    """Return, for every image, the first of some images that has the same class and is another image.
 
     Args:
         classes: of all images, 0 .. M - 1, [N].
-        ranks: of those that are asked for, ascending.
+        ranks: the images among which to search, ascending.
 
     Returns:
-        A place in ``classes`` or NOWHERE, [N]; and the first of each class, or NOWHERE, [M].
+        An index into ``classes`` or NOWHERE, [N]; and the first image of each class, or NOWHERE, [M].
     """
     num_classes = int(classes.max(initial=-1)) + 1
     first, second = np.full(num_classes, NOWHERE), np.full(num_classes, NOWHERE)
@@ -185,13 +186,13 @@ def first_others(classes: NDArray[np.int64], ranks: NDArray[np.int64]) -> tuple[
 def nearest_of_others(
     coarse: NDArray[np.uint64], fine: NDArray[np.uint64], first_of_look: NDArray[np.int64], distance: int
 ) -> NDArray[np.int64]:
-    """Return, for every look, which image of another look is nearest.
+    """Return, for every look, the nearest image of another look.
 
     Args:
         coarse: hashes, [M].
         fine: hashes, all different, [M, FINE_BITS / 64].
         first_of_look: each look's first image, or NOWHERE, [M].
-        distance: most differing bits of the fine hashes.
+        distance: the most differing bits of the fine hashes.
 
     Returns:
         Differing bits and image, as ``bits << RANK_BITS | image``; FAR where there is none, [M].
@@ -207,11 +208,11 @@ def nearest_of_others(
 
 
 def count_duplicates(duplicates: pl.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
-    """Count images that have a duplicate: by domain, domain of the duplicate, and kind.
+    """Count the images that have a duplicate, by domain, domain of the duplicate, and kind.
 
     Returns:
-        As in ``{"source": {"target": {"exact": 1, "near": 3, "other_category": 2}}}``; `other_category` counts those
-        of both kinds whose duplicate is labelled otherwise. Domains without a duplicate are not there.
+        As in ``{"source": {"target": {"exact": 1, "near": 3, "other_category": 2}}}``; `other_category` counts
+        duplicates of both kinds in another category. Domains without a duplicate are left out.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     key = ["domain", "duplicate_domain"]

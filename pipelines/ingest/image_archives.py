@@ -1,15 +1,15 @@
-"""Where the files of a folder or an archive lie, and their bytes, read in place: nothing is unpacked to disk.
+"""List the files of a folder or an archive with the location of their bytes, and read them without unpacking to disk.
 
-An archive (.tar, .tar.gz, .tgz, .zip) is listed as the folder that it unpacks to, and each of its files by the place of
-its bytes, so that any worker can read any one of them:
+An archive (.tar, .tar.gz, .tgz, .zip) is listed as the folder that it unpacks to. Each of its files is listed with the
+location of its bytes, so that any worker can read any file:
 
-- of .tar and of stored members of .zip: offset and length;
-- of deflated members of .zip: the same, and they are inflated by themselves;
-- of .tar.gz: offset and length in the inflated stream. An index of points to start inflating from (one a MiB) is made
-  while the archive is listed, once per process, and kept in memory, about 3 % of the archive's size.
+- in .tar, and for stored members of .zip: offset and length;
+- for deflated members of .zip: the same; each member is inflated by itself;
+- in .tar.gz: offset and length in the inflated stream. An index of points to start inflating from (one per MiB) is made
+  while the archive is listed, once per process, and kept in memory; it takes about 3 % of the archive's size.
 
-Names are only ever looked at, never opened: links and names that lead out of an archive (absolute, ``..``) are told
-apart by their reason and not followed.
+Names in archives are only compared, never opened as paths: links and names that lead out of an archive (absolute,
+``..``) are refused with a reason of their own.
 """
 
 import base64
@@ -38,34 +38,34 @@ from pipelines.ingest.decoding import BadImageError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 GZIPPED = (".tar.gz", ".tgz")
-MOST_BYTES = 1 << 28  # of one image's file; far above every real one, and what a worker can hold
+MOST_BYTES = 1 << 28  # of one image's file; far above every real one, and still fits into a worker's memory
 INDEX_SPACING = 1 << 20  # bytes of inflated stream between two points to start from
-LONGEST_NAME = 4096  # bytes of a member's, as Linux has it for paths; each folder in it takes some 500 bytes of memory
-SHOWN = 100  # characters of a longer one
+LONGEST_NAME = 4096  # bytes of a member's name, as Linux allows for paths; each folder in it takes some 500 bytes
+SHOWN = 100  # characters shown of a longer name
 TAR_BLOCK = 512
-# What the libraries raise for damaged archives; indexed_gzip's errors are OSError.
+# Errors that the libraries raise for damaged archives; indexed_gzip's errors are OSError.
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
-# What the system says of a file that is at fault itself; too many open files, say, is no fault of the next one.
+# Errors of the operating system for which the file itself is at fault; too many open files, for example, are not.
 UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
-ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; the member's bytes follow those
+ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; then the member's bytes
 
 LEADS_OUT, TOO_LONG = "name leads out of the archive", "name too long"
-OUT_OF_PLACE = (LEADS_OUT, TOO_LONG)  # reasons of members that are listed at the top, where they are not
+OUT_OF_PLACE = (LEADS_OUT, TOO_LONG)  # members with these reasons are listed at the top, not in their folders
 
 Packing = Literal["file", "base64", "stored", "deflated", "gzipped"]
 
 
 class Place(NamedTuple):
-    """Where a file's bytes are.
+    """The location of a file's bytes.
 
     Attributes:
-        file: below the raw folder: the file itself, or the archive or table that holds it.
+        file: path below the raw folder of the file itself, or of the archive or table that holds it.
         row: 1-based line of a table or member of an archive; 1 for a file of its own.
-        name: as people should see it: a file's name, or a member's path in the archive.
+        name: the name shown to people: a file's name, or a member's path in the archive.
         packing: how to read it.
         offset: of the packed bytes, from the start of ``file`` (gzipped: of the inflated stream).
         length: of the packed bytes.
-        size: of the file as it was before packing; -1 if only reading tells.
+        size: of the unpacked file; -1 if it is unknown before reading.
     """
 
     file: str
@@ -82,8 +82,8 @@ class Listed(NamedTuple):
 
     Attributes:
         name: without its folders.
-        place: of its bytes.
-        reason: why it must not be read; empty if it may.
+        place: the location of its bytes.
+        reason: why it must not be read; empty if it may be read.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Folder:
         return sorted([*self.files, *self.folders.values()], key=lambda child: child.name)
 
     def sort(self) -> None:
-        """Bring everything below into name order; files of one name stay in the archive's order."""
+        """Sort everything below by name; files of the same name stay in the archive's order."""
         folders = [self]
         while folders:
             folder = folders.pop()
@@ -120,18 +120,18 @@ class Folder:
 
 
 def is_archive(name: str) -> bool:
-    """Say whether a file's name is that of an archive that can be read."""
+    """Return True if a file's name is that of an archive that can be read."""
     return name.lower().endswith(ARCHIVES)
 
 
 def list_folder(raw: Path, path: str) -> Folder:
     """List a folder or archive, and every archive in it as the folder that it unpacks to.
 
-    A folder that several names lead to is listed once (:func:`base.raw_files.walk`); the others are refused.
+    A folder that several names lead to is listed once (:func:`base.raw_files.walk`); its other names are refused.
 
     Args:
         raw: the raw data set's folder.
-        path: below it, with forward slashes.
+        path: relative to ``raw``, with forward slashes.
 
     Raises:
         UserError: an archive is damaged.
@@ -199,9 +199,9 @@ def _tar_members(archive: Path, path: str, gzipped: bool) -> Iterator[tuple[Plac
             )  # fmt: skip
             packing: Packing = "gzipped" if gzipped else "stored"
             yield Place(path, row, member.name, packing, member.offset_data, member.size, member.size), reason
-            vars(tar)["members"] = []  # else it keeps a kilobyte of every member
+            vars(tar)["members"] = []  # otherwise it keeps a kilobyte of every member
         stream.seek(tar.offset)
-        if stream.read(TAR_BLOCK) != bytes(TAR_BLOCK):  # what tarfile takes for the end, a cut archive has, too
+        if stream.read(TAR_BLOCK) != bytes(TAR_BLOCK):  # tarfile accepts an archive that was cut before this block
             raise tarfile.ReadError("no end mark")
 
 
@@ -226,7 +226,7 @@ def _zip_members(archive: Path, path: str) -> Iterator[tuple[Place, str]]:
 
 
 def _open_gzipped(archive: Path) -> BinaryIO:
-    """Open the inflated stream of a .gz file for reading anywhere."""
+    """Open the inflated stream of a .gz file so that it can be read at any offset."""
     status = archive.stat()
     index = _index_of(str(archive), status.st_size, status.st_mtime_ns)
     stream = indexed_gzip.IndexedGzipFile(str(archive), spacing=INDEX_SPACING)
@@ -236,7 +236,7 @@ def _open_gzipped(archive: Path) -> BinaryIO:
 
 @lru_cache(maxsize=16)
 def _index_of(archive: str, size: int, changed_ns: int) -> bytes:
-    """Return the points of a .gz file where inflating may start; made anew when the file has changed."""
+    """Return the index of points where inflating a .gz file may start; it is made again when the file has changed."""
     buffer = io.BytesIO()
     with indexed_gzip.IndexedGzipFile(archive, spacing=INDEX_SPACING) as stream:
         stream.build_full_index()
@@ -245,7 +245,7 @@ def _index_of(archive: str, size: int, changed_ns: int) -> bytes:
 
 
 class PlaceReader:
-    """Reads files from their places; keeps tables and archives open in between. For one thread.
+    """Reads files at their places; keeps tables and archives open in between. For one thread only.
 
     Args:
         raw: the raw data set's folder.
@@ -265,10 +265,10 @@ class PlaceReader:
         self._stack.close()
 
     def read(self, place: Place) -> bytes:
-        """Return a file as it was before packing; of base64, its text: see :func:`decode_base64`.
+        """Return a file's unpacked bytes; for base64 its text, see :func:`decode_base64`.
 
         Raises:
-            BadImageError: too large, not to be read (a broken link, no permission), or not what its archive says of it.
+            BadImageError: it is too large, unreadable (broken link, no permission), or not as its archive describes it.
         """
         if place.packing == "file":
             try:
@@ -300,7 +300,7 @@ class PlaceReader:
 
 
 def _inflate(data: bytes, size: int) -> bytes:
-    """Inflate a member, but not beyond the size that the archive says it has."""
+    """Inflate a member, but not beyond the size that the archive states."""
     try:
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
     except zlib.error:
@@ -308,7 +308,7 @@ def _inflate(data: bytes, size: int) -> bytes:
 
 
 def decode_base64(text: bytes) -> bytes:
-    """Return what base64 text stands for.
+    """Return the bytes that base64 text encodes.
 
     Raises:
         BadImageError: it is not base64.

@@ -1,13 +1,13 @@
-"""Which images a raw data set has, where their bytes are, and what category each belongs to.
+"""List the images of a raw data set, with the location of their bytes and their category.
 
 Listing reads labels and file names and walks once over images.tsv and archives for ids and byte offsets, but decodes
-nothing: the list is small (some 300 bytes an image), so that the images themselves can be read one by one, in any
-order, by any worker.
+nothing. The list is small (some 300 bytes an image), so that any worker can then read any of the images, one by one and
+in any order.
 
-In the target, a *category folder* is one with image files in it, or without folders; it may lie below others, as data
-sets unpack (``Images/n02085620-Chihuahua/``, ``CUB_200_2011/images/001.Black_footed_Albatross/``), and below archives
-of them. Source images lie in images.tsv, or as ``<image id>.<suffix>`` in the folder or archive ``images``. Every row
-and every file, hidden ones excepted, is listed or refused with the first reason that applies:
+In the target, a *category folder* is a folder that has image files or no folders in it. It may lie below other folders,
+as data sets unpack (``Images/n02085620-Chihuahua/``, ``CUB_200_2011/images/001.Black_footed_Albatross/``), and below
+archives of them. Source images are in images.tsv, or are ``<image id>.<suffix>`` in the folder or archive ``images``.
+Every row and every file, except hidden files, is listed or is refused with the first reason that applies:
 
 - ``empty line``, ``not UTF-8``, ``not two fields``, ``empty image id``, ``empty category``;
 - ``second label of the image``, ``second image of the id``: the first in file order stays (source before target);
@@ -18,10 +18,10 @@ and every file, hidden ones excepted, is listed or refused with the first reason
 - ``link in an archive``, ``name leads out of the archive``, ``name too long``, ``neither file nor folder``,
   ``encrypted``, ``unsupported compression``: members of archives.
 
-A label whose image turns out to be broken counts as kept; it is the image that is quarantined then.
+A label whose image turns out to be broken counts as kept; only the image is quarantined.
 
-Category names are normalised, then replaced as ``aliases.tsv`` says, then plurals are made to agree with the other
-domain: :mod:`pipelines.ingest.categories`.
+Category names are normalised, then replaced as ``aliases.tsv`` states, then plurals are replaced by the other domain's
+singulars: :mod:`pipelines.ingest.categories`.
 """
 
 from collections import Counter
@@ -44,22 +44,22 @@ from pipelines.ingest.image_archives import (
     list_folder,
 )
 
-LABELS, SOURCE_IMAGES, TARGET_IMAGES = "labels", "source images", "target images"  # the tables whose rows add up
+LABELS, SOURCE_IMAGES, TARGET_IMAGES = "labels", "source images", "target images"  # tables of the summary
 IMAGES_TSV = "source/images.tsv"
 ALIASES_TSV = "aliases.tsv"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-READ_BYTES = 1 << 20  # at a time; a line of images.tsv is some ten times Python's default
+READ_BYTES = 1 << 20  # bytes read at a time; a line of images.tsv is some ten times Python's default
 
 
 class Entry(NamedTuple):
-    """An image that is there and has a category.
+    """An image that exists and has a category.
 
     Attributes:
         image_id: of the source, as in images.tsv or its file's stem; of the target ``<folder>/<file stem>``.
         domain: source or target.
         category: normalised name.
-        place: of its bytes; of base64 in images.tsv, of that.
+        place: the location of its bytes; in images.tsv, of its base64 text.
     """
 
     image_id: str
@@ -79,12 +79,12 @@ class Refused(NamedTuple):
 
 @dataclass
 class Catalogue:
-    """What a raw data set holds beside its click log.
+    """The contents of a raw data set beside its click log.
 
     Attributes:
         entries: the images to be checked, source before target.
-        refused: what has no place among them.
-        read: rows or files seen, by table.
+        refused: the rows and files that are not among the entries.
+        read: number of rows or files read, by table.
         refusals: how many were refused, by table and reason.
         renamed: by domain, the categories whose plural was replaced by the other domain's singular.
         idle_aliases: names in aliases.tsv that no category of the data set has.
@@ -100,20 +100,20 @@ class Catalogue:
     idle_aliases: list[str] = field(default_factory=list)
 
     def refuse(self, table: str, file: str, row: int, reason: str, raw: str) -> None:
-        """Note what cannot be used."""
+        """Add a row or file that cannot be used, and count it."""
         self.refused.append(Refused(file, row, reason, raw))
         self.refusals[table][reason] += 1
 
 
 class Line(NamedTuple):
-    """A line of two tab-separated fields, or the reason why it is none.
+    """A line of two tab-separated fields, or a line that is refused with a reason.
 
     Attributes:
         row: from 1.
         first: the first field; empty if it is not UTF-8.
         start: of the line in the file, bytes.
         tab: length of the first field, bytes.
-        reason: why it is none; empty if it is one.
+        reason: why it is refused; empty if it has two fields.
         raw: the line without its end.
     """
 
@@ -126,12 +126,12 @@ class Line(NamedTuple):
 
     @property
     def second(self) -> bytes:
-        """The second field."""
+        """Return the second field."""
         return self.raw[self.tab + 1 :]
 
     @property
     def offset(self) -> int:
-        """Where the second field starts in the file, bytes."""
+        """Return the offset of the second field in the file, bytes."""
         return self.start + self.tab + 1
 
 
@@ -139,7 +139,7 @@ def list_images(raw: Path) -> Catalogue:
     """List the images of both domains with their categories.
 
     Raises:
-        UserError: the folder is not laid out as a click data set, or its archives or aliases are unusable.
+        UserError: the folder does not have the layout of a click data set, or its archives or aliases are unusable.
     """
     check_layout(raw)
     catalogue = Catalogue()
@@ -161,7 +161,7 @@ def list_images(raw: Path) -> Catalogue:
 
 
 def _align(catalogue: Catalogue) -> None:
-    """Give plurals in one domain the name of the other domain's singular."""
+    """Replace plurals in one domain by the other domain's singulars."""
     names = {
         domain: {entry.category for entry in catalogue.entries if entry.domain == domain}
         for domain in ("source", "target")
@@ -177,16 +177,16 @@ def _align(catalogue: Catalogue) -> None:
 
 
 def _source_folders(raw: Path) -> list[str]:
-    """Return the folder and archives of source images, below the raw folder."""
+    """Return the folder and archives of source images, relative to the raw folder."""
     names = [f"source/images{suffix}" for suffix in ("", *ARCHIVES)]
     return [name for name in names if (is_file(raw / name) and is_archive(name)) or (raw / name).is_dir()]
 
 
 def read_aliases(path: Path) -> Aliases:
-    """Read the aliases of categories: lines ``name <TAB> name to use instead``; none if there is no such file.
+    """Read the aliases of categories, lines ``name <TAB> name to use instead``; without such a file there are none.
 
     Raises:
-        UserError: a line that is none, or aliases that contradict each other.
+        UserError: a line is not of this form, or aliases contradict each other.
     """
     pairs: list[tuple[str, str]] = []
     for line in read_lines(path) if is_file(path) else ():
@@ -208,10 +208,10 @@ def read_aliases(path: Path) -> Aliases:
 
 
 def check_layout(raw: Path) -> None:
-    """Check that the files are there that every click data set has.
+    """Check that a raw data set has the files that every click data set needs.
 
     Raises:
-        UserError: what is missing, and what a data set looks like; or what is there and is no file.
+        UserError: a file is missing (the message shows the layout), or something other than a file has its name.
     """
     needed = {
         "source/labels.tsv": is_file(raw / "source" / "labels.tsv"),
@@ -229,7 +229,7 @@ def check_layout(raw: Path) -> None:
 
 
 def read_lines(path: Path) -> Iterator[Line]:
-    r"""Yield the lines ``id <TAB> value`` of a text file, ended by ``\n`` or ``\r\n``, with or without a mark."""
+    r"""Yield the lines ``id <TAB> value`` of a text file; they end with ``\n`` or ``\r\n``. Skip a byte-order mark."""
     with path.open("rb", buffering=READ_BYTES) as stream:
         position = 0
         for row, line in enumerate(stream, start=1):
@@ -237,7 +237,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             if row == 1 and line.startswith(BYTE_ORDER_MARK):
                 start, line = start + len(BYTE_ORDER_MARK), line.removeprefix(BYTE_ORDER_MARK)
             text = line[: -2 if line.endswith(b"\r\n") else -1] if line.endswith(b"\n") else line.removesuffix(b"\r")
-            tab = text.find(b"\t")  # the second field may be a whole image: it is not copied
+            tab = text.find(b"\t")  # the second field may be a whole image, so it is not copied
             try:
                 name, reason = (text if tab < 0 else text[:tab]).decode("utf-8"), ""
             except UnicodeDecodeError:
@@ -284,12 +284,12 @@ def _list_tsv(raw: Path, labels: dict[str, tuple[int, str, str]], seen: set[str]
             category = labels[line.first][1]
             place = Place(IMAGES_TSV, line.row, "", "base64", line.offset, len(line.raw) - line.tab - 1)
             catalogue.entries.append(Entry(line.first, "source", category, place))
-        if line.first and not line.reason:  # a broken line doesn't take its id from a good one
+        if line.first and not line.reason:  # a broken line must not take its id from a good one
             seen.add(line.first)
 
 
 def _list_source(folder: Folder, labels: dict[str, tuple[int, str, str]], seen: set[str], catalogue: Catalogue) -> None:
-    """List the files of a folder of images, or of those in it where it has no image itself."""
+    """List the image files of a folder; if it has none itself, list those of the folders in it."""
     children: list[tuple[bool, Listed | Folder]] = [(True, folder)]
     while children:
         is_in_wrapper, child = children.pop()
@@ -320,7 +320,7 @@ def _why_not(image_id: str, labels: dict[str, tuple[int, str, str]], seen: set[s
 def _list_target(
     child: Listed | Folder, aliases: Aliases, seen: set[str], catalogue: Catalogue
 ) -> list[Listed | Folder]:
-    """List a category folder; of a folder that is none, return what is in it, to be listed next."""
+    """List the images of a category folder; return the children of any other folder, to be listed next."""
     if isinstance(child, Listed):
         catalogue.read[TARGET_IMAGES] += 1
         _refuse_file(catalogue, TARGET_IMAGES, child.place, _unreadable(child) or "not in a category folder")
@@ -348,7 +348,7 @@ def _list_target(
 
 
 def holds_images(folder: Folder) -> bool:
-    """Say whether a folder itself has image files, going by their names."""
+    """Return True if a folder itself has image files, judged by their names."""
     return any(
         listed.name.lower().endswith(IMAGE_SUFFIXES) and listed.reason not in OUT_OF_PLACE for listed in folder.files
     )
@@ -364,7 +364,7 @@ def _unreadable(listed: Listed) -> str:
 
 
 def _refuse_folder(catalogue: Catalogue, table: str, folder: Folder, reason: str) -> None:
-    """Refuse every file below a folder: a row for the folder alone would not tell what is lost with it."""
+    """Refuse every file below a folder: a single row for the folder would not show which files are lost."""
     children = folder.children()[::-1]
     while children:
         child = children.pop()
@@ -380,16 +380,16 @@ def _refuse_file(catalogue: Catalogue, table: str, place: Place, reason: str) ->
 
 
 def show(raw: bytes) -> str:
-    r"""Return the beginning of a line as text: what is not UTF-8 as ``\xNN``, what is cut off as ``…``."""
+    r"""Return the beginning of a line as text; bytes that are not UTF-8 become ``\xNN``, and a cut ends with ``…``."""
     text = raw[: 4 * SHOWN].decode("utf-8", "backslashreplace")
     return text if len(raw) <= 4 * SHOWN and len(text) <= SHOWN else text[:SHOWN] + "…"
 
 
 def is_text(name: str) -> bool:
-    """Say whether a file's name is Unicode; on POSIX it may be any bytes."""
+    """Return True if a file's name is Unicode; on POSIX it may be any bytes."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def escape(name: str) -> str:
-    r"""Return a file's name as text, what is not UTF-8 in it as ``\xNN``."""
+    r"""Return a file's name as text; bytes that are not UTF-8 become ``\xNN``."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

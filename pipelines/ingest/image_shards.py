@@ -1,8 +1,8 @@
-"""Shards of images: checked, converted and written without a shuffle.
+"""Check, convert and write shards of images, without a shuffle.
 
-The images of a shard are read where they lie, in the order in which they are written, and at most ROW_GROUP_IMAGES of
-them are in memory. A shard shares nothing with another: `ingest` writes several at once, in threads or, of many images,
-in processes, which import this module, so no Beam.
+The images of a shard are read from their files in the order in which they are written, and at most ROW_GROUP_IMAGES of
+them are in memory. Shards share nothing: `ingest` writes several at once, in threads or, if there are many images, in
+processes. These import this module, so it must not import Beam.
 """
 
 import contextlib
@@ -27,20 +27,20 @@ from pipelines.ingest.duplicates import fingerprints_of
 from pipelines.ingest.image_archives import Place, PlaceReader, decode_base64
 from pipelines.ingest.image_catalogue import SOURCE_IMAGES, TARGET_IMAGES, Entry, escape, show
 
-ROW_GROUP_IMAGES = 256  # images that are in memory at a time, and what a reader of the shards gets at a time
+ROW_GROUP_IMAGES = 256  # images that are in memory at a time, and that a reader of the shards gets at a time
 TABLE_OF = {"source": SOURCE_IMAGES, "target": TARGET_IMAGES}
 
-# What Hugging Face's `datasets` looks for in a Parquet file's metadata, so that `image` is decoded as an image there.
+# Metadata of a Parquet file from which Hugging Face's `datasets` learns to decode `image` as an image.
 FEATURES: dict[str, dict[str, str]] = {
     **{name: {"dtype": "string", "_type": "Value"} for name in ("image_id", "domain", "category")},
     **{name: {"dtype": "int32", "_type": "Value"} for name in ("width", "height")},
     "image": {"_type": "Image"},
 }
 IMAGE_SHARDS = IMAGES.with_metadata({"huggingface": json.dumps({"info": {"features": FEATURES}})})
-# JPEG does not shrink any more; trying costs as much as all else that writing does.
+# JPEG does not get smaller; trying to compress it would take as much time as all the rest of the writing.
 CODECS = {**dict.fromkeys((*IMAGES.names[:-1], "image.path"), COMPRESSION), "image.bytes": "none"}
 
-# An entry as a row: it travels to workers a hundred times faster so than as objects.
+# An entry as a row: rows travel to workers a hundred times faster than objects.
 ENTRIES = pa.schema(
     [
         *((name, pa.string()) for name in ("image_id", "domain", "category")),
@@ -65,16 +65,16 @@ class ShardPlan:
 
     @property
     def entries(self) -> list[Entry]:
-        """The images, in order."""
+        """Return the images, in order."""
         columns = [column.to_pylist() for column in self.table.columns]
         return [
-            Entry(image_id, domain, category, Place(os.fsdecode(file), row, os.fsdecode(name), *place))
-            for image_id, domain, category, file, row, name, *place in zip(*columns, strict=True)
+            Entry(image_id, domain, category, Place(os.fsdecode(file), row, os.fsdecode(name), *rest))
+            for image_id, domain, category, file, row, name, *rest in zip(*columns, strict=True)
         ]
 
 
 def plan_shards(entries: Sequence[Entry], num_shards: int) -> list[ShardPlan]:
-    """Assign images to shards by a stable hash of their id; rows by image id inside a shard."""
+    """Assign images to shards by a stable hash of their id; each shard's rows are in the order of image ids."""
     shards: list[list[Entry]] = [[] for _ in range(num_shards)]
     for entry in entries:
         shards[shard_of(entry.image_id, num_shards)].append(entry)
@@ -100,12 +100,12 @@ def write_image_shard(
     Args:
         plan: the images.
         raw: the raw data set's folder.
-        directory: gets the shard below images/, and below fingerprints/ what :func:`find_duplicates` compares.
+        directory: gets the shard in images/, and the columns that :func:`find_duplicates` compares in fingerprints/.
         longest_side: pixels; see :func:`pipelines.ingest.decoding.check_image`.
 
     Returns:
-        The others, as schemas.QUARANTINE, and counts: ``source images: rows kept``, ``source images: quarantined:
-        <reason>``, ``source images: converted: <reason>``, and so for the target.
+        The bad images, as schemas.QUARANTINE, and counts: ``source images: rows kept``, ``source images: quarantined:
+        <reason>``, ``source images: converted: <reason>``, and the same for the target.
     """
     refused: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
@@ -162,7 +162,7 @@ def image_batch(images: Sequence[tuple[Entry, CheckedImage]]) -> pa.RecordBatch:
 
 
 def fingerprint_batch(images: Sequence[tuple[Entry, CheckedImage]]) -> pa.RecordBatch:
-    """Return what tells whether images are duplicates, for :func:`find_duplicates`."""
+    """Return the columns that :func:`find_duplicates` compares."""
     thumbnails = np.frombuffer(b"".join(checked.thumbnail for _, checked in images), np.uint8)
     hashes = fingerprints_of(thumbnails.reshape(len(images), THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     digests = [hashlib.sha256(checked.data).digest() for _, checked in images]

@@ -1,8 +1,8 @@
-"""The files of a click log in slices that workers read, slices in blocks of bounded size.
+"""Cut the files of a click log into slices that workers read, and slices into blocks of bounded size.
 
-How much a packed file holds is known only when it has been read. So everything is read in blocks of some 16 MiB. A line
-that is too long is cut while it is read; a cell of Parquet is measured before it is unpacked. What takes memory by the
-row is done to pieces of blocks that have not too many rows.
+The size of a packed file's contents is known only once it has been read. So everything is read in blocks of some
+16 MiB. A line that is too long is cut while it is read; a cell of Parquet is measured before it is unpacked. Work that
+takes memory for each row is done on pieces of blocks, which have a limited number of rows.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from base.console import UserError
 from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, NEWLINE, TAB, kept_of_long, row_bytes
 
 SLICE_BYTES = 1 << 24  # of a file, read at once: some 400,000 rows
-SLICE_ROWS = 1 << 18  # of a Parquet file
+SLICE_ROWS = 1 << 18  # of a Parquet file, read at once
 MOST_ROWS = 1 << 19  # of text, parsed at once
 MOST_TABS = 4 * MOST_ROWS
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,8 +31,8 @@ class LogFile(NamedTuple):
     """One file of a log.
 
     Attributes:
-        path: where it is.
-        name: what quarantine calls it: its path below the folder that holds the whole log, the same on every machine.
+        path: of the file.
+        name: its name in the quarantine: its path below the folder that holds the whole log, the same on every machine.
     """
 
     path: str
@@ -57,10 +57,10 @@ class LogSlice(NamedTuple):
 
 
 def plan_slices(file: LogFile) -> list[LogSlice]:
-    """Cut a log file into slices that can be read apart from each other.
+    """Cut a log file into slices that can be read independently.
 
     Raises:
-        UserError: the file is Parquet by its name but not by its content, damaged, or not of a log's columns.
+        UserError: the file is Parquet by its name but not by its content, is damaged, or lacks a log's columns.
     """
     with Path(file.path).open("rb") as stream:
         magic = stream.read(4)
@@ -75,14 +75,14 @@ def plan_slices(file: LogFile) -> list[LogSlice]:
 
 
 def _text_slices(file: LogFile, stream: BinaryIO) -> Iterator[LogSlice]:
-    """Cut at the last line end of every 16 MiB; counting line ends here gives every slice its row numbers."""
+    """Cut at the last line end of every 16 MiB; count line ends, so that every slice gets its row numbers."""
     start = len(BYTE_ORDER_MARK) if stream.read(3) == BYTE_ORDER_MARK else 0
     stream.seek(start)
     position, first_row = start, 1
     while chunk := stream.read(SLICE_BYTES):
         if last := chunk.rfind(b"\n") + 1:
             yield LogSlice(file, "text", start, position + last, first_row)
-            first_row += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == NEWLINE))  # bytes.count: twice as long
+            first_row += int(np.count_nonzero(np.frombuffer(chunk, np.uint8) == NEWLINE))  # half bytes.count's time
             start = position + last
         position += len(chunk)
     if start < position:
@@ -113,10 +113,10 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
 
 
 class Block(NamedTuple):
-    """Some rows of a log file, read but not looked at.
+    """Some rows of a log file, read but not yet checked.
 
     Attributes:
-        name: the file's, for the quarantine.
+        name: the file's name in the quarantine.
         first_row: the 1-based number of its first row in the file.
         rows: whole lines of text, or columns.
     """
@@ -127,11 +127,11 @@ class Block(NamedTuple):
 
 
 def read_slice(part: LogSlice, longest: int = LONGEST_LINE) -> Iterator[Block]:
-    """Read a slice, some 16 MiB at a time, whatever it unpacks to.
+    """Read a slice, some 16 MiB at a time, even if it unpacks to much more.
 
     Args:
         part: the slice.
-        longest: bytes that a line may have. A longer one of text is cut, so that no more than ``longest`` + 2 bytes
+        longest: bytes that a line may have. A longer line of text is cut, so that no more than ``longest`` + 2 bytes
             of it are in memory: enough to see that it is too long.
 
     Raises:
@@ -145,9 +145,9 @@ def read_slice(part: LogSlice, longest: int = LONGEST_LINE) -> Iterator[Block]:
 
 
 def _batches(part: LogSlice, longest: int) -> Iterator[pa.RecordBatch]:
-    """Read row groups of Parquet; texts come as dictionaries, since a short file may repeat a long one for ever.
+    """Read row groups of Parquet; texts come as dictionaries, since a short file may repeat a long text for ever.
 
-    Arrow unpacks whole pages: what a writer put into one page is in memory at a time.
+    Arrow unpacks whole pages: a page is in memory as a whole, however much its writer put into it.
     """
     path = Path(part.file.path)
     with reading(path):
@@ -166,14 +166,14 @@ def _batches(part: LogSlice, longest: int) -> Iterator[pa.RecordBatch]:
 
 
 def batch_rows(group: pq.RowGroupMetaData) -> int:
-    """Return how many rows of a row group are read at once: some SLICE_BYTES as they lie in its pages."""
+    """Return how many rows of a row group are read at once: those that take some SLICE_BYTES in its pages."""
     columns = [column for column in map(group.column, range(group.num_columns)) if column.path_in_schema in COLUMNS]
     unpacked = max(1, sum(column.total_uncompressed_size for column in columns))
     return max(1, min(SLICE_ROWS, group.num_rows * SLICE_BYTES // unpacked))
 
 
 def cut_batch(batch: pa.RecordBatch, longest: int) -> Iterator[pa.RecordBatch]:
-    """Cut rows of Parquet into batches of some SLICE_BYTES each, as they will be without dictionaries."""
+    """Cut rows of Parquet into batches that take some SLICE_BYTES each once their dictionaries are decoded."""
     sizes = row_bytes(batch)
     sizes[sizes > longest] = kept_of_long(longest)
     slices = np.cumsum(sizes) // SLICE_BYTES
@@ -188,7 +188,7 @@ def _chunks(part: LogSlice, longest: int) -> Iterator[bytes]:
     if part.form == "text":
         with path.open("rb") as stream:
             stream.seek(part.start)
-            left = part.end - part.start  # the end of one line more than SLICE_BYTES: no reason to read twice
+            left = part.end - part.start  # if this is one line more than SLICE_BYTES, one read is enough
             while chunk := stream.read(left if left <= SLICE_BYTES + longest else SLICE_BYTES):
                 yield chunk
                 left -= len(chunk)
@@ -203,13 +203,13 @@ def _chunks(part: LogSlice, longest: int) -> Iterator[bytes]:
 
 
 def whole_lines(chunks: Iterable[bytes], longest: int) -> Iterator[bytes]:
-    """Put chunks of text together to blocks of whole lines; only the last block may end without a line end.
+    """Join chunks of text into blocks of whole lines; only the last block may end without a line end.
 
     Args:
         chunks: of any size, cut anywhere.
-        longest: bytes that a line may have. A longer one that is cut by a chunk's end, or by several, is cut after
-            ``longest`` + 2 bytes, one of which may be a carriage return; so it is still too long. A block has no more
-            than so many bytes beside those of a chunk.
+        longest: bytes that a line may have. A longer line that is spread over several chunks is cut to ``longest`` + 2
+            bytes, one of which may be a carriage return; so it is still too long. A block has at most this many bytes
+            more than a chunk.
     """
     enough = longest + 2
     rest = b""
@@ -229,7 +229,7 @@ def whole_lines(chunks: Iterable[bytes], longest: int) -> Iterator[bytes]:
 
 
 def num_rows(block: Block) -> int:
-    """Count a block's rows without looking into them."""
+    """Count a block's rows without parsing them."""
     if not isinstance(block.rows, bytes):
         return block.rows.num_rows
     lines = int(np.count_nonzero(np.frombuffer(block.rows, np.uint8) == NEWLINE))
@@ -237,9 +237,9 @@ def num_rows(block: Block) -> int:
 
 
 def pieces_of(block: Block) -> Iterator[Block]:
-    """Halve a block of text until no piece has more than MOST_ROWS rows and MOST_TABS tabs, or but one row.
+    """Halve a block of text until no piece has more than MOST_ROWS rows and MOST_TABS tabs, unless it is a single row.
 
-    Parsing takes some 60 bytes for each line end and tab: 16 MiB of nothing else would take a gigabyte.
+    Parsing takes some 60 bytes for each line end and tab: 16 MiB of nothing but these would take a gigabyte.
     """
     codes = np.frombuffer(block.rows, np.uint8)
     if num_rows(block) > MOST_ROWS or np.count_nonzero(codes == TAB) > MOST_TABS:

@@ -1,9 +1,9 @@
-"""What could not be used, on disk: each row's file, number, reason and text; equal rows are one record.
+"""Write unusable rows to disk: each row's file, number, reason and text; equal rows are one record.
 
     rows | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
 
-Rows of a file with the same reason and text are one record: ``row`` is the number of the first, ``rows`` how many they
-are. So a file of empty lines is one record, and ``rows`` adds up to what a summary counts as quarantined.
+Rows of a file with the same reason and text are one record: ``row`` is the number of the first, ``rows`` their number.
+So a file of empty lines is one record, and ``rows`` adds up to the number of quarantined rows in a summary.
 """
 
 from collections.abc import Iterable
@@ -20,16 +20,16 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import sort_rows, write_shard
 from pipelines.beam.shuffle import INLINE, MOST_SHARDS, GroupIntoShards, Packer, unpack
 
-FILE_BYTES = 1 << 27  # of records to a file: they are sorted in memory
-SORT_BY = ("file", "row", "reason", "raw")  # files of two logs may have the same name
+FILE_BYTES = 1 << 27  # of records in a file: they are sorted in memory
+SORT_BY = ("file", "row", "reason", "raw")  # file and row are not enough: two logs may have files of one name
 
 
 @dataclass(eq=False)
 class WriteQuarantine(beam.PTransform):
-    """Quarantine batches in; shards, records by file and row number, on disk, and (file name, records) of each out.
+    """Takes quarantine batches; writes shards, sorted by file and row number, and returns (file name, records) of each.
 
-    A record's shard goes by its text, so equal rows meet in one. How many shards there are is known when all records
-    are: they wait as parcels.
+    A record's shard is chosen by its text, so equal rows meet in one shard. The number of shards is known only once all
+    records are: until then they wait as packed batches.
 
     Attributes:
         directory: an existing folder.
@@ -40,7 +40,7 @@ class WriteQuarantine(beam.PTransform):
     packer: Packer = INLINE
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        """Wire: pack, count bytes, gather, merge equal rows, sort, write."""
+        """Pack, count bytes, gather, merge equal rows, sort and write."""
         packed = rows | "Packed" >> concurrently("write", pack_records, self.packer).with_output_types(
             tuple[int, bytes]
         )
@@ -53,7 +53,7 @@ class WriteQuarantine(beam.PTransform):
         finish = partial(write_records, directory=self.directory)
         return (
             packed
-            | "Parcels" >> beam.Values()
+            | "PackedRecords" >> beam.Values()
             | "Records" >> beam.Map(unpack).with_output_types(pa.RecordBatch)
             | "Sorted"
             >> GroupIntoShards(QUARANTINE, "raw", beam.pvalue.AsSingleton(num_files), finish, self.packer, "write")
@@ -61,17 +61,17 @@ class WriteQuarantine(beam.PTransform):
 
 
 def pack_records(rows: pa.RecordBatch, packer: Packer) -> Iterable[tuple[int, bytes]]:
-    """Return how many bytes of memory a batch takes, and its parcel."""
-    return [(rows.nbytes, parcel) for parcel in packer.pack([rows])]
+    """Return how many bytes of memory a batch takes, and the packed batch."""
+    return [(rows.nbytes, packed) for packed in packer.pack([rows])]
 
 
 def num_files_of(num_bytes: int) -> int:
-    """Return how many files records of so many bytes are cut into."""
+    """Return the number of files into which records of this many bytes are cut."""
     return min(1 + num_bytes // FILE_BYTES, MOST_SHARDS)
 
 
 def merge_equal(records: pa.RecordBatch) -> pa.RecordBatch:
-    """Return one record for each file, reason and text: the first one's row, and their rows added up."""
+    """Return one record for each file, reason and text, with the row of the first record and the sum of their rows."""
     merged = (
         pl.DataFrame(pa.Table.from_batches([records]))
         .group_by("file", "reason", "raw")

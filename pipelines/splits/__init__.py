@@ -1,1 +1,1 @@
-"""Which images train, validate and test."""
+"""Select the images that train, validate and test."""

@@ -4,18 +4,19 @@
         --duplicates data/sets/toy/ingested/duplicates.parquet \
         --cleaned data/sets/toy/cleaned/images.parquet --output data/sets/toy/splits
 
-In: the ingested images of both domains (`schemas.IMAGES`), which of them are there twice (`schemas.DUPLICATES`), and
-which source images Table II keeps (`schemas.CLEANED`).
-Out: `images.parquet` (`schemas.SELECTED`), `seed-N.parquet` for every seed (`schemas.SPLITS`: the same rows with their
-split) and `categories.parquet` (`schemas.CATEGORIES`: what became of every category, also of those left out).
+Input: the ingested images of both domains (`schemas.IMAGES`), their duplicates (`schemas.DUPLICATES`), and the source
+images that Table II keeps (`schemas.CLEANED`).
+Output: `images.parquet` (`schemas.SELECTED`), `seed-N.parquet` for every seed (`schemas.SPLITS`: the same rows with
+their split) and `categories.parquet` (`schemas.CATEGORIES`: the status of every category, selected or left out).
 
-A split depends on its own seed alone. Inside a category, images are ranked by a hash of the seed and the image, so
-adding an image moves no others than those beside the borders between the splits.
+A split depends on its own seed alone. Inside a category, images are ranked by a hash of the seed and the image, so a
+new image can only move images beside the borders between the splits.
 
 A source image that is a duplicate of a target image can show the network, in training, a picture that it will be tested
-on. With ``duplicates: drop_leaks`` every source image leaves that is an exact or near duplicate of *any* target image:
-which target images are tested differs from seed to seed, and the selected source images must not, or results of several
-seeds would be of several data sets. The cleaner still sees them; it only decides which source images stay.
+on. With ``duplicates: drop_leaks``, every source image that is an exact or near duplicate of *any* target image is left
+out. This does not depend on the split: the tested target images differ from seed to seed, but the selected source
+images must not, or results of several seeds would be of several data sets. The cleaner still sees the dropped images;
+it only decides which source images stay.
 """
 
 import argparse
@@ -37,15 +38,15 @@ from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 DOMAINS = ("source", "target")
 SPLITS = ("train", "validation", "test")
 SELECTED = "selected"
-NAMED = 20  # categories left out that the closing lines name; categories.parquet has them all
+NAMED = 20  # left-out categories that the closing lines list; categories.parquet lists all
 
 
 class Shares(Params):
-    """Shares of a category's images; they add up to 1."""
+    """Shares of a category's images in the splits; they add up to 1."""
 
-    train: float = Field(gt=0, lt=1, description="that networks learn from")
-    validation: float = Field(gt=0, lt=1, description="that choose an epoch")
-    test: float = Field(gt=0, lt=1, description="that an evaluation reads, once")
+    train: float = Field(gt=0, lt=1, description="images that networks learn from")
+    validation: float = Field(gt=0, lt=1, description="images that choose an epoch")
+    test: float = Field(gt=0, lt=1, description="images that an evaluation reads, once")
 
     @model_validator(mode="after")
     def _add_up(self) -> "Shares":
@@ -55,21 +56,21 @@ class Shares(Params):
 
 
 class SelectParams(Params):
-    """Which categories and images take part, and how large the splits are."""
+    """Section `select`: which categories and images take part, and the size of the splits."""
 
     categories: Literal["shared", "all"] = Field(
-        description="shared: only categories that both domains have (the paper); all: each domain keeps its own too",
+        description="shared: only categories that both domains have (the paper); all: each domain also keeps its own",
     )
     minimum_images: int = Field(
-        description="a category with fewer (cleaned) images in a domain is left out of it", ge=3
+        description="a category with fewer (cleaned) images in a domain is left out of this domain", ge=3
     )
-    most_images: int = Field(description="source domain: a category with more is cut to as many, drawn at random", ge=3)
+    most_images: int = Field(description="source domain: a larger category is cut to this many, at random", ge=3)
     duplicates: Literal["keep", "drop_leaks"] = Field(
         description="keep: duplicates are reported only (the paper); drop_leaks: source images that are exact or near "
         "duplicates of target images are left out",
     )
     shares: Shares
-    seed: int = Field(description="of the draw under most_images; it is the same for all splits", ge=0)
+    seed: int = Field(description="seed of the random choice under most_images; the same for all splits", ge=0)
 
 
 def hash_rank(seed: int, purpose: str, domain: str, image_id: str) -> int:
@@ -81,12 +82,12 @@ def hash_rank(seed: int, purpose: str, domain: str, image_id: str) -> int:
 def split_sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
     """Divide n images among the splits by largest remainder, at least one each.
 
-    Each split gets floor(share * n), the images left over go to the largest fractions (ties: train before validation
-    before test). A split left empty then takes one from the largest.
+    Each split gets floor(share * n); the remaining images go to the largest fractions (ties: train before validation
+    before test). An empty split then takes one image from the largest.
 
     Args:
         n: images of a category in a domain, >= 3.
-        shares: of train, validation and test, each in (0, 1).
+        shares: the shares of train, validation and test, each in (0, 1).
 
     Raises:
         ValueError: fewer images than splits.
@@ -113,7 +114,7 @@ def usable_images(images: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame:
         cleaned: `image_id`, `kept` of all source images.
 
     Raises:
-        UserError: the cleaned images are not the ingested source images.
+        UserError: the cleaned images differ from the ingested source images.
     """
     source = images.filter(pl.col("domain") == "source")
     unknown = source.join(cleaned, on="image_id", how="anti")
@@ -139,7 +140,7 @@ def leaking_images(duplicates: pl.DataFrame) -> pl.DataFrame:
 
 
 def judge_categories(images: pl.DataFrame, usable: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
-    """Say of every category of both domains whether it is selected, and if not, why.
+    """Return for every category of both domains whether it is selected, and if not, why.
 
     Returns:
         The columns of `schemas.CATEGORIES`, rows by domain and category.
@@ -186,15 +187,15 @@ def judge_categories(images: pl.DataFrame, usable: pl.DataFrame, params: SelectP
 
 
 def select_images(usable: pl.DataFrame, categories: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Return the images of the selected categories, cut to `images_selected` each by hash rank.
+    """Return the images of the selected categories; a category is cut to its `images_selected` by hash rank.
 
     Returns:
         The columns of `schemas.SELECTED`, rows by domain and image id.
     """
     chosen = categories.filter(pl.col("status") == SELECTED)
     images = usable.join(chosen, on=["domain", "category"]).with_columns(_ranks(seed, "cap"))
-    place = pl.int_range(pl.len()).over("domain", "category", order_by=["rank", "image_id"])
-    kept = images.filter(place < pl.col("images_selected"))
+    position = pl.int_range(pl.len()).over("domain", "category", order_by=["rank", "image_id"])
+    kept = images.filter(position < pl.col("images_selected"))
     return kept.select(schemas.SELECTED.names).sort("domain", "image_id")
 
 
@@ -203,7 +204,7 @@ def split_images(selected: pl.DataFrame, seed: int, shares: Mapping[str, float])
 
     Args:
         selected: the columns of `schemas.SELECTED`.
-        seed: of this split; no other split depends on it.
+        seed: of this split; other splits have their own.
         shares: see :func:`split_sizes`.
 
     Returns:
@@ -218,17 +219,17 @@ def split_images(selected: pl.DataFrame, seed: int, shares: Mapping[str, float])
         },
         schema={"n": pl.Int64, "train": pl.Int64, "not_test": pl.Int64},
     )
-    place = pl.int_range(pl.len(), dtype=pl.Int64).over("domain", "category", order_by=["rank", "image_id"])
+    position = pl.int_range(pl.len(), dtype=pl.Int64).over("domain", "category", order_by=["rank", "image_id"])
     split = (
-        pl.when(pl.col("place") < pl.col("train"))
+        pl.when(pl.col("position") < pl.col("train"))
         .then(pl.lit("train"))
-        .when(pl.col("place") < pl.col("not_test"))
+        .when(pl.col("position") < pl.col("not_test"))
         .then(pl.lit("validation"))
         .otherwise(pl.lit("test"))
     )
     return (
         selected.with_columns(_ranks(seed, "split"), pl.len().over("domain", "category").cast(pl.Int64).alias("n"))
-        .with_columns(place.alias("place"))
+        .with_columns(position.alias("position"))
         .join(borders, on="n", how="left", validate="m:1")
         .with_columns(split.alias("split"))
         .select(schemas.SPLITS.names)
@@ -244,10 +245,10 @@ def _ranks(seed: int, purpose: str) -> pl.Expr:
 
 
 def check_something_selected(categories: pl.DataFrame) -> None:
-    """Refuse an empty selection, with names from both sides to compare.
+    """Raise an error if nothing is selected in a domain; it lists names of both domains to compare.
 
     Raises:
-        UserError: a domain is left without a category.
+        UserError: a domain has no selected category.
     """
     empty = [d for d in DOMAINS if categories.filter(pl.col("domain") == d, pl.col("status") == SELECTED).is_empty()]
     if not empty:
@@ -268,10 +269,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
-    parser.add_argument("--duplicates", type=Path, help="from `ingest`; by default duplicates.parquet beside --images")
-    parser.add_argument("--cleaned", type=Path, required=True, help="Table II applied, from `clean`")
+    parser.add_argument("--duplicates", type=Path, help="from `ingest`; default: duplicates.parquet beside --images")
+    parser.add_argument("--cleaned", type=Path, required=True, help="from `clean`: the images that Table II keeps")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="the parameter file")
     arguments = parser.parse_args(argv)
     with stage("select") as closing:
         params = load_section(SelectParams, "select", arguments.params)

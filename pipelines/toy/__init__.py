@@ -1,1 +1,1 @@
-"""The drawn toy world: creatures on scenes, and the click log of people who search for them."""
+"""The toy data set: drawn creatures on scenes, and the click log of people who search for them."""

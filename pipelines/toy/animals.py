@@ -1,4 +1,4 @@
-"""The kinds of animals that can be drawn, with all that is known about each."""
+"""The kinds of animals that can be drawn, with the data and functions of each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class Animals:
 
     Attributes:
         categories: its breeds or species.
-        nouns: what any of them is called in English and in Chinese.
-        phrases: what people type who look for it.
-        draw_look: of a domain: the circumstances of a picture.
-        draw_picture: of a category, a look and a domain.
+        nouns: the general word for them, in English and in Chinese.
+        phrases: what people type when they search for them.
+        draw_look: draws the circumstances of a picture at random, for a domain.
+        draw_picture: draws a picture of a category with a look, in a domain.
     """
 
     categories: Sequence[Animal]

@@ -1,4 +1,4 @@
-"""Draws the toy's birds: side views like the dogs of `toy_drawing`, with the same brush, scenes and light.
+"""Draw the toy's birds: side views like the dogs of `drawing`, with the same brush, scenes and light.
 
 A picture is a pure function of bird, look, domain and random stream.
 """
@@ -11,7 +11,7 @@ from pipelines.toy.birds import Bird, Colour, Legs
 from pipelines.toy.brush import ANIMAL, INK, TOYS, Brush, Look, Painting, Point, choose_look, paint
 from pipelines.toy.scenes import CREAM, RGB, Domain, jitter, shade
 
-EXTENT: Point = (3.6, 2.8)  # of a bird with beak, tail and legs, in its unit: about half a trunk's length
+EXTENT: Point = (3.6, 2.8)  # of a bird with beak, tail and legs, in its own unit: about half the length of a trunk
 COLOURS = dict[Colour, RGB](drawing.COLOURS.items()) | {"blue": (66, 104, 176), "green": (82, 142, 70)}
 HORN: RGB = (226, 160, 52)  # of beaks and legs
 WOOD: RGB = (96, 68, 46)
@@ -21,12 +21,12 @@ EXTRAS = ("nothing", "berry", "worm", "branch")
 
 
 def draw_look(domain: Domain, stream: np.random.Generator) -> Look:
-    """Draw the circumstances of one picture: half of the birds stand, half have nothing with them."""
+    """Draw the circumstances of one picture at random: half of the birds stand, half have nothing with them."""
     return choose_look(POSES, EXTRAS, domain, stream)
 
 
 def draw_picture(bird: Bird, look: Look, domain: Domain, stream: np.random.Generator) -> Painting:
-    """Draw one bird, by its visible attributes; the other arguments are those of `toy_brush.paint`."""
+    """Draw one bird with its visible attributes; the other arguments are those of `brush.paint`."""
     return paint(lambda brush: draw_bird(brush, bird, look, stream), EXTENT, look, domain, stream)
 
 
@@ -83,7 +83,7 @@ def draw_tail(brush: Brush, bird: Bird, rx: float, plumage: RGB, lift: float) ->
 
 
 def draw_legs(brush: Brush, bird: Bird, ry: float, flying: bool) -> None:
-    """Draw two thin legs with toes; in flight they trail behind."""
+    """Draw two thin legs with toes; in flight they stretch behind."""
     length = LEGS[bird.legs]
     for x, fill in ((-0.1, shade(HORN, 0.75)), (0.16, HORN)):
         hip = (x, ry * 0.8)
@@ -118,7 +118,7 @@ def draw_wing(brush: Brush, bird: Bird, plumage: RGB, flying: bool) -> None:
         brush.polygon([(0.38, -0.12), (0.12, -1.0), (-0.2, -1.36), (-0.42, -1.3), (-0.52, 0.02)], dark)
         bars = [[(0.2, -0.5), (-0.46, -0.44)], [(0.12, -0.86), (-0.44, -0.8)]]
     elif bird.pattern in ("spotted", "striped"):
-        brush.ellipse((-0.3, -0.08), (0.42, 0.17), dark, turn=-0.32)  # leaves the marks to be seen
+        brush.ellipse((-0.3, -0.08), (0.42, 0.17), dark, turn=-0.32)  # small, so that the marks stay visible
         return
     else:
         brush.ellipse((-0.2, -0.02), (0.56, 0.24), dark, turn=-0.32)
@@ -150,7 +150,7 @@ def draw_head(brush: Brush, bird: Bird, head: Point, plumage: RGB, mark: RGB) ->
 
 
 def draw_meal(brush: Brush, bird: Bird, look: Look, head: Point, hue: RGB) -> None:
-    """Draw what the bird has at the tip of its beak, in a colour that says nothing about its species."""
+    """Draw what the bird has at the tip of its beak, in a colour that does not depend on its species."""
     reach = {"short": 0.52, "long": 1.0, "hooked": 0.5}[bird.beak]
     x, y = head[0] + reach, head[1] + 0.12
     if look.extra == "berry":

@@ -1,8 +1,8 @@
-"""The toy's birds: another kind of object, invented as the dogs of `toy_breeds` are, for the cross-object study.
+"""The toy's birds: another kind of object, invented like the dogs of `breeds`, for the cross-object study.
 
-As there, the 24 species that both domains have come in six kinds of four, alike but for one or two attributes. Colours,
-some patterns, legs and the length of tails have the dogs' words; beaks, crests, forked and fanned tails have words of
-their own. So what a click predictor learns of birds is partly true of dogs.
+As with the dogs, the 24 species that both domains have come in six kinds of four, alike except for one or two
+attributes. Colours, some patterns, legs and the length of tails share the dogs' words; beaks, crests, forked and fanned
+tails have words of their own. So what a click predictor learns about birds is partly true of dogs.
 """
 
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ Legs = Literal["low", "tall"]
 Head = Literal["round", "crested"]
 
 _DOGS = breeds.ATTRIBUTE_WORDS
-# What people call an attribute value in a query: English phrase, Chinese phrase. Both stand before the word for bird.
+# Words for an attribute value in a query: English phrase, Chinese phrase. Both are placed before the word for bird.
 ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, str]]] = {
     "colour": {**_DOGS["colour"], "blue": ("blue", "蓝色的"), "green": ("green", "绿色的")},
     "pattern": {
@@ -47,7 +47,7 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class Bird:
-    """A category: its names, and what its birds look like."""
+    """A category: its names, and the looks of its birds."""
 
     name: str
     chinese: str
@@ -58,7 +58,7 @@ class Bird:
     legs: Legs
     head: Head
     presence: Presence = "both"
-    few: bool = False  # fewer images than selection asks for
+    few: bool = False  # fewer images than the selection requires
 
     def attributes(self) -> dict[str, str]:
         """Return the visible attributes, as in ``{"colour": "brown", ...}``."""

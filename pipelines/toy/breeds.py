@@ -1,7 +1,7 @@
-"""The toy's breeds: invented dogs, told apart by a few visible attributes each, with English and Chinese names.
+"""The toy's breeds: invented dogs that differ in a few visible attributes, with English and Chinese names.
 
-The 24 breeds that both domains have come in six kinds of four. Breeds of a kind look alike but for one or two
-attributes, and every attribute value is shared by breeds of several kinds: an attribute word in a query says something
+The 24 breeds that both domains have come in six kinds of four. Breeds of a kind look alike except for one or two
+attributes, and breeds of several kinds share every attribute value: so an attribute word in a query carries information
 about the pixels of many categories.
 """
 
@@ -16,7 +16,7 @@ Build = Literal["sturdy", "low", "tall"]
 Coat = Literal["smooth", "shaggy"]
 Presence = Literal["both", "source", "target"]
 
-# What people call an attribute value in a query: English phrase, Chinese phrase. Both stand before the word for dog.
+# Words for an attribute value in a query: English phrase, Chinese phrase. Both are placed before the word for dog.
 ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, str]]] = {
     "colour": {
         "brown": ("brown", "棕色的"),
@@ -58,7 +58,7 @@ ATTRIBUTE_WORDS: dict[str, dict[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True)
 class Breed:
-    """A category: its names, and what its dogs look like."""
+    """A category: its names, and the looks of its dogs."""
 
     name: str
     chinese: str
@@ -69,7 +69,7 @@ class Breed:
     build: Build
     coat: Coat
     presence: Presence = "both"
-    few: bool = False  # fewer images than selection asks for
+    few: bool = False  # fewer images than the selection requires
 
     def attributes(self) -> dict[str, str]:
         """Return the visible attributes, as in ``{"colour": "brown", ...}``."""

@@ -1,4 +1,4 @@
-"""What the toys' animals are painted with: a brush in the animal's own coordinates, and how a picture comes about.
+"""How the toys' animals are painted: a brush in the animal's own coordinates, and the steps of a picture.
 
 The source domain is the open air: small animals on grass, sand, snow or a street, as people find them on the web. The
 target domain is a room: large, tightly framed animals in dim, coloured light.
@@ -20,14 +20,14 @@ Point = tuple[float, float]
 SUPERSAMPLING = 3  # pixels drawn per pixel kept, in each direction
 SHORT_SIDE = 64  # pixels
 INK: RGB = (34, 28, 28)
-# The colours of what is worn, played with or eaten.
+# The colours of things that the animals wear, play with or eat.
 TOYS: tuple[tuple[str, RGB], ...] = (("red", (206, 52, 56)), ("blue", (58, 96, 190)), ("green", (60, 150, 92)))
-ANIMAL = "animal"  # a layer, as the ground and the things are
+ANIMAL = "animal"  # the name of a layer, like GROUND and the things
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture shows beside the animal; people search for these, too."""
+    """What one picture shows beside the animal; people also search for these."""
 
     pose: str
     extra: str
@@ -35,12 +35,12 @@ class Look:
 
 
 class Painting(NamedTuple):
-    """A picture, and what is known of it beyond its look.
+    """A picture, and what is known about it beyond its look.
 
     Attributes:
         image: RGB, short side 64 px.
-        areas: what can be seen of each layer: sky or wall, things, ground, animal, extra.
-        light: as it shone.
+        areas: the visible part of each layer: sky or wall, things, ground, animal, extra.
+        light: the light of the picture.
     """
 
     image: Image.Image
@@ -49,7 +49,7 @@ class Painting(NamedTuple):
 
 
 class Brush:
-    """Draws shapes given in the animal's own coordinates: it faces right, y points down, the trunk's middle is 0, 0."""
+    """Draws shapes in the animal's own coordinates: it faces right, y points down, the trunk's middle is (0, 0)."""
 
     def __init__(
         self, image: Image.Image, matrix: np.ndarray, middle: np.ndarray, layers: Layers | None = None
@@ -61,12 +61,12 @@ class Brush:
         self.unit = float(np.hypot(*matrix[:, 0]))  # pixels
 
     def pixels(self, points: Sequence[Point] | np.ndarray) -> list[Point]:
-        """Return where points lie in the image, rounded: the last bits of sines differ between machines."""
+        """Return the points' pixels in the image, rounded: the last bits of sines differ between machines."""
         placed = np.asarray(points) @ self.matrix.T + self.middle
         return [(float(x), float(y)) for x, y in np.round(placed, 3)]
 
     def on_mask(self) -> "Brush":
-        """Return a brush that draws the same shapes, in white, on an empty mask of the image's size."""
+        """Return a brush that draws the same shapes on an empty mask of the image's size."""
         return Brush(Image.new("L", self.image.size), self.matrix, self.middle)
 
     def mark(self, name: str, colour: str = "") -> None:
@@ -81,7 +81,7 @@ class Brush:
     def ellipse(
         self, middle: Point, axes: Point, fill: RGB | int, turn: float = 0.0, tufts: np.ndarray | None = None
     ) -> None:
-        """Fill an ellipse, turned by radians; with tufts its outline is jagged by these shares of its radius."""
+        """Fill an ellipse, turned by radians; tufts make its outline jagged by these shares of its radius."""
         steps = 24 if tufts is None else len(tufts)
         angles = np.arange(steps) * (2 * math.pi / steps)
         radius = np.ones(steps) if tufts is None else 1 + tufts
@@ -90,7 +90,7 @@ class Brush:
         self.polygon(np.stack([middle[0] + x * cos - y * sin, middle[1] + x * sin + y * cos], axis=1), fill)
 
     def line(self, points: Sequence[Point], width: float, fill: RGB | int) -> None:
-        """Draw a line with round ends, its width in the animal's unit."""
+        """Draw a line with round ends; its width is in the animal's unit."""
         pixels = self.pixels(points)
         thick = max(1, round(width * self.unit))
         self.drawing.line(pixels, fill=fill, width=thick, joint="curve")
@@ -100,12 +100,12 @@ class Brush:
 
 
 def choose_look(poses: Sequence[str], extras: Sequence[str], domain: Domain, stream: np.random.Generator) -> Look:
-    """Draw the circumstances of one picture: half of the animals are in the first pose, half have the first extra.
+    """Draw the circumstances of one picture at random: the first pose and the first extra have probability 1/2.
 
     Args:
         poses: three.
         extras: four.
-        domain: whose scenes.
+        domain: the scene is one of this domain's.
         stream: random numbers.
     """
     return Look(
@@ -121,19 +121,19 @@ def paint(
     """Paint one picture: the scene, the animal in it, the light.
 
     Args:
-        draw_animal: draws it and marks its layers; may use the same stream.
-        extent: its width and height in its own unit.
-        look: says the scene.
-        domain: which decides scale, framing and light.
+        draw_animal: draws the animal and marks its layers; may use the same stream.
+        extent: the animal's width and height in its own unit.
+        look: only its scene is used.
+        domain: decides scale, framing and light.
         stream: random numbers; the same stream gives the same picture.
 
     Returns:
-        The image, long side up to 80 px, and what can be seen in it.
+        The image, its long side up to 80 px, with its visible areas and its light.
     """
     width = SHORT_SIDE + int(stream.integers(0, 17))
     size = (width * SUPERSAMPLING, SHORT_SIDE * SUPERSAMPLING)
     layers = draw_scene(look.scene, size, stream)
-    draw_animal(place(layers, extent, domain, stream))
+    draw_animal(place_animal(layers, extent, domain, stream))
     if domain == "source" and look.scene == "grass":
         draw_blades(layers.image, stream)
         layers.mark(GROUND)
@@ -142,8 +142,8 @@ def paint(
     return Painting(shine(image, light, domain, stream), layers.areas(), light)
 
 
-def place(layers: Layers, extent: Point, domain: Domain, stream: np.random.Generator) -> Brush:
-    """Choose where an animal is: anywhere and small in the open air, filling the frame in a room."""
+def place_animal(layers: Layers, extent: Point, domain: Domain, stream: np.random.Generator) -> Brush:
+    """Choose an animal's position and size: anywhere and small in the open air, filling the frame in a room."""
     width, height = layers.image.size
     share = stream.uniform(0.66, 0.9) if domain == "source" else stream.uniform(0.8, 1.02)
     unit = share * min(width / extent[0], height / extent[1])
@@ -157,5 +157,5 @@ def place(layers: Layers, extent: Point, domain: Domain, stream: np.random.Gener
 
 
 def fur(steps: int, depth: float, stream: np.random.Generator) -> np.ndarray:
-    """Return the outline of a shaggy coat: every second point stands out by up to ``depth`` of the radius."""
+    """Return the outline of a shaggy coat: every second point sticks out by up to ``depth`` of the radius."""
     return np.where(np.arange(steps) % 2 == 0, stream.uniform(0.3, 1, steps) * depth, -0.04)

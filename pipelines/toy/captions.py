@@ -1,4 +1,4 @@
-"""Sentences about the toys' pictures, several of each, in English and Chinese; a stated share is of something else.
+"""Sentences about the toys' pictures, several of each, in English and Chinese; a given share of them is wrong.
 
 A wrong sentence describes a picture that was never drawn, with another animal in it, or is about no picture at all.
 """
@@ -16,15 +16,15 @@ from pipelines.toy.english_captions import write_english
 from pipelines.toy.facts import View, imagine
 from pipelines.toy.streams import pick
 
-OFF_TOPIC_SHARE = 0.3  # of the wrong sentences
-TRIES = 20  # for a sentence that the picture does not have yet
+OFF_TOPIC_SHARE = 0.3  # share of the wrong sentences that are about no picture
+TRIES = 20  # most attempts to write a sentence that the picture does not have yet
 
 
 class CaptionParams(Params):
-    """Section `synthesize.captions`: how many sentences a picture has, and what they are like."""
+    """Section `synthesize.captions`: the number of a picture's sentences, and their kinds."""
 
-    least: int = Field(description="sentences of a picture", ge=1, le=100)
-    most: int = Field(description="sentences of a picture", ge=1, le=100)
+    least: int = Field(description="fewest sentences of a picture", ge=1, le=100)
+    most: int = Field(description="most sentences of a picture", ge=1, le=100)
     chinese: float = Field(description="share of the sentences that are Chinese", ge=0, le=1)
     wrong: float = Field(description="share of the sentences that are not about the picture", ge=0, le=1)
 
@@ -52,12 +52,12 @@ def captions_of(
 
     Args:
         view: of the picture.
-        animals: of its kind; wrong sentences are about them.
-        params: how many and what they are like.
+        animals: the kind of its animal; wrong sentences are about other animals of this kind.
+        params: how many sentences, and of which kinds.
         stream: random numbers.
 
     Returns:
-        Between ``least`` and ``most`` sentences, no two of them the same unless so many cannot be found.
+        Between ``least`` and ``most`` sentences; two are the same only if no new one was found in TRIES attempts.
     """
     captions: list[Caption] = []
     for _ in range(int(stream.integers(params.least, params.most + 1))):
@@ -73,7 +73,7 @@ def captions_of(
 
 
 def write(view: View, language: str, is_wrong: bool, nouns: tuple[str, str], stream: np.random.Generator) -> str:
-    """Write one sentence in a language; a wrong one is at times about no picture."""
+    """Write one sentence in a language; some wrong sentences are about no picture."""
     is_off_topic = is_wrong and stream.random() < OFF_TOPIC_SHARE
     if language == "zh":
         return pick(chinese_captions.OFF_TOPIC, stream) if is_off_topic else write_chinese(view, nouns[1], stream)

@@ -1,4 +1,4 @@
-"""Chinese sentences about a picture, made as those of `english_captions` are: all of them true, none exhaustive."""
+"""Chinese sentences about a picture, like those of `english_captions`: each is true, and none is complete."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ COLOURS: Mapping[str, str] = {
     "brown": "棕色", "black": "黑色", "white": "白色", "golden": "金色", "grey": "灰色", "red": "红色", "blue": "蓝色",
     "green": "绿色",
 }  # fmt: skip
-FEATURES: Mapping[tuple[str, str], str] = {  # stand before the animal
+FEATURES: Mapping[tuple[str, str], str] = {  # placed before the animal
     ("pattern", "spotted"): "有斑点的",
     ("pattern", "striped"): "有条纹的",
     ("pattern", "saddled"): "背上有花斑的",
@@ -93,7 +93,7 @@ STYLE_SHARES = (0.45, 0.25, 0.2, 0.1)
 
 
 def write_chinese(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Write one sentence about what can be seen; ``noun`` is what the animals are called, as in "小狗"."""
+    """Write one sentence about the visible parts of a picture; ``noun`` is the general word, as in "小狗"."""
     style = str(stream.choice(STYLES, p=STYLE_SHARES))
     at, doing = place(view, stream), pick(POSES[view.look.pose], stream)
     clauses = [clause for clause, share in clauses_of(view, stream) if clause and stream.random() < share]
@@ -110,7 +110,7 @@ def write_chinese(view: View, noun: str, stream: np.random.Generator) -> str:
 
 
 def clauses_of(view: View, stream: np.random.Generator) -> list[tuple[str, float]]:
-    """Return clauses about what the animal has, what is behind it and how light it is, each with its share."""
+    """Return clauses about what the animal has, what is behind it and how light it is, each with its probability."""
     kind = pick(sorted(view.things), stream) if view.things else ""
     return [
         (pick(EXTRAS[view.look.extra], stream).format(COLOURS.get(view.extra_colour, "")), 0.6)
@@ -122,22 +122,22 @@ def clauses_of(view: View, stream: np.random.Generator) -> list[tuple[str, float
 
 
 def name_animal(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Return the animal with up to two features before it, the colour last."""
+    """Return the animal after up to two features; the colour comes last."""
     attributes = view.animal.attributes()
-    said = [FEATURES[key] for key in attributes.items() if key in FEATURES and stream.random() < 0.2][:1]
+    mentioned = [FEATURES[key] for key in attributes.items() if key in FEATURES and stream.random() < 0.2][:1]
     if stream.random() < 0.65:
-        said.append(COLOURS[attributes["colour"]] + pick(("的", ""), stream))
-    return "".join(said) + kind_of(view, noun, stream)
+        mentioned.append(COLOURS[attributes["colour"]] + pick(("的", ""), stream))
+    return "".join(mentioned) + kind_of(view, noun, stream)
 
 
 def kind_of(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Return a word for the animal: mostly what everybody says, else its kin or its category."""
+    """Return a word for the animal: mostly the general noun, otherwise its kin or its category."""
     kin = KIN[view.animal.name.split()[-1]]
     return str(stream.choice((noun, kin, view.animal.chinese), p=(0.55, 0.2, 0.25)))
 
 
 def place(view: View, stream: np.random.Generator) -> str:
-    """Return where the animal is: at times its branch, else the scene; a flying one is above it."""
+    """Return where the animal is: sometimes its branch, otherwise the scene; a flying animal is above it."""
     flying = view.look.pose == "flying"
     if view.look.extra == "branch" and stream.random() < 0.6:
         return "树枝上方" if flying else "树枝上"
@@ -145,5 +145,5 @@ def place(view: View, stream: np.random.Generator) -> str:
 
 
 def end(clauses: list[str], stream: np.random.Generator) -> str:
-    """Return clauses that follow, and mostly a full stop."""
+    """Return the clauses that end a sentence, and mostly a full stop."""
     return "".join(f"，{clause}" for clause in clauses) + ("。" if stream.random() < 0.75 else "")

@@ -1,7 +1,7 @@
-"""Writes what people say about the toys' pictures of both domains: captions, label sets and tags, and the facts behind.
+"""Write what people write about the toys' pictures of both domains (captions, label sets and tags), and the true facts.
 
-All are tab-separated tables with a header, and have a row for each thing said, as logs do: a bad row costs no other.
-An image id says which domain it belongs to, as in all tables.
+All are tab-separated tables with a header, and have a row for each statement, as logs do, so that a bad row affects no
+other. The form of an image id shows which domain it belongs to, as in all tables.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,15 +23,15 @@ def write_descriptions(
     tags: TagParams,
     seed: int,
 ) -> dict[str, int]:
-    """Write the four tables; rows by picture in the order given, those of tags by time.
+    """Write the four tables; rows are in the given order of pictures, those of tags in order of time.
 
     Returns:
         The row counts by file.
 
     Raises:
-        UserError: there are more users than there is work for them.
+        UserError: there are more users than tasks for them.
     """
-    said = [
+    sentences = [
         (image_id, *caption)
         for image_id, view in pictures
         for caption in captions_of(view, animals, captions, random_stream(seed, "captions", image_id))
@@ -41,7 +41,7 @@ def write_descriptions(
         (image_id, fact.group, fact.value, f"{fact.share:.3f}") for image_id, view in pictures for fact in view.facts()
     ]
     return {
-        "captions": write_rows(directory / CAPTIONS, ("image_id", "language", "sentence"), said),
+        "captions": write_rows(directory / CAPTIONS, ("image_id", "language", "sentence"), sentences),
         "labels in sets": write_rows(directory / LABEL_SETS, ("image_id", "label"), labels),
         "tags": write_rows(
             directory / TAGS, ("user_id", "image_id", "tag", "time"), write_tags(pictures, animals, tags, seed)

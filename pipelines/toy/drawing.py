@@ -1,4 +1,4 @@
-"""Draws the toy's dogs: side views made of ellipses, capsules and tufts, before an outdoor or an indoor scene.
+"""Draw the toy's dogs: side views made of ellipses, capsules and tufts, in front of an outdoor or an indoor scene.
 
 A picture is a pure function of breed, look, domain and random stream.
 """
@@ -13,7 +13,7 @@ from pipelines.toy.breeds import Breed, Build, Colour
 from pipelines.toy.brush import ANIMAL, INK, TOYS, Brush, Look, Painting, Point, choose_look, fur, paint
 from pipelines.toy.scenes import CREAM, RGB, Domain, jitter, shade
 
-EXTENT: Point = (3.5, 2.6)  # of a dog with tail and legs, in its unit
+EXTENT: Point = (3.5, 2.6)  # of a dog with tail and legs, in its own unit
 COLOURS: dict[Colour, RGB] = {
     "brown": (118, 76, 50),
     "black": (52, 49, 54),
@@ -28,7 +28,7 @@ EXTRAS = ("nothing", "collar", "scarf", "ball")
 
 @dataclass(frozen=True)
 class Figure:
-    """A build's proportions; the unit is about half a trunk's length."""
+    """A build's proportions; the unit is about half the length of a trunk."""
 
     trunk: Point  # half axes
     leg: float
@@ -43,12 +43,12 @@ FIGURES: dict[Build, Figure] = {
 
 
 def draw_look(domain: Domain, stream: np.random.Generator) -> Look:
-    """Draw the circumstances of one picture: half of the dogs stand, half wear nothing."""
+    """Draw the circumstances of one picture at random: half of the dogs stand, half wear nothing."""
     return choose_look(POSES, EXTRAS, domain, stream)
 
 
 def draw_picture(breed: Breed, look: Look, domain: Domain, stream: np.random.Generator) -> Painting:
-    """Draw one dog, by its breed's visible attributes; the other arguments are those of `toy_brush.paint`."""
+    """Draw one dog with its breed's visible attributes; the other arguments are those of `brush.paint`."""
     return paint(lambda brush: draw_dog(brush, breed, look, stream), EXTENT, look, domain, stream)
 
 
@@ -84,7 +84,7 @@ def draw_dog(brush: Brush, breed: Breed, look: Look, stream: np.random.Generator
 def draw_legs(
     brush: Brush, figure: Figure, rx: float, ry: float, look: Look, fill: RGB, breed: Breed, far_side: bool
 ) -> None:
-    """Draw the pair of legs of one side; a runner's are spread, and socked dogs have cream paws."""
+    """Draw the two legs of one side; a running dog's are spread, and socked dogs have cream paws."""
     swing = 0.45 if look.pose == "running" else 0.06
     for end, direction in ((-1, -1), (1, 1)):
         lean = direction * swing * (0.35 if far_side else 1.0)
@@ -125,7 +125,7 @@ def draw_tail(brush: Brush, breed: Breed, rx: float, ry: float, coat: RGB, strea
 def draw_pattern(
     brush: Brush, body: Image.Image, breed: Breed, rx: float, ry: float, stream: np.random.Generator
 ) -> None:
-    """Draw the coat's pattern on the trunk: dark on light coats, light on dark ones."""
+    """Draw the coat's pattern on the trunk: dark on light coats, light on dark coats."""
     if breed.pattern == "plain":
         return
     base = COLOURS[breed.colour]
@@ -173,7 +173,7 @@ def draw_head(brush: Brush, breed: Breed, head: Point, coat: RGB, dark: RGB, tuf
 def draw_extra(
     brush: Brush, look: Look, head: Point, rx: float, ry: float, figure: Figure, stream: np.random.Generator
 ) -> None:
-    """Draw what the dog wears or plays with, in a colour that says nothing about its breed."""
+    """Draw what the dog wears or plays with, in a colour that does not depend on its breed."""
     colour, hue = TOYS[int(stream.integers(len(TOYS)))]
     chest = (rx * 0.66, -ry * 0.25)
     throat = tuple(0.55 * c + 0.45 * h for c, h in zip(chest, head, strict=True))

@@ -1,7 +1,7 @@
-"""English sentences about a picture: all of them true of it, none of them all that is true of it.
+"""English sentences about a picture: each is true of it, and none is a complete description.
 
-A sentence names the animal, mostly with some of what can be seen of it, and now and then says what it does, what it has
-with it, where it is, what stands behind it and how light it is.
+A sentence names the animal, mostly with some of its visible features. Sometimes it also states what the animal does,
+what it has, where it is, what is behind it and how light it is.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ POSES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "flying": (("flies", "is flying", "is flapping its wings"), ("flying", "in flight")),
     "pecking": (("pecks", "is pecking", "bends down to peck"), ("pecking", "looking for food")),
 }
-# Where it does that: at rest, on the move, in the air; all of a scene mean the same place.
+# Where the animal is: at rest, on the move, in the air; all phrases of a scene mean the same place.
 PLACES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "grass": (("on the grass", "in a meadow"), ("across the grass", "across a meadow"), ("over the grass",)),
     "beach": (("on the beach", "on a sandy beach"), ("along the beach", "across the sand"), ("over the beach",)),
@@ -84,7 +84,7 @@ PLACES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
         ("above a tiled floor",),
     ),
 }
-MOVES = {"running": 1}  # which of a scene's PLACES suits a pose; 0 for the others, 2 in the air
+MOVES = {"running": 1}  # index into a scene's PLACES by pose; 0 for other poses, 2 in the air
 THINGS: Mapping[str, tuple[str, str]] = {  # one, several
     "tree": ("a tree", "trees"),
     "house": ("a house", "houses"),
@@ -112,11 +112,11 @@ STYLE_SHARES = (0.3, 0.22, 0.12, 0.1, 0.12, 0.07, 0.07)
 
 
 def write_english(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Write one sentence about what can be seen.
+    """Write one sentence about the visible parts of a picture.
 
     Args:
         view: of the picture.
-        noun: what the animals are called, as in "dog".
+        noun: the general word for the animals, as in "dog".
         stream: random numbers.
     """
     style = str(stream.choice(STYLES, p=STYLE_SHARES))
@@ -145,19 +145,19 @@ def write_english(view: View, noun: str, stream: np.random.Generator) -> str:
 
 
 def name_animal(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Return the animal with its article, up to three adjectives, up to two features, and at times what it has."""
+    """Return the animal with its article, up to three adjectives, up to two features, and sometimes what it has."""
     attributes = view.animal.attributes()
     adjectives: list[str] = []
-    said: set[str] = set()
+    mentioned: set[str] = set()
     for group in ADJECTIVE_ORDER:
         value = attributes.get(group, "")
         words = (value,) if group == "colour" else ADJECTIVES.get((group, value))
         if words and stream.random() < (0.65 if group == "colour" else 0.18):
             adjectives.append(pick(words, stream))
-            said.add(group)
+            mentioned.add(group)
     named = " ".join([*adjectives[-3:], kind_of(view, noun, stream)])
     text = f"{'an' if named[0] in 'aeiou' else 'a'} {named}"
-    with_ = features(view, 1 + int(stream.integers(2)), said, stream) if stream.random() < 0.25 else []
+    with_ = features(view, 1 + int(stream.integers(2)), mentioned, stream) if stream.random() < 0.25 else []
     if with_:
         text += f" with {' and '.join(with_)}"
     elif view.look.extra in EXTRAS and stream.random() < 0.6:
@@ -166,20 +166,20 @@ def name_animal(view: View, noun: str, stream: np.random.Generator) -> str:
 
 
 def kind_of(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Return a word for the animal: mostly what everybody says, else its kin or its category."""
+    """Return a word for the animal: mostly the general noun, otherwise its kin or its category."""
     return str(stream.choice((noun, view.animal.name.split()[-1], view.animal.name), p=(0.55, 0.2, 0.25)))
 
 
-def features(view: View, number: int, said: set[str], stream: np.random.Generator) -> list[str]:
-    """Return up to so many features that are not said yet, as in "a long tail"; those of the pattern come last."""
-    keys = [key for key in view.animal.attributes().items() if key in FEATURES and key[0] not in said]
+def features(view: View, number: int, mentioned: set[str], stream: np.random.Generator) -> list[str]:
+    """Return up to `number` features not mentioned yet, as in "a long tail"; those of the pattern come last."""
+    keys = [key for key in view.animal.attributes().items() if key in FEATURES and key[0] not in mentioned]
     chosen = [keys[int(n)] for n in stream.permutation(len(keys))[:number]]
     chosen.sort(key=lambda key: key[0] == "pattern")
     return [pick(FEATURES[key], stream) for key in chosen]
 
 
 def describe(view: View, noun: str, stream: np.random.Generator) -> str:
-    """Write what the animal is like, or what it wears."""
+    """Write a sentence about the animal's features, or about what it wears."""
     kind = kind_of(view, noun, stream)
     if view.look.extra in ("collar", "scarf") and stream.random() < 0.5:
         return f"{pick(('The', 'This'), stream)} {kind} is wearing a {view.extra_colour} {view.look.extra}."
@@ -191,12 +191,12 @@ def describe(view: View, noun: str, stream: np.random.Generator) -> str:
 
 
 def place(view: View, stream: np.random.Generator, at_rest: bool) -> str:
-    """Return where the animal is, as in "on the grass": mostly its branch, if it has one, else the scene.
+    """Return where the animal is, as in "on the grass": mostly on its branch, if it has one, otherwise the scene.
 
     Args:
         view: of the picture.
         stream: random numbers.
-        at_rest: the sentence does not say what the animal does, so nothing runs "down the street" there.
+        at_rest: whether the sentence has no verb for what the animal does, so that "down the street" would be wrong.
     """
     flies = view.look.pose == "flying"
     if view.look.extra == "branch" and stream.random() < 0.7:
@@ -205,13 +205,13 @@ def place(view: View, stream: np.random.Generator, at_rest: bool) -> str:
 
 
 def things(view: View, stream: np.random.Generator) -> str:
-    """Return one kind of the things that can be seen."""
+    """Return one of the kinds of things that can be seen."""
     kind = pick(sorted(view.things), stream)
     return THINGS[kind][view.things[kind] > 1]
 
 
 def background(view: View, stream: np.random.Generator) -> str:
-    """Return what stands behind, as in "in front of trees"; the empty text if there is nothing."""
+    """Return what is behind the animal, as in "in front of trees"; an empty text if there is nothing."""
     if not view.things:
         return ""
     named = things(view, stream)
@@ -221,12 +221,12 @@ def background(view: View, stream: np.random.Generator) -> str:
 
 
 def light(view: View, stream: np.random.Generator) -> str:
-    """Return how light it is, as in "on a sunny day"; the empty text if that goes without saying."""
+    """Return how light it is, as in "on a sunny day"; an empty text if the light has no name."""
     return pick(LIGHTS[view.light], stream) if view.light else ""
 
 
 def maybe(text: str, share: float, stream: np.random.Generator) -> str:
-    """Return a text after a blank in so many cases, else nothing."""
+    """Return a space and the text with probability `share`, otherwise an empty text."""
     return f" {text}" if text and stream.random() < share else ""
 
 

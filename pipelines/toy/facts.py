@@ -1,6 +1,6 @@
-"""What is true of a drawn picture: what captions and tags speak of, and what a label set holds.
+"""The true facts about a drawn picture, from which captions, tags and label sets are made.
 
-A `View` is a picture as its beholder sees it: things that the animal or the frame hides are not in it. A `Fact` has a
+A `View` is a picture as a viewer sees it: things that the animal or the frame hides are not in it. A `Fact` has a
 group (``colour``), a value (``brown``) and a share: the part of the picture's area on which it can be seen.
 """
 
@@ -19,16 +19,16 @@ from pipelines.toy.scenes import GROUND, ROOM_THINGS, THING_OF, Domain
 from pipelines.toy.streams import pick
 
 THINGS = (*dict.fromkeys(THING_OF.values()), *ROOM_THINGS)
-LEAST_THING = 0.01  # share of the picture; nobody sees less of a thing behind the animal
-LEAST_EXTRA = 0.0015  # the same of what the animal has: 7 of 4,600 pixels
-LEAST_CONTRAST = 28  # levels of 255; what differs less from what is behind it, as green on grass, is not seen
+LEAST_THING = 0.01  # share of the picture; a smaller visible part of a thing behind the animal goes unnoticed
+LEAST_EXTRA = 0.0015  # the same for what the animal has: 7 of 4,600 pixels
+LEAST_CONTRAST = 28  # levels of 255; a smaller difference to the background, as green on grass, goes unnoticed
 UNCOLOURED = ("nothing", "worm", "branch")  # extras whose colour is always the same
-# The darkest and the lightest third of the levels of light have a name; what lies between goes without saying.
+# The darkest and the lightest third of the levels of light have a name; the levels between them have none.
 LIGHTS: dict[Domain, tuple[tuple[float, str], tuple[float, str]]] = {
     "source": ((0.94, "cloudy"), (1.06, "sunny")),
     "target": ((0.733, "dim"), (0.867, "bright")),
 }
-# The least share of the picture at which an annotator notes a fact of the group; other groups are not labelled.
+# The smallest share of the picture at which an annotator notes a fact of the group; other groups are not labelled.
 LEAST_LABELLED = {
     "creature": 0.0,
     "colour": 0.13,
@@ -48,8 +48,8 @@ class Fact(NamedTuple):
 
     Attributes:
         group: ``creature``, an attribute of the animals, ``pose``, ``scene``, ``light``, ``extra``, ``extra colour``,
-            ``thing``, or ``things`` where several of a kind can be seen.
-        value: as the generator names it; of ``thing`` and ``things`` the kind.
+            ``thing``, or ``things`` if several of a kind can be seen.
+        value: the generator's name for it; for ``thing`` and ``things`` the kind.
         share: of the picture's area, 0 to 1.
     """
 
@@ -60,13 +60,13 @@ class Fact(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """A picture as its beholder sees it.
+    """A picture as a viewer sees it.
 
     Attributes:
-        animal: whose attributes can all be seen.
-        domain: whose scene it is.
-        look: with an extra only where it can be seen.
-        extra_colour: its name; empty without an extra, or where it is always the same.
+        animal: all its attributes can be seen.
+        domain: the domain of the scene.
+        look: without the extra if it cannot be seen.
+        extra_colour: its name; empty without an extra, or if its colour is always the same.
         light: its name; empty if it is neither bright nor dark.
         things: kinds of things behind the animal, and how many of each can be seen.
         shares: of the picture's area, by layer.
@@ -81,7 +81,7 @@ class View:
     shares: Mapping[str, float]
 
     def facts(self) -> list[Fact]:
-        """Return all that is true of the picture."""
+        """Return all facts of the picture."""
         animal, ground = self.shares[ANIMAL], self.shares[GROUND]
         found = [Fact("creature", self.animal.name, animal)]
         found += [Fact(group, value, animal) for group, value in self.animal.attributes().items()]
@@ -99,7 +99,7 @@ class View:
     def labels(self) -> list[str]:
         """Return what an annotator would note: 1 to 8 facts that take up enough of the picture, each once, sorted.
 
-        A plain animal has no pattern to note. Where more than 8 could be noted, those that take up least are not.
+        A plain animal has no pattern to note. If there are more than 8, those that take up least are left out.
         """
         noted = [
             fact
@@ -111,7 +111,7 @@ class View:
 
 
 def view_of(animal: Animal, look: Look, domain: Domain, painting: Painting) -> View:
-    """Return what the beholder sees of a painting."""
+    """Return what a viewer sees of a painting."""
     shares: defaultdict[str, float] = defaultdict(float)
     things: Counter[str] = Counter()
     extra, extra_colour = "nothing", ""
@@ -127,7 +127,7 @@ def view_of(animal: Animal, look: Look, domain: Domain, painting: Painting) -> V
 
 
 def name_light(level: float, domain: Domain) -> str:
-    """Return the name of a level of light, the empty text if it has none."""
+    """Return the name of a level of light; an empty text if it has none."""
     (dark, dark_name), (light, light_name) = LIGHTS[domain]
     if level < dark:
         return dark_name
@@ -135,7 +135,7 @@ def name_light(level: float, domain: Domain) -> str:
 
 
 def imagine(view: View, animals: Animals, stream: np.random.Generator) -> View:
-    """Return the view of a picture of the same domain that was never drawn, with another animal in it."""
+    """Return a view, for the same domain, of a picture that was never drawn and has another animal in it."""
     others = [animal for animal in animals.categories if animal.name != view.animal.name]
     look = animals.draw_look(view.domain, stream)
     colour = "" if look.extra in UNCOLOURED else pick(TOYS, stream)[0]

@@ -1,7 +1,7 @@
-"""Which part of a drawing belongs to what: the painter's layers, and how much of each can be seen in the end.
+"""The layers of a drawing: which pixels belong to which part, and how much of each part stays visible.
 
-A drawing is made from back to front. After each part of it `Layers.mark` takes the pixels that have changed for that
-part, so that what is drawn later hides what was drawn before, as it does in the picture.
+A drawing is made from back to front. After each part, `Layers.mark` assigns the pixels that have changed to this part,
+so that later parts hide earlier ones, as they do in the picture.
 """
 
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-BEHIND = "behind"  # what the drawing begins with: sky or wall
+BEHIND = "behind"  # the first layer: sky or wall
 
 
 class Area(NamedTuple):
-    """What can be seen of one layer.
+    """The visible part of one layer.
 
     Attributes:
-        name: of the layer; several may have the same.
-        colour: its colour's name; empty where it is nobody's business.
+        name: of the layer; several layers may have the same name.
+        colour: the name of its colour; empty if the colour does not matter.
         share: of the picture's area, 0 to 1.
-        contrast: how much it differs from what it was drawn on: in the channel that differs most, in levels of 255,
-            on average over its pixels.
+        contrast: the difference to what was there before: of the channel that differs most, in levels of 255, averaged
+            over the layer's pixels.
     """
 
     name: str
@@ -30,27 +30,27 @@ class Area(NamedTuple):
 
 
 class Layers:
-    """An RGB image that is being drawn, and the layer that each of its pixels belongs to."""
+    """An RGB image that is being drawn, and the layer of each of its pixels."""
 
     def __init__(self, image: Image.Image) -> None:
         self.image = image
-        self._drawn: list[tuple[str, str, float]] = [(BEHIND, "", 0.0)]  # name, colour, contrast
+        self._marked: list[tuple[str, str, float]] = [(BEHIND, "", 0.0)]  # name, colour, contrast
         self._seen = np.array(image.convert("RGBA"))
         self._layer = np.zeros(self._seen.shape[:2], np.uint8)
 
     def mark(self, name: str, colour: str = "") -> None:
-        """End a layer: all that was drawn since the last one belongs to it."""
+        """End a layer: everything drawn since the last call belongs to it."""
         now = np.array(self.image.convert("RGBA"))
         changed = now.view(np.uint32)[:, :, 0] != self._seen.view(np.uint32)[:, :, 0]  # four channels at once
         difference = np.abs(now[changed].astype(np.int16) - self._seen[changed]).T.max(axis=0)
-        self._layer[changed] = len(self._drawn)
-        self._drawn.append((name, colour, float(difference.mean()) if len(difference) else 0.0))
+        self._layer[changed] = len(self._marked)
+        self._marked.append((name, colour, float(difference.mean()) if len(difference) else 0.0))
         self._seen = now
 
     def areas(self) -> tuple[Area, ...]:
-        """Return what can be seen of each layer, from back to front."""
-        shares = np.bincount(self._layer.ravel(), minlength=len(self._drawn)) / self._layer.size
+        """Return the visible part of each layer, from back to front."""
+        shares = np.bincount(self._layer.ravel(), minlength=len(self._marked)) / self._layer.size
         return tuple(
             Area(name, colour, float(share), contrast)
-            for (name, colour, contrast), share in zip(self._drawn, shares, strict=True)
+            for (name, colour, contrast), share in zip(self._marked, shares, strict=True)
         )

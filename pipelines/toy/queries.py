@@ -1,8 +1,8 @@
-"""Writes the toys' click logs: what people typed who then clicked a picture, and how often.
+"""Write the toys' click logs: the queries after which people clicked a picture, and how often.
 
 A picture is clicked for its category's name, for what can be seen in it (attributes, pose, extra, scene), for generic
 and off-topic phrases, and by mistake for other categories' names; in English and in Chinese. The click counts of a
-query are heavy-tailed; pictures with a wrong label are searched for less.
+query are heavy-tailed; pictures with a wrong label have fewer queries and clicks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ MOST_CLICKS = 5_000
 
 @dataclass(frozen=True)
 class Phrases:
-    """What people type who look for one kind of animal; by language, or in English and Chinese.
+    """What people type when they search for one kind of animal; by language, or as a pair of English and Chinese.
 
     Attributes:
-        words: of each attribute's values.
-        names: with a place for a category's name.
-        descriptions: with a place for attribute words.
+        words: for each value of each attribute.
+        names: templates with a gap for a category's name.
+        descriptions: templates with a gap for attribute words.
         looks: for poses, extras and scenes.
-        generic: for any such animal.
+        generic: for any animal of this kind.
     """
 
     words: Mapping[str, Mapping[str, tuple[str, str]]]
@@ -152,18 +152,18 @@ def clicks_of(
     mislabelled: bool,
     stream: np.random.Generator,
 ) -> list[tuple[str, int]]:
-    """Return the queries that led to a picture, with their clicks.
+    """Return the queries after which a picture was clicked, with their clicks.
 
     Args:
         phrases: of the kind of animal.
-        animal: what is really to be seen.
+        animal: the animal in the picture.
         look: the picture's pose, extra and scene.
-        others: those whose names people may have typed when they clicked this picture by mistake.
-        mislabelled: the picture bears another one's label.
+        others: animals whose names people may have typed when they clicked this picture by mistake.
+        mislabelled: whether the picture has another animal's label.
         stream: random numbers.
 
     Returns:
-        (query, clicks) in the order drawn; a query may come twice.
+        (query, clicks) in the order drawn; a query may occur twice.
     """
     number = 3 + stream.poisson(3.0) if mislabelled else 10 + stream.poisson(10.0)
     popularity = (0.5 + stream.pareto(TAIL)) * (0.35 if mislabelled else 1.0)
@@ -178,7 +178,7 @@ def clicks_of(
 def write_query(
     phrases: Phrases, kind: str, animal: Animal, look: Look, others: Sequence[Animal], stream: np.random.Generator
 ) -> str:
-    """Write one query of a kind, in English or Chinese, now and then in capitals."""
+    """Write one query of a kind, in English or Chinese, sometimes in capitals."""
     language = "zh" if stream.random() < CHINESE_SHARE else "en"
     if kind == "mis-click":
         animal = pick(others, stream)

@@ -25,8 +25,8 @@ SCENES_OF: dict[Domain, tuple[str, ...]] = {
     "source": ("grass", "beach", "snow", "street"),
     "target": ("rug", "wooden floor", "tiles"),
 }
-GROUND = "ground"  # a layer, as the things are
-THING_OF = {"grass": "tree", "beach": "sail", "snow": "tree", "street": "house"}  # what stands about outdoors
+GROUND = "ground"  # the name of a layer, like the things
+THING_OF = {"grass": "tree", "beach": "sail", "snow": "tree", "street": "house"}  # things outdoors, by scene
 ROOM_THINGS = ("wall picture", "sofa")
 
 
@@ -35,7 +35,7 @@ class Light:
     """The light of one picture.
 
     Attributes:
-        across, down: how much brighter it is at the right and at the bottom, -1 to 1.
+        across, down: how much brighter the right and the bottom are, -1 to 1.
         level: factor of every pixel.
         tint: factors of red, green and blue.
     """
@@ -47,7 +47,7 @@ class Light:
 
 
 def draw_scene(scene: str, size: tuple[int, int], stream: np.random.Generator) -> Layers:
-    """Draw ground, horizon and the things that stand about there; each thing is a layer, and so is the ground."""
+    """Draw the ground, the horizon and the things of a scene; each thing and the ground are layers."""
     width, height = size
     ground, behind = (jitter(colour, 22, stream) for colour in SCENES[scene])
     image = Image.new("RGB", size, behind)
@@ -69,7 +69,7 @@ def draw_scene(scene: str, size: tuple[int, int], stream: np.random.Generator) -
 def draw_thing(
     drawing: ImageDraw.ImageDraw, scene: str, width: int, horizon: float, stream: np.random.Generator
 ) -> None:
-    """Draw a tree, a house or a sail before the horizon."""
+    """Draw a tree, a house or a sail in front of the horizon."""
     x, extent = float(stream.uniform(0, width)), width * float(stream.uniform(0.08, 0.2))
     if scene == "street":
         wall = jitter((150, 104, 84), 40, stream)
@@ -112,7 +112,7 @@ def draw_floor(
     ground: RGB,
     stream: np.random.Generator,
 ) -> None:
-    """Draw what the ground is made of: boards, tiles, a rug's stripes, stones or shells."""
+    """Draw the texture of the ground: boards, tiles, a rug's stripes, stones or shells."""
     width, height = size
     line = shade(ground, 0.86)
     if scene in ("wooden floor", "tiles"):
@@ -144,7 +144,7 @@ def choose_light(domain: Domain, stream: np.random.Generator) -> Light:
 
 
 def shine(image: Image.Image, light: Light, domain: Domain, stream: np.random.Generator) -> Image.Image:
-    """Light the picture, then add sensor noise; lamps leave more of a slope and of noise than daylight."""
+    """Light the picture, then add sensor noise; lamps cause more slope and noise than daylight."""
     width, height = image.size
     slope, noise = (0.14, 5.0) if domain == "source" else (0.24, 9.0)
     across = np.linspace(-1, 1, width)[None, :] * light.across
@@ -162,7 +162,7 @@ def shade(colour: RGB, factor: float) -> RGB:
 
 
 def jitter(colour: RGB, spread: int, stream: np.random.Generator) -> RGB:
-    """Return a colour moved by up to ``spread`` levels: half of it in brightness, half in each channel."""
+    """Return a colour changed by up to ``spread`` levels: half of it in brightness, half in each channel."""
     brightness = stream.uniform(-spread / 2, spread / 2)
     moved = np.array(colour) + brightness + stream.uniform(-spread / 2, spread / 2, 3)
     red, green, blue = (int(channel) for channel in np.clip(np.round(moved), 0, 255))

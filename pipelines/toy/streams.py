@@ -1,4 +1,4 @@
-"""The toys' random numbers: a stream for each purpose, so that what is drawn for one never moves another."""
+"""The toys' random numbers: a stream for each purpose, so that drawing more for one purpose changes no other."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ Choice = TypeVar("Choice")
 
 
 def random_stream(seed: int, *purpose: str | int) -> np.random.Generator:
-    """Return the random numbers of one purpose, independent of those of any other and of the order of drawing."""
+    """Return the random stream of one purpose, independent of all others and of the order in which they are used."""
     digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode("utf-8")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def pick(choices: Sequence[Choice], stream: np.random.Generator) -> Choice:
-    """Pick one of several, all alike likely."""
+    """Pick one of several choices, each with the same probability."""
     return choices[int(stream.integers(len(choices)))]

@@ -1,4 +1,4 @@
-"""The words that users tag the toys' pictures with: for each topic, what can be seen, and several words for it."""
+"""The words with which users tag the toys' pictures: for each topic, the things to be seen, and words for each."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from pipelines.toy import chinese_captions
 from pipelines.toy.chinese_captions import COLOURS, KIN
 from pipelines.toy.facts import View
 
-Words = tuple[str, ...]  # that mean the same
+Words = tuple[str, ...]  # words with the same meaning
 
 PETS: Mapping[str, tuple[Words, Words]] = {
     "dog": (("pet", "puppy"), ("宠物",)),
@@ -41,7 +41,7 @@ SHAPES: Mapping[tuple[str, str], Words] = {
     ("beak", "hooked"): ("hooked beak",),
     ("head", "crested"): ("crest", "crested"),
 }
-PLACES: Mapping[str, tuple[Words, Words]] = {  # English, Chinese; scenes, things and what all scenes of a domain are
+PLACES: Mapping[str, tuple[Words, Words]] = {  # English, Chinese; for scenes, things, and all scenes of a domain
     "grass": (("grass", "meadow", "green grass"), ("草地",)),
     "beach": (("beach", "sand", "sandy beach"), ("沙滩", "海边")),
     "snow": (("snow", "snow scene"), ("雪", "雪地")),
@@ -70,7 +70,7 @@ ACTIONS: Mapping[str, tuple[Words, Words]] = {
     "worm": (("worm",), ("虫子",)),
     "branch": (("branch",), ("树枝",)),
 }
-MOODS: Mapping[str, tuple[Words, Words]] = {  # what a pose, a scene or a light makes people feel
+MOODS: Mapping[str, tuple[Words, Words]] = {  # the feelings that a pose, a scene or a light causes
     "standing": (("calm", "quiet"), ("安静",)),
     "running": (("happy", "fun"), ("快乐",)),
     "sniffing": (("curious",), ("好奇",)),
@@ -91,13 +91,13 @@ MOODS: Mapping[str, tuple[Words, Words]] = {  # what a pose, a scene or a light 
 
 
 def tag_words(view: View, topic: str, language: str, nouns: tuple[str, str]) -> list[Words]:
-    """Return what a tag may name: for each thing of the topic that can be seen, the words for it; the foremost first.
+    """Return the words for each visible thing of a topic, the most prominent thing first.
 
     Args:
         view: of the picture.
-        topic: one of `users.TOPICS` but "own".
+        topic: one of `users.TOPICS` except "own".
         language: en or zh.
-        nouns: what the animals are called in English and in Chinese.
+        nouns: the general word for the animals, in English and in Chinese.
     """
     is_chinese = language == "zh"
     if topic == "creature":
@@ -119,7 +119,7 @@ def tag_words(view: View, topic: str, language: str, nouns: tuple[str, str]) -> 
 
 
 def colours(view: View, is_chinese: bool, noun: str) -> list[Words]:
-    """Return the animal's colour, twice as likely as the others: pattern and colour of what it has."""
+    """Return the animal's colour twice, so that it is twice as likely, then its pattern and the colour of its extra."""
     attributes = view.animal.attributes()
     colour, pattern = attributes["colour"], ("pattern", attributes["pattern"])
     skin = SKIN[noun]

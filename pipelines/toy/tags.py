@@ -1,8 +1,8 @@
-"""Tags that users give the toys' pictures, with times: what they write depends on their habits and on the picture.
+"""Tags that users give the toys' pictures, with times; they depend on the user's habits and on the picture.
 
-A user goes through pictures one after the other, some at a sitting, and writes some tags for each: a topic by habit,
-then something of that topic that can be seen. A stated share names something that is not there. Spellings are those of
-real sites: capitals, plurals, joined words (``redfur``); now and then somebody slips into plain spelling.
+A user goes through pictures one after the other, some in one session, and writes some tags for each: a topic is chosen
+by habit, then a visible thing of this topic. A given share of the tags names something that is not in the picture.
+Spellings are those of real sites: capitals, plurals, joined words (``redfur``); sometimes a tag is in plain spelling.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from pipelines.toy.users import PASSERS_BY, PLAIN, TOPICS, User, activity, draw_
 
 BEGIN = 1_577_836_800  # 2020-01-01 00:00 UTC, in seconds
 JOINING_S = 2 * 365 * 86_400  # users join within this time
-SLIPS = 0.06  # share of the tags in plain spelling, whatever the user's own is
-ROUTINE = 0.6  # share of the tags for which a user takes the same of the first two things of a topic as ever
-SITTING = 0.8  # share of the pictures that follow the one before at once
+SLIPS = 0.06  # share of the tags in plain spelling instead of the user's own
+ROUTINE = 0.6  # share of the tags for which a user takes the usual one of a topic's first two things
+SITTING = 0.8  # share of the pictures that follow the one before within minutes
 
 
 class TagParams(Params):
-    """Section `synthesize.tags`: who tags the pictures, and how truly."""
+    """Section `synthesize.tags`: the number of users, and the share of wrong tags."""
 
-    users: int = Field(description="who tag pictures", ge=1, le=1_000_000)
+    users: int = Field(description="number of users who tag pictures", ge=1, le=1_000_000)
     per_image: int = Field(description="users who tag an image, on average", ge=1, le=1_000)
     wrong: float = Field(description="share of the tags about a picture that name something else", ge=0, le=1)
 
@@ -43,7 +43,7 @@ class Tag(NamedTuple):
 
 
 class Tagged(NamedTuple):
-    """A picture that is there to be tagged."""
+    """A picture to be tagged."""
 
     image_id: str
     view: View
@@ -55,27 +55,27 @@ def write_tags(
     params: TagParams,
     seed: int,
 ) -> list[Tag]:
-    """Let all users tag pictures.
+    """Write the tags of all users.
 
     Args:
         pictures: of both domains, in a fixed order.
-        animals: of their kind; wrong tags name them.
-        params: how many users, and how many of each picture.
+        animals: the kind of the pictures' animals; wrong tags name other animals of this kind.
+        params: the numbers of users in all and of each picture.
         seed: of all streams.
 
     Returns:
-        The log, in order of time. A user gives a picture no tag twice, and no two tags in the same second.
+        The log, in order of time. A user gives a picture no tag twice, and never two tags in the same second.
 
     Raises:
-        UserError: there are more users than there is work for them.
+        UserError: there are more users than tasks for them.
     """
     log: list[Tag] = []
     passers_by = round(PASSERS_BY * params.users)
     for number, num_pictures in enumerate(activity(params.users, len(pictures), params.per_image)):
         user, stream = draw_user(seed, number), random_stream(seed, "tags", number)
         time = BEGIN + int(stream.integers(JOINING_S))
-        for place in stream.permutation(len(pictures))[:num_pictures]:
-            picture = pictures[int(place)]
+        for index in stream.permutation(len(pictures))[:num_pictures]:
+            picture = pictures[int(index)]
             time += pause(stream)
             most = 1 if number >= params.users - passers_by else 1 + int(stream.integers(user.tags_each))
             for tag in tags_of(user, picture.view, most, animals, params.wrong, stream):
@@ -92,7 +92,7 @@ def tags_of(
     wrong: float,
     stream: np.random.Generator,
 ) -> list[str]:
-    """Return what a user writes under a picture: at most so many tags, at least one, each once."""
+    """Return the tags that a user writes for a picture: at least one, at most `most`, each once."""
     weights = np.cumsum(user.weights)
     tags: dict[str, None] = {}
     while not tags:
@@ -111,7 +111,7 @@ def tags_of(
 
 
 def pause(stream: np.random.Generator) -> int:
-    """Return the seconds until a user's next picture: some at a sitting, else hours to weeks; whole numbers only."""
+    """Return the seconds until a user's next picture: often minutes, otherwise hours to weeks; whole numbers only."""
     if stream.random() < SITTING:
         return 20 + int(stream.integers(280))
     return int(stream.integers(3_600, 86_400)) << int(stream.integers(5))

@@ -1,7 +1,7 @@
-"""The toys' users who tag pictures: how active each is, what each of them writes about, and how they spell it.
+"""The toys' users who tag pictures: how active each is, what each writes about, and how they spell it.
 
-A user's habit says how likely each topic is. Everybody has a language, favourite words for each thing, a spelling, and
-some words that have nothing to do with any picture. So what somebody wrote before says much of what they write next.
+A user's habit sets the probability of each topic. Every user has a language, favourite words for each thing, a
+spelling, and some words that have nothing to do with any picture. So a user's earlier tags predict the next ones well.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from base.console import UserError
 from pipelines.toy.streams import Choice, pick, random_stream
 
 TOPICS = ("creature", "colour", "shape", "place", "action", "mood", "own")
-HABITS: Mapping[str, tuple[int, ...]] = {  # weights of the topics, in their order
+HABITS: Mapping[str, tuple[int, ...]] = {  # weights of the topics, in the order of TOPICS
     "naming": (12, 2, 1, 1, 1, 0, 1),
     "painting": (2, 12, 4, 1, 0, 0, 1),
     "wandering": (1, 1, 0, 12, 1, 2, 1),
     "watching": (2, 0, 2, 1, 10, 1, 1),
     "dreaming": (1, 0, 0, 2, 1, 12, 1),
-    "hoarding": (0, 0, 0, 0, 0, 0, 1),  # nothing that they write is about a picture
+    "hoarding": (0, 0, 0, 0, 0, 0, 1),  # never writes about the picture
 }
 HABIT_SHARES = (0.22, 0.2, 0.2, 0.14, 0.14, 0.1)
 PASSERS_BY = 0.05  # share of the users, the least active, who write a single tag
@@ -36,7 +36,7 @@ OWN_WORDS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 CASES = ("lower", "title", "upper")
 CASE_SHARES = (0.68, 0.26, 0.06)
-SEPARATORS = (" ", "", "_", "-")  # between the words of a tag; without one they are joined, as in redfur
+SEPARATORS = (" ", "", "_", "-")  # between the words of a tag; "" joins them, as in redfur
 SEPARATOR_SHARES = (0.45, 0.37, 0.1, 0.08)
 PLURAL_SHARE = 0.3
 PLURALS = {
@@ -52,12 +52,12 @@ PLURALS = {
 
 @dataclass(frozen=True)
 class Spelling:
-    """How somebody writes tags.
+    """How a user writes tags.
 
     Attributes:
         case: one of CASES.
         separator: between the words of a tag.
-        plural: of the last word, where it has one.
+        plural: whether the last word takes its plural, if it has one.
     """
 
     case: str
@@ -65,7 +65,7 @@ class Spelling:
     plural: bool
 
     def apply(self, tag: str) -> str:
-        """Spell a tag, given in small letters with blanks between its words; Chinese stays as it is."""
+        """Spell a tag, given in small letters with spaces between its words; Chinese stays as it is."""
         words = tag.split()
         if self.plural:
             words[-1] = PLURALS.get(words[-1], words[-1])
@@ -80,16 +80,16 @@ PLAIN = Spelling("lower", " ", plural=False)
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who tags pictures.
+    """A user who tags pictures.
 
     Attributes:
         user_id: "u" and ten hexadecimal digits.
         habit: one of HABITS.
-        weights: of the TOPICS, in their order: the habit's, and a little of the user's own.
+        weights: of the TOPICS, in their order: the habit's weights, and a little of the user's own.
         language: en or zh.
-        spelling: that they mostly use.
-        own_words: that they write whatever a picture shows.
-        taste: decides what they prefer, of several words for the same thing and of several things to write about.
+        spelling: the user's usual spelling.
+        own_words: words that the user writes whatever a picture shows.
+        taste: a number that decides which of several words, or of several things, the user prefers.
         tags_each: most tags of one picture.
     """
 
@@ -103,12 +103,12 @@ class User:
     tags_each: int
 
     def prefer(self, words: Sequence[Choice], what: str) -> Choice:
-        """Return the one of several that the user always prefers; ``what`` names the choice."""
+        """Return the choice that the user always prefers among several; ``what`` names the decision."""
         return words[zlib.crc32(f"{self.taste}/{what}".encode()) % len(words)]
 
 
 def draw_user(seed: int, number: int) -> User:
-    """Draw a user; the same whatever the number of users."""
+    """Draw a user at random; the result does not depend on the number of users."""
     stream = random_stream(seed, "user", number)
     habit = str(stream.choice(tuple(HABITS), p=HABIT_SHARES))
     own = stream.integers(0, 3, len(TOPICS)) if habit != "hoarding" else np.zeros(len(TOPICS), np.int64)
@@ -133,15 +133,15 @@ def activity(num_users: int, num_pictures: int, per_picture: int) -> list[int]:
     """Return how many pictures each user tags: by Zipf's law, the n-th in proportion to 1 / n, and at least one.
 
     Args:
-        num_users: how many.
-        num_pictures: that there are; nobody tags one twice.
+        num_users: number of users.
+        num_pictures: number of pictures; no user tags a picture twice.
         per_picture: users of a picture, on average.
 
     Returns:
-        The numbers, largest first; the share PASSERS_BY of the users at the end has one picture each.
+        The numbers, largest first; the share PASSERS_BY of the users, at the end, has one picture each.
 
     Raises:
-        UserError: there are more users than there is work for them.
+        UserError: there are more users than tasks for them.
     """
     rest = num_pictures * per_picture - num_users
     if rest < 0:

@@ -3,14 +3,14 @@
     python -m pipelines.words.click_features --click-matrix data/sets/toy/features/click_matrix \
         --vocabulary data/sets/toy/features/vocabulary.parquet --output data/sets/toy/features/click_features
 
-In: shards of the word click matrix, the vocabulary. Out: as many shards with the same names and rows
+Input: shards of the word click matrix, the vocabulary. Output: as many shards with the same names and rows
 (schemas.CLICK_FEATURES).
 
     v_ij = (c'_ij / sum_j c'_ij) idf_j,   idf_j = ln(1 / rho_j)
 
-The sum runs over the vocabulary. An image without a vocabulary word has v = 0, which is an empty list. Computed in
-double, stored in single precision. Unlike scikit-learn's TfidfTransformer: no smoothing, no 1 added to the idf, and
-the term frequency is a share, not a count; with l2 normalisation afterwards, share and count would agree.
+The sum runs over the vocabulary. An image without a vocabulary word has v = 0, which is an empty list. Weights are
+computed in double and stored in single precision. Unlike in scikit-learn's TfidfTransformer, there is no smoothing, no
+1 is added to the idf, and the term frequency is a share, not a count; after an l2 normalisation, both would agree.
 
 Reference: Tan et al. 2019, section III-A, step 4, eq. 1.
 """
@@ -38,7 +38,7 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
 
     Args:
         matrix: schemas.CLICK_MATRIX.
-        vocabulary: schemas.VOCABULARY, of which idf is used.
+        vocabulary: schemas.VOCABULARY; only idf is used.
     """
     clicks = matrix.column("clicks").flatten().to_numpy()
     word_ids = matrix.column("word_ids").flatten().to_numpy()
@@ -52,18 +52,18 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
 
 
 def write_features(shard: int, matrix: pa.RecordBatch, vocabulary: pa.RecordBatch, directory: Path) -> tuple[str, int]:
-    """Weight a shard of the click matrix and write it; return its images, for the counts."""
+    """Weight a shard of the click matrix and write it; return the number of its images, for the counts."""
     _, num_images = write_shard((shard, with_weights(matrix, vocabulary)), directory)
     return "images", num_images
 
 
-def write_parcel(shard: tuple[int, bytes], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+def write_packed(shard: tuple[int, bytes], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
     """Weight and write a packed shard of the click matrix."""
     return [write_features(shard[0], unpack(shard[1]), vocabulary, directory)]
 
 
 def write_file(shard: tuple[int, str], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
-    """Weight and write a shard of the click matrix that a stage has written."""
+    """Weight and write a shard of the click matrix from a stage's output."""
     return [write_features(shard[0], read_matrix(Path(shard[1]), vocabulary.num_rows), vocabulary, directory)]
 
 
@@ -71,7 +71,7 @@ def read_matrix(file: Path, num_words: int) -> pa.RecordBatch:
     """Read a shard of the click matrix.
 
     Raises:
-        UserError: it has a word that the vocabulary lacks.
+        UserError: the shard has a word that the vocabulary lacks.
     """
     matrix = read_shard(file, CLICK_MATRIX)
     largest = pc.max(matrix.column("word_ids").flatten()).as_py()

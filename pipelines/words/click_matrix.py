@@ -5,12 +5,12 @@
         --images data/sets/toy/splits/images.parquet \
         --output data/sets/toy/features/click_matrix
 
-In: the log bucketed by query, its segmented queries, the vocabulary, the selected images. Out: shards by image
+Input: the log bucketed by query, its segmented queries, the vocabulary, the selected images. Output: shards by image
 (schemas.CLICK_MATRIX), one row for every source image, its lists empty where it has no click on a vocabulary word.
 
     c'_ij = sum over the queries k that contain word j of c_ik,   or C' = Cs Z
 
-The product is taken bucket by bucket; only its non-zero entries travel, and are added up by image.
+The product is computed bucket by bucket; only its non-zero entries travel, and are added up by image.
 
 Reference: Tan et al. 2019, section III-A, step 3.
 """
@@ -41,7 +41,7 @@ IMAGE_SHARDS = 16  # of click_matrix/ and click_features/
 
 
 def vocabulary_part(bucket: QueryBucket, words: pa.Array) -> sparse.csr_array:
-    """Return Z with a column for each vocabulary word in place of one for each word of the bucket.
+    """Return Z with a column for each vocabulary word instead of one for each word of the bucket.
 
     Shape:
         words: (K,); result: int8 (m, K)
@@ -55,7 +55,7 @@ def vocabulary_part(bucket: QueryBucket, words: pa.Array) -> sparse.csr_array:
 
 
 def partial_click_matrix(bucket: QueryBucket, words: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a bucket's share of C', a row for each of its images; schemas.CLICK_MATRIX, rows in no order.
+    """Return a bucket's share of C', a row for each of its images; schemas.CLICK_MATRIX, rows in any order.
 
     Args:
         bucket: some queries with all of their clicks.
@@ -75,7 +75,7 @@ def matrix_batch(image_ids: pa.Array, matrix: sparse.csr_array) -> pa.RecordBatc
 
 
 def sparse_rows(batch: pa.RecordBatch) -> sparse.csr_array:
-    """Return a batch of schemas.CLICK_MATRIX as a sparse matrix of clicks, as wide as its largest word_id asks."""
+    """Return a batch of schemas.CLICK_MATRIX as a sparse matrix of clicks, as wide as its largest word_id needs."""
     word_ids = batch.column("word_ids").flatten().to_numpy()
     lengths = pc.list_value_length(batch.column("word_ids")).to_numpy()
     width = int(word_ids.max()) + 1 if len(word_ids) else 1
@@ -85,9 +85,9 @@ def sparse_rows(batch: pa.RecordBatch) -> sparse.csr_array:
 
 
 def add_up_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Add up the rows of each image; rows by image_id in code-point order.
+    """Add up the rows of each image; return rows by image_id in code-point order.
 
-    The sum is a product too: A (images x rows), 1 where a row is the image's, times the rows.
+    The sum is also a product: A (images x rows), 1 where a row belongs to the image, times the rows.
     """
     images = batch.column("image_id").dictionary_encode()
     order = pc.sort_indices(images.dictionary)
@@ -104,24 +104,24 @@ def add_up_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def rows_without_clicks(image_ids: pa.Array) -> pa.RecordBatch:
-    """Return an empty row for each image, so that an image that was never clicked has one; schemas.CLICK_MATRIX."""
+    """Return an empty row for each image, so that images that were never clicked have a row; schemas.CLICK_MATRIX."""
     return matrix_batch(image_ids, sparse.csr_array((len(image_ids), 1), dtype=np.int64))
 
 
 @dataclass(eq=False)
 class ClickMatrix(beam.PTransform):
-    """Buckets in; (shard, parcel) pairs of the word click matrix out: schemas.CLICK_MATRIX, rows by image_id.
+    """Takes buckets; returns (shard, packed rows) of the word click matrix: schemas.CLICK_MATRIX, rows by image_id.
 
-    Every image of a bucket has a row, also one whose queries have no vocabulary word.
+    Every image of a bucket has a row, even if its queries have no vocabulary word.
 
     Attributes:
         words: a collection of one record batch with column word, by word_id.
-        num_shards: of the result.
+        num_shards: number of shards of the result.
         image_ids: images that get a row even if no bucket has them; ``None`` for those of the buckets only. Buckets
             must hold no others (see :func:`pipelines.words.query_buckets.of_images`).
         packer: how rows travel.
         more: further rows under the same word_ids, as a collection of record batches.
-        old_rows: takes (shard, words) and returns the rows that an earlier build has for the shard; picklable.
+        old_rows: takes (shard, words) and returns the shard's rows of an earlier build; picklable.
     """
 
     words: beam.PCollection
@@ -132,7 +132,7 @@ class ClickMatrix(beam.PTransform):
     old_rows: Callable[[int, pa.RecordBatch], pa.RecordBatch] | None = None
 
     def expand(self, buckets: beam.PCollection) -> beam.PCollection:
-        """Wire: products per bucket, rows of images without clicks, added up by image."""
+        """Compute products per bucket, add rows of images without clicks, and add up by image."""
         words = beam.pvalue.AsSingleton(self.words)
         parts = [
             buckets
@@ -158,9 +158,9 @@ class ClickMatrix(beam.PTransform):
         ).with_output_types(tuple[int, bytes])
 
 
-def bucket_product(parcel: bytes, words: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
+def bucket_product(packed: bytes, words: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
     """Return a packed bucket's share of C'."""
-    return [partial_click_matrix(unpack_bucket(parcel), words)]
+    return [partial_click_matrix(unpack_bucket(packed), words)]
 
 
 def pack_sum(
@@ -171,10 +171,10 @@ def pack_sum(
     packer: Packer,
     old_rows: Callable[[int, pa.RecordBatch | None], pa.RecordBatch] | None,
 ) -> Iterable[tuple[int, bytes]]:
-    """Add up a shard's rows, and those of an earlier build, by image and pack them."""
+    """Add up a shard's rows and those of an earlier build by image, and pack the result."""
     if old_rows is not None:
         rows = merge([rows, old_rows(shard, words)], CLICK_MATRIX)
-    return [(shard, parcel) for parcel in packer.pack([add_up_rows(rows)])]
+    return [(shard, packed) for packed in packer.pack([add_up_rows(rows)])]
 
 
 def written_rows(shard: tuple[int, bytes], directory: Path) -> list[tuple[str, int]]:

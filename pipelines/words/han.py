@@ -1,7 +1,7 @@
-"""Runs of Han characters to words, by jieba.
+"""Cut runs of Han characters into words, by jieba.
 
-jieba is Python, so threads would take turns with it: a great many runs are cut in processes of their own. They import
-this module and jieba, nothing else, to start within a second.
+jieba is pure Python, so threads cannot run it in parallel: many runs are cut in processes of their own. These import
+only this module and jieba, so that they start within a second.
 """
 
 import threading
@@ -45,7 +45,7 @@ def _cut(runs: Sequence[str], dictionary: str | None, user_dictionary: str | Non
 
 
 def _cut_to_text(runs: Sequence[str], dictionary: str | None, user_dictionary: str | None) -> str:
-    """Return a line for each run: one text travels faster than many."""
+    """Return a line for each run: one long text travels faster than many short ones."""
     return "\n".join(_cut(runs, dictionary, user_dictionary))
 
 
@@ -53,15 +53,15 @@ def _cut_to_text(runs: Sequence[str], dictionary: str | None, user_dictionary: s
 def _tokenizer_of(
     dictionary: str | None, user_dictionary: str | None, versions: tuple[tuple[int, int, int] | None, ...]
 ) -> jieba.Tokenizer:
-    """Return this process's tokenizer; another one if a file has changed."""
+    """Return this process's tokenizer; a new one if a file has changed."""
     return build_tokenizer(dictionary, user_dictionary)
 
 
 def read_lines(path: str | None) -> list[str]:
-    """Return a UTF-8 file's lines, stripped; of no file, none.
+    """Return the stripped lines of a UTF-8 file; an empty list if the path is None.
 
     Raises:
-        UserError: no such file, no regular one, or not UTF-8.
+        UserError: the file does not exist, is not a regular file, or is not UTF-8.
     """
     if path is None:
         return []
@@ -69,23 +69,23 @@ def read_lines(path: str | None) -> list[str]:
     try:
         return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected a UTF-8 file with one word a line") from None
+        raise UserError(f"{path}: no such file; expected a UTF-8 file with one word per line") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); convert it first") from None
 
 
 def build_tokenizer(dictionary: str | None, user_dictionary: str | None) -> jieba.Tokenizer:
-    """Return a jieba tokenizer of its own.
+    """Return a new jieba tokenizer.
 
-    Its dictionary is read directly: jieba's own loading goes through a cache in the system's temporary folder, which
-    it trusts by date, so that a dictionary replaced by an older file would go unseen.
+    Its dictionary is read directly: jieba's own loading uses a cache in the system's temporary folder and trusts the
+    cache by date, so a dictionary replaced by an older file would not be noticed.
 
     Args:
-        dictionary: file in place of jieba's own dictionary.
-        user_dictionary: file on top of it.
+        dictionary: file that replaces jieba's own dictionary.
+        user_dictionary: file in addition to it.
 
     Raises:
-        UserError: a dictionary is missing, not UTF-8, has a line that jieba cannot read, or no word in use.
+        UserError: a dictionary is missing, not UTF-8, has a line that jieba cannot read, or no word with a frequency.
     """
     for path in (dictionary, user_dictionary):
         read_lines(path)

@@ -1,8 +1,8 @@
-"""What a build of click features keeps, so that a later log can be added to it.
+"""Keep what is needed to add a later log to a build of click features, and add it.
 
 The features of two logs are not the sum of theirs: words change their ranks, enter the vocabulary and leave it, and
-every weight follows the number of images. But C' is a sum. So a build keeps beside its features, which hold C' of its
-vocabulary,
+every weight depends on the number of images. But C' is a sum. The features contain C' for the words of the vocabulary.
+Beside them a build keeps
 
 - ``history/words/part-NNNNN.parquet``: the clicks of *all* words (word, clicks), most clicked first in each file;
 - ``history/log-NNNN/``: the segmented log, added up, in buckets by query, one folder for each log that was added:
@@ -10,12 +10,13 @@ vocabulary,
   - ``queries-NNNNN.arrow``: query, words (each once); a row for each distinct query of the bucket;
   - ``clicks-NNNNN.arrow``: image_id, query (its row in the file of queries), clicks;
 
-- ``history/log-NNNN/files.json``: name and SHA-256 of each of its files: the same file is not added twice;
-- ``history/options.json``: what the words and images depend on; only a log built alike can be added.
+- ``history/log-NNNN/files.json``: name and SHA-256 of each of its files, so that no file is added twice;
+- ``history/options.json``: the options that decide on words and images; a log can be added only with the same options.
 
-The log is read only for the queries' names (how many are new) and, if a word enters the vocabulary, for its clicks;
-else the old log costs nothing, and the old features what it takes to read and write them. The files are Arrow's own
-format, quick to write and to read in part; ``polars.read_ipc`` and ``pyarrow.feather.read_table`` read them too.
+The old log is read only for its queries' names (to count the new ones) and, if a word enters the vocabulary, for this
+word's clicks. Otherwise it costs nothing, and the old features cost only the time to read and write them. The files are
+in Arrow's own format, quick to write and to read in part; ``polars.read_ipc`` and ``pyarrow.feather.read_table`` read
+them too.
 """
 
 import hashlib
@@ -47,15 +48,15 @@ from pipelines.words.segmentation import SegmentParams
 
 HISTORY = "history"
 FILES = "files.json"
-NOTHING = hashlib.sha256().hexdigest()  # of an empty file
+NOTHING = hashlib.sha256().hexdigest()  # the digest of an empty file
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
 
 
 def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
-    """Return what decides on a row's words, and whether its image counts.
+    """Return the options that decide on a row's words and on whether its image counts.
 
     Args:
-        segment: section ``segment``; of the files it names, the digests are taken.
+        segment: section ``segment``; files that it names are replaced by their digests.
         images: the file of the images to keep, if not all.
     """
     named = {**segment.model_dump(), "images": None if images is None else str(images)}
@@ -69,18 +70,18 @@ def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class History:
-    """What a build keeps.
+    """The options and files that a build records for later builds.
 
     Attributes:
-        options: what :func:`fingerprint` gives.
-        files: what :func:`digests_of` gives for the log.
+        options: the result of :func:`fingerprint`.
+        files: the result of :func:`digests_of` for the log.
     """
 
     options: Mapping[str, Any]
     files: Mapping[str, str]
 
     def start(self, build: Path, previous: "Previous | None") -> None:
-        """Make the history's folders in a build's, with the logs of the build that it adds to.
+        """Create the history's folders in a build, with the logs of the previous build.
 
         The files are never changed, so links are as good as copies.
         """
@@ -90,7 +91,7 @@ class History:
             for file in log.iterdir():
                 try:
                     os.link(file, build / HISTORY / log.name / file.name)
-                except OSError:  # another file system, or one without links
+                except OSError:  # the other build is on another file system, or links are not supported
                     shutil.copy2(file, build / HISTORY / log.name / file.name)
         log = log_of(build, len(logs_of(build)))
         log.mkdir()
@@ -98,15 +99,15 @@ class History:
         write_json(self.options, build / HISTORY / "options.json")
 
     def folders(self, build: Path) -> tuple[Path, Path]:
-        """Return where the log under work and all words go."""
+        """Return the folders for the log that is being added and for the words."""
         return logs_of(build)[-1], build / HISTORY / "words"
 
 
 def digests_of(files: Sequence[LogFile]) -> dict[str, str]:
-    """Return the SHA-256 of each file of a log, by its name.
+    """Return the SHA-256 of each file of a log, by the file's name.
 
     Raises:
-        UserError: two files have the same content; empty ones may, they count nothing.
+        UserError: two files have the same content. Empty files may, because they add no clicks.
     """
     digests: dict[str, str] = {}
     names: dict[str, str] = {}
@@ -122,9 +123,9 @@ def digests_of(files: Sequence[LogFile]) -> dict[str, str]:
 
 
 def known_files(build: Path) -> dict[str, str]:
-    """Return what a build counts already: by SHA-256 of a file, its name.
+    """Return the files that a build has already counted: each file's name by its SHA-256.
 
-    Empty files are left out, they count nothing; so are those of builds that kept no history.
+    Empty files are left out, because they add no clicks; builds without a history have none.
     """
     return {
         digest: name
@@ -136,7 +137,7 @@ def known_files(build: Path) -> dict[str, str]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Return what a build has noted.
+    """Return the contents of a JSON file of a build.
 
     Raises:
         UserError: the file is damaged.
@@ -162,22 +163,22 @@ class Previous:
     """An existing build, to which a log is added.
 
     Attributes:
-        build: what ``build_click_features`` wrote.
+        build: folder that ``build_click_features`` wrote.
     """
 
     build: Path
 
     def check(self, history: History) -> None:
-        """Check that there is a whole build, with a history, made with the same options, that lacks the log's files.
+        """Check that the build is whole, has a history and the same options, and lacks the log's files.
 
         Raises:
-            UserError: it is not so.
+            UserError: one of these does not hold.
         """
         if not (self.build / "summary.json").is_file():
             raise UserError(f"{self.build}: no build of click features here (no summary.json)")
         path = self.build / HISTORY / "options.json"
         if not path.is_file():
-            raise UserError(f"{self.build}: was built with --no-history; build it again without, from all of its logs")
+            raise UserError(f"{self.build}: was built with --no-history; build it anew without, from all of its logs")
         num_shards = len(shard_files(self.build / "click_features"))
         if num_shards != IMAGE_SHARDS:
             raise UserError(
@@ -190,7 +191,7 @@ class Previous:
             if built.get(name) != value:
                 raise UserError(
                     f"{self.build}: was built with another {name.replace('_', ' ')} ({built.get(name)}, now {value}); "
-                    "choose words and images as it did, or build anew from all logs"
+                    "use the same options for words and images, or build anew from all logs"
                 )
         known = known_files(self.build)
         for name, digest in history.files.items():
@@ -201,7 +202,7 @@ class Previous:
                 )
 
     def summary(self) -> dict[str, Any]:
-        """Return what summary.json says."""
+        """Return the contents of summary.json."""
         return _read_json(self.build / "summary.json")
 
     def logs(self) -> list[Path]:
@@ -213,7 +214,7 @@ class Previous:
         return shard_files(self.build / HISTORY / "words")
 
     def quarantine(self, job: beam.Pipeline) -> beam.PCollection:
-        """Return the rows in quarantine, in batches; schemas.QUARANTINE."""
+        """Return the quarantined rows, in batches; schemas.QUARANTINE."""
         return (
             job
             | "OldQuarantine" >> beam.Create(shard_files(self.build / "quarantine"), reshuffle=False)
@@ -270,7 +271,7 @@ class Previous:
 
 
 def read_quarantine(path: Path) -> pa.RecordBatch:
-    """Read a file of the quarantine; one without the column ``rows``, of an earlier version, has a record a row."""
+    """Read a file of the quarantine; files of an earlier version lack the column ``rows``: each record is one row."""
     table = read_tables(path)
     if "rows" not in table.column_names:
         table = table.append_column("rows", pa.repeat(pa.scalar(1, pa.int64()), len(table)))
@@ -278,22 +279,22 @@ def read_quarantine(path: Path) -> pa.RecordBatch:
 
 
 def which_are_known(path: str, names: pa.RecordBatch) -> Iterable[bytes]:
-    """Return which of some queries are in a file of the history, as bits."""
+    """Return as bits which of some queries a file of the history has."""
     (old,) = _read(Path(path), ["query"])
-    places = pc.index_in(old, value_set=names.column("query")).drop_null().to_numpy()
+    rows = pc.index_in(old, value_set=names.column("query")).drop_null().to_numpy()
     is_known = np.zeros(names.num_rows, bool)
-    is_known[places] = True
+    is_known[rows] = True
     return [np.packbits(is_known).tobytes()]
 
 
 def any_of(masks: Iterable[bytes]) -> bytes:
-    """Return the bits that are set in any of some masks; of none, no bits."""
+    """Return the bits that are set in any of some masks; no bits if there is no mask."""
     arrays = [np.frombuffer(mask, np.uint8) for mask in masks if mask]
     return np.bitwise_or.reduce(arrays).tobytes() if arrays else b""
 
 
 def num_queries(known: bytes, names: pa.RecordBatch, num_old: int) -> tuple[str, int]:
-    """Return how many queries there are with those of a new log, of which some are known."""
+    """Return the number of queries of the old logs and a new log together, where some of the new are known."""
     return "queries", num_old + names.num_rows - int.from_bytes(known, "big").bit_count()
 
 
@@ -345,8 +346,8 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
     """Return a bucket's share of C' in the columns of the words that enter the vocabulary; schemas.CLICK_MATRIX.
 
     Args:
-        path: the bucket's file of queries; that of its clicks stands beside it.
-        old_words: the vocabulary's words so far.
+        path: the bucket's file of queries; the file of its clicks is in the same folder.
+        old_words: the words of the vocabulary so far.
         words: the new vocabulary by word_id, column word.
     """
     entering = np.flatnonzero(~np.asarray(pc.is_in(words.column("word"), value_set=old_words)))
@@ -354,12 +355,12 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
         return
     (lists,) = _read(Path(path), ["words"])
     flat = lists.flatten()
-    places = pc.fill_null(pc.index_in(flat.dictionary, value_set=words.column("word").take(entering)), -1).to_numpy()
-    found = np.flatnonzero(places[flat.indices.to_numpy()] >= 0)
+    columns = pc.fill_null(pc.index_in(flat.dictionary, value_set=words.column("word").take(entering)), -1).to_numpy()
+    found = np.flatnonzero(columns[flat.indices.to_numpy()] >= 0)
     if not len(found):
         return
     query_of_word = np.searchsorted(lists.offsets.to_numpy(), found, side="right") - 1
-    word_ids = entering[places[flat.indices.to_numpy()[found]]]
+    word_ids = entering[columns[flat.indices.to_numpy()[found]]]
     contains = sparse.csr_array(
         (np.ones(len(found), np.int64), (query_of_word, word_ids)), shape=(len(lists), len(words))
     )
@@ -378,9 +379,9 @@ def clicks_file(queries_file: Path) -> Path:
 
 
 def with_new_ids(features: pa.RecordBatch, old_words: pa.Array, words: pa.RecordBatch) -> pa.RecordBatch:
-    """Return features as clicks under a new vocabulary's word_ids; schemas.CLICK_MATRIX, ids in no order.
+    """Return features as clicks under a new vocabulary's word_ids; schemas.CLICK_MATRIX, ids in any order.
 
-    Every image keeps its row; a word that leaves the vocabulary leaves the rows.
+    Every image keeps its row; words that leave the vocabulary are removed from the rows.
 
     Args:
         features: schemas.CLICK_FEATURES.

@@ -1,4 +1,4 @@
-"""Which images click features are fitted on and made for."""
+"""The images on which click features are fitted and for which they are made."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ def source_images(path: Path, split: str | None = None) -> pa.Array:
     """Return the image ids of a Parquet file that lists images, in code-point order.
 
     Args:
-        path: has a column image_id; with a column domain, only its ``source`` images count.
+        path: a file with a column image_id; if it has a column domain, only its ``source`` images are taken.
         split: only images of this split (column split); ``None`` takes all.
 
     Raises:
-        UserError: no such file, a damaged one, a column is missing, a row has no id, an image stands there twice, or
-            none is left.
+        UserError: the file does not exist or is damaged, a column is missing, a row has no id, an image occurs twice,
+            or no image is left.
     """
     if not is_file(Path(path)):
         raise UserError(f"{path}: no such file; expected a Parquet file with a column image_id")
@@ -40,5 +40,5 @@ def source_images(path: Path, split: str | None = None) -> pa.Array:
         raise UserError(f"{path}: no source images{f' in split {split}' if split else ''}")
     image_ids = image_ids.take(pc.sort_indices(image_ids))
     if twice := image_ids[1:].filter(pc.equal(image_ids[1:], image_ids[:-1])).to_pylist():
-        raise UserError(f"{path}: image {twice[0]!r} stands there more than once")
+        raise UserError(f"{path}: image {twice[0]!r} occurs more than once; keep one row for each image")
     return image_ids

@@ -1,7 +1,7 @@
 """A bucket of the click log: some queries with all of their clicks and words, as two sparse matrices.
 
-The log is bucketed by query, so whatever concerns a query's words needs one bucket only: its words are found once, the
-clicks of its words are a matrix-vector product and its share of the word click matrix is a matrix product
+The log is bucketed by query, so all that concerns a query's words needs one bucket only: its words are found once, the
+clicks of its words are a matrix-vector product, and its share of the word click matrix is a matrix product
 
     C' = Cs Z,   Cs (images x queries) the clicks, Z (queries x words) 1 where a query contains a word.
 
@@ -24,7 +24,7 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files
 from pipelines.beam.shuffle import Packer, unpack
 
-# A bucket as one row, so that it travels like any batch: both matrices in compressed rows, Z's ones left out.
+# A bucket as one row, so that it travels like any batch: both matrices in compressed rows; the ones of Z are left out.
 BUCKET = pa.schema(
     [
         pa.field("image_ids", pa.list_(pa.string())),
@@ -43,8 +43,8 @@ class QueryBucket:
     """Some queries, their clicks and their words.
 
     Attributes:
-        image_ids: the images clicked for these queries, each once, in no order.
-        words: the words in these queries, each once, in no order.
+        image_ids: the images clicked for these queries, each once, in any order.
+        words: the words in these queries, each once, in any order.
         query_clicks: Cs of this bucket, clicks >= 1.
         query_words: Z of this bucket, 0 or 1.
 
@@ -73,7 +73,7 @@ class QueryBucket:
 
 
 def bucket_of(batch: pa.RecordBatch) -> QueryBucket:
-    """Return the bucket that :meth:`QueryBucket.to_batch` made a batch of; numbers are views, not copies."""
+    """Return the bucket that :meth:`QueryBucket.to_batch` turned into a batch; numbers are views, not copies."""
     image_ids, words, *numbers = (column.flatten() for column in batch.columns)
     click_starts, click_queries, clicks, word_starts, word_ids = (column.to_numpy() for column in numbers)
     num_queries = len(word_starts) - 1
@@ -87,17 +87,17 @@ def bucket_of(batch: pa.RecordBatch) -> QueryBucket:
     )
 
 
-def unpack_bucket(parcel: bytes) -> QueryBucket:
-    """Return a parcel's bucket."""
-    return bucket_of(unpack(parcel))
+def unpack_bucket(packed: bytes) -> QueryBucket:
+    """Return the bucket of a packed batch."""
+    return bucket_of(unpack(packed))
 
 
 def query_bucket(image_ids: pa.Array, query_codes: np.ndarray, clicks: np.ndarray, words: pa.Array) -> QueryBucket:
-    """Return the bucket of some log rows; rows with the same image and query add up.
+    """Return the bucket of some log rows; the clicks of rows with the same image and query are added up.
 
     Args:
         image_ids: each row's image.
-        query_codes: each row's query, as its place in ``words``.
+        query_codes: each row's query, as an index into ``words``.
         clicks: each row's clicks.
         words: each query's words, each once.
 
@@ -122,7 +122,7 @@ def query_bucket(image_ids: pa.Array, query_codes: np.ndarray, clicks: np.ndarra
 
 
 def of_images(clicks: pa.RecordBatch, image_ids: pa.Array | None) -> pa.RecordBatch:
-    """Return the rows of the given images; of ``None``, all rows."""
+    """Return the rows of the given images; all rows for ``None``."""
     return clicks if image_ids is None else clicks.filter(pc.is_in(clicks.column("image_id"), value_set=image_ids))
 
 
@@ -131,7 +131,7 @@ def read_bucket(files: tuple[str, str], image_ids: pa.Array | None) -> QueryBuck
 
     Args:
         files: the two shards.
-        image_ids: whose clicks to keep; ``None`` keeps all.
+        image_ids: the images whose clicks to keep; ``None`` keeps all.
 
     Raises:
         UserError: a clicked query is not among the queries.
@@ -156,12 +156,12 @@ def pack_bucket(files: tuple[str, str], image_ids: pa.Array | None, packer: Pack
 
 @dataclass(eq=False)
 class ReadBuckets(beam.PTransform):
-    """Every bucket of a segmented log as a parcel of a :class:`QueryBucket`.
+    """Reads every bucket of a segmented log, as a packed batch of a :class:`QueryBucket`.
 
     Attributes:
         clicks: ingested/clicks.
         queries: features/queries.
-        image_ids: whose clicks to keep; ``None`` keeps all.
+        image_ids: the images whose clicks to keep; ``None`` keeps all.
         packer: how buckets travel.
     """
 
@@ -171,7 +171,7 @@ class ReadBuckets(beam.PTransform):
     packer: Packer
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Wire: pairs of shards, read."""
+        """Pair the shards, then read and pack each bucket."""
         return (
             begin
             | "ShardPairs" >> beam.Create(shard_pairs(self.clicks, self.queries))

@@ -1,8 +1,8 @@
-"""The words of every distinct query.
+"""Segment every distinct query into words.
 
     python -m pipelines.words.segment --clicks data/sets/toy/ingested/clicks --output data/sets/toy/features/queries
 
-In: shards of clicks, bucketed by query (schemas.CLICKS). Out: as many shards with the same names, each holding its
+Input: shards of clicks, bucketed by query (schemas.CLICKS). Output: as many shards with the same names, each with its
 bucket's distinct queries in code-point order with their words (schemas.QUERIES).
 """
 
@@ -33,7 +33,7 @@ def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBa
 
 
 def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> tuple[pa.Array, QueryBucket]:
-    """Return the distinct queries of some clicks, and the bucket that has them in this order, with their words."""
+    """Return the distinct queries of some clicks, and their bucket, with the queries in the same order."""
     queries = clicks.column("query").dictionary_encode()
     return queries.dictionary, query_bucket(
         clicks.column("image_id"),
@@ -44,7 +44,7 @@ def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> tuple[pa.A
 
 
 def segment_shard(shard: tuple[int, str], params: SegmentParams, output: Path) -> Iterable[tuple[str, int]]:
-    """Segment and write a shard's queries; counts for the closing lines out."""
+    """Segment and write a shard's queries; return counts for the closing lines."""
     number, file = shard
     queries = segment_queries(read_shard(Path(file), CLICKS), segmenter_of(params))
     write_shard((number, queries), output)

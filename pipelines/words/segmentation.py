@@ -1,25 +1,26 @@
-"""Queries to words, the same way for every script, each query's words once.
+"""Split queries into words, the same way for every script, each query's words once.
 
 A query is normalised (NFKC, then Unicode case folding, then NFKC again, so that folding cannot undo it). A word is then
-a maximal run of Unicode letters and digits; a combining mark belongs to the letter before it, so that vowel signs do
-not break words of Hindi, Thai or vocalised Arabic apart. A run ends where Han begins and begins where Han ends; runs
-of Han go through jieba (precise mode with its hidden Markov model for names, as jieba has it by default).
+a maximal run of Unicode letters and digits. A combining mark belongs to the letter before it, so that vowel signs do
+not break words of Hindi, Thai or vocalised Arabic apart. A run ends where Han begins and begins where Han ends; jieba
+cuts runs of Han (in its defaults: precise mode with the hidden Markov model for names).
 
-What that gives, script by script:
+The results, script by script:
 
-- Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, ...: what stands between spaces and punctuation
-  (``don't`` is ``don``, ``t``; ``golden-retriever`` is two words; ``naïve`` and ``ＮＡÏＶＥ`` are the same one);
+- Latin, Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, ...: the text between spaces and punctuation
+  (``don't`` is ``don``, ``t``; ``golden-retriever`` is two words; ``naïve`` and ``ＮＡÏＶＥ`` are the same word);
 - Chinese: jieba's words, ``iphone手机壳`` is ``iphone``, ``手机``, ``壳``;
 - Japanese: kanji runs go to jieba, hiragana and katakana runs are one word each (``東京タワー``: ``東京``, ``タワー``);
-- Korean: what stands between spaces, with its particles;
-- Thai, Lao, Khmer: what stands between spaces, for want of a dictionary;
-- emoji, punctuation, ``_``: never words; they separate.
+- Korean: the text between spaces, with its particles;
+- Thai, Lao, Khmer: the text between spaces, because there is no dictionary for them here;
+- emoji, punctuation, ``_``: never words; they separate words.
 
-With ``lemmas``, words give way to their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) by simplemma's dictionary of
-the language; stop words are left out before and after. The dictionaries are not folded, and folding takes ``ß`` and
-``ς`` away: so words are looked up in lower case, and folded after it (``σκύλοι``: ``σκύλος``, which is ``σκύλοσ``).
+With ``lemmas``, words are replaced by their lemmas (``dogs``, ``geese``: ``dog``, ``goose``) from simplemma's
+dictionary of the language; stop words are left out before and after. The dictionaries are not folded, and folding
+removes ``ß`` and ``ς``. So words are looked up in lower case and folded afterwards (``σκύλοι``: ``σκύλος``, which is
+``σκύλοσ``).
 
-Everything but Han is done for all queries at once; only queries with Han are looked at one by one.
+Everything but Han is done for all queries at once; only queries with Han are processed one by one.
 
 Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only, as WordNet's lemmas.
 """
@@ -43,17 +44,17 @@ OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
 HAN_RUN = r"[\p{Han}&&[\p{L}\p{N}]]+"
 RUN = f"{OTHER_RUN}|{HAN_RUN}"
 
-LARGEST_CACHE = 1 << 20  # Han runs whose words are remembered; queries repeat them
+LARGEST_CACHE = 1 << 20  # Han runs whose words are cached, because queries repeat them
 
 
 class SegmentParams(Params):
     """Section ``segment`` of a parameter file."""
 
-    stop_words: str | None = Field(description="file of words never kept, one a line, UTF-8; null keeps all")
-    dictionary: str | None = Field(description="jieba dictionary (word, frequency, tag a line) in place of jieba's own")
-    user_dictionary: str | None = Field(description="jieba dictionary on top (word, optional frequency and tag)")
-    minimum_length: int = Field(ge=1, le=100, description="characters a word has at least; 1 .. 100")
-    lemmas: str | None = Field(description="language whose words give way to their lemmas, as in en; null keeps words")
+    stop_words: str | None = Field(description="file of words to leave out, one per line, UTF-8; null keeps all")
+    dictionary: str | None = Field(description="jieba dictionary (word, frequency, tag per line), replaces jieba's own")
+    user_dictionary: str | None = Field(description="jieba dictionary in addition (word, optional frequency and tag)")
+    minimum_length: int = Field(ge=1, le=100, description="fewest characters of a word; 1 .. 100")
+    lemmas: str | None = Field(description="language whose words are replaced by lemmas, as in en; null keeps words")
 
 
 class Segmenter:
@@ -63,7 +64,7 @@ class Segmenter:
         params: section ``segment``.
 
     Raises:
-        UserError: a file of the parameters is missing, not UTF-8, or not a jieba dictionary; a language is not known.
+        UserError: a file of the parameters is missing, not UTF-8, or not a jieba dictionary; or a language is unknown.
     """
 
     def __init__(self, params: SegmentParams) -> None:
@@ -74,7 +75,7 @@ class Segmenter:
             except ValueError:
                 raise UserError(f"lemmas: simplemma has no language {params.lemmas!r}; English is 'en'") from None
         self.stop_words = {word for line in read_lines(params.stop_words) for word in [normalise_text(line)] if word}
-        if params.dictionary or params.user_dictionary:  # a bad one is an error now, not at the first Han run
+        if params.dictionary or params.user_dictionary:  # report a bad one now, not at the first Han run
             build_tokenizer(params.dictionary, params.user_dictionary)
         self._known: dict[str, str] = {}
 
@@ -101,7 +102,7 @@ class Segmenter:
         return words.list.filter(~pl.element().is_in(sorted(self.stop_words))) if self.stop_words else words
 
     def _lemmatised(self, words: pl.Series) -> pl.Series:
-        """Replace words, not folded yet, by their folded lemmas, without stop words.
+        """Replace words that are not folded yet by their folded lemmas; leave out stop words.
 
         Shape:
             words: lists of strings (n,); result: the same
@@ -115,9 +116,9 @@ class Segmenter:
         return words.list.eval(lemma.drop_nulls())
 
     def _lemma_of(self, word: str) -> str | None:
-        """Return a word's lemma, folded, or the word if the language's dictionary and rules do not know it.
+        """Return a word's folded lemma, or the folded word if the language's dictionary and rules do not know it.
 
-        None stands for a stop word, or a lemma that is one.
+        Return None for a stop word, and for a word whose lemma is a stop word.
         """
         if normalise_text(word) in self.stop_words:
             return None
@@ -140,7 +141,7 @@ class Segmenter:
         return words.explode("words").group_by("query", maintain_order=True).agg("words")["words"]
 
     def _words_of(self, runs: list[str]) -> list[str]:
-        """Return the words of distinct Han runs; those of many runs are remembered, for queries repeat them."""
+        """Return the words of distinct Han runs; keep them in a cache, because queries repeat the runs."""
         words = {run: self._known.get(run) for run in runs}
         unknown = [run for run, found in words.items() if found is None]
         cut = dict(zip(unknown, cut_runs(unknown, self.params.dictionary, self.params.user_dictionary), strict=True))
@@ -151,7 +152,7 @@ class Segmenter:
 
 
 def compatible_text(text: str) -> str:
-    """Return a text without the differences that compatibility forms make, in its own case."""
+    """Return a text without the differences between compatibility forms; its case stays."""
     return unicodedata.normalize("NFKC", text)
 
 
@@ -166,16 +167,16 @@ def normalise_text(text: str) -> str:
 
 @lru_cache(maxsize=1)
 def segmenter_of(params: SegmentParams) -> Segmenter:
-    """Return this process's segmenter for the parameters; built once, however many bundles a worker gets."""
+    """Return this process's segmenter for the parameters; it is built once, however many bundles a worker gets."""
     return Segmenter(params)
 
 
 def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) -> pl.Series:
-    """Normalise queries: the ASCII ones all at once, which is to lower case, the others one by one.
+    """Normalise queries: all ASCII queries at once by lower-casing them, the others one by one.
 
     Args:
         queries: any.
-        form: what makes of a text its normal form.
+        form: returns the normal form of a text.
 
     Shape:
         queries: strings (n,); result: strings (n,)

@@ -4,16 +4,16 @@
         --queries data/sets/toy/features/queries --images data/sets/toy/splits/images.parquet \
         --split data/sets/toy/splits/seed-0.parquet --output data/sets/toy/features/vocabulary.parquet
 
-In: the log bucketed by query, its segmented queries, the selected images. Out: one file (schemas.VOCABULARY).
+Input: the log bucketed by query, its segmented queries, the selected images. Output: one file (schemas.VOCABULARY).
 
     rho'_w = clicks of all queries that contain w;   V = the K words with the largest rho'
     idf_w  = ln(n / n_w),   n_w = images with a click on a query that contains w,   n = all images
 
-A word counts once per query. Words with the same rho' go by code point. With fewer than K words there are, all of them.
-``fit_on: all`` takes all selected source images for rho', n_w and n; ``fit_on: train`` takes those of the training
-split for all three, so nothing of the held-out images enters the features' definition (of the first seed: all seeds
-share one vocabulary, fitted on the split of the first). Either way a vocabulary word has n_w >= 1, because it was
-clicked for one of these very images.
+A word counts once per query. Words with the same rho' are in code-point order. If there are fewer than K words, all are
+kept. With ``fit_on: all``, rho', n_w and n are counted on all selected source images. With ``fit_on: train``, all three
+are counted on those of the training split, so the held-out images do not affect the definition of the features. (The
+split is that of the first seed: all seeds share one vocabulary.) In both cases a vocabulary word has n_w >= 1, because
+it was clicked for one of these very images.
 
 Reference: Tan et al. 2019, section III-A, steps 2 and 4, and eq. 1.
 """
@@ -45,20 +45,20 @@ from pipelines.words.image_sets import source_images
 from pipelines.words.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 
 WORD_CLICKS = pa.schema([VOCABULARY.field("word"), VOCABULARY.field("clicks")])
-WORD_PARTITIONS = 16  # of the words while their clicks are added up; no artifact depends on it
+WORD_PARTITIONS = 16  # of the words while their clicks are added up; no artifact depends on this number
 
 
 class VocabularyParams(Params):
     """Section ``vocabulary`` of a parameter file."""
 
-    top_words: int = Field(ge=1, le=1_000_000, description="K, the words kept; 1 .. 1,000,000; the paper: 1,000")
+    top_words: int = Field(ge=1, le=1_000_000, description="K, the number of words; 1 .. 1,000,000; the paper: 1,000")
     fit_on: Literal["all", "train"] = Field(
-        description="images that clicks, document frequencies and n are counted on: all selected, or the training split"
+        description="images on which clicks, document frequencies and n are counted: all selected or the training split"
     )
 
 
 def word_clicks(bucket: QueryBucket) -> pa.RecordBatch:
-    """Return rho' within a bucket: the clicks of its queries that contain each word.
+    """Return rho' within a bucket: for each word, the clicks of the bucket's queries that contain it.
 
     Shape:
         result: one row for each of the bucket's words
@@ -69,12 +69,12 @@ def word_clicks(bucket: QueryBucket) -> pa.RecordBatch:
 
 
 def most_clicked(words: pa.RecordBatch, top_words: int | None = None) -> pa.RecordBatch:
-    """Add up clicks by word and return the most clicked words first; words with the same clicks by code point.
+    """Add up clicks by word; return the most clicked words first, words with the same clicks by code point.
 
-    A word without clicks is not a candidate: its queries' images are not among the images.
+    Words without clicks are left out: none of the images was clicked for them.
 
     Args:
-        words: any number of rows for a word; word, clicks.
+        words: word, clicks; a word may have several rows.
         top_words: K; ``None`` returns all.
     """
     frame = pl.DataFrame(pa.Table.from_batches([words])).group_by("word").agg(pl.col("clicks").sum())
@@ -85,16 +85,16 @@ def most_clicked(words: pa.RecordBatch, top_words: int | None = None) -> pa.Reco
 
 @dataclass(eq=False)
 class MostClickedWords(beam.PTransform):
-    """Buckets in; one record batch of the vocabulary's words and clicks, by rank, and the number of all words, out.
+    """Takes buckets; returns the vocabulary's words and clicks, one record batch by rank, and the number of all words.
 
-    The K most clicked words of all are among the K most clicked of their partition: partitions cut first, so that no
-    step holds all words. The result is a pair of collections of one element each.
+    The K most clicked words of all are among the K most clicked of their partitions. So each partition is cut first,
+    and no step holds all words. The result is a pair of collections of one element each.
 
     Attributes:
         top_words: K.
         packer: how words travel.
-        more: files of the clicks of words in earlier logs, to be added (WORD_CLICKS).
-        directory: an existing folder for such files; ``None`` writes none.
+        more: files of words' clicks in earlier logs, to be added (WORD_CLICKS).
+        directory: an existing folder to write the partitions' words to, as such files; ``None`` writes none.
     """
 
     top_words: int
@@ -103,7 +103,7 @@ class MostClickedWords(beam.PTransform):
     directory: Path | None = None
 
     def expand(self, buckets: beam.PCollection) -> Any:
-        """Wire: clicks per bucket, per word, the top of each partition, the top of these."""
+        """Add up clicks per bucket and per word, take the top of each partition, then the top of these."""
         words = buckets | "ClicksByBucket" >> concurrently("vocabulary", bucket_words).with_output_types(pa.RecordBatch)
         if self.more:
             more = (
@@ -133,9 +133,9 @@ class MostClickedWords(beam.PTransform):
         return words, num_words
 
 
-def bucket_words(parcel: bytes) -> Iterable[pa.RecordBatch]:
+def bucket_words(packed: bytes) -> Iterable[pa.RecordBatch]:
     """Return the clicks of a packed bucket's words."""
-    return [word_clicks(unpack_bucket(parcel))]
+    return [word_clicks(unpack_bucket(packed))]
 
 
 def read_word_clicks(path: str) -> Iterable[pa.RecordBatch]:
@@ -146,7 +146,7 @@ def read_word_clicks(path: str) -> Iterable[pa.RecordBatch]:
 def top_of_partition(
     partition: int, words: pa.RecordBatch, top_words: int, directory: Path | None
 ) -> Iterable[tuple[int, pa.RecordBatch]]:
-    """Return the number of a partition's words, and the most clicked of them; write all of them into a folder."""
+    """Return the number of a partition's words and the most clicked of them; write all of them into the folder."""
     ranked = most_clicked(words)
     if directory is not None:
         write_shard((partition, ranked), directory)
@@ -154,12 +154,12 @@ def top_of_partition(
 
 
 def top_of_all(partition: int, words: pa.RecordBatch, top_words: int) -> Iterable[pa.RecordBatch]:
-    """Return the most clicked of the partitions' most clicked words."""
+    """Return the most clicked words of all partitions."""
     return [most_clicked(words, top_words)]
 
 
 def document_frequencies(matrix: pa.RecordBatch, words: pa.RecordBatch) -> np.ndarray:
-    """Count the images of some rows of the click matrix, and their images with each word.
+    """Count the images of some rows of the click matrix, and the images with each word.
 
     Shape:
         words: (K,); result: int64 (1 + K,), the number of images first
@@ -178,7 +178,7 @@ def vocabulary_table(words: pa.RecordBatch, frequencies: np.ndarray) -> pa.Recor
 
     Args:
         words: word and clicks by rank.
-        frequencies: what :func:`document_frequencies` gives, summed over the shards.
+        frequencies: the results of :func:`document_frequencies`, summed over the shards.
 
     Shape:
         words: (K,); frequencies: (1 + K,)
@@ -191,7 +191,7 @@ def vocabulary_table(words: pa.RecordBatch, frequencies: np.ndarray) -> pa.Recor
 
 @dataclass(eq=False)
 class Vocabulary(beam.PTransform):
-    """(Shard, click matrix) pairs in; the vocabulary, one record batch (schemas.VOCABULARY), out.
+    """Takes (shard, click matrix) pairs; returns the vocabulary, one record batch (schemas.VOCABULARY).
 
     Attributes:
         words: the result of :class:`MostClickedWords`.
@@ -200,7 +200,7 @@ class Vocabulary(beam.PTransform):
     words: beam.PCollection
 
     def expand(self, matrix: beam.PCollection) -> beam.PCollection:
-        """Wire: frequencies per shard, summed, beside the words."""
+        """Sum the frequencies over the shards, and add them to the words."""
         frequencies = (
             matrix
             | "DocumentFrequencies"
@@ -221,7 +221,7 @@ def check_vocabulary(path: Path, top_words: int) -> int:
     """Return the number of words in a vocabulary file.
 
     Raises:
-        UserError: there is none; features would all be empty.
+        UserError: it has no words, so that all features would be empty.
     """
     num_words = pq.read_metadata(path).num_rows
     if not num_words:

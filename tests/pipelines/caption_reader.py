@@ -1,4 +1,4 @@
-"""Reads the facts out of the toy's captions, by words that are written out here and not taken from its generator."""
+"""Read the facts out of the toy's captions, by words that are listed here and not taken from their generator."""
 
 import re
 from functools import cache
@@ -70,12 +70,12 @@ CHINESE = {  # words as jieba cuts them
 
 
 def attributes_of(found: Found, groups: set[str]) -> Found:
-    """Keep what is said of groups that the animals have: "short legs" are a build of dogs and legs of birds."""
+    """Keep the facts in groups that the animals have: "short legs" are a build of dogs, but legs of birds."""
     return {(group, value) for group, value in found if group in groups or group not in ("build", "legs")}
 
 
 def read_english(sentence: str, names: set[str]) -> Found:
-    """Return what an English sentence says; ``names`` are the categories'."""
+    """Return the facts in an English sentence; ``names`` are the categories' names."""
     text = sentence.lower()
     found = set()
     for name in names:
@@ -100,7 +100,7 @@ def cut(sentence: str) -> tuple[str, ...]:
 
 
 def read_chinese(sentence: str, names: dict[str, str]) -> Found:
-    """Return what a Chinese sentence says; ``names`` are the categories' English names by their Chinese ones."""
+    """Return the facts in a Chinese sentence; ``names`` maps the categories' Chinese names to the English ones."""
     found = set()
     for chinese, english in names.items():
         if chinese in sentence:
@@ -110,9 +110,9 @@ def read_chinese(sentence: str, names: dict[str, str]) -> Found:
     for group, values in CHINESE.items():
         found |= {(group, value) for word, value in values.items() if word in words}
     english = {chinese: colour for colour, chinese in COLOURS.items()}
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         if word in english:
-            follows = [other for other in words[place + 1 : place + 3] if other != "的"][:1]
+            follows = [other for other in words[index + 1 : index + 3] if other != "的"][:1]
             of_extra = follows and follows[0] in CHINESE["extra"]
             found.add(("extra colour" if of_extra else "colour", english[word]))
     return found

@@ -1,4 +1,4 @@
-"""Rows of a click log as the bucket of segmented queries that the later steps read."""
+"""Turn rows of a click log into the bucket of segmented queries that the later steps read."""
 
 import pyarrow as pa
 
@@ -13,6 +13,6 @@ SEGMENTER = Segmenter(
 
 
 def bucket(*rows: tuple[str, str, int]) -> QueryBucket:
-    """Return one bucket of some rows: image, query, clicks."""
+    """Return the bucket of some rows (image, query, clicks)."""
     clicks = pa.record_batch([list(column) for column in zip(*rows, strict=True)], CLICKS)
     return segmented_bucket(clicks, SEGMENTER)[1]

@@ -1,4 +1,4 @@
-"""The command that builds click features, as tests run it, and what of its output must not change."""
+"""Run the command that builds click features in tests, and hash the parts of its output that must not change."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def write_log(rows: list[tuple[str, str, int]], path: Path) -> Path:
 
 
 def read_log(path: Path) -> list[tuple[str, str, int]]:
-    """Read a log that has nothing but good rows."""
+    """Read a log that has only good rows."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return [(image, query, int(clicks)) for image, query, clicks in (line.split("\t") for line in lines if line)]
 
@@ -40,7 +40,7 @@ def build(log: Path | list[Path], output: Path, *options: str) -> Path:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Hash every file; of the summary everything but the seconds. The history may depend on the order of rows."""
+    """Hash every file; the summary without its seconds. The history is left out: it may depend on the order of rows."""
     digests = {}
     for file in sorted(folder.rglob("*")):
         if folder / "history" in file.parents:

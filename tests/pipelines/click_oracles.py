@@ -1,4 +1,4 @@
-"""Click features computed in other ways than ours: DuckDB's SQL, scikit-learn's counting, rows read one by one."""
+"""Click features computed in other ways: by DuckDB's SQL, by scikit-learn's counting, and row by row."""
 
 import math
 import re
@@ -21,7 +21,7 @@ HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff]+)")
 
 
 def words_of(query: str) -> list[str]:
-    """Segment one query, for scripts without combining marks: Python's own notion of letters and digits, and jieba."""
+    """Segment one query of a script without combining marks, by Python's notion of letters and digits and by jieba."""
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", query).casefold())
     words = []
     for run in WORD.findall(text):
@@ -75,7 +75,7 @@ def by_sql(
 def by_counting(
     rows: list[tuple[str, str, int]], top_words: int, analyser: Callable[[str], list[str]]
 ) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:
-    """Return the same as :func:`by_sql` by scikit-learn and scipy; the analyser gives a query's words.
+    """Return the same as :func:`by_sql`, computed by scikit-learn and scipy; the analyser returns a query's words.
 
     C' = A X, A (images x rows) the clicks and X (rows x words) scikit-learn's binary counts; TF-IDF by its formula.
     """
@@ -104,7 +104,7 @@ def by_counting(
 
 
 def judge_line(line: bytes, columns: Sequence[str], longest: int) -> tuple[str, tuple[str, str, int] | None]:
-    """Return a log line's reason, "" for a good one, and its row, by what click_rows.py says it does."""
+    """Return a log line's reason ("" for a good line) and its row, by the rules listed in click_rows.py."""
     if not line:
         return "empty line", None
     if len(line) > longest:
@@ -133,10 +133,10 @@ def judge_line(line: bytes, columns: Sequence[str], longest: int) -> tuple[str, 
 def judge(
     block: bytes, columns: Sequence[str] = COLUMNS, longest: int = 1 << 20
 ) -> tuple[list[tuple[str, str, int]], list[tuple[int, str, str, int]]]:
-    """Return the rows of a log to keep, and of the others (first row number, reason, raw text, equal rows), in order.
+    """Return a log's good rows, and its other rows as (first row number, reason, raw text, equal rows), in order.
 
-    Lines end with a line feed, with a carriage return before it or not; what follows the last one is a line, unless
-    empty.
+    Lines end with a line feed, with or without a carriage return before it; any text after the last line feed is a
+    line.
     """
     lines = block.split(b"\n")
     if not lines[-1]:
@@ -157,7 +157,7 @@ def judge(
 
 
 def read_features(folder: Path) -> tuple[list[tuple], dict[str, dict[str, tuple[int, float]]]]:
-    """Read what build_click_features or the stages wrote, in the shape of :func:`by_sql`."""
+    """Read the output of build_click_features or of the stages, in the shape of :func:`by_sql`."""
     table = pl.read_parquet(folder / "vocabulary.parquet")
     assert table["word_id"].to_list() == list(range(len(table)))
     vocabulary = table.select("word", "clicks", "document_frequency", "idf").rows()

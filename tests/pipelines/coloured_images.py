@@ -58,7 +58,7 @@ def image_table() -> pa.Table:
 
 
 def write_images(folder: Path, table: pa.Table, num_shards: int) -> None:
-    """Write the images as shards, taking turns."""
+    """Write the images as shards, in turn."""
     folder.mkdir(parents=True)
     for shard in range(num_shards):
         rows = table.take(list(range(shard, table.num_rows, num_shards)))

@@ -1,4 +1,4 @@
-"""What is neither file nor folder, folders too deep for recursion, and a time limit: opening a named pipe waits."""
+"""Paths that are neither file nor folder, folders too deep for recursion, and a time limit: a named pipe blocks."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError after some seconds, also in a call that waits."""
+    """Raise TimeoutError after some seconds, even in a blocking call."""
 
     def stop(*_: Any) -> None:
         raise TimeoutError(f"not done after {seconds} s")
@@ -27,7 +27,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def make_socket(path: Path) -> None:
-    """Make a socket; its name may be longer than a socket's address."""
+    """Create a socket; its name may be longer than a socket's address."""
     here = Path.cwd()
     os.chdir(path.parent)
     try:
@@ -46,7 +46,7 @@ ODD: dict[str, Callable[[Path], None]] = {
 
 @contextmanager
 def deep_folder(root: Path) -> Iterator[Path]:
-    """Make a folder 1,500 folders below another, deeper than Python recurses; yield its path from there."""
+    """Create a folder 1,500 folders below another, deeper than Python recurses; yield its path relative to that one."""
     here, path = Path.cwd(), Path(*["d"] * 1_500)
     os.chdir(root)
     for _ in path.parts:

@@ -1,4 +1,4 @@
-"""The whole command against other ways to compute the same, and its bytes."""
+"""The whole command, compared with other ways to compute the same, and its bytes."""
 
 import gzip
 import json
@@ -68,7 +68,7 @@ rows_of_logs = st.lists(st.tuples(ids, queries, st.integers(1, 10**12)), min_siz
 
 
 def without_beam(rows: list[tuple[str, str, int]], top_words: int, num_buckets: int) -> tuple:
-    """Compute features by our functions alone, for speed, in the shape of by_sql."""
+    """Compute features by our functions without Beam, for speed, in the shape of by_sql."""
     log = pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
     parts = [part for _, part in split_by_shard(log, shards_of(log["query"], num_buckets))]
     buckets = [segmented_bucket(part, SEGMENTER)[1] for part in parts]
@@ -171,7 +171,7 @@ def test_images_file_chooses_the_rows_and_the_set(tmp_path):
     features = found[1]
     assert features["never"] == {}
     assert set(features) == {"a", "e", "never"}
-    # One more image without a word in the log is the same to SQL as one that was never clicked.
+    # For SQL, an image whose only query has no word is the same as an image that was never clicked.
     chosen = [row for row in LOG if row[0] in {"a", "e"}]
     expected_vocabulary, expected_features = by_sql([*chosen, ("never", "?", 1)], 1000)
     assert_equal(found, (expected_vocabulary, expected_features))
@@ -199,9 +199,9 @@ def test_dictionaries_lemmas_and_stop_words_reach_the_words(tmp_path):
 
 
 def test_a_thousand_words_are_kept_unless_another_number_is_asked_for(tmp_path):
-    # The first and the last by code point have the most clicks and the fewest; the others tie.
+    # The first word by code point has the most clicks and the last the fewest; the others tie.
     words = [f"w{number:04d}" for number in range(1005)]
-    rows = [(f"i{place % 7}", word, {0: 9, 1004: 1}.get(place, 5)) for place, word in enumerate(words)]
+    rows = [(f"i{n % 7}", word, {0: 9, 1004: 1}.get(n, 5)) for n, word in enumerate(words)]
     vocabulary, _ = read_features(build(write_log(rows, tmp_path / "log.tsv"), tmp_path / "out"))
     assert [row[0] for row in vocabulary] == words[:1000]
 

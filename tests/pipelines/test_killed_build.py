@@ -1,4 +1,4 @@
-"""A build that is killed, with all its processes, leaves the old output or none, and the next one is not confused."""
+"""A build that is killed with all its processes leaves the old output or none, and does not affect the next build."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def has_begun(folder: Path) -> bool:
 
 
 def has_written(name: str) -> Callable[[Path], bool]:
-    """Tell whether the hidden folder holds a file; only whole ones have names without a dot."""
+    """Return a check of whether the hidden folder holds a file; only whole files have names without a dot."""
     return lambda folder: any(folder.glob(f"{HIDDEN}/{name}"))
 
 
@@ -46,7 +46,7 @@ def _own_state() -> Iterator[None]:
 
 
 class Built(NamedTuple):
-    """A log and what a build of it that nobody disturbs gives."""
+    """A log, and the output of an undisturbed build of it."""
 
     log: Path
     output: Path
@@ -67,7 +67,7 @@ def new(tmp_path_factory) -> Built:
 
 
 def kill_when(moment: Callable[[Path], bool], log: Path, output: Path, *options: str) -> None:
-    """Start the command and kill its process group as soon as the moment has come."""
+    """Start the command, and kill its process group as soon as `moment` is true."""
     command = [sys.executable, "-m", "pipelines.build_click_features", "--clicks", str(log), "--output", str(output)]
     process = subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + PATIENCE_S

@@ -1,4 +1,4 @@
-"""Logs of some kilobytes that unpack to very much: what the command keeps of them, and the memory that it takes."""
+"""Logs of some kilobytes that unpack to very much: the rows that the command keeps, and the memory that it takes."""
 
 import gzip
 import json
@@ -15,18 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# A small process that starts the command and prints its status and peak: a child of this one would begin with our size.
+# A small process starts the command and prints its status and peak: a child of the test's process would start with the
+# test's memory.
 STARTER = """
 import os, sys
 process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
 _, status, usage = os.wait4(process, 0)
 print(status, usage.ru_maxrss)
 """
-ALLOWED_MB = 250  # beside what a log of two rows takes, most of it imports; blocks of 16 MiB are parsed on each core
+ALLOWED_MB = 250  # more than a log of two rows takes, which is mostly imports; each core parses a block of 16 MiB
 
 
 def peak_of(log: Path, output: Path) -> float:
-    """Build the features of a log in a process of its own; return the most memory it had, MB of 2^20 bytes."""
+    """Build the features of a log in a process of its own; return its peak memory in MB of 2^20 bytes."""
     command = [sys.executable, "-m", "pipelines.build_click_features", "--clicks", str(log), "--output", str(output)]
     environment = {**os.environ, "CLICKSIGHT_NO_STATE": "1"}
     done = subprocess.run(
@@ -76,7 +77,7 @@ def lines_of_tabs(folder: Path) -> Path:
 
 
 def equal_rows(folder: Path) -> Path:
-    """5 M equal rows in one row group: some kB, 190 MB as text."""
+    """5 M equal rows in one row group: some kB packed, 190 MB as text."""
     number = 5_000_000
     column = {
         name: pa.DictionaryArray.from_arrays(np.zeros(number, np.int32), [value])

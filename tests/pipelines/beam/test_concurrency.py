@@ -1,4 +1,4 @@
-"""Several elements at a time."""
+"""Steps that work on several elements at a time."""
 
 import threading
 import time
@@ -50,7 +50,7 @@ MEETING = threading.Barrier(2)
 
 
 def meet(number: int) -> list[int]:
-    MEETING.wait(timeout=20)  # raises if the other element is not under way at the same time
+    MEETING.wait(timeout=20)  # raises if the other element is not being worked on at the same time
     return [number]
 
 
@@ -64,18 +64,18 @@ def test_two_elements_are_under_way_at_once(monkeypatch):
 
 def refuse(number: int) -> list[int]:
     if number == 3:
-        raise UserError("three is not to be had")
+        raise UserError("three is refused")
     return [number]
 
 
 def test_an_error_in_a_thread_ends_the_job():
-    with pytest.raises(UserError, match="three is not to be had"), pipeline() as job:
+    with pytest.raises(UserError, match="three is refused"), pipeline() as job:
         _ = job | beam.Create(range(9)) | concurrently("refuse", refuse)
 
 
 def fail_or_write(name: str, folder: Path) -> list[str]:
     if name == "fails":
-        time.sleep(0.1)  # the others have begun
+        time.sleep(0.1)  # by now the others have begun
         raise UserError("it fails")
     time.sleep(1)
     with whole_file(folder / "sub" / name) as path:
@@ -91,6 +91,6 @@ def test_what_has_begun_ends_before_a_failed_job_and_leaves_nothing(tmp_path):
     ):
         _ = job | beam.Create(["fails", "1", "2", "3"]) | concurrently("write", fail_or_write, folder)
     started = time.monotonic()
-    while time.monotonic() < started + 1.5:  # what is under way would be done by then
+    while time.monotonic() < started + 1.5:  # by then any running call would have ended
         assert list(tmp_path.iterdir()) == []
         time.sleep(0.1)

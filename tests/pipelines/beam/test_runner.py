@@ -50,7 +50,7 @@ def test_a_mistyped_option_is_an_error() -> None:
     ],
 )
 def test_what_belongs_to_no_option_is_an_error(arguments: list[str], strays: str) -> None:
-    with pytest.raises(UserError, match=f"^{strays}: belongs to no option; put it behind the one"):
+    with pytest.raises(UserError, match=f"^{strays}: belongs to no option; put it after the option that it is for"):
         pipeline(arguments)
 
 
@@ -69,8 +69,9 @@ def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    flink = ["--runner", "FlinkRunner", "--job_server_java_launcher", "sh"]  # any program that is everywhere
-    with pytest.raises(UserError, match=r"no \.state/flink/job-server\.jar here: `make test-flink` fetches one"):
+    flink = ["--runner", "FlinkRunner", "--job_server_java_launcher", "sh"]  # any program that every machine has
+    message = r"needs a job server, but \.state/flink/job-server\.jar does not exist: run `make test-flink` to download"
+    with pytest.raises(UserError, match=message):
         pipeline(flink)
     with pytest.raises(UserError, match=r"--flink_job_server_jar mine\.jar: no such file"):
         pipeline([*flink, "--flink_job_server_jar", "mine.jar"])
@@ -80,11 +81,11 @@ def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
     named = pipeline([*flink, "--flink_job_server_jar", "mine.jar"])
     assert named.options.get_all_options()["flink_job_server_jar"] == "mine.jar"
     assert pipeline(flink).options.get_all_options()["flink_job_server_jar"] == str(JOB_SERVER)
-    with pytest.raises(UserError, match="no no-such-java here: Flink's job server needs Java 11"):
+    with pytest.raises(UserError, match="no-such-java: command not found; Flink's job server needs Java 11"):
         pipeline([*flink[:2], "--job_server_java_launcher", "no-such-java"])
 
 
-# Not with several workers: after a job that failed, Beam now and then waits for them for ever.
+# Not with several workers: after a failed job Beam sometimes waits for them for ever.
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -128,8 +129,8 @@ def test_workers_other_errors_keep_their_traceback(caplog) -> None:
 
 
 def test_of_threads_that_break_only_the_one_that_watched_an_abandoned_job_server_is_not_told(monkeypatch) -> None:
-    told = []
-    monkeypatch.setattr(threading, "excepthook", lambda thread: told.append(repr(thread.exc_value)))
+    printed = []
+    monkeypatch.setattr(threading, "excepthook", lambda thread: printed.append(repr(thread.exc_value)))
 
     def break_in_a_thread(error: Exception) -> None:
         def target() -> None:
@@ -144,10 +145,10 @@ def test_of_threads_that_break_only_the_one_that_watched_an_abandoned_job_server
     hook = threading.excepthook
     with pipeline() as job:
         _ = job | beam.Create([0, 1, 2], reshuffle=False) | beam.Map(lambda n: break_in_a_thread([closed, *others][n]))
-    assert sorted(told) == sorted(map(repr, others))
+    assert sorted(printed) == sorted(map(repr, others))
     assert threading.excepthook is hook
     break_in_a_thread(closed)
-    assert told[2:] == [repr(closed)]
+    assert printed[2:] == [repr(closed)]
 
 
 TRACEBACK = """\
@@ -202,12 +203,12 @@ def test_other_text_is_no_user_error() -> None:
 
 
 class Slow:
-    """Takes its time while it is written, as a batch of a large log does."""
+    """An element that takes long to write, like a batch of a large log."""
 
 
 class SlowCoder(beam.coders.Coder):
     def encode(self, value: Slow) -> bytes:
-        time.sleep(1.3)  # Beam's in-process workers would send what is written so far after 1 s
+        time.sleep(1.3)  # after 1 s, Beam's in-process workers would send the part written so far
         return b"slow"
 
     def decode(self, encoded: bytes) -> Slow:

@@ -1,4 +1,4 @@
-"""Stable shards on disk."""
+"""Shards on disk with the same bytes in every run."""
 
 from itertools import pairwise
 

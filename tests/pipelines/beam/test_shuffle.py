@@ -1,4 +1,4 @@
-"""Batches as elements, parcels, groups."""
+"""Record batches as elements, packed batches, and groups."""
 
 from ast import literal_eval
 from functools import partial
@@ -125,7 +125,7 @@ def test_groups_hold_all_rows_of_their_keys_and_every_shard_comes(tmp_path, monk
 
 
 def added_up(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Add up the ages of one name."""
+    """Add up the ages of each name."""
     ages: dict[str, int] = {}
     for name, age in zip(*rows.to_pydict().values(), strict=True):
         ages[name] = ages.get(name, 0) + age
@@ -178,7 +178,7 @@ def test_equal_rows_of_a_large_shard_are_added_up_as_they_come(tmp_path, monkeyp
     large = LargeShards(1000, added_up, are_cut)
     groups = groups_of(rows, Packer(tmp_path if spills else None), large, tmp_path)
     assert sorted(row for _, ages, _ in groups for row in ages) == [("ada", 5), ("rex", 1000)]
-    assert sum(size for _, _, size in groups) == 21  # one row a batch of 50
+    assert sum(size for _, _, size in groups) == 21  # a batch of 50 rows becomes one row
     assert {0, 1, 2} <= {shard for shard, _, _ in groups}
 
 

@@ -1,4 +1,4 @@
-"""Seconds by step."""
+"""Seconds by step of a job."""
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState

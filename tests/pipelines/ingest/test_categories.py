@@ -1,4 +1,4 @@
-"""Category names as Stanford Dogs, CUB-200-2011, Clickture and people spell them."""
+"""Category names as Stanford Dogs, CUB-200-2011, Clickture and people write them."""
 
 import pytest
 from hypothesis import given
@@ -15,9 +15,9 @@ from pipelines.ingest.categories import Aliases, matching_plurals, normalise_cat
         ("n02097298 Scotch terrier", "scotch terrier"),
         ("001.Black_footed_Albatross", "black footed albatross"),
         ("Black-footed  albatross ", "black footed albatross"),
-        ("n123-short", "n123 short"),  # no synset has three digits
+        ("n123-short", "n123 short"),  # not a synset: too few digits
         ("2nd_dog", "2nd dog"),  # a number without the dot belongs to the name
-        ("Cafe\u0301_hound", "caf\u00e9 hound"),  # the accent written apart
+        ("Cafe\u0301_hound", "caf\u00e9 hound"),  # the accent is a character of its own
         ("沼泽猎犬", "沼泽猎犬"),
         ("001.", ""),
         (" _-_ ", ""),
@@ -47,12 +47,12 @@ def test_a_normalised_name_without_prefix_stays_as_it_is(name: str) -> None:
         ({"red foxes", "fairies"}, {"red fox", "fairy"}, {"red foxes": "red fox", "fairies": "fairy"}),
         ({"wolves", "knives"}, {"wolf", "knife"}, {"wolves": "wolf", "knives": "knife"}),
         ({"axes"}, {"ax", "axe"}, {"axes": "axe"}),  # the first rule that fits
-        ({"grass", "bus", "albatross"}, {"gras", "dog"}, {"grass": "gras"}),  # only the other domain can say so
-        ({"grass", "bus", "pelicans"}, {"grass", "bus", "pelicans", "pelican"}, {}),  # the other has the plural itself
-        ({"terriers", "terrier"}, {"terrier"}, {"terriers": "terrier"}),  # two of one domain meet in one
-        ({"cairn terrier"}, {"cairn terriers"}, {}),  # the plural is renamed, in its own domain
+        ({"grass", "bus", "albatross"}, {"gras", "dog"}, {"grass": "gras"}),  # only because the other domain has "gras"
+        ({"grass", "bus", "pelicans"}, {"grass", "bus", "pelicans", "pelican"}, {}),  # the other domain has the plural
+        ({"terriers", "terrier"}, {"terrier"}, {"terriers": "terrier"}),  # two names of one domain become the same
+        ({"cairn terrier"}, {"cairn terriers"}, {}),  # only the plural is renamed, in its own domain
         ({"as", "s"}, {"a", ""}, {}),  # too short to be plurals
-        ({"birds of prey"}, {"bird of prey"}, {}),  # for an alias
+        ({"birds of prey"}, {"bird of prey"}, {}),  # needs an alias
     ],
 )
 def test_plurals_of_the_other_domains_names(names: set[str], others: set[str], renamed: dict[str, str]) -> None:
@@ -79,9 +79,9 @@ def test_aliases_are_compared_as_categories_are() -> None:
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([("a", "b"), ("A", "c")], "'a' is to be both 'b' and 'c'; keep one of them"),
-        ([("a", "b"), ("b", "c")], "'a' is to be 'b', which is to be 'c'; name the last at once"),
-        ([("a", "b"), ("b", "a")], "'a' is to be 'b', which is to be 'a'"),
+        ([("a", "b"), ("A", "c")], "'a' is to become both 'b' and 'c'; keep one"),
+        ([("a", "b"), ("b", "c")], "'a' is to become 'b', which is to become 'c'; name the last"),
+        ([("a", "b"), ("b", "a")], "'a' is to become 'b', which is to become 'a'"),
     ],
 )
 def test_contradicting_aliases(pairs: list[tuple[str, str]], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The ingest job: the rows of every table add up, what is bad is in quarantine, and the bytes are always the same."""
+"""The ingest job: the rows of every table add up, bad rows are in quarantine, and the bytes are always the same."""
 
 import base64
 import gzip
@@ -54,7 +54,7 @@ CLICKS = [
 
 
 def write_raw(raw: Path, images: dict[str, bytes] = IMAGES, clicks: list[tuple[str, str, int]] = CLICKS) -> Path:
-    """Write a small, good data set: coyotes are in the source only, grey wolves in the target only."""
+    """Write a small, good data set: coyotes are only in the source, grey wolves only in the target."""
     for folder in ("source", "target/001.Red_Fox", "target/grey_wolf"):
         (raw / folder).mkdir(parents=True)
     lines = [f"{image_id}\t{base64.b64encode(data).decode()}\n" for image_id, data in images.items()]
@@ -162,7 +162,7 @@ def test_a_good_data_set(tmp_path: Path) -> None:
 
 
 def test_clicks_are_of_source_images_only(tmp_path: Path) -> None:
-    clicks = [*CLICKS, ("grey_wolf/w1", "wolf", 6), ("grey_wolf/w1", "fox", 1)]  # an image of the target
+    clicks = [*CLICKS, ("grey_wolf/w1", "wolf", 6), ("grey_wolf/w1", "fox", 1)]  # clicks of a target image
     summary = run(write_raw(tmp_path / "raw", clicks=clicks), tmp_path / "ingested", PARAMS)
     assert summary["clicks"] == {
         **{"image_query_pairs": 7, "clicks": 29, "distinct_queries": 4, "clicked_images": 5},
@@ -260,7 +260,7 @@ def bomb(width: int, height: int) -> bytes:
     return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
 
 
-ODD_IMAGES = {  # name: (file, what becomes of it)
+ODD_IMAGES = {  # name: (file, expected treatment)
     "empty.jpg": (b"", "quarantined: empty image"),
     "corrupt.png": (encoded(form="PNG").replace(b"IDATx", b"IDAT?", 1), "quarantined: corrupt image"),
     "truncated.jpg": (encoded()[:700], "quarantined: truncated image"),
@@ -358,8 +358,8 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             "target": {"exact": 0, "near": 2, "other_category": 0},
         },
     }
-    assert "source images that are in the target, too, byte by byte 1" in caplog.text
-    assert "target images that are again, nearly 2" in caplog.text
+    assert "source images with an exact duplicate in the target 1" in caplog.text
+    assert "target images with a near duplicate in the target 2" in caplog.text
 
 
 def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_pa
     )
     photograph.save(folder / "large.jpg", quality=90)
     exif = Image.Exif()
-    exif[0x0112] = 6  # show it turned by 90 degrees clockwise
+    exif[0x0112] = 6  # EXIF: turn by 90 degrees clockwise to show it
     photograph.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=90, exif=exif)
     photograph.crop((0, 0, 157, 120)).resize((160, 120)).save(folder / "cropped.jpg", quality=90)
     (tmp_path / "params.yaml").write_text(
@@ -382,7 +382,7 @@ def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_pa
     assert len(list((output / "images").iterdir())) == 4
     sizes = {row["image_id"]: (row["width"], row["height"]) for row in read_tables(output / "images").to_pylist()}
     assert sizes["001.Red_Fox/large"] == sizes["001.Red_Fox/turned"] == (100, 75)
-    # Some 22 of 256 bits differ in the turned copy, which was encoded again; some 44 in the cropped one.
+    # Some 22 of 256 bits differ in the turned copy, which was encoded again, and some 44 in the cropped copy.
     assert [
         (row["image_id"], row["duplicate_id"], row["kind"])
         for row in pq.read_table(output / "duplicates.parquet").to_pylist()
@@ -462,8 +462,8 @@ def test_a_broken_link_among_the_images_is_one_bad_image(tmp_path: Path) -> None
     folder = next(path for path in (raw / "target").iterdir() if path.is_dir())
     (folder / "broken.jpg").symlink_to(tmp_path / "moved.jpg")
     run(raw, tmp_path / "ingested", PARAMS)
-    place = f"target/{folder.name}/broken.jpg"
-    assert (place, 1, "cannot be read") in [row[:3] for row in quarantine(tmp_path / "ingested")]
+    path = f"target/{folder.name}/broken.jpg"
+    assert (path, 1, "cannot be read") in [row[:3] for row in quarantine(tmp_path / "ingested")]
 
 
 def test_images_as_files_and_other_forms_of_the_log(tmp_path: Path) -> None:
@@ -496,10 +496,10 @@ def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     params.write_text("ingest: {click_shards: 1, image_shards: 5, longest_side: null, duplicate_distance: 48}\n")
     output = tmp_path / "ingested"
     main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
-    assert len(list((output / "images").iterdir())) == 5  # fewer images than shards in use still give every shard
+    assert len(list((output / "images").iterdir())) == 5  # every shard has a file, though there are fewer images
     assert duckdb.sql(f"SELECT sum(clicks) FROM '{output}/clicks/*.parquet'").fetchall() == [(22,)]
     assert "categories only in the source: coyote 1" in caplog.text
-    assert "click pairs of images that are not there (kept) 1" in caplog.text
+    assert "click pairs of unknown images (kept) 1" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -599,7 +599,7 @@ def test_birds50_keeps_every_row(tmp_path: Path) -> None:
         **{"source": 50, "target": 50, "only_in_source": [], "only_in_target": []},
         **{"renamed": {"source": {}, "target": {}}, "aliases_without_category": []},
     }
-    # Seen by eye: a cowbird, a cuckoo and an albatross are there twice, the albatross once under another category.
+    # Checked by eye: a cowbird, a cuckoo and an albatross occur twice, the albatross once in another category.
     assert summary["duplicates"] == {"source": {"source": {"exact": 0, "near": 6, "other_category": 2}}}
     [oracle] = duckdb.sql(
         f"SELECT count(*), sum(n), count(DISTINCT q) FROM read_csv('{raw}/source/clicks.tsv', delim='\t', quote='', "

@@ -1,4 +1,4 @@
-"""Logs found, cut into slices, read and bucketed."""
+"""Find logs, cut them into slices, read and bucket them."""
 
 import pyarrow as pa
 import pytest
@@ -124,8 +124,8 @@ def test_columns_name_the_fields_in_order():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image_id,query", "columns 'image_id,query': clicks stands there 0 times; expected each of image_id, query"),
-        ("image_id,query,clicks,query", "query stands there 2 times"),
+        ("image_id,query", "columns 'image_id,query': clicks occurs 0 times; expected each of image_id, query"),
+        ("image_id,query,clicks,query", "query occurs 2 times"),
     ],
 )
 def test_columns_that_leave_a_field_open(text, message):

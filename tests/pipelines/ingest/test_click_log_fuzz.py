@@ -1,4 +1,4 @@
-"""Logs of hostile bytes and odd columns: no crash, every row accounted for, each judged as an oracle judges it."""
+"""Logs of hostile bytes and odd columns: no crash, every row is counted, and each is judged as by an oracle."""
 
 import gzip
 import json
@@ -23,7 +23,7 @@ from pipelines.ingest.log_slices import Block, num_rows
 from pipelines.words.segmentation import Segmenter, SegmentParams
 
 NUM_LINES = 200_000
-LONGEST = 1_500  # bytes of a line: two of the drawn fields have more
+LONGEST = 1_500  # bytes of a line: two of the possible fields are longer
 MARK = "\ufeff".encode()
 SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
@@ -35,17 +35,17 @@ QUERIES = [
     "\u200bdog".encode(), "zero\u2028line\u2029separators\x85".encode(), MARK + b"dog", b"cr\rinside", b"caf\xc3\xa9",
     "e\u0301".encode(), "👩‍👩‍👧".encode(), b"x" * 2_000,
 ]  # fmt: skip
-ANYTHING = [b"", b"0", b"2012-04-01", b"image", "狗".encode()]  # in a field that is passed over
+ANYTHING = [b"", b"0", b"2012-04-01", b"image", "狗".encode()]  # values of a field that is ignored
 CLICKS = [b"1", b"7", b"0012", b"3", b"1000000000000", b"5"]
 ODD = [
-    # white space, and what only looks like it
+    # white space, and characters that only look like it
     b"", b" ", b"  ", "\u3000".encode(), "\u00a0".encode(), "\u2028".encode(), "\x85".encode(), "\u200b".encode(),
     b"\x1c", b"\x0b\x0c", b"\r", b"\x00", MARK, MARK + b" ", b"\t", b"\n", b"\r\n", b"1\r",
-    # numbers, and what only looks like one
+    # numbers, and texts that only look like one
     b"-", b"-1", b"-0", b"0", b"00", b"+1", b" 1", b"1 ", b"1.0", b"1e3", b"0x1", b"1_000", b"nan", b"inf", b"--3",
     "٣".encode(), "１".encode(), "²".encode(), b"0" * 50 + b"2", b"1000000000001", b"-1000000000001", b"9" * 19,
     b"9" * 500, b"9223372036854775808", b"-9223372036854775809", b"18446744073709551617",
-    # not UTF-8: cut short, overlong, surrogates, beyond the last code point; and the ends of what is
+    # not UTF-8: cut short, overlong, surrogates, beyond the last code point; then the valid limits
     b"\xff", b"\xc3", b"\xa9", b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xed\xb0\x80", b"\xf4\x90\x80\x80",
     b"\xf8\x88\x80\x80\x80", b"\xf0\x9f\x90", "\U0010ffff".encode(), "\ufffe".encode(),
 ]  # fmt: skip
@@ -53,7 +53,7 @@ ENDS = [b"\n", b"\n", b"\n", b"\r\n", b"\r\n", b"\r\r\n", b"\n\r"]
 
 
 def hostile_log(seed: int, num_lines: int = NUM_LINES, columns: Sequence[str] = COLUMNS) -> bytes:
-    """Draw a log of at least so many lines: good rows, rows with an odd field, damaged rows, raw bytes."""
+    """Draw a log of at least so many lines at random: good rows, rows with an odd field, damaged rows, raw bytes."""
     generator = np.random.default_rng(seed)
 
     def draw(options: list[bytes]) -> list[bytes]:
@@ -64,24 +64,24 @@ def hostile_log(seed: int, num_lines: int = NUM_LINES, columns: Sequence[str] = 
     noise = generator.integers(0, 256, 1 << 20, np.uint8).tobytes()
     starts = generator.integers(0, len(noise) - 40, num_lines).tolist()
     lengths = generator.integers(0, 40, num_lines).tolist()
-    places = generator.random(num_lines).tolist()
+    positions = generator.random(num_lines).tolist()
     kinds = generator.integers(0, 10, num_lines).tolist()
     lines = []
     for n, (fields, odd, end) in enumerate(zip(fields_of_rows, draw(ODD), draw(ENDS), strict=True)):
         good = b"\t".join(fields)
-        place = int(places[n] * (len(good) + 1))
+        position = int(positions[n] * (len(good) + 1))
         match kinds[n]:
             case 0 | 1 | 2:
                 line = good
             case 3 | 4 | 5:
-                at = int(places[n] * len(fields))
+                at = int(positions[n] * len(fields))
                 line = b"\t".join([*fields[:at], odd, *fields[at + 1 :]])
-            case 6:  # a byte is another one
-                line = good[:place] + noise[starts[n] : starts[n] + 1] + good[place + 1 :]
-            case 7:  # something is inserted
-                line = good[:place] + odd + good[place:]
-            case 8:  # cut short, or a field too many
-                line = good[:place] if n % 2 else good + b"\t" + odd
+            case 6:  # one byte is replaced
+                line = good[:position] + noise[starts[n] : starts[n] + 1] + good[position + 1 :]
+            case 7:  # a text is inserted
+                line = good[:position] + odd + good[position:]
+            case 8:  # the line is cut short, or has a field too many
+                line = good[:position] if n % 2 else good + b"\t" + odd
             case _:
                 line = noise[starts[n] : starts[n] + lengths[n]]
         lines.append(line + end)
@@ -131,8 +131,8 @@ def check_build(output: Path, summary: dict, rows: list[tuple[str, str, int]], b
 
 @pytest.fixture(scope="module")
 def hostile() -> tuple[bytes, list, list]:
-    """A hostile log with what the oracle keeps and quarantines of it."""
-    block = hostile_log(seed=11) + b"last\tdog\t3"  # without an end
+    """A hostile log, with the rows that the oracle keeps and those that it quarantines."""
+    block = hostile_log(seed=11) + b"last\tdog\t3"  # without a line end
     return block, *judge(block, longest=LONGEST)
 
 
@@ -146,7 +146,7 @@ def test_hostile_lines_are_judged_as_one_by_one(hostile):
     block, kept, quarantined = hostile
     assert len(kept) > NUM_LINES / 4
     reasons = rows_by_reason(quarantined)
-    assert sum(reasons.values()) - len(quarantined) > NUM_LINES / 5  # so many are equal to an earlier one
+    assert sum(reasons.values()) - len(quarantined) > NUM_LINES / 5  # many rows are equal to an earlier one
     assert len(reasons) == len(REASONS) - 1
     assert min(reasons.values()) > NUM_LINES / 1000
     checked = check_lines(block, "log.tsv", 1, longest=LONGEST)
@@ -252,7 +252,7 @@ def test_nulls_bad_bytes_and_odd_floats_in_columns(tmp_path):
         (b"a", b"do\xe9g", 1.0, "not UTF-8"),
         (b"\xff", b"\xff", math.nan, "not UTF-8"),
         (b"\xe3\x80\x80", b" ", 0.0, "empty image id"),
-        (b"a\tb", b"dog\nline\r\n", 5.0, ""),  # in a column, neither a tab nor a line end ends anything
+        (b"a\tb", b"dog\nline\r\n", 5.0, ""),  # in a column, tabs and line ends are ordinary characters
         (b"a", b"dog\x00", 6.0, ""),
     ]
     image_ids, queries, clicks, reasons = zip(*cases, strict=True)

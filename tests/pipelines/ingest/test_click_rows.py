@@ -1,4 +1,4 @@
-"""What is a click row and why a row is not one."""
+"""Which rows are clicks, and why other rows are not."""
 
 import numpy as np
 import polars as pl
@@ -68,7 +68,7 @@ def test_largest_clicks_long_queries_and_odd_characters_are_kept():
 
 
 def one_by_one(block: bytes) -> tuple[int, list[tuple]]:
-    """Count rows and parse them line by line, by Python's own means."""
+    """Count rows and parse them line by line, in plain Python."""
     lines = block.split(b"\n")
     if lines[-1] == b"":
         lines.pop()

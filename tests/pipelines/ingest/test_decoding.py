@@ -1,4 +1,4 @@
-"""Single images: kept as they are, converted, or refused with a reason."""
+"""Single images: kept unchanged, converted, or refused with a reason."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def decode(data: bytes) -> Image.Image:
 
 
 def claim_size(png: bytes, width: int, height: int) -> bytes:
-    """Return a PNG whose header claims another size."""
+    """Return a PNG whose header states another size."""
     header = b"IHDR" + struct.pack(">II", width, height) + png[24:29]
     return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
 
@@ -54,14 +54,14 @@ def test_others_become_rgb_jpeg(mode: str, form: str) -> None:
     image = decode(checked.data)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (23, 17))
     assert (checked.width, checked.height) == (23, 17)
-    if mode != "1":  # a dithered picture is all edges, of which JPEG is bad
+    if mode != "1":  # a dithered picture consists of edges, which JPEG renders badly
         difference = np.asarray(image, float) - np.asarray(original.convert("RGB"), float)
-        assert np.abs(difference).mean() < 8  # levels; a picture turned or with swapped channels is 60 and more away
+        assert np.abs(difference).mean() < 8  # levels; with a turn or swapped channels the difference is 60 or more
 
 
 def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it turned by 90 degrees clockwise
+    exif[0x0112] = 6  # the camera was turned: turn by 90 degrees clockwise to show it
     checked = check_image(encode(picture(), exif=exif))
     turned = decode(checked.data)
     assert (checked.width, checked.height) == turned.size == (17, 23)
@@ -70,7 +70,7 @@ def test_exif_orientation_is_applied() -> None:
     assert np.abs(np.asarray(turned, float) - expected).mean() < 8
 
 
-TURNS = {  # EXIF orientation: what brings the stored pixels upright
+TURNS = {  # EXIF orientation: the operation that turns the stored pixels upright
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -100,7 +100,7 @@ def test_the_thumbnail_is_of_the_picture_as_it_is_shown(orientation: int, form: 
     found = check_image(encode(stored, form, exif=exif))
     expected = np.asarray(shown.resize((32, 32), Image.Resampling.BOX).convert("L"), float).reshape(32, 32)
     thumbnail = np.frombuffer(found.thumbnail, np.uint8).reshape(32, 32)
-    assert np.abs(thumbnail - expected).mean() < 4  # levels; turned or mirrored otherwise, it is 15 and more away
+    assert np.abs(thumbnail - expected).mean() < 4  # levels; turned or mirrored otherwise, the difference is 15 or more
     assert (found.width, found.height) == shown.size
     assert np.abs(colours(found.data) - np.asarray(shown, float)).mean() < 4
     assert found.conversion == ("turned by EXIF" if turn is not None else "" if form == "JPEG" else f"format {form}")
@@ -108,13 +108,13 @@ def test_the_thumbnail_is_of_the_picture_as_it_is_shown(orientation: int, form: 
 
 def test_an_orientation_that_says_nothing_turns_nothing() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 0  # what some cameras write who do not know
+    exif[0x0112] = 0  # some cameras write this if they do not know the orientation
     data = encode(picture(), exif=exif)
     assert check_image(data) == check_image(data)._replace(data=data, conversion="")
 
 
 def test_what_is_converted_loses_little() -> None:
-    # The quality and the full colour resolution that Pillow's own encoder has at 95 and 4:4:4.
+    # Pillow's own encoder gives this quality and full colour resolution with 95 and 4:4:4.
     converted = decode(check_image(encode(picture(64, 48), "PNG")).data)
     reference = decode(encode(picture(64, 48), quality=95, subsampling=0))
     assert converted.quantization == reference.quantization
@@ -137,7 +137,7 @@ def colours(data: bytes) -> np.ndarray:
 
 
 def test_transparency_is_laid_on_white() -> None:
-    # Left half opaque, right half clear, over red that must not be seen there: black or red would be 255 levels away.
+    # The left half is opaque, the right half clear over red that must not show: black or red would be 255 levels away.
     alpha = Image.new("L", (32, 16), 0)
     alpha.paste(255, (0, 0, 16, 16))
     red = Image.new("RGB", (32, 16), (255, 0, 0))
@@ -155,7 +155,7 @@ def test_transparency_is_laid_on_white() -> None:
     ):
         checked = check_image(data)
         assert checked.conversion == "transparency"
-        assert np.abs(colours(checked.data)[:, :15] - left).max() <= 4  # of JPEG; the border itself may ring
+        assert np.abs(colours(checked.data)[:, :15] - left).max() <= 4  # JPEG's error; it is larger at the border
         assert np.abs(colours(checked.data)[:, 17:] - 255).max() <= 4
 
 
@@ -173,7 +173,7 @@ def test_sixteen_bits_are_scaled_to_eight() -> None:
 
 
 def png_of_16_bit_rgb(levels: np.ndarray) -> bytes:
-    """Return a PNG of 16 bits a channel, written by hand: Pillow writes none. Levels are [height, width, 3]."""
+    """Return a PNG of 16 bits a channel, encoded here because Pillow writes none. Levels are [height, width, 3]."""
     height, width, _ = levels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     chunks = (
@@ -192,7 +192,7 @@ def test_sixteen_bits_of_rgb() -> None:
 
 
 def test_cmyk_is_read_as_adobe_writes_it() -> None:
-    # Little ink is bright, whichever way the file has it: Adobe's has 255 for no ink.
+    # Little ink is bright, whichever way the file stores it: in Adobe's files 255 means no ink.
     ink = Image.new("CMYK", (16, 16), (10, 200, 30, 0))
     data = encode(ink, quality=95)
     assert b"Adobe" in data[:200]
@@ -275,7 +275,7 @@ def test_bad_images(data: bytes, reason: str) -> None:
 
 def test_a_jpeg_that_ends_too_soon_is_refused_wherever_it_is_cut() -> None:
     reasons = set()
-    for length in range(1, len(JPEG) - 1):  # decoders do without the end mark's last byte
+    for length in range(1, len(JPEG) - 1):  # decoders accept a file without the end mark's last byte
         with pytest.raises(BadImageError) as error:
             check_image(JPEG[:length])
         reasons.add(str(error.value))
@@ -288,8 +288,8 @@ def test_damaged_bytes_are_refused_or_decoded_but_never_crash(seed: int) -> None
     stream = np.random.default_rng(seed)
     form = ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP")[seed % 6]
     data = bytearray(encode(picture(), form))
-    for place in stream.integers(0, len(data), size=6):
-        data[place] = int(stream.integers(256))
+    for position in stream.integers(0, len(data), size=6):
+        data[position] = int(stream.integers(256))
     try:
         checked = check_image(bytes(data))
     except BadImageError:
@@ -306,8 +306,8 @@ def test_a_jpeg_is_kept_if_and_only_if_all_of_it_can_be_decoded(options: dict[st
     whole, kept = encode(picture(150, 110), **options), 0
     for seed in range(150):
         stream, data = np.random.default_rng(seed), bytearray(whole)
-        for place in stream.integers(0, 700 if seed % 2 else len(data), size=1 + seed % 4):
-            data[place] = int(stream.integers(256))
+        for position in stream.integers(0, 700 if seed % 2 else len(data), size=1 + seed % 4):
+            data[position] = int(stream.integers(256))
         try:
             decode(bytes(data)).convert("RGB")
             is_good = True
@@ -320,4 +320,4 @@ def test_a_jpeg_is_kept_if_and_only_if_all_of_it_can_be_decoded(options: dict[st
         else:
             assert is_good, seed
             kept += 1
-    assert 20 < kept < 148  # both happen
+    assert 20 < kept < 148  # both outcomes occur

@@ -1,4 +1,4 @@
-"""Perceptual hashes against sums written out, and the search for duplicates against comparing all with all."""
+"""Perceptual hashes, compared with explicit sums, and the search for duplicates, compared with all pairs."""
 
 import math
 
@@ -25,7 +25,7 @@ def thumbnails(number: int, seed: int = 0) -> np.ndarray:
 
 
 def hash_by_definition(thumbnail: np.ndarray, side: int) -> list[bool]:
-    """Return the bits from the DCT-II's definition, term by term."""
+    """Return the bits by the definition of the DCT-II, term by term."""
     coefficients = [
         4 * sum(
             float(thumbnail[y, x]) * math.cos(math.pi * v * (2 * y + 1) / 64) * math.cos(math.pi * u * (2 * x + 1) / 64)
@@ -69,7 +69,7 @@ def test_no_pictures() -> None:
     assert {name: len(column) for name, column in fingerprints_of(thumbnails(0)).items()} == {"coarse": 0, "fine": 0}
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(0, 2**32), st.integers(0, 12), st.integers(0, 60))
 def test_close_pairs_are_those_of_comparing_all_with_all(seed: int, distance: int, number: int) -> None:
     stream = np.random.default_rng(seed)
@@ -104,10 +104,10 @@ def test_the_nearest_of_each_domain_is_named() -> None:
             fingerprint("s1", "fox", 1, 0),
             fingerprint("s2", "fox", 1, 0),  # the same file as s1
             fingerprint("s3", "wolf", 2, 0),  # another file that looks the same
-            fingerprint("s4", "wolf", 3, 0b111),  # 3 bits from those
-            fingerprint("s5", "wolf", 4, 0b111 << 20),  # 3 bits from them, too, and 6 from s4
+            fingerprint("s4", "wolf", 3, 0b111),  # 3 bits from s1, s2 and s3
+            fingerprint("s5", "wolf", 4, 0b111 << 20),  # also 3 bits from s1, s2 and s3, and 6 from s4
             fingerprint("t1", "fox", 5, 0b11111),  # 5 bits from s1, s2, s3; 2 from s4; 8 from s5
-            fingerprint("t2", "fox", 6, 0b1, coarse=0b1111111),  # the coarse hash keeps it apart
+            fingerprint("t2", "fox", 6, 0b1, coarse=0b1111111),  # too far by the coarse hash
             fingerprint("t3", "dog", 1, 0),  # the same file as s1 and s2
         ]
     )
@@ -151,7 +151,7 @@ def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int
         fine = sum(1 << int(bit) for bit in set(stream.integers(0, 256, stream.integers(0, 5)).tolist()))
         digest = int(stream.integers(0, 25))
         row = fingerprint(f"{'st'[number % 2]}{number:02d}", "fox", digest, fine, coarse)
-        # The same file has the same hashes, and pictures of the same fine hash have the same coarse one.
+        # The same file has the same hashes, and pictures with the same fine hash have the same coarse hash.
         same = next((other for other in rows if other["digest"] == row["digest"]), row)
         row["fine"] = same["fine"]
         row["coarse"] = next((other["coarse"] for other in rows if other["fine"] == row["fine"]), row["coarse"])
@@ -176,7 +176,7 @@ def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int
 
 
 def test_near_is_up_to_the_distance_asked_for_and_six_bits_of_the_coarse_hash() -> None:
-    # The module promises 6 of 64 coarse bits, whatever the fine hash is asked for.
+    # The module promises 6 of 64 coarse bits, whatever the distance of the fine hash.
     six, seven = 0b111111 << 40, 0b1111111 << 20
     for distance in (0, 3, 48):
         fine = (1 << distance) - 1
@@ -184,14 +184,14 @@ def test_near_is_up_to_the_distance_asked_for_and_six_bits_of_the_coarse_hash() 
             [
                 fingerprint("s1", "fox", 1, 0),
                 fingerprint("s2", "fox", 2, fine << 100, coarse=six),
-                fingerprint("s3", "fox", 3, (2 * fine + 1) << 180, coarse=six),  # one bit more of the fine hash
-                fingerprint("s4", "fox", 4, fine << 30 if distance else 0, coarse=seven),  # of the coarse one
+                fingerprint("s3", "fox", 3, (2 * fine + 1) << 180, coarse=six),  # one fine bit too many
+                fingerprint("s4", "fox", 4, fine << 30 if distance else 0, coarse=seven),  # one coarse bit too many
             ]
         )
         found = {row["image_id"]: row["distance"] for row in find_duplicates(rows, distance).rows(named=True)}
         if distance:
             assert found == {"s1": distance, "s2": distance}
-        else:  # the same fine hash is the same look, whatever the coarse one is
+        else:  # the same fine hash is the same look, whatever the coarse hash is
             assert found == {"s1": 0, "s2": 0, "s4": 0}
 
 

@@ -1,4 +1,4 @@
-"""Archives against what unpacking them to disk gives, and those that are cut, damaged or meant to do harm."""
+"""Archives, compared with the same files unpacked to disk, and archives that are cut, damaged or malicious."""
 
 import errno
 import io
@@ -17,7 +17,7 @@ from pipelines.ingest import image_archives
 from pipelines.ingest.decoding import BadImageError
 from pipelines.ingest.image_archives import Folder, Listed, Place, PlaceReader, decode_base64, list_folder
 
-# Unsorted, of unequal sizes, one empty; some bytes that deflate well and some that do not.
+# In no order, of unequal sizes, one empty; some bytes deflate well and some do not.
 FILES = {
     "images/b/2.jpg": random.Random(1).randbytes(70_001),
     "images/b/1.jpg": b"same " * 9_000,
@@ -76,10 +76,10 @@ def test_an_archive_is_the_folder_that_it_unpacks_to(tmp_path: Path, name: str) 
             *("README", "images/a/3.jpg", "images/a/\u72d7.jpg", "images/b/1.jpg", "images/b/2.jpg"),
         ]
     )
-    places = list(listed.values())
-    random.Random(4).shuffle(places)
+    files = list(listed.values())
+    random.Random(4).shuffle(files)
     with PlaceReader(tmp_path) as reader:
-        for one in places + places:
+        for one in files + files:
             assert (one.reason, one.place.file) == ("", name)
             assert reader.read(one.place) == FILES[one.place.name]
         for path, one in expected.items():
@@ -138,7 +138,7 @@ def test_members_of_a_zip_that_cannot_be_read(tmp_path: Path) -> None:
         archive.writestr("good.jpg", b"x")
         archive.writestr("__MACOSX/._good.jpg", b"x")
         archive.writestr("locked.jpg", b"x")
-        archive.infolist()[-1].flag_bits |= 1  # in the list at the end, which closing writes
+        archive.infolist()[-1].flag_bits |= 1  # in the central directory, which is written on closing
     found = {one.name: one.reason for _, one in every_file(list_folder(tmp_path, "data.zip"))}
     assert found == {
         **{"soft.jpg": "link in an archive", "bz2.jpg": "unsupported compression"},
@@ -151,7 +151,7 @@ def test_members_of_a_zip_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_cut_archive_is_refused(tmp_path: Path, name: str, share: float) -> None:
     WRITERS[name](tmp_path / name)
     whole = (tmp_path / name).read_bytes()
-    end = whole.rstrip(b"\0") if name.endswith(".tar") else whole  # a tar's padding may be cut without harm
+    end = whole.rstrip(b"\0") if name.endswith(".tar") else whole  # a tar's padding may be missing
     (tmp_path / name).write_bytes(end[: int(len(end) * share)])
     with pytest.raises(UserError, match=r"data|stored") as error:
         list_folder(tmp_path, name)
@@ -235,13 +235,13 @@ def test_folders_as_deep_as_a_path_are_listed_and_links_in_circles_refused(tmp_p
             (tmp_path / deep / name).symlink_to(".")
         with time_limit(60):
             found = dict(every_file_of_one_line(list_folder(tmp_path, "d")))
-    place = "/".join(deep.parts)
+    top = "/".join(deep.parts)
     circle = "link to a folder listed already"
-    assert found == {f"{place}/x.jpg": "", f"{place}/one": circle, f"{place}/two": circle}
+    assert found == {f"{top}/x.jpg": "", f"{top}/one": circle, f"{top}/two": circle}
 
 
 def every_file_of_one_line(folder: Folder) -> Iterator[tuple[str, str]]:
-    """Yield place and reason of every file, of folders that have at most one folder each."""
+    """Yield the path and reason of every file, for folders that have at most one folder each."""
     while True:
         yield from ((one.place.file, one.reason) for one in folder.files)
         if not folder.folders:

@@ -1,4 +1,4 @@
-"""What is listed, what is refused, and where the bytes are; no image is decoded here, so none needs to be one."""
+"""Which files are listed, which are refused, and where the bytes are; nothing is decoded, so any bytes will do."""
 
 import os
 import tarfile
@@ -167,7 +167,7 @@ def test_neither_a_broken_row_nor_a_folder_takes_an_images_place(raw: Path) -> N
         Refused("source/images.tsv", 1, "not two fields", "s1"),
         Refused("source/images/s1/deep.jpg", 1, "image without label", "deep.jpg"),
     ]
-    write(raw / "source/images/more.jpg", b"")  # now images/ itself holds images, and no folder has a place there
+    write(raw / "source/images/more.jpg", b"")  # now images/ itself holds images, so folders in it are refused
     assert list_images(raw).refused[1:] == [
         Refused("source/images/more.jpg", 1, "image without label", "more.jpg"),
         Refused("source/images/s1/deep.jpg", 1, "folder among the images", "deep.jpg"),
@@ -250,7 +250,7 @@ def test_an_archive_of_one_category_has_its_name(raw: Path) -> None:
         (b"a\t\n", "aliases.tsv:1: a name is empty: "),
         (b"\tb\n", "aliases.tsv:1: a name is empty: "),
         (b"a\t\xff\n", "aliases.tsv:1: not UTF-8: "),
-        (b"a\tb\na\tc\n", "aliases.tsv: 'a' is to be both 'b' and 'c'"),
+        (b"a\tb\na\tc\n", "aliases.tsv: 'a' is to become both 'b' and 'c'"),
     ],
 )
 def test_aliases_that_cannot_be_used(raw: Path, content: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Log files cut into slices, slices read in blocks."""
+"""Cut log files into slices, and read slices in blocks."""
 
 import gzip
 from itertools import chain
@@ -122,11 +122,11 @@ LONG_LINES = [
     b"b\t" + b"x" * 50 + b"\t2",  # over several blocks
     b"c\t123456\t3",  # one byte too many
     b"d\t12345\t4",
-    b"e\t12345\t5\r",  # as long with its carriage return as the one that is too long
+    b"e\t12345\t5\r",  # with its carriage return as long as the line that is too long
     b"\x00" * 30,
     b"b\t" + b"x" * 20,
     b"",
-    b"f\t" + "狗".encode() * 9,  # a character is cut
+    b"f\t" + "狗".encode() * 9,  # cut within a character
     b"g\tcat\t6",
 ]
 
@@ -152,7 +152,7 @@ def test_a_line_that_is_too_long_is_quarantined_by_its_beginning_wherever_it_is_
     assert kept == [("a", "dog", 1), ("d", "12345", 4), ("e", "12345", 5), ("g", "cat", 6)]
     quarantined = sort_rows(merge_equal(pa.concat_batches(records)), ("row",)).to_pylist()
     assert [tuple(record.values()) for record in quarantined] == [
-        ("log", 2, "line too long", "b\txxxxxxx", 2),  # the seventh begins alike
+        ("log", 2, "line too long", "b\txxxxxxx", 2),  # the seventh line begins with the same bytes
         ("log", 3, "line too long", "c\t123456\t", 1),
         ("log", 6, "line too long", "\x00" * 9, 1),
         ("log", 8, "empty line", "", 1),

@@ -1,4 +1,4 @@
-"""Quarantine records merged, cut into files and written."""
+"""Merge quarantine records, cut them into files and write them."""
 
 import gzip
 

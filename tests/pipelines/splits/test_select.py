@@ -1,4 +1,4 @@
-"""Selection and splits, against counts worked by hand and properties that must hold for any size."""
+"""Selection and splits, compared with counts worked by hand and with properties that must hold for any size."""
 
 import hashlib
 from collections import Counter
@@ -63,7 +63,7 @@ DUPLICATES = [
     duplicate("s-akita-000", "s-akita-001", "exact", 0),
     duplicate("s-akita-000", "t-akita-003", "near", 7),
     duplicate("s-akita-001", "s-akita-000", "exact", 0),
-    duplicate("s-akita-004", "t-akita-003", "near", 9),  # dropped by Table II, too
+    duplicate("s-akita-004", "t-akita-003", "near", 9),  # Table II also drops it
     duplicate("s-beagle-002", "t-akita-009", "exact", 0),
     duplicate("s-eurasier-001", "t-foxhound-000", "near", 40),
     duplicate("t-akita-003", "s-akita-000", "near", 7),
@@ -86,9 +86,9 @@ def cleaned(dropped: tuple[str, ...] = ()) -> pl.DataFrame:
     [
         (3, 1, 1, 1),  # 1.5 .75 .75
         (4, 2, 1, 1),
-        (5, 3, 1, 1),  # 2.5 1.25 1.25: the one left over to the largest fraction
+        (5, 3, 1, 1),  # 2.5 1.25 1.25: the remaining image goes to the largest fraction
         (6, 3, 2, 1),  # 3 1.5 1.5: tie, validation before test
-        (7, 3, 2, 2),  # 3.5 1.75 1.75: two left over
+        (7, 3, 2, 2),  # 3.5 1.75 1.75: two images remain
         (8, 4, 2, 2),
         (300, 150, 75, 75),
     ],
@@ -105,7 +105,7 @@ def test_no_split_stays_empty_when_shares_are_lopsided() -> None:
         split_sizes(2, lopsided)
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(3, 5000), st.integers(1, 98), st.data())
 def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train: int, data: st.DataObject) -> None:
     validation = data.draw(st.integers(1, 99 - train))
@@ -115,7 +115,7 @@ def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train:
     assert min(sizes.values()) >= 1
     for split, size in sizes.items():
         quota = Fraction(str(shares[split])) * n
-        # Below one image per split, an empty one takes from the largest; else rounding moves less than one image.
+        # Below one image per split, an empty split takes one from the largest; otherwise rounding moves less than one.
         assert abs(size - quota) < 1 or min(share * n for share in shares.values()) < 1
 
 
@@ -130,13 +130,13 @@ def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train:
         ((0.07, 0.64, 0.29), 100, (7, 64, 29)),
         ((0.29, 0.14, 0.57), 100, (29, 14, 57)),
         ((0.55, 0.35, 0.1), 100, (55, 35, 10)),
-        # What ties in decimals ties: 2.5, 1.5 and 1; 1.5, 1.5 and 2; 1.5, 1.5 and 7; 3.5, 3 and 3.5.
+        # Ties in decimals must count as ties: 2.5, 1.5 and 1; 1.5, 1.5 and 2; 1.5, 1.5 and 7; 3.5, 3 and 3.5.
         ((0.5, 0.3, 0.2), 5, (3, 1, 1)),
         ((0.3, 0.3, 0.4), 5, (2, 1, 2)),
         ((0.15, 0.15, 0.7), 10, (2, 1, 7)),
         ((0.7, 0.15, 0.15), 10, (7, 2, 1)),
         ((0.35, 0.3, 0.35), 10, (4, 3, 3)),
-        # Ties in decimals that floating point decides otherwise: 8.4, 2.4 (2.4000000000000004) and 1.2; 1, 14.5
+        # Ties in decimals that floating point would break: 8.4, 2.4 (2.4000000000000004) and 1.2; 1, 14.5
         # (14.499999999999998) and 9.5; 0.5, 3.5 (3.5000000000000004) and 21; 2.5, 20 and 27.5 (27.500000000000004).
         ((0.7, 0.2, 0.1), 12, (9, 2, 1)),
         ((0.04, 0.58, 0.38), 25, (1, 15, 9)),
@@ -242,7 +242,7 @@ def test_another_seed_splits_otherwise() -> None:
     assert not split_images(rows, 0, HALF).equals(split_images(rows, 1, HALF))
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(3, 60), st.integers(0, 5))
 def test_an_added_image_moves_at_most_one_other_per_border(n: int, seed: int) -> None:
     before = dict(split_images(selection([("source", "a", n)]), seed, HALF).select("image_id", "split").rows())
@@ -264,11 +264,11 @@ def test_cleaned_images_must_be_the_ingested_ones() -> None:
 
 def test_images_of_one_id_in_both_domains_are_two_images() -> None:
     both = pl.DataFrame(
-        [(f"i{place}", domain, "akita") for domain in ("target", "source") for place in range(9)],
+        [(f"i{n}", domain, "akita") for domain in ("target", "source") for n in range(9)],
         schema=["image_id", "domain", "category"],
         orient="row",
     )
-    kept = pl.DataFrame({"image_id": [f"i{place}" for place in range(9)], "kept": [place != 4 for place in range(9)]})
+    kept = pl.DataFrame({"image_id": [f"i{n}" for n in range(9)], "kept": [n != 4 for n in range(9)]})
     usable = usable_images(both, kept)
     assert sorted(set(both.rows()) - set(usable.rows())) == [("i4", "source", "akita")]
     leaks = leaking_images(
@@ -286,10 +286,10 @@ def test_images_of_one_id_in_both_domains_are_two_images() -> None:
     assert leaks.rows() == [("i2", "source")]
     selected = select_images(usable, judge_categories(both, usable, PARAMS), seed=1)
     chosen = {domain: selected.filter(domain=domain)["image_id"].to_list() for domain in ("source", "target")}
-    source = [f"i{place}" for place in range(9) if place != 4]
+    source = [f"i{n}" for n in range(9) if n != 4]
     assert chosen == {
         "source": sorted(ranked(source, 1, "cap", "source")[:6]),
-        "target": [f"i{place}" for place in range(9)],
+        "target": [f"i{n}" for n in range(9)],
     }
     rows = split_images(selected, 2, HALF)
     assert rows.drop("split").equals(selected)
@@ -325,7 +325,7 @@ def test_impossible_selections_are_refused(change: dict[str, object], message: s
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """Lay out ingested images of two domains in two shards, all cleaned."""
+    """Write ingested images of two domains in two shards, all of them cleaned."""
     pixels = {"bytes": b"", "path": None}
     rows = [{**row, "width": 1, "height": 1, "image": pixels} for row in images().rows(named=True)]
     (tmp_path / "images").mkdir()
@@ -354,7 +354,7 @@ def run(job: Path, output: str) -> Path:
 
 
 def ranked(image_ids: list[str], seed: int, purpose: str, domain: str) -> list[str]:
-    """Order images by the BLAKE2b hash of seed, purpose, domain and id."""
+    """Sort images by the BLAKE2b hash of seed, purpose, domain and id."""
 
     def digest(image_id: str) -> bytes:
         return hashlib.blake2b(f"{seed}/{purpose}/{domain}/{image_id}".encode(), digest_size=8).digest()
@@ -401,7 +401,7 @@ def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(
             (name, category) for (of, category), names in expected.items() if of == domain for name in names
         )
     ]
-    # 0.3, 0.2 and 0.5 of the images, the rest to the largest fractions
+    # 0.3, 0.2 and 0.5 of the images, the remaining ones to the largest fractions
     sizes = {4: (1, 1, 2), 5: (2, 1, 2), 7: (2, 1, 4), 8: (2, 2, 4), 11: (3, 2, 6)}
     for seed in (2, 9, 4):
         split_of = dict(pl.read_parquet(output / f"seed-{seed}.parquet").select("image_id", "split").rows())
@@ -458,7 +458,7 @@ def test_duplicates_of_target_images_leave_by_option(job: Path, caplog: pytest.L
     selected = pl.read_parquet(output / "images.parquet")
     leaks = {"s-akita-000", "s-beagle-002", "s-eurasier-001"}
     assert not leaks & set(selected.filter(domain="source")["image_id"])
-    # beagle 5 - 1; akita 9 - 1 by Table II - 1 leak = 7, cut to 6; the target keeps all, also what is doubled in it.
+    # beagle 5 - 1; akita 9 - 1 by Table II - 1 leak = 7, cut to 6; the target keeps all images, also its duplicates.
     assert Counter(selected.select("domain", "category").rows()) == {
         ("source", "akita"): 6,
         ("source", "beagle"): 4,

@@ -1,4 +1,4 @@
-"""What the tests of the toy share: pictures of all animals in both domains."""
+"""Fixtures for the tests of the toy: pictures of all animals in both domains."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from pipelines.toy.facts import View, view_of
 
 @pytest.fixture(scope="session")
 def views() -> dict[str, list[View]]:
-    """What can be seen in two pictures of each animal, one of each domain."""
+    """Return the views of two pictures of each animal, one in each domain."""
     found: dict[str, list[View]] = {}
     for kind, animals in ANIMALS.items():
         for seed, animal in enumerate(animals.categories):

@@ -1,4 +1,4 @@
-"""Pictures of birds are functions of bird, look, domain and stream, and every attribute changes pixels."""
+"""A picture of a bird is a function of bird, look, domain and stream, and every attribute changes pixels."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ VALUES = [(attribute, value) for attribute, words in ATTRIBUTE_WORDS.items() for
 def test_every_attribute_value_can_be_seen_in_every_pose(attribute: str, value: str, pose: str) -> None:
     look = replace(LOOK, pose=pose)
     changed = replace(BIRD, **{attribute: value})
-    moved = np.abs(pixels(changed, look) - pixels(BIRD, look)).max(axis=2) > 30  # noise and light are the same in both
+    moved = np.abs(pixels(changed, look) - pixels(BIRD, look)).max(axis=2) > 30  # both have the same noise and light
     assert moved.any() == (value != BIRD.attributes()[attribute])
 
 

@@ -1,4 +1,4 @@
-"""The toy's birds are told apart by attributes, share them, and have some of the dogs' words."""
+"""The toy's birds differ in attributes, share attributes, and have some of the dogs' words."""
 
 from collections import Counter
 from itertools import combinations
@@ -48,4 +48,4 @@ def test_some_words_are_the_dogs_and_some_are_not() -> None:
         birds, dogs = words_of(ATTRIBUTE_WORDS, language), words_of(DOG_WORDS, language)
         assert len(birds & dogs) == 13  # 6 colours, 3 patterns, 2 lengths of tails, 2 of legs
         assert len(birds - dogs) == 11
-        assert len(birds) == 24  # no word for two values
+        assert len(birds) == 24  # each word stands for one value

@@ -1,4 +1,4 @@
-"""The toy's categories are told apart by attributes, and share them."""
+"""The toy's categories differ in attributes, and share them."""
 
 from collections import Counter
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Captions are true of the picture in both languages, say some of it in many ways, and are wrong as often as asked."""
+"""Captions are true of the picture in both languages, vary in what they mention, and are wrong as often as asked."""
 
 from collections import Counter
 
@@ -18,9 +18,9 @@ def write(kind: str, views: list[View], seeds: int = 4, **changed: float) -> lis
     params = CaptionParams(**{"least": 3, "most": 5, "chinese": 0.5, "wrong": 0, **changed})  # type: ignore[arg-type]
     animals = ANIMALS[kind]
     return [
-        (view, captions_of(view, animals, params, np.random.default_rng((seed, place))))
+        (view, captions_of(view, animals, params, np.random.default_rng((seed, index))))
         for seed in range(seeds)
-        for place, view in enumerate(views)
+        for index, view in enumerate(views)
     ]
 
 
@@ -41,29 +41,29 @@ def true_of(view: View) -> set[tuple[str, str]]:
 
 @KINDS
 def test_all_that_is_said_is_true_and_nobody_says_it_all(kind: str, views: dict[str, list[View]]) -> None:
-    said: dict[str, Counter[str]] = {"en": Counter(), "zh": Counter()}
+    mentions: dict[str, Counter[str]] = {"en": Counter(), "zh": Counter()}
     sentences = Counter[str]()
     for view, captions in write(kind, views[kind]):
         for caption in captions:
             found = read(kind, view, caption)
             assert found < true_of(view), (caption, found - true_of(view))
-            said[caption.language].update(group for group, _ in found)
-            said[caption.language]["nothing"] += not found
+            mentions[caption.language].update(group for group, _ in found)
+            mentions[caption.language]["nothing"] += not found
             sentences[caption.language] += 1
     parts = set(views[kind][0].animal.attributes()) - {"build", "legs", "head", "beak"}
-    for language, counts in said.items():
+    for language, counts in mentions.items():
         shares = {group: counts[group] / sentences[language] for group in counts}
         assert parts | {"creature", "pose", "scene", "light", "extra", "extra colour"} <= set(shares)
         assert shares["nothing"] < 0.02
         assert 0.3 < shares["scene"] < 0.95
         assert 0.35 < shares["colour"] < 0.9
         assert 0.15 < shares["creature"] < 0.35
-    assert said["en"]["things"] > said["en"]["thing"] / 10 > 0
+    assert mentions["en"]["things"] > mentions["en"]["thing"] / 10 > 0
 
 
 @KINDS
 def test_captions_and_labels_agree(kind: str, views: dict[str, list[View]]) -> None:
-    """Where both name something of a group that has one value, it is the same value."""
+    """If a caption and a label name a value of the same group, which has one value only, it is the same value."""
     both = 0
     for view, captions in write(kind, views[kind], seeds=2):
         facts, labels = dict(fact[:2] for fact in view.facts()), set(view.labels())
@@ -103,7 +103,7 @@ def test_as_many_are_wrong_as_asked_for(language: str, wrong: float, views: dict
             unrelated += caption.sentence in off_topic
             false += caption.sentence not in off_topic and not read("dogs", view, caption) <= true_of(view)
     assert unrelated / number == pytest.approx(0.3 * wrong, abs=0.03)
-    # A sentence about another animal may happen to be true of this one, too.
+    # By chance, a sentence about another animal may be true of this one.
     assert 0.75 * 0.7 * wrong <= false / number <= 0.7 * wrong + 0.03 * (wrong > 0)
 
 

@@ -1,4 +1,4 @@
-"""What is said about the pictures, as files: every image is there, and the rest of the data set is as it was."""
+"""The files of descriptions: every image has some, and the rest of the data set does not change with them."""
 
 import hashlib
 import pickle
@@ -29,7 +29,7 @@ COLUMNS = {
     "tags.tsv": ["user_id", "image_id", "tag", "time"],
     "truth/facts.tsv": ["image_id", "group", "value", "share"],
 }
-# The bytes of the present files before there were others: of seed 7, three images a category.
+# The digest of the other files, as they were before there were descriptions: seed 7, three images a category.
 BEFORE = "22cd081b55a038cc1cad0d633398a5146a162daf10b98613ae1ebf50cebd02a5"
 
 
@@ -42,7 +42,7 @@ def synthesize(folder: Path, sections: dict[str, str]) -> Path:
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesize(tmp_path_factory.mktemp("said") / "usual", USUAL)
+    return synthesize(tmp_path_factory.mktemp("described") / "usual", USUAL)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -108,7 +108,7 @@ def test_captions_and_tags_are_as_many_as_asked_for(toy: Path) -> None:
 
 
 def test_another_process_writes_the_same_bytes(views: dict[str, list[View]], tmp_path: Path) -> None:
-    """Neither hash seeds nor what was drawn before move anything."""
+    """The bytes depend neither on hash seeds nor on what the process drew before."""
     code = (
         "import sys, pickle; from pathlib import Path; from pipelines.toy.descriptions import write_descriptions;"
         "write_descriptions(Path(sys.argv[1]), *pickle.loads(Path(sys.argv[2]).read_bytes()))"
@@ -126,7 +126,7 @@ def test_another_process_writes_the_same_bytes(views: dict[str, list[View]], tmp
         for name, file in zip(("captions", "labels in sets", "tags", "facts"), COLUMNS, strict=True)
     }
     write_descriptions(tmp_path / "fewer", ANIMALS["birds"], pictures[:20], captions, tags, 7)
-    for name in ("captions.tsv", "label_sets.tsv", "truth/facts.tsv"):  # fewer pictures leave the others theirs
+    for name in ("captions.tsv", "label_sets.tsv", "truth/facts.tsv"):  # the rows of the first pictures stay the same
         assert (tmp_path / "here" / name).read_bytes().startswith((tmp_path / "fewer" / name).read_bytes())
 
 

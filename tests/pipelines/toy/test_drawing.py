@@ -1,4 +1,4 @@
-"""Pictures are functions of breed, look, domain and stream, and every attribute changes pixels."""
+"""A picture is a function of breed, look, domain and stream, and every attribute changes pixels."""
 
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ VALUES = [(attribute, value) for attribute, words in ATTRIBUTE_WORDS.items() for
 def test_every_attribute_value_can_be_seen(attribute: str, value: str) -> None:
     original = DOG.attributes()[attribute]
     changed = replace(DOG, **{attribute: value})
-    moved = np.abs(pixels(changed) - pixels(DOG)).max(axis=2) > 30  # levels; noise and light are the same in both
+    moved = np.abs(pixels(changed) - pixels(DOG)).max(axis=2) > 30  # levels; both have the same noise and light
     assert moved.any() == (value != original)
 
 

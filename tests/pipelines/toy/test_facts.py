@@ -1,4 +1,4 @@
-"""A view has what can be seen and nothing else; a label set has what takes up enough of it."""
+"""A view has everything that can be seen and nothing else; a label set has the facts that take up enough of it."""
 
 from collections import Counter
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_a_view_has_all_that_can_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "area", "lost"),
+    ("index", "area", "lost"),
     [
         (5, Area("ball", "red", 0.001, 70), {("extra", "ball"), ("extra colour", "red")}),
         (5, Area("ball", "green", 0.006, 20), {("extra", "ball"), ("extra colour", "red")}),
@@ -52,11 +52,11 @@ def test_a_view_has_all_that_can_be_seen() -> None:
     ],
     ids=["small ball", "green ball on grass", "hidden tree", "tree like the sky"],
 )
-def test_what_is_hidden_or_like_its_ground_is_no_fact(place: int, area: Area, lost: set[tuple[str, str]]) -> None:
-    areas = [*AREAS[:place], area, *AREAS[place + 1 :]]
+def test_what_is_hidden_or_like_its_ground_is_no_fact(index: int, area: Area, lost: set[tuple[str, str]]) -> None:
+    areas = [*AREAS[:index], area, *AREAS[index + 1 :]]
     left = {fact[:2] for fact in seen(*areas).facts()}
     whole = {fact[:2] for fact in seen(*AREAS).facts()}
-    one_tree = {("thing", "tree")} if ("things", "tree") in lost else set()  # the other one
+    one_tree = {("thing", "tree")} if ("things", "tree") in lost else set()  # the second tree remains
     assert left == whole - lost | one_tree
 
 
@@ -96,7 +96,7 @@ def test_drawn_pictures_have_one_to_eight_labels(kind: str, domain: Domain) -> N
         assert sum(view.shares.values()) == pytest.approx(1)
         numbers[len(labels)] += 1
     assert 1 <= min(numbers) <= 2 < 6 <= max(numbers) <= MOST_LABELS
-    assert numbers.most_common(1)[0][1] < 0.5 * numbers.total()  # how many there are is worth predicting
+    assert numbers.most_common(1)[0][1] < 0.5 * numbers.total()  # so the number of labels is worth predicting
 
 
 def test_an_imagined_picture_has_another_animal_in_it() -> None:

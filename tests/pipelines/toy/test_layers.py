@@ -1,4 +1,4 @@
-"""What is drawn later hides what was drawn before, and all that can be seen adds up to the picture."""
+"""Later parts of a drawing hide earlier ones, and the visible parts add up to the whole picture."""
 
 import pytest
 from PIL import Image, ImageDraw
@@ -11,9 +11,9 @@ def test_a_layer_is_what_was_drawn_since_the_last_and_is_not_hidden() -> None:
     drawing, layers = ImageDraw.Draw(image), Layers(image)
     drawing.rectangle((0, 0, 4, 9), fill=(130, 100, 90))  # 50 pixels, 30 levels away
     layers.mark("left")
-    drawing.rectangle((0, 0, 9, 1), fill=(100, 200, 100))  # 20 pixels, half of them over the left, 100 levels away
+    drawing.rectangle((0, 0, 9, 1), fill=(100, 200, 100))  # 20 pixels, half of them over the first, 100 levels away
     layers.mark("top", "green")
-    drawing.rectangle((0, 0, 1, 0), fill=(100, 200, 100))  # the colour that is there already
+    drawing.rectangle((0, 0, 1, 0), fill=(100, 200, 100))  # the same colour as before
     layers.mark("nothing")
     behind, left, top, nothing = layers.areas()
     assert (behind.name, behind.share) == (BEHIND, pytest.approx(0.4))

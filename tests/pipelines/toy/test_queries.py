@@ -1,4 +1,4 @@
-"""What people type: true of the picture, in two languages, heavy-tailed, and now and then wrong."""
+"""Queries are true of the picture, in two languages, have heavy-tailed clicks, and are sometimes wrong."""
 
 import re
 from collections import Counter
@@ -84,7 +84,7 @@ def test_chinese_attributes_are_words_to_jieba_within_a_query() -> None:
 
 
 def test_kinds_of_queries_and_languages_have_their_shares() -> None:
-    # What is typed says its own kind: one phrase of each.
+    # Each kind has a single phrase here, which names the kind.
     marked = Phrases(
         words={name: dict.fromkeys(words, ("attributes", "attributes")) for name, words in DOGS.words.items()},
         names={"en": ("name {}",), "zh": ("名 {}",)},
@@ -144,4 +144,4 @@ def test_counts_are_heavy_tailed() -> None:
     assert np.median(counts) <= 2
     assert max(counts) <= MOST_CLICKS
     largest = sorted(counts, reverse=True)
-    assert sum(largest[: len(counts) // 100]) > 0.2 * sum(counts)  # 1 % of the rows; of equal counts it would be 1 %
+    assert sum(largest[: len(counts) // 100]) > 0.2 * sum(counts)  # of 1 % of the rows; equal counts would give 1 %

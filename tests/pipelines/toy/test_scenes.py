@@ -1,4 +1,4 @@
-"""Scenes differ between the domains; light and colours stay in range."""
+"""The domains' scenes differ; light and colours stay in range."""
 
 import numpy as np
 import pytest
@@ -47,13 +47,13 @@ def test_rooms_are_darker_than_the_open_air() -> None:
 
 @pytest.mark.parametrize(("domain", "level"), [("source", 5.0), ("target", 9.0)])
 def test_pictures_have_their_domains_noise(domain: Domain, level: float) -> None:
-    grey = Image.new("RGB", (60, 48), (120, 120, 120))  # never clipped
+    grey = Image.new("RGB", (60, 48), (120, 120, 120))  # so that no level is clipped
     found = []
     for seed in range(20):
         stream = np.random.default_rng(seed)
         pixels = np.asarray(shine(grey, choose_light(domain, stream), domain, stream), float)
         found.append((pixels[:, 1:] - pixels[:, :-1]).std() / np.sqrt(2))  # neighbours have the same light
-    assert np.mean(found) == pytest.approx(level, rel=0.03)  # rounding to levels adds a hundredth
+    assert np.mean(found) == pytest.approx(level, rel=0.03)  # rounding to levels adds 1 %
 
 
 def test_blades_of_grass_reach_up_from_the_lower_edge() -> None:

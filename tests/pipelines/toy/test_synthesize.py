@@ -1,4 +1,4 @@
-"""The toy data set: the same bytes each time, noisy as asked for, and broken where it should be."""
+"""The toy data set: the same bytes each time, as noisy as asked, and broken where it is meant to be."""
 
 import base64
 import hashlib
@@ -29,14 +29,14 @@ from pipelines.toy.synthesize import (
 )
 from pipelines.toy.tags import TagParams
 
-SAID = "captions: {least: 3, most: 5, chinese: 0.25, wrong: 0.05}, tags: {users: 40, per_image: 3, wrong: 0.08}"
-SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12, {said}}}\n"
-NUM_SOURCE = 25 * 6 + 2  # 24 shared breeds and one of the source only; two images of the breed with few
+DESCRIPTIONS = "captions: {least: 3, most: 5, chinese: 0.25, wrong: 0.05}, tags: {users: 40, per_image: 3, wrong: 0.08}"
+SMALL = "synthesize: {{seed: {seed}, source_images: 6, target_images: 3, wrong_labels: 0.12, {descriptions}}}\n"
+NUM_SOURCE = 25 * 6 + 2  # 24 shared breeds and one of the source only; two images of the small breed
 
 
-def synthesize(folder: Path, *options: str, seed: int = 7, said: str = SAID) -> Path:
+def synthesize(folder: Path, *options: str, seed: int = 7, descriptions: str = DESCRIPTIONS) -> Path:
     folder.mkdir()
-    (folder / "params.yaml").write_text(SMALL.format(seed=seed, said=said), encoding="utf-8")
+    (folder / "params.yaml").write_text(SMALL.format(seed=seed, descriptions=descriptions), encoding="utf-8")
     main(["--output", str(folder / "toy"), "--params", str(folder / "params.yaml"), *options])
     return folder / "toy"
 
@@ -86,7 +86,7 @@ def test_more_images_leave_those_before_as_they_are() -> None:
 
 
 def test_every_random_choice_follows_the_seed(toy: Path, other: Path) -> None:
-    # Image ids follow the seed, so files differ whatever else does: compare what does not name them.
+    # Image ids depend on the seed, so files with ids always differ: compare contents without ids.
 
     def mistakes(folder: Path) -> Counter[tuple[str, str]]:
         labels, truth = pairs(folder / "source/labels.tsv"), pairs(folder / "truth/labels.tsv")
@@ -94,7 +94,7 @@ def test_every_random_choice_follows_the_seed(toy: Path, other: Path) -> None:
 
     def broken_places(folder: Path) -> list[int]:
         rows = (folder / "source/clicks.tsv").read_bytes().split(b"\n")[:-1]
-        return [place for place, row in enumerate(rows) if row.endswith((b"\tmany", b"\t-3", b"\tlost dog\t1"))]
+        return [index for index, row in enumerate(rows) if row.endswith((b"\tmany", b"\t-3", b"\tlost dog\t1"))]
 
     def queries(folder: Path) -> Counter[bytes]:
         return Counter(row.partition(b"\t")[2] for row in (folder / "source/clicks.tsv").read_bytes().split(b"\n"))
@@ -110,9 +110,9 @@ def test_every_random_choice_follows_the_seed(toy: Path, other: Path) -> None:
 
 def test_the_log_is_shuffled(toy: Path) -> None:
     rows = [row.split(b"\t")[0] for row in (toy / "source/clicks.tsv").read_bytes().split(b"\n")[:-1]]
-    # Of some 20 rows an image, hardly any stands beside another of its image.
+    # An image has some 20 rows, and hardly any two of them are neighbours.
     assert sum(one == after for one, after in pairwise(rows)) < 0.05 * len(rows)
-    ends = [place for place, row in enumerate(rows) if row == UNSEEN_IMAGE.encode()]
+    ends = [index for index, row in enumerate(rows) if row == UNSEEN_IMAGE.encode()]
     assert len(ends) == NUM_UNSEEN_ROWS
     assert min(ends) < len(rows) - 10
 
@@ -131,7 +131,7 @@ def test_a_wrong_label_is_where_the_picture_was_found(toy: Path) -> None:
             others = [breed for breed in BREEDS if breed not in (label, real)]
             stranger += any(breed.name in query or breed.chinese in query for breed in others)
         total[image_id in truth and labels[image_id] == truth[image_id]] += 1
-    # Some 18 pictures of 6 queries: a fifth of them by name, one in twenty by mistake, which is by the label's name.
+    # Some 18 pictures have 6 queries each: a fifth by name, and one in twenty by mistake, which means the label's name.
     assert right > 5
     assert wrong >= 2
     assert stranger == 0
@@ -141,8 +141,8 @@ def test_a_wrong_label_is_where_the_picture_was_found(toy: Path) -> None:
 
 
 def test_the_toys_texts_are_those_that_its_results_are_of(toy: Path) -> None:
-    # Digests of what is drawn with seed 7: every result on the toy is one of these streams of random numbers. A change
-    # here is another toy, of another NumPy or of other code: then make the results of README.md and docs/ anew.
+    # Digests for seed 7: every result on the toy comes from one of these random streams. If a digest changes (another
+    # NumPy, other code), the toy data set is another one: compute the results in README.md and docs/ again.
     digests = {
         name: hashlib.sha256((toy / name).read_bytes()).hexdigest()[:16]
         for name in ("source/labels.tsv", "source/clicks.tsv", "truth/labels.tsv")
@@ -155,8 +155,8 @@ def test_the_toys_texts_are_those_that_its_results_are_of(toy: Path) -> None:
 
 
 def test_layout(toy: Path) -> None:
-    said = ["captions.tsv", "label_sets.tsv", "tags.tsv"]
-    assert sorted(path.name for path in toy.iterdir()) == sorted(["source", "target", "truth", *said])
+    descriptions = ["captions.tsv", "label_sets.tsv", "tags.tsv"]
+    assert sorted(path.name for path in toy.iterdir()) == sorted(["source", "target", "truth", *descriptions])
     assert sorted(path.name for path in (toy / "truth").iterdir()) == ["facts.tsv", "labels.tsv"]
     images = pairs(toy / "source/images.tsv")
     assert len(images) == NUM_SOURCE + 1
@@ -190,7 +190,7 @@ def test_mistakes_prefer_what_looks_alike() -> None:
     marsh = next(breed for breed in breeds if breed.name == "marsh hound")
     found = Counter(mistake(marsh, breeds, random_stream(1, n)).name.split()[-1] for n in range(400))
     assert "marsh hound" not in found
-    assert 0.45 < found["hound"] / 400 < 0.7  # a half, and 3 of 23 of the other half
+    assert 0.45 < found["hound"] / 400 < 0.7  # a half by kind, and 3 of 23 of the other half
     assert len(found) == 6
 
 
@@ -239,19 +239,19 @@ def test_birds_are_another_data_set_of_the_same_make(toy: Path, tmp_path: Path) 
     ("section", "message"),
     [
         (
-            f"{{seed: 7, source_images: 2, target_images: 3, wrong_labels: 0.1, {SAID}}}",
+            f"{{seed: 7, source_images: 2, target_images: 3, wrong_labels: 0.1, {DESCRIPTIONS}}}",
             "synthesize.source_images = 2: ",
         ),
         (
-            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 1.0, {SAID}}}",
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 1.0, {DESCRIPTIONS}}}",
             "synthesize.wrong_labels = 1.0: ",
         ),
         (
-            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}, cats: 3}}",
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {DESCRIPTIONS}, cats: 3}}",
             "unknown parameter synthesize.cats",
         ),
         (
-            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {SAID}}}".replace(
+            f"{{seed: 7, source_images: 6, target_images: 3, wrong_labels: 0.1, {DESCRIPTIONS}}}".replace(
                 "least: 3", "least: 6"
             ),
             "synthesize.captions = .*least = 6 is more than most = 5",

@@ -1,4 +1,4 @@
-"""Who tagged before what tags next, and so does the picture: both are measured here, as a recommender would."""
+"""Both a user's earlier tags and the picture predict the user's next tags; measured here as in a recommender."""
 
 import re
 from collections import Counter, defaultdict
@@ -13,15 +13,15 @@ from pipelines.toy.tag_words import tag_words
 from pipelines.toy.tags import Tag, Tagged, TagParams, tags_of, write_tags
 from pipelines.toy.users import HABITS, OWN_WORDS, PLURALS, TOPICS, draw_user
 
-K = 5  # tags that a recommender names
+K = 5  # number of tags that a recommender guesses
 PARAMS = TagParams(users=120, per_image=3, wrong=0.08)
-COPIES = 25  # pictures of each view, for the log's users to have a history
+COPIES = 25  # pictures of each view, so that the log's users have a history
 KINDS = pytest.mark.parametrize("kind", ANIMALS)
 
 
 @pytest.fixture(scope="module")
 def logs(views: dict[str, list[View]]) -> dict[str, tuple[dict[str, View], list[Tag]]]:
-    """For each kind of animals, pictures by id and what users wrote under them."""
+    """Return for each kind of animals pictures by id, and the tags that users wrote for them."""
     found = {}
     for kind, animals in ANIMALS.items():
         pictures = [Tagged(f"{n}-{copy}", view) for copy in range(COPIES) for n, view in enumerate(views[kind])]
@@ -30,7 +30,7 @@ def logs(views: dict[str, list[View]]) -> dict[str, tuple[dict[str, View], list[
 
 
 def normal(tag: str) -> str:
-    """Return a tag without its spelling: small letters, no separators, singular."""
+    """Return a tag in normal spelling: small letters, no separators, singular."""
     joined = re.sub("[ _-]", "", tag.lower())
     for singular, plural in PLURALS.items():
         if joined.endswith(plural):
@@ -39,10 +39,10 @@ def normal(tag: str) -> str:
 
 
 def hit_rates(pictures: Mapping[str, View], log: list[Tag]) -> dict[str, float]:
-    """Return the share of the tags in the second half of each user's pictures that K guesses name, by guesser.
+    """Return, by guesser, the share of the tags in the second half of each user's pictures that are among K guesses.
 
-    Guessed from all tags' counts; from the user's own in the first half; from the picture: tags that mostly come with a
-    fact are likelier where it is there; from both. Spelling aside; mean over the users of at least twenty pictures.
+    The guessers use the counts of all tags; the user's own tags in the first half; the picture (a tag is likelier if it
+    often comes with a fact of the picture); both. Spelling is ignored; mean over the users of at least twenty pictures.
     """
     by_user: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for row in log:
@@ -51,8 +51,8 @@ def hit_rates(pictures: Mapping[str, View], log: list[Tag]) -> dict[str, float]:
     popular, own, with_tag, with_fact = Counter[str](), defaultdict(Counter), defaultdict(Counter), Counter()  # type: ignore[var-annotated]
     num_past, later = 0, []
     for user, tagged in by_user.items():
-        for place, (image_id, tags) in enumerate(tagged.items()):
-            if place >= len(tagged) / 2:
+        for index, (image_id, tags) in enumerate(tagged.items()):
+            if index >= len(tagged) / 2:
                 later.append((user, image_id, tags))
                 continue
             num_past += 1
@@ -110,7 +110,7 @@ def test_times_are_ordered_and_no_tag_comes_twice(kind: str, logs: dict) -> None
     assert {row.image_id for row in log} <= set(pictures)
     together = Counter((row.user_id, row.image_id) for row in log)
     users_of, pictures_of = (Counter(pair[n] for pair in together) for n in (1, 0))
-    assert np.mean(list(users_of.values())) == pytest.approx(3, rel=0.15)  # those without any are not in it
+    assert np.mean(list(users_of.values())) == pytest.approx(3, rel=0.15)  # pictures without tags are not counted
     assert len(users_of) > 0.9 * len(pictures)
     most, *_, least = sorted(pictures_of.values(), reverse=True)
     assert (most > 0.3 * len(pictures), least) == (True, 1)
@@ -118,8 +118,8 @@ def test_times_are_ordered_and_no_tag_comes_twice(kind: str, logs: dict) -> None
     assert sum(number == 1 for number in tags_by.values()) >= 6  # the share PASSERS_BY
 
 
-def told(view: View, language: str, nouns: tuple[str, str]) -> set[str]:
-    """Return every tag that is true of a picture, without its spelling."""
+def true_tags(view: View, language: str, nouns: tuple[str, str]) -> set[str]:
+    """Return every tag that is true of a picture, in normal spelling."""
     topics = (topic for topic in TOPICS if topic != "own")
     return {normal(tag) for topic in topics for words in tag_words(view, topic, language, nouns) for tag in words}
 
@@ -140,15 +140,15 @@ def test_tags_are_the_users_own_or_true_or_wrong_as_often_as_asked(
             about = [tag for tag in map(normal, tags) if tag not in set(map(normal, user.own_words))]
             if user.habit == "hoarding":
                 assert not about
-            true = told(view, user.language, animals.nouns)
+            true = true_tags(view, user.language, animals.nouns)
             number += len(about)
             false += sum(tag not in true for tag in about)
-    # Much of another picture of the domain is true of this one, too: the animals' noun, standing, short legs.
+    # Many tags of another picture of the domain are also true of this one: the animals' noun, standing, short legs.
     assert 0.4 * wrong <= false / number <= wrong
 
 
 def test_habits_show_in_what_is_written(views: dict[str, list[View]]) -> None:
-    """Of what a user writes, the foremost topic of the habit has a third or more, of six topics."""
+    """The main topic of a user's habit has a third or more of the tags, of six topics."""
     for n in range(40):
         user, stream = draw_user(3, n), np.random.default_rng(n)
         topic = TOPICS[HABITS[user.habit].index(max(HABITS[user.habit]))]
@@ -171,7 +171,7 @@ def test_spellings_are_as_on_real_sites(logs: dict) -> None:
     for tag in tags:
         written[normal(tag)].add(tag)
     assert {"red fur", "redfur"} & set(tags)
-    assert len([forms for forms in written.values() if len(forms) >= 3]) > 30  # as tree, Trees, TREE
+    assert len([forms for forms in written.values() if len(forms) >= 3]) > 30  # such as tree, Trees, TREE
     shares = {
         "joined": sum(n for tag, n in tags.items() if tag in {t.replace(" ", "") for t in tags if " " in t}),
         "capitals": sum(n for tag, n in tags.items() if tag != tag.lower()),

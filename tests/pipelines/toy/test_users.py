@@ -1,4 +1,4 @@
-"""Users differ in habit, activity and spelling, and each stays as they are."""
+"""Users differ in habit, activity and spelling, and each user is the same in every run."""
 
 from collections import Counter
 
@@ -26,10 +26,10 @@ def test_activity_follows_zipfs_law() -> None:
     numbers = activity(100, 5_000, 3)
     assert numbers == sorted(numbers, reverse=True)
     assert sum(numbers) == pytest.approx(3 * 5_000, rel=0.01)
-    assert (numbers[1] - 1) / (numbers[19] - 1) == pytest.approx(10, rel=0.02)  # second and twentieth
+    assert (numbers[1] - 1) / (numbers[19] - 1) == pytest.approx(10, rel=0.02)  # the second and the twentieth user
     assert numbers[-5:] == [1] * 5
     assert activity(15, 5, 3) == [1] * 15
-    assert max(activity(2, 50, 3)) == 50  # nobody tags a picture twice
+    assert max(activity(2, 50, 3)) == 50  # a user tags each picture at most once
 
 
 def test_users_without_work_are_refused() -> None:

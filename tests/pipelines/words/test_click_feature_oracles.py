@@ -1,4 +1,4 @@
-"""The whole command against DuckDB's SQL and scikit-learn, on the toy, on real logs and on logs of any shape."""
+"""The whole command compared with DuckDB's SQL and scikit-learn, on the toy, on real logs and on logs of any shape."""
 
 import tempfile
 from pathlib import Path
@@ -30,7 +30,7 @@ def _own_state():
 
 
 def check_build(log: Path, output: Path, rows: list[tuple[str, str, int]], top_words: int) -> list[tuple]:
-    """Build from a log and compare with both oracles over the rows it should keep; return the vocabulary."""
+    """Build from a log, and compare with both oracles on the rows that must be kept; return the vocabulary."""
     found = read_features(build(log, output, "--top-words", str(top_words)))
     assert_equal(found, by_sql(rows, top_words))
     queries = sorted({query for _, query, _ in rows})
@@ -75,13 +75,13 @@ def test_real_logs_equal_sql_and_scikit_learn(tmp_path, name, top_words):
     check_build(log, tmp_path / "out", rows, top_words)
 
 
-# Few of each, so that images, queries and words meet; without combining marks, which the SQL's own segmentation lacks.
+# Few of each, so that they occur together; without combining marks, which the SQL's own segmentation does not handle.
 ids = st.text("aBé0 狗", min_size=1, max_size=2).filter(str.strip)
 queries = st.text("abßẞςΣЖDż 7-_'２½ﬁ 狗金毛犬図ータ가\u00a0\u2028😀", min_size=1, max_size=14).filter(str.strip)
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])  # a run each: none to shrink
+@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])  # shrinking would take too long
 @given(
     rows=st.lists(st.tuples(ids, queries, st.integers(1, 10**12)), min_size=1, max_size=60),
     top_words=st.integers(1, 20),

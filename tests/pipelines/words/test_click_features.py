@@ -1,4 +1,4 @@
-"""Weights, and the chain of stages beside the one command."""
+"""The weights, and the chain of stages compared with the single command."""
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,7 @@ def test_weights_by_hand_in_single_precision():
 
 
 def test_weights_are_computed_in_double_and_rounded_once():
-    # Sums and shares that single precision rounds: 7 of 2^24 + 7 clicks, a third, three sevenths.
+    # Sums and shares that single precision would round: 7 of 2^24 + 7 clicks, a third, three sevenths.
     clicks = [[7, 2**24], [1, 2], [3, 4], [10**12 + 1, 10**12 - 1]]
     idf = np.array([0.4054651081081644, 1.0986122886681098])
     matrix = pa.record_batch([list("abcd"), [[0, 1]] * 4, clicks], schema=CLICK_MATRIX)
@@ -63,7 +63,7 @@ def test_matrix_of_another_vocabulary(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Write a bucketed log, the selected images (one of them never clicked) and their split."""
+    """Write a bucketed log, the selected images (one of them was never clicked) and their split."""
     monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
     (tmp_path / "clicks").mkdir()
     write_log(LOG, tmp_path / "log.tsv")
@@ -81,7 +81,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def write_images(folder, columns: dict[str, list[str]]) -> None:
-    """Write the selected images, and with their splits a file of its own, as `select` does."""
+    """Write the selected images, and their splits to a file of their own, as `select` does."""
     table = pl.DataFrame(columns)
     table.drop("split").write_parquet(folder / "images.parquet")
     table.write_parquet(folder / "split.parquet")

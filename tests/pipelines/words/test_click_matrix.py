@@ -1,4 +1,4 @@
-"""C' as products of buckets, added up by image."""
+"""C' as the products of buckets, added up by image."""
 
 import apache_beam as beam
 import numpy as np
@@ -73,7 +73,7 @@ def test_sparse_rows_of_a_slice():
 def test_transform_joins_buckets_and_gives_every_image_a_row(num_shards):
     def check(found):
         assert sorted(shard for shard, _ in found) == list(range(num_shards))
-        batches = [unpack(parcel) for _, parcel in found]
+        batches = [unpack(packed) for _, packed in found]
         merged = merge(batches, CLICK_MATRIX)
         assert merged.num_rows == 4
         assert plain(merged) == {"b": {0: 11, 2: 6}, "a": {0: 3}, "c": {}, "unseen": {}}

@@ -1,4 +1,4 @@
-"""Han runs cut here and in other processes."""
+"""Cut Han runs in this process and in others."""
 
 import jieba
 import pytest

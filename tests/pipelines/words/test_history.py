@@ -1,4 +1,4 @@
-"""A log added to an earlier build, against building from both logs at once."""
+"""A log added to an earlier build gives the same as building from both logs at once."""
 
 import hashlib
 import json
@@ -32,8 +32,8 @@ SEGMENTER = Segmenter(
     SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
 )
 
-# With three words: day 0 has dog, golden and cat. On day 1 金毛犬, of which day 0 has a row, comes in, cat goes, of
-# which day 1 has none, and golden overtakes dog. On day 2 cat comes back, with known images and queries.
+# With a vocabulary of three words: day 0 has dog, golden and cat. On day 1 金毛犬 enters, which a row of day 0 has; cat
+# leaves, which day 1 lacks; and golden overtakes dog. On day 2 cat comes back, with known images and queries.
 DAYS = [
     [
         *[("b", "golden dog", 7), ("a", "dog", 3), ("c", "可爱的金毛犬 cat", 2), ("d", "cat", 4), ("e", "?!", 1)],
@@ -119,7 +119,7 @@ def test_equal_rows_of_two_logs_of_one_name_are_one_record(tmp_path, days):
         path.write_text(text, encoding="utf-8")
     folder = build(first, tmp_path / "features")
     records = folder / "quarantine/part-00000.parquet"
-    by_row = pl.read_parquet(records).drop("rows")  # as builds had it before equal rows were one record
+    by_row = pl.read_parquet(records).drop("rows")  # the format before equal rows were one record
     pl.concat([by_row, by_row.head(1).with_columns(pl.lit(4, pl.Int64).alias("row"))]).write_parquet(records)
     build(second, folder, "--previous", str(folder))
     assert pl.read_parquet(folder / "quarantine").rows() == [
@@ -196,7 +196,7 @@ def test_a_file_that_is_in_already_is_refused_by_its_content(tmp_path, days, cap
     assert digest(folder) == before
     sha256 = hashlib.sha256(days[1].read_bytes()).hexdigest()
     assert json.loads((folder / "history/log-0001/files.json").read_text()) == {"day-1.tsv": sha256}
-    # Files without a row, as of an hour without clicks, are all alike and harmless.
+    # Files without a row, for example of an hour without clicks, are all equal, and this is allowed.
     for hour in ("hour-1.tsv", "hour-2.tsv"):
         (tmp_path / hour).touch()
         build(tmp_path / hour, folder, "--previous", str(folder))

@@ -1,4 +1,4 @@
-"""Which images count."""
+"""Which images are taken from a file."""
 
 import polars as pl
 import pytest
@@ -34,7 +34,7 @@ def test_without_domains_all_images_count(tmp_path):
         ({"image_id": ["a"]}, "train", "lacks the column split; it has image_id"),
         ({"image_id": ["a"], "domain": ["target"]}, None, "no source images$"),
         ({"image_id": ["a"], "split": ["test"]}, "train", "no source images in split train"),
-        ({"image_id": ["b", "a", "b"]}, None, "image 'b' stands there more than once"),
+        ({"image_id": ["b", "a", "b"]}, None, "image 'b' occurs more than once"),
         ({"image_id": ["b", None, "a"]}, None, "images.parquet: 1 rows without an image_id"),
     ],
 )

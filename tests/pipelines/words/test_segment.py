@@ -82,7 +82,7 @@ def test_every_parameter_reaches_the_words(tmp_path, monkeypatch):
     )
     options = ["--clicks", str(tmp_path / "clicks"), "--params", str(tmp_path / "params.yaml")]
     main([*options, "--output", str(tmp_path / "queries")])
-    # Without one of the five: "the" too; 北京 and 清华; 大学 and 生活; x, 北, 华 and 大 too; "dogs".
+    # Without one of the five there would be: also "the"; 北京, 清华; 大学, 生活; also x, 北, 华, 大; "dogs".
     assert pl.read_parquet(tmp_path / "queries")["words"].to_list() == [["dog", "京清", "学生活"]]
 
 

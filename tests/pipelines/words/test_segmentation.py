@@ -1,4 +1,4 @@
-"""Queries to words, script by script."""
+"""Split queries into words, script by script."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def segmenter(**changes) -> Segmenter:
     return Segmenter(validate_section(SegmentParams, "segment", values, where="test"))
 
 
-PLAIN = segmenter()  # builds jieba's dictionary once, at the first Han run
+PLAIN = segmenter()  # jieba's dictionary is built once, at the first Han run
 
 
 def words(*queries: str, **changes) -> list[list[str]]:
@@ -69,12 +69,12 @@ def test_scripts(query, expected):
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        # Case folding takes these apart: a letter and its mark, which have one code point together.
+        # Case folding splits these code points into a letter and its mark.
         ("\u1e96 H\u0331 h\u0331", ["\u1e96"]),
         ("\u01f0 J\u030c", ["\u01f0"]),
         ("\u0390 \u03aa\u0301", ["\u0390"]),
         ("\u00df\u0301", ["s\u015b"]),  # ß with an acute accent: the accent goes to the second s
-        # These have a capital as their compatible form, which only folding after it makes small.
+        # The compatible form of these is a capital, so only a folding after it gives small letters.
         ("\u1d2c\u1d34", ["ah"]),
         ("\u03d2", ["\u03c5"]),
     ],
@@ -93,7 +93,7 @@ def test_words_are_the_same_when_the_memory_of_runs_is_full(monkeypatch):
     segment = segmenter()
     for queries, expected in (
         (["狗 可爱的狗"], [["狗", "可爱", "的"]]),
-        (["拉布拉多犬", "狗"], [["拉布拉多", "犬"], ["狗"]]),  # more than it may remember: a known run and a new one
+        (["拉布拉多犬", "狗"], [["拉布拉多", "犬"], ["狗"]]),  # a known run and a new one, more than the cache may hold
         (["我来到北京清华大学", "可爱的狗", "狗"], [["我", "来到", "北京", "清华大学"], ["可爱", "的", "狗"], ["狗"]]),
     ):
         assert segment(pa.array(queries)).to_pylist() == expected
@@ -112,7 +112,7 @@ def test_equals_python_and_jieba_where_there_are_no_combining_marks(queries):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20))  # Cn: newer Unicode than Python's
+@given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20))  # Cn: assigned only in a newer Unicode
 def test_words_of_any_text_are_letters_digits_and_marks_once_and_stay_when_segmented_again(text):
     found = words(text)[0]
     assert len(set(found)) == len(found)
@@ -141,7 +141,7 @@ def test_lemmas_of_a_language_leave_other_words_alone():
     ("language", "query", "expected"),
     [
         ("el", "σκύλος σκύλοι σκύλους ΣΚΎΛΟΥ", ["σκύλοσ"]),
-        ("el", "«ΣΚΎΛΟΥΣ.γάτες»", ["σκύλοσ", "γάτα"]),  # a word ends at the dot: its last letter is ς, not σ
+        ("el", "«ΣΚΎΛΟΥΣ.γάτες»", ["σκύλοσ", "γάτα"]),  # the word ends at the dot, so its last letter is ς, not σ
         ("de", "Füße FÜẞE Fu\u0308ße füße", ["fuss"]),
         ("de", "Straßen straße große", ["strasse", "gross"]),
         ("tr", "KEDİLER köpekler ghjßkls", ["kedi\u0307ler", "köpek", "ghjsskls"]),
