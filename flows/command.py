@@ -16,7 +16,7 @@ from base.terminal import printable
 from flows import walk
 from flows.display import LOGS, display
 from flows.hangup import interrupt_on_hangup
-from flows.server import refused, server
+from flows.server.lifetime import refused, server
 
 BREAKS = "\n\t"  # of our own messages
 
@@ -59,7 +59,7 @@ def run_here(name: str, flow: Callable[[], State[Any]], check: Callable[[], obje
             with server() as address:
                 state = _run(flow, address)
     except UserError as error:  # a mistake, or the server did not start
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error), keep=BREAKS)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")

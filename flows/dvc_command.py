@@ -30,6 +30,7 @@ from dvc.stage import run
 from dvc.utils.serialize import dump_yaml, modify_yaml
 
 from base.console import UserError
+from base.terminal import printable
 from flows import records
 from flows.site_cache import open_repo, private_site_cache
 from flows.whole_files import WholeFiles
@@ -119,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             prepare(Path(Repo.find_root()))
         except UserError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {printable(str(error))}\n")
             return 2
     return int(cli.main(argv))
 

@@ -29,10 +29,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_H
 from base.console import UserError
 from base.terminal import printable
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
-from flows.entrance import can_open_browser, entrance, open_browser, password_line
 from flows.hangup import interrupt_on_hangup
-from flows.password import password_file
-from flows.server import refused, server
+from flows.server.entrance import can_open_browser, entrance, open_browser, password_line
+from flows.server.lifetime import refused, server
+from flows.server.password import password_file
 from flows.stages import Workspace
 from flows.studies import studies
 from flows.walk import mark_crashed

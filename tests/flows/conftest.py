@@ -27,7 +27,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-    from flows.server import server
+    from flows.server.lifetime import server
 
     home = tmp_path_factory.mktemp("prefect")
     with (

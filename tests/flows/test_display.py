@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from dvc_projects import ROOT
 from rich.console import Console
 
 from flows.display import KEPT_LOGS, LOGS, WARNING, Display, display, label_of

@@ -11,8 +11,8 @@ from prefect.settings import (
 )
 from served import until
 
-from flows.entrance import can_open_browser, entrance, open_browser, password_line
 from flows.serve import show_entrance
+from flows.server.entrance import can_open_browser, entrance, open_browser, password_line
 
 SECRET = 'me:a"<b>'
 SCREEN = {"DISPLAY": ":0"}

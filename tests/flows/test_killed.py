@@ -121,7 +121,7 @@ def test_a_killed_server_comes_back_and_the_run_goes_on(root: Path, tmp_path: Pa
         servers = [
             process
             for process in psutil.Process(served.process.pid).children(recursive=True)
-            if "flows.locked_server" in process.cmdline() and "guard.py" not in " ".join(process.cmdline())
+            if "flows.server.locked_server" in process.cmdline() and "guard.py" not in " ".join(process.cmdline())
         ]
         assert servers
         for process in servers:

@@ -101,7 +101,7 @@ class Flow:
 
     def servers(self) -> list[psutil.Process]:
         started = psutil.Process(self.process.pid).children(recursive=True)
-        found = [process for process in started if "flows.locked_server" in process.cmdline()]
+        found = [process for process in started if "flows.server.locked_server" in process.cmdline()]
         return [process for process in found if "-I" not in process.cmdline()]  # the server's guard has -I
 
 

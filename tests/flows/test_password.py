@@ -9,7 +9,7 @@ import pytest
 from dvc_projects import ROOT
 
 from base.console import UserError
-from flows.password import password, password_file, write_private
+from flows.server.password import password, password_file, write_private
 
 NOBODY = 65534
 
@@ -35,7 +35,7 @@ def test_it_is_random_private_and_stays(tmp_path: Path) -> None:
 
 def test_servers_that_start_at_once_have_the_same(tmp_path: Path) -> None:
     command = (
-        "import sys; from pathlib import Path; from flows.password import password; print(password(Path(sys.argv[1])))"
+        "import sys, pathlib; from flows.server.password import password; print(password(pathlib.Path(sys.argv[1])))"
     )
 
     def start(_: int) -> str:

@@ -165,7 +165,7 @@ def test_a_server_that_does_not_start_is_told_in_one_line(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / "dvc.yaml").write_text("stages: {a: {cmd: 'true'}}\n")
-    monkeypatch.setattr("flows.server.START_S", 0)
+    monkeypatch.setattr("flows.server.lifetime.START_S", 0)
     with (
         temporary_settings({PREFECT_HOME: project / "home"}, restore_defaults={PREFECT_API_URL}),
         pytest.raises(SystemExit) as exit_,

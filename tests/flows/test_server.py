@@ -7,7 +7,7 @@ from served import until
 
 from base.console import UserError
 from flows import reproduce, serve
-from flows.server import _listen, _Server, server
+from flows.server.lifetime import _listen, _Server, server
 
 
 def test_a_taken_port_is_told() -> None:
@@ -25,7 +25,7 @@ def test_a_taken_port_is_told() -> None:
 
 def test_a_server_that_cannot_live_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The port stays open while the server is restarted; after the last attempt connections are refused."""
-    monkeypatch.setattr("flows.server.guarded", lambda command, keep: ["sh", "-c", "exit 3"])
+    monkeypatch.setattr("flows.server.lifetime.guarded", lambda command, keep: ["sh", "-c", "exit 3"])
     with (
         temporary_settings({PREFECT_HOME: tmp_path}, restore_defaults={PREFECT_API_URL}),
         pytest.raises(UserError, match=r"ended with exit code 3; see .*server\.log"),

@@ -3,8 +3,8 @@
 Prefect would start a temporary server by itself, but in the terminal's process group: Ctrl-C would end that server
 first, and the flow would then try for minutes to report its interruption to it. The server of this module ends after
 the flow, and also when this process is killed; if it dies, it is started again. Its clients need a password
-(flows/password.py): clients get it in their settings, the server in its environment. flows/locked_server.py lists the
-other requests that the server refuses.
+(flows/server/password.py): clients get it in their settings, the server in its environment.
+flows/server/locked_server.py lists the other requests that the server refuses.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from prefect.settings import (
 )
 
 from base.console import UserError
-from flows.password import password
 from flows.processes import guarded, let_go
+from flows.server.password import password
 
 HOST = "127.0.0.1"  # reachable from this machine only
 START_S = 120  # a start takes 5 to 20 s, longer while training stages run
@@ -110,7 +110,7 @@ class _Server:
             ),
         }
         handle = listener.fileno()
-        self._command = guarded([sys.executable, "-m", "flows.locked_server", str(handle)], keep=[handle])
+        self._command = guarded([sys.executable, "-m", "flows.server.locked_server", str(handle)], keep=[handle])
         self._listener = listener
         self._log = log
         self._ends = threading.Event()

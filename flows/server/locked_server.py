@@ -1,6 +1,6 @@
 """Prefect's server, restricted to clients on this machine and to its own page.
 
-    python -m flows.locked_server HANDLE      # HANDLE: a listening socket; flows/server.py starts this command
+    python -m flows.server.locked_server HANDLE  # HANDLE: a listening socket; flows/server/lifetime.py runs this
 
 The password, CSRF tokens and CORS are settings of Prefect. With them, Prefect still answers some requests without a
 password (health, the page's files and settings), under any host name that leads to this machine. Therefore a request
@@ -13,7 +13,8 @@ is refused before Prefect sees it
 Other pages can't show this page in a frame. The page runs only its own scripts, because Markdown in artifacts may
 contain HTML.
 
-One address is added: it takes the password from a form and stores it in the browser for the page (flows/entrance.py).
+One address is added: it takes the password from a form and stores it in the browser for the page
+(flows/server/entrance.py).
 """
 
 import base64
@@ -35,7 +36,7 @@ from prefect.settings import get_current_settings
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows.entrance import FIELD, PATH
+from flows.server.entrance import FIELD, PATH
 
 NAMES = ["127.0.0.1", "localhost"]
 # unsafe-eval and blob: the graph of a run compiles its shaders, and uses background workers.

@@ -1,8 +1,8 @@
 """Log a person in to the flows' page: print the password in the terminal, or open a browser that is logged in.
 
 Prefect's page asks for the password once and stores it in the browser. An HTML file that only its owner can read does
-the same: opened in a browser, it posts the password to the server (:mod:`flows.locked_server`), and a script in the
-answer stores the password for the page. The password is therefore in no URL, so in no browser history, and in no
+the same: opened in a browser, it posts the password to the server (:mod:`flows.server.locked_server`), and a script in
+the answer stores the password for the page. The password is therefore in no URL, so in no browser history, and in no
 command line, which every user of the machine can read.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from base.terminal import printable
-from flows.password import write_private
+from flows.server.password import write_private
 
 FILE = "open.html"
 PATH = "/enter"  # the server's address for the password form

@@ -1,0 +1,1 @@
+"""Our own Prefect server: its process, its password, what it refuses, and how a browser gets in."""
