@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from base.console import stage
-from base.outputs import named_paths, why_not
+from base.outputs import named_paths, reason_not_to_write
 
 
 @pytest.fixture(autouse=True)
@@ -45,21 +45,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("--output=", "is or holds the current folder"),
         ("--output {project}", "is or holds the current folder"),
         ("--output /", "is or holds the current folder"),
-        ("--output raw/source/clicks.tsv/new", "/raw/source/clicks.tsv is a file, no folder can be in it"),
+        ("--output raw/source/clicks.tsv/new", "/raw/source/clicks.tsv is a file and can't contain a folder"),
     ],
 )
 def test_an_output_replaces_nothing_that_is_read_or_stood_in(command: str, reason: str, here: Path) -> None:
     output, inputs = named_paths(command.format(project=here).split(" "))
     assert output is not None
-    said = why_not(output, inputs)
+    said = reason_not_to_write(output, inputs)
     assert reason in said
     assert bool(said) == bool(reason)
 
 
 def test_the_home_folder_is_no_output(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    assert why_not(here) == ""
-    assert "is or holds your home folder" in why_not(here.parent)
+    assert reason_not_to_write(here) == ""
+    assert "is or holds your home folder" in reason_not_to_write(here.parent)
 
 
 def test_every_stage_looks_at_its_command_line_before_it_works(

@@ -112,7 +112,7 @@ def test_what_a_killed_run_moved_aside_is_put_back_before_a_command_reads_it(
         monkeypatch.setattr(sys, "argv", ["command", *option])
         with console.stage("reads"):
             assert set(content(target).values()) == {"old"}
-        assert "out: a killed run had moved this folder aside; it is back, whole" in caplog.text
+        assert "out: a killed run had moved this folder aside; it was put back, whole" in caplog.text
         caplog.clear()
 
 
