@@ -37,7 +37,7 @@ class MovingAverage:
                 self.values[name].copy_(value)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def applied_to_network(self) -> Iterator[None]:
         """Let the network have the average while the block runs."""
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.values)

@@ -1,4 +1,4 @@
-"""The processes that train together, where a launcher has started several."""
+"""The training_processes that train together, where a launcher has started several."""
 
 import os
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import torch
 from accelerate import PartialState
 
 
-def processes() -> PartialState:
-    """Return how many processes train together, and which of them this is.
+def training_processes() -> PartialState:
+    """Return how many training_processes train together, and which of them this is.
 
     Accelerate has to be told that there is no GPU: else each process of a launcher would take itself for the only one.
     """
@@ -23,7 +23,7 @@ def writes_alone() -> Iterator[bool]:
 
     The others wait before and after it: none still reads what it removes, and all find what it wrote.
     """
-    together = processes()
+    together = training_processes()
     together.wait_for_everyone()
     yield together.is_main_process
     together.wait_for_everyone()

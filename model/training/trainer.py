@@ -26,7 +26,7 @@ from model.training.clock import Clock
 from model.training.curves import LiveCurves, live_folder, write_curves
 from model.training.learner import Learner, check_parts, num_steps_per_epoch
 from model.training.params import TrainParams
-from model.training.ranks import processes, writes_alone
+from model.training.ranks import training_processes, writes_alone
 from model.training.task import Run, Task, add
 
 log = logging.getLogger("clicksight")
@@ -107,7 +107,7 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         UserError: a phase has no training rows, or a loss, a weight or what is validated became NaN or infinite (phase,
             epoch, step, rows and the last good checkpoint named).
     """
-    together = processes()
+    together = training_processes()
     checkpoints = Checkpoints(run.name, run.fingerprint, together.num_processes)
     for task in run.tasks:
         check_parts(task.params, together.num_processes)
@@ -320,7 +320,7 @@ class PhaseTraining:
         if self.average is None:
             return self._validate(epoch)
         self.learner.average_statistics(self.average.values)
-        with self.average.in_place():
+        with self.average.applied_to_network():
             return self._validate(epoch)
 
     def _validate(self, epoch: int) -> dict[str, float]:

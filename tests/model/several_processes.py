@@ -18,7 +18,7 @@ from unnormalised import build_network_without_norms, unnormalised_recipe
 
 from base.console import UserError
 from model.training import trainer
-from model.training.ranks import processes
+from model.training.ranks import training_processes
 from systems.mtmdd import task
 from systems.mtmdd.config import Recipe, TrainParams
 from systems.mtmdd.examples import Examples
@@ -92,13 +92,13 @@ def kill(learner) -> None:
 
 def spoil(learner) -> None:
     """Make the loss of the second process NaN."""
-    if processes().process_index == 1:
+    if training_processes().process_index == 1:
         FOUND["images"] = learner._loaded[0].rows["target"]
         learner.network.recogniser.heads["target"].bias.data[0] = float("nan")
 
 
 def main() -> None:
-    process = processes().process_index
+    process = training_processes().process_index
     examples = read_examples()
     watch_states()
     watch_dropout()

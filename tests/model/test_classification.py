@@ -62,11 +62,11 @@ def learn(images: LabelledImages, output: str = "model", seed: int = 0, network=
 
 def test_rows_labels_and_splits_belong_together(images):
     assert images.categories == ["ant", "bee", "cat"]
-    assert [len(images.places(split)) for split in ("train", "validation", "test")] == [21, 9, 0]
+    assert [len(images.row_numbers(split)) for split in ("train", "validation", "test")] == [21, 9, 0]
     names = images.rows["category"].to_list()
     assert [images.categories[label] for label in images.labels()] == names
     for split in ("train", "validation"):
-        assert set(images.rows["split"][images.places(split).tolist()]) == {split}
+        assert set(images.rows["split"][images.row_numbers(split).tolist()]) == {split}
 
 
 def test_the_fingerprint_is_of_rows_and_shards(tiny_data, images, tmp_path):
@@ -136,7 +136,7 @@ def test_the_last_layer_learns_at_a_rate_of_its_own(images):
 def test_validation_is_accuracy_then_cross_entropy(images):
     """By hand: two of the nine images have the right category first, by a logit of ln 2."""
     task = ClassifierTask("p", NETWORK, TRAIN, images, 0)
-    rows = images.places("validation")
+    rows = images.row_numbers("validation")
     labels = torch.from_numpy(images.labels()[rows])
     logits = torch.zeros(9, 3)
     for place in range(9):
@@ -168,7 +168,7 @@ def test_the_stream_is_the_name_of_an_order(images):
         run = classifier_run("run", "p", NETWORK, TRAIN.model_copy(update={"epochs": 1}), images, 0, stream)
         task = Seen("p", NETWORK, TRAIN.model_copy(update={"epochs": 1}), images, 0, stream)
         train(replace(run, tasks=[task]), Path(stream))
-    assert set(seen["images"]) == set(seen["source"]) == set(images.places("train").tolist())
+    assert set(seen["images"]) == set(seen["source"]) == set(images.row_numbers("train").tolist())
     assert seen["images"] != seen["source"]
     assert read_curve(Path("images/curves/p"), "train/objective") != read_curve(
         Path("source/curves/p"), "train/objective"
@@ -188,7 +188,7 @@ def test_it_learns_a_few_images_by_heart(images, tiny_data):
     run.tasks[0].epoch_rows = 20 * 6  # steps of an epoch
     (chosen,) = train(run, Path("model"))
     assert (chosen.epoch, chosen.of, chosen.chosen_on) == (6, 6, "last epoch (no validation images)")
-    rows = small.places("train")
+    rows = small.row_numbers("train")
     found = load_classifier(Path("model"), "classifier").probabilities(encoded_of(tiny_data, small, rows))
     assert found.argmax(axis=1).tolist() == small.labels()[rows].tolist()
     assert read_curve(Path("model/curves/classifier"), "train/recognition")[-1] < 0.1
@@ -205,7 +205,7 @@ def test_the_validation_images_choose_the_epoch(images):
 
 def test_the_classifier_is_the_trainers_network(images, tiny_data):
     (chosen,) = learn(images)
-    rows = images.places("validation")
+    rows = images.row_numbers("validation")
     classifier = load_classifier(Path("model"), "classifier")
     assert classifier.categories == images.categories
     found = classifier.probabilities(encoded_of(tiny_data, images, rows))
@@ -287,7 +287,7 @@ def test_a_broken_loss_names_its_images(images, monkeypatch):
         learn(images)
     lines = str(error.value).splitlines()
     assert lines[0].startswith("run, phase classifier: the loss is nan at step 0 (epoch 1): recognition ")
-    drawn = draws_of_step(images.places("train"), 4, 0, 0, "classifier/images")
+    drawn = draws_of_step(images.row_numbers("train"), 4, 0, 0, "classifier/images")
     assert lines[1] == f"Its images: {{'images': {[images.rows['image_id'][draw.row] for draw in drawn]}}}"
 
 
@@ -331,7 +331,7 @@ def test_it_is_in_evaluation_mode_and_stays_as_it_is(folder, two_images):
 
 def test_images_are_prepared_as_validation_images_are(folder, images, tiny_data):
     classifier = load_classifier(folder, "classifier")
-    row = images.places("validation")[:1]
+    row = images.row_numbers("validation")[:1]
     (encoded,) = encoded_of(tiny_data, images, row)
     expected = images.images.crop(int(row[0]), 16, 0, None)
     assert np.array_equal(classifier.preprocess(encoded), expected)
@@ -356,9 +356,9 @@ def test_not_a_model_folder(tmp_path):
     [
         ("{", r"not as a train stage writes it: (?s:.*); train the model again"),
         ("[]", r"not as a train stage writes it: an object expected, found list; train the model again"),
-        ("{}", r"not of a classifier: 'network'; train it again"),
-        ('{"network": {"backbone": "plain"}, "categories": []}', r"not of a classifier: (?s:.*); train it again"),
-        ('{"network": {}, "recipe": 1}', r"not of a classifier: (?s:.*); train it again"),
+        ("{}", r"not a classifier's: 'network'; train the model again"),
+        ('{"network": {"backbone": "plain"}, "categories": []}', r"not a classifier's: (?s:.*); train the model"),
+        ('{"network": {}, "recipe": 1}', r"not a classifier's: (?s:.*); train the model again"),
     ],
 )
 def test_a_model_folder_that_is_not_of_a_classifier(tmp_path, content, message):

@@ -9,7 +9,7 @@ from base.console import UserError
 from model.nets.backbones import (
     FAMILIES,
     POSITIONS,
-    PlaceMean,
+    SpatialMean,
     at_this_size,
     build_backbone,
     load_backbone_weights,
@@ -61,7 +61,7 @@ def test_the_plain_convnet_is_the_one_of_its_docs():
 
 def test_place_mean():
     omega = torch.arange(12.0).view(1, 2, 2, 3)
-    assert PlaceMean()(omega).tolist() == [[2.5, 8.5]]
+    assert SpatialMean()(omega).tolist() == [[2.5, 8.5]]
 
 
 def test_weights_are_loaded_by_name(tmp_path):
@@ -109,9 +109,9 @@ def test_no_such_weights_file(tmp_path):
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(UserError, match="the plain backbone has none to load"):
+    with pytest.raises(UserError, match="the plain backbone has no weights to load"):
         build_backbone(params(weights="download"))
-    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's vgg"):
+    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's families vgg"):
         build_backbone(params(backbone="lenet"))
 
 
@@ -156,7 +156,7 @@ def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
     if last:
         nn.init.normal_(last[-1].weight)  # a ViT's is zero at first
     pixels = torch.randn(2, 3, size, size)
-    visual = backbone.look(pixels)
+    visual = backbone.run_normalised(pixels)
     with torch.no_grad():
         expected = classifier.eval()(pixels)
         # without a linear layer (SqueezeNet) the last one is a convolution of omega
@@ -199,7 +199,7 @@ def test_a_vision_transformer_loads_a_file_of_another_image_size(tmp_path):
     positions = backbone.features.encoder.pos_embedding[0]
     assert positions.shape == (1 + 9, 768)
     assert torch.equal(positions[[0, 1, 3, 7, 9]], given.encoder.pos_embedding[0])
-    with pytest.raises(UserError, match=r"network\.image_size = 48: vit_b_32 takes multiples of 32, the side"):
+    with pytest.raises(UserError, match=r"network\.image_size = 48: vit_b_32 needs a multiple of 32, the side"):
         build_backbone(params("vit_b_32", size=48))
 
 

@@ -142,7 +142,7 @@ def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -
 
     parts = parts_of(convnet.features)
     hooks = [part.register_forward_hook(note) for part in parts]
-    convnet.look(seen)
+    convnet.run_normalised(seen)
     for hook in hooks:
         hook.remove()
     return [last[side] for side in sorted(last, reverse=True)]
@@ -152,10 +152,10 @@ def test_each_map_is_the_last_before_a_halving(nets):
     case, convnet, net = nets
     with torch.no_grad():
         if case.name.startswith("vit"):  # its resolution doesn't fall
-            expected = [convnet.look(pixels(case.size)).omega]
+            expected = [convnet.run_normalised(pixels(case.size)).omega]
         else:
             expected = last_before_each_halving(convnet, pixels(case.size), case.name.startswith("swin"))
-        maps = net.look_at_stages(pixels(case.size)).maps
+        maps = net.run_stages_normalised(pixels(case.size)).maps
     assert len(maps) == len(expected)
     assert all(torch.equal(found, value) for found, value in zip(maps, expected, strict=True))
 
@@ -178,7 +178,7 @@ def test_a_mark_in_a_corner_is_in_that_corner_of_each_map(nets):
 def test_every_weight_that_the_maps_depend_on_has_a_finite_gradient(nets):
     case, _, net = nets
     net.zero_grad()
-    sum(found.square().mean() for found in net.look_at_stages(pixels(case.size)).maps).backward()
+    sum(found.square().mean() for found in net.run_stages_normalised(pixels(case.size)).maps).backward()
     for name, parameter in net.features.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -268,9 +268,9 @@ def test_other_members_of_a_family(name, strides, channels):
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's vgg"):
+    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's families vgg"):
         build_stages(params("lenet"))
-    with pytest.raises(UserError, match="the plain backbone has none to load"):
+    with pytest.raises(UserError, match="the plain backbone has no weights to load"):
         build_stages(params(weights="download"))
 
 
@@ -307,6 +307,6 @@ def test_with_imagenet_weights(name, file):
     assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in features.items())
     with torch.no_grad():
         expected = last_before_each_halving(convnet, pixels(129), channels_last=False)
-        maps = net.look_at_stages(pixels(129)).maps
+        maps = net.run_stages_normalised(pixels(129)).maps
     assert all(torch.equal(stage, value) for stage, value in zip(maps, expected, strict=True))
     assert all(stage.abs().max() > 0 for stage in maps)

@@ -40,7 +40,7 @@ def test_the_network_has_it_for_a_block_only(network):
     network.weight.data.fill_(12.0)
     average.update(0)
     weight = network.weight
-    with average.in_place():
+    with average.applied_to_network():
         assert network.weight.item() == pytest.approx(0.1 * 2 + 0.9 * 12)
     assert network.weight.item() == 12.0
     assert network.weight is weight  # an optimiser still holds it
