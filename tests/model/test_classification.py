@@ -271,7 +271,7 @@ def test_early_stopping_needs_images_to_stop_by(images):
 
 def test_without_images_there_is_nothing_to_learn(images):
     unlearnable = replace(images, rows=images.rows.with_columns(split=pl.lit("validation")))
-    with pytest.raises(UserError, match="phase classifier: images has no training images"):
+    with pytest.raises(UserError, match="phase classifier: stream images has no training images"):
         learn(unlearnable)
 
 
@@ -357,7 +357,7 @@ def test_not_a_model_folder(tmp_path):
         ("{", r"not as a train stage writes it: (?s:.*); train the model again"),
         ("[]", r"not as a train stage writes it: an object expected, found list; train the model again"),
         ("{}", r"not a classifier's: 'network'; train the model again"),
-        ('{"network": {"backbone": "plain"}, "categories": []}', r"not a classifier's: (?s:.*); train the model"),
+        ('{"network": {"backbone": "plain"}, "categories": []}', r"not a classifier's: (?s:.*); train the model again"),
         ('{"network": {}, "recipe": 1}', r"not a classifier's: (?s:.*); train the model again"),
     ],
 )

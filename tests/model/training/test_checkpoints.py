@@ -133,7 +133,7 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
     damage(folder / name, kind)
     checkpoints.drop_damaged(PHASES)
     assert f"{folder}: {name} " in caplog.text
-    assert "this checkpoint is damaged, so it is removed and trained again" in caplog.text
+    assert "this checkpoint is damaged; it is deleted and trained again" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
     saver = Saver()
     checkpoints.load_epoch("source", saver)
@@ -156,7 +156,7 @@ def test_a_file_that_does_not_belong_to_a_checkpoint_is_damage_too(checkpoints, 
     checkpoints.save_epoch("source", 4, accelerator)
     (checkpoints.folder / "source-epoch-00004" / "custom_checkpoint_1.pkl").write_bytes(b"")
     checkpoints.drop_damaged(PHASES)
-    assert "custom_checkpoint_1.pkl is not part of it" in caplog.text
+    assert "custom_checkpoint_1.pkl was added later" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
 
 

@@ -398,7 +398,7 @@ def processes_of(monkeypatch, number: int) -> None:
 
 def test_too_many_processes_for_a_batch_are_refused(recipe, examples, monkeypatch):
     processes_of(monkeypatch, 3)
-    with pytest.raises(UserError, match=r"for 3 processes with train.accumulation = 1: .* take a batch_size of 6"):
+    with pytest.raises(UserError, match=r"for 3 processes with train.accumulation = 1: .* set batch_size to 6"):
         train_recipe(recipe("VGGsrc", batch_size=5), examples, 0, Path("model"), "run")
 
 

@@ -173,7 +173,7 @@ def test_a_rank_is_compared_number_by_number(params):
 
 
 def test_nothing_can_stop_early_without_a_rank(params):
-    with pytest.raises(UserError, match=r"run, phase line: train.early_stopping = 2, but no epoch is better than"):
+    with pytest.raises(UserError, match=r"run, phase line: train.early_stopping = 2, but without validation"):
         train(run(Line(params(early_stopping=2))), Path("model"))
 
 
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_names_its_rows(params):
 
 def test_a_stream_without_rows_is_named(params):
     rows = {"points": np.arange(10), "others": np.arange(0)}
-    with pytest.raises(UserError, match="phase line: others has no training images"):
+    with pytest.raises(UserError, match="phase line: stream others has no training images"):
         train(run(Line(params(), rows=rows)), Path("model"))
 
 

@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_never_used(
     train_recipe(recipe, examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "model") == contents(made / "whole")
     assert len(taken) == steps
-    assert ("this checkpoint is damaged, so it is removed and trained again" in caplog.text) == bool(file)
+    assert ("this checkpoint is damaged; it is deleted and trained again" in caplog.text) == bool(file)
     assert not file or f"{folder}: {file} is " in caplog.text
 
 
@@ -373,7 +373,7 @@ def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
 
 
 def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
-    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 draws of a stream"):
+    with pytest.raises(ValidationError, match="gives parts of fewer than 2 draws of a stream"):
         TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
 
 
