@@ -93,12 +93,12 @@ def test_a_batch_has_crops_and_labels_of_its_draws(images):
     assert batch.images.dtype == torch.uint8
     assert batch.labels.tolist() == images.labels()[[4, 20, 11]].tolist()
     for image, draw in zip(batch.images, draws, strict=True):
-        expected = images.images.crop(draw.row, 16, 3, draw.turn)
+        expected = images.images.crop(draw.row, 16, 3, draw.pass_number)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
 def test_images_are_mirrored_unless_asked_otherwise(images):
-    draws = [Draw(row, turn) for row in range(10) for turn in range(2)]
+    draws = [Draw(row, number) for row in range(10) for number in range(2)]
     mirrored, plain = (
         ClassifierTask("p", NETWORK, TRAIN, images, 0, mirrored=value).load("images", draws).images
         for value in (True, False)

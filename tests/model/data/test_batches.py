@@ -133,7 +133,7 @@ def test_parts_of_a_step_are_the_step(examples, of):
     loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
     whole = load(examples, range(2, 5), workers=0)
     parts = [
-        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, of=of))
+        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, num_parts=of))
         for part in (range(1), range(1, of))  # the first, and all others one after another
     ]
     for number, loaded in enumerate(whole):
