@@ -102,7 +102,7 @@ def test_a_ratio_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_units_that_cannot_be_paired_are_refused() -> None:
     one = units([("x", 1, 1), ("y", 0, 1)])
-    with pytest.raises(ValueError, match="unit 'z' is in one evaluation and not in the other"):
+    with pytest.raises(ValueError, match="unit 'z' is in only one of the two evaluations"):
         paired_ratio_interval(one, units([("x", 1, 1), ("y", 0, 1), ("z", 1, 1)]))
     with pytest.raises(ValueError, match="1 units: two or more"):
         paired_ratio_interval(one.head(1), one.head(1))
