@@ -44,7 +44,7 @@ def test_a_section_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_what_dvc_writes_is_read_back_as_a_number(tmp_path: Path) -> None:
-    # DVC's own writer turns 0.00001 into 1e-05, which YAML 1.1 readers take for a string.
+    # DVC's own writer turns 0.00001 into 1e-05, which YAML 1.1 readers read as a string.
     path = tmp_path / "p.yaml"
     YAML().dump({"ingest": {"steps": 3, "inner": {"rate": 0.00001}}}, path)
     assert "1e-05" in path.read_text()
@@ -99,7 +99,7 @@ def test_a_systems_section_has_both_keys(tmp_path: Path) -> None:
         ("mtmdd: train", "section 'mtmdd.train' is missing; see "),
         ("mtmdd: [train]", "section 'mtmdd.train' is missing; see "),
         ("cleaning: {train: {steps: 3, inner: {rate: 0.5}}}", "section 'mtmdd.train' is missing; see "),
-        # the sections of systems have no place of their own
+        # a system's sections are not allowed at the top level
         ("train: {steps: 3, inner: {rate: 0.5}}", "unknown section 'train'; known sections: data_sets, "),
     ],
 )
