@@ -1,4 +1,4 @@
-"""The plain classifier: what it learns, what chooses its epoch, and the classifier that comes out."""
+"""The plain classifier: its training, the choice of its epoch, and the loaded classifier."""
 
 import json
 import math
@@ -41,7 +41,7 @@ TRAIN = TrainParams(
 
 @pytest.fixture(scope="module")
 def images(tiny_data, tiny_rows) -> LabelledImages:
-    """24 + 9 images of three categories: 21 to learn from, 9 to validate by; the others are left out."""
+    """Return images of three categories: 21 for training, 9 for validation; the other images are left out."""
     rows = tiny_rows.filter(pl.col("split") != "test", domain="source")
     return LabelledImages.read(tiny_data.images, rows, 18, cache=True)
 
@@ -78,7 +78,7 @@ def test_the_fingerprint_is_of_rows_and_shards(tiny_data, images, tmp_path):
     copied = tmp_path / "images"
     copied.mkdir()
     for file in tiny_data.images.iterdir():
-        (copied / file.name).write_bytes(file.read_bytes())  # the same bytes, written later
+        (copied / file.name).write_bytes(file.read_bytes())  # the same bytes with a later modification time
     others = [fingerprint(other_split), fingerprint(images.rows[1:]), fingerprint(images.rows, copied)]
     assert len({images.fingerprint, *others}) == 4
 
@@ -134,21 +134,21 @@ def test_the_last_layer_learns_at_a_rate_of_its_own(images):
 
 
 def test_validation_is_accuracy_then_cross_entropy(images):
-    """By hand: two of the nine images have the right category first, by a logit of ln 2."""
+    """Computed by hand: for two of the nine images the right category has the largest logit, ln 2."""
     task = ClassifierTask("p", NETWORK, TRAIN, images, 0)
     rows = images.row_numbers("validation")
     labels = torch.from_numpy(images.labels()[rows])
     logits = torch.zeros(9, 3)
-    for place in range(9):
-        logits[place, labels[place] if place < 2 else (labels[place] + 1) % 3] = math.log(2)
+    for index in range(9):
+        logits[index, labels[index] if index < 2 else (labels[index] + 1) % 3] = math.log(2)
     asked = []
 
-    def run(stream, of, look):
-        asked.append((stream, of.tolist()))
+    def run(stream, rows, compute):
+        asked.append((stream, rows.tolist()))
         return [logits[:5], logits[5:]]
 
     found = task.validate(SimpleNamespace(run=run))
-    # probabilities 2/4 of the right one, or 1/4
+    # the right category has the probability 2/4 or 1/4
     entropy = (2 * math.log(2) + 7 * math.log(4)) / 9
     assert found.values == {"recognition": pytest.approx(entropy, rel=1e-6), "accuracy": 22.2222}
     assert list(found.rank) == [22.2222, -found.values["recognition"]]
@@ -185,7 +185,7 @@ def test_it_learns_a_few_images_by_heart(images, tiny_data):
     network = NETWORK.model_copy(update={"dropout": 0.0})
     params = TRAIN.model_copy(update={"epochs": 6, "batch_size": 6, "learning_rate": 0.05})
     run = classifier_run("run", "classifier", network, params, small, 0)
-    run.tasks[0].epoch_rows = 20 * 6  # steps of an epoch
+    run.tasks[0].epoch_rows = 20 * 6  # 20 steps in an epoch
     (chosen,) = train(run, Path("model"))
     assert (chosen.epoch, chosen.of, chosen.chosen_on) == (6, 6, "last epoch (no validation images)")
     rows = small.row_numbers("train")
@@ -214,7 +214,7 @@ def test_the_classifier_is_the_trainers_network(images, tiny_data):
     entropy = -np.log(found[range(9), labels]).mean()
     assert entropy == pytest.approx(curve[chosen.epoch - 1], rel=1e-5)
     assert round(100 * (found.argmax(axis=1) == labels).mean(), 4) == chosen.value
-    # the network itself, with the weights that were saved
+    # the network of the task with the saved weights
     task = ClassifierTask("classifier", NETWORK, TRAIN, images, 0)
     network = task.network(lambda phase: {})
     network.load_state_dict(load_file("model/classifier.safetensors"))
@@ -287,8 +287,8 @@ def test_a_broken_loss_names_its_images(images, monkeypatch):
         learn(images)
     lines = str(error.value).splitlines()
     assert lines[0].startswith("run, phase classifier: the loss is nan at step 0 (epoch 1): recognition ")
-    drawn = draws_of_step(images.row_numbers("train"), 4, 0, 0, "classifier/images")
-    assert lines[1] == f"Its images: {{'images': {[images.rows['image_id'][draw.row] for draw in drawn]}}}"
+    draws = draws_of_step(images.row_numbers("train"), 4, 0, 0, "classifier/images")
+    assert lines[1] == f"Its images: {{'images': {[images.rows['image_id'][draw.row] for draw in draws]}}}"
 
 
 # --- a loaded classifier
@@ -325,7 +325,7 @@ def test_it_is_in_evaluation_mode_and_stays_as_it_is(folder, two_images):
     assert not any(module.training for module in classifier.network.modules())
     before = {name: value.clone() for name, value in classifier.network.state_dict().items()}
     first = classifier.probabilities(two_images)
-    assert np.array_equal(classifier.probabilities(two_images), first)  # nothing is dropped
+    assert np.array_equal(classifier.probabilities(two_images), first)  # dropout is off
     assert all(torch.equal(value, before[name]) for name, value in classifier.network.state_dict().items())
 
 

@@ -15,7 +15,7 @@ def now(monkeypatch) -> list[float]:
 
 
 def slow(now: list[float], seconds: float):
-    """Yield for ever, each time after some seconds."""
+    """Yield forever, each time after `seconds` seconds."""
     while True:
         now[0] += seconds
         yield None
