@@ -1,1 +1,1 @@
-"""What every command stands on: console, parameters, artifacts, schemas, and which code a command runs."""
+"""Code that every command uses: console, parameters, artifacts, schemas, and the list of code files of a command."""

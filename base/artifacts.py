@@ -1,4 +1,4 @@
-"""How artifacts reach the disk: whole or not at all, and with the same bytes for the same rows."""
+"""Reads and writes artifacts: an output is written whole or not at all, and equal rows give equal bytes."""
 
 import json
 import shutil
@@ -14,63 +14,63 @@ import pyarrow.parquet as pq
 
 from base.console import UserError
 from base.inputs import check_file
-from base.outputs import why_not
+from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 COMPRESSION = "zstd"
-SHARDS = ("part-*.parquet",)  # all that a folder of shards holds
+SHARDS = ("part-*.parquet",)  # names of all files in a folder of shards
 
 
 @contextmanager
 def whole_directory(path: Path, holds: Sequence[str] = ("*",)) -> Iterator[Path]:
-    """Yield an empty folder that replaces ``path`` when the block ends well and vanishes when it fails.
+    """Yield an empty folder that replaces ``path`` if the block succeeds and is deleted if it fails.
 
-    The folder stands beside ``path`` under a hidden name, so the final rename stays on one file system. An older folder
-    is exchanged for it: a run killed at any moment leaves the old one or the new one, never a part of one
-    (:mod:`base.replacement`). What it left under hidden names is swept away by the next run. Of a link to a
-    folder, the folder is replaced and the link stays.
+    The new folder has a hidden name beside ``path``, so the final rename stays on one file system. It is exchanged with
+    an older folder at ``path``: a run killed at any moment leaves the whole old folder or the whole new one
+    (:mod:`base.replacement`). The next run deletes hidden folders that a killed run left. If ``path`` is a link to a
+    folder, that folder is replaced and the link stays.
 
     Args:
         path: the folder.
-        holds: names of what such a folder has in it, as in ``part-*.parquet``. A folder that holds anything else is
-            not ours to delete.
+        holds: patterns of the names that this command writes into the folder, as in ``part-*.parquet``. A folder with
+            any other name in it is not replaced.
 
     Raises:
-        UserError: ``path`` must not be replaced: it is a file, holds the current folder, or something else.
+        UserError: ``path`` must not be replaced: it is a file, holds the current folder, or holds other names.
     """
-    path = _behind_link(Path(path))
+    path = _follow_link(Path(path))
     put_back(path)
-    if reason := why_not(path) or _foreign(path, holds):
+    if reason := reason_not_to_write(path) or _reason_not_to_replace(path, holds):
         raise UserError(f"{path}: {reason}")
     with scratch_directory(path) as temporary:
         yield temporary
         replace(path, temporary)
 
 
-def _behind_link(path: Path) -> Path:
-    """Return what a link leads to: an output replaces that, and its scratch folders belong on that disk."""
+def _follow_link(path: Path) -> Path:
+    """Return the target of a link: an output replaces the target, and scratch folders belong on the target's disk."""
     return path.resolve() if path.is_symlink() else path
 
 
-def _foreign(path: Path, holds: Sequence[str]) -> str:
-    """Say what keeps a folder from being one that a stage wrote; empty if nothing does."""
+def _reason_not_to_replace(path: Path, holds: Sequence[str]) -> str:
+    """Return why a path is not an earlier output of this command; an empty text if it is one or doesn't exist."""
     if not path.exists():
         return ""
     if not path.is_dir():
         return "is a file; name a folder to write"
     for name in sorted(child.name for child in path.iterdir()):
         if not any(fnmatchcase(name, pattern) for pattern in holds):
-            return f"holds {name}, which this command never writes and would delete; name a folder of its own"
+            return f"holds {name}, which this command never writes and would delete; name a new or empty folder"
     return ""
 
 
 @contextmanager
 def scratch_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``path``, under a hidden name, that vanishes after the block.
+    """Yield an empty folder with a hidden name beside ``path``; delete it after the block.
 
-    What a killed run leaves is swept away by the next one that has the same ``path``.
+    The next run with the same ``path`` deletes what a killed run left.
     """
-    path = _behind_link(Path(path))
+    path = _follow_link(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
     temporary = hidden_name(path)
@@ -83,7 +83,7 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary file name that replaces ``path`` when the block ends well and vanishes when it fails.
+    """Yield a temporary file name that replaces ``path`` if the block succeeds; delete the file if the block fails.
 
     Raises:
         UserError: ``path`` is a folder.
@@ -102,9 +102,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; codec, encodings and row-group size are set: bytes stay.
+    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
 
-    Floats hardly repeat: split by bytes they pack better than in a dictionary, in half the time.
+    Floats rarely repeat, so byte-stream split packs them better than a dictionary does, in half the time.
     """
     floats, others = _leaves(table.schema)
     with whole_file(path) as temporary:
@@ -139,27 +139,27 @@ def _leaves(fields: Iterable[pa.Field], path: str = "") -> tuple[list[str], list
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write one JSON file, whole or not at all, with stable bytes; NaN is refused because readers disagree on it."""
+    """Write one JSON file, whole or not at all, with stable bytes; raise on NaN, because readers disagree on it."""
     with whole_file(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that a stage wrote: a mapping.
+    """Read a mapping from a JSON file that a stage wrote.
 
     Raises:
-        FileNotFoundError: there is none; the message names the path.
-        UserError: it is damaged.
+        FileNotFoundError: the file doesn't exist; the message names the path.
+        UserError: the file is not JSON or not a mapping.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; run the stage that writes it, or `dvc repro`") from None
     except ValueError as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error}); run what writes it again") from None
+        raise UserError(f"{path}: cannot be read as JSON ({error}); run the stage that writes it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds no mapping; run what writes it again")
+        raise UserError(f"{path}: holds no mapping; run the stage that writes it again")
     return content
 
 
@@ -175,7 +175,7 @@ def shard_name(shard: int) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Say which file it is that Arrow cannot read: its own words leave that out.
+    """Turn Arrow's errors in the block into a :class:`UserError` that names the file; Arrow's own text doesn't.
 
     Raises:
         UserError: the file is damaged, cut short, not Parquet, or not a regular file.
@@ -187,8 +187,8 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(
-            f"{path}: cannot be read as Parquet ({error}); if it is damaged or cut short, fetch it again or run what "
-            "writes it"
+            f"{path}: cannot be read as Parquet ({error}); if the file is damaged or cut short, fetch it again or "
+            "run the stage that writes it"
         ) from error
 
 
@@ -196,7 +196,7 @@ def read_tables(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file, or all shards of a folder in name order, as one table.
 
     Raises:
-        FileNotFoundError: nothing is there; the message names the path.
+        FileNotFoundError: there is no Parquet file; the message names the path.
         UserError: a file is damaged.
     """
     path = Path(path)

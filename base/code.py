@@ -1,14 +1,15 @@
-"""Which files each command runs as code, and their digests, on which the stages that run the command depend.
+"""Finds the files that each command runs as code, and writes their digests, on which the command's stages depend.
 
     python -m base.code --packages base pipelines model report systems --output data/code
 
-DVC does not see imported modules. The import closure of a module is each local module it reaches, however deep, the
-``__init__`` files of their packages, and the data files (templates, word lists) beside them that they name. It is read
-from the source, nothing is imported: imports inside functions count, those under ``if TYPE_CHECKING`` do not.
+DVC does not see imported modules. The import closure of a module holds every local module that it imports, directly or
+indirectly, the ``__init__`` files of their packages, and the data files (templates, word lists) beside them that they
+name. The closure is read from the source without importing anything: imports inside functions count, imports under
+``if TYPE_CHECKING`` do not.
 
-In: the source files. Out: ``MODULE.json`` for each module that can be run, the digest of each file of its closure by
-its path. A stage depends on this one file instead of on thirty: DVC writes dvc.lock anew after every stage, and that
-took longer than many a stage. An edit reruns this stage, and then the stages whose file it has changed.
+In: the source files. Out: ``MODULE.json`` for each module that can be run; it maps the path of each file in the closure
+to the file's digest. A stage depends on this one file instead of on thirty: DVC rewrites dvc.lock after every stage,
+and that took longer than many stages. An edit reruns this stage, and then the stages whose ``MODULE.json`` changed.
 """
 
 import argparse
@@ -25,11 +26,11 @@ RUN_AS_MAIN = re.compile(r'^if __name__ == "__main__":', re.MULTILINE)
 
 
 class Code:
-    """The project's own modules, and what each of them imports and reads.
+    """The project's own modules, and the files that each of them imports and reads.
 
     Args:
         root: the repository root; paths of modules are relative to it, with forward slashes.
-        packages: names of the local top-level packages. Imports of anything else are none of ours.
+        packages: names of the local top-level packages. Imports of other packages are ignored.
     """
 
     def __init__(self, root: Path, packages: Sequence[str]) -> None:
@@ -38,11 +39,11 @@ class Code:
         self._direct: dict[str, frozenset[str]] = {}
 
     def is_ours(self, name: str) -> bool:
-        """Whether a module's dotted name or a file's path lies in one of the packages."""
+        """Return whether a module's dotted name or a file's path lies in one of the packages."""
         return re.split(r"[./]", name, maxsplit=1)[0] in self.packages
 
     def file_of(self, module: str) -> str | None:
-        """Return the path of a module's source, ``model/__init__.py`` for a package; None if there is none."""
+        """Return the path of a module's source, ``model/__init__.py`` for a package; None if it doesn't exist."""
         stem = module.replace(".", "/")
         for candidate in (f"{stem}.py", f"{stem}/__init__.py"):
             if (self.root / candidate).is_file():
@@ -50,10 +51,10 @@ class Code:
         return None
 
     def closure(self, module: str) -> frozenset[str]:
-        """Return the files that running a module may read as code, itself included.
+        """Return the files that running a module may read as code, its own file included.
 
         Raises:
-            UserError: the module, or a local module that one of them imports, does not exist.
+            UserError: the module, or a local module in its closure, does not exist.
         """
         pending = [self._existing(module, "")]
         pending += self._packages_of(module)
@@ -66,7 +67,7 @@ class Code:
         return frozenset(found)
 
     def direct(self, file: str) -> frozenset[str]:
-        """Return the local files that one source file imports or names; nothing for a data file."""
+        """Return the local files that one source file imports or names; an empty set for a data file."""
         if file not in self._direct:
             self._direct[file] = frozenset(self._read(file)) if file.endswith(".py") else frozenset()
         return self._direct[file]
@@ -102,7 +103,7 @@ class Code:
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk a syntax tree without what only type checkers read."""
+    """Yield the nodes of a syntax tree, without the code that only type checkers read."""
     if isinstance(tree, ast.If) and ast.unparse(tree.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
         for statement in tree.orelse:
             yield from _running_nodes(statement)
@@ -113,7 +114,7 @@ def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _imports(node: ast.AST, package: str, where: str) -> Iterator[tuple[str, list[str]]]:
-    """Return (absolute module, names taken from it) of an import statement or of ``import_module("...")``."""
+    """Yield (absolute module, imported names) of an import statement or of ``import_module("...")``."""
     if isinstance(node, ast.Import):
         yield from ((alias.name, []) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -122,12 +123,14 @@ def _imports(node: ast.AST, package: str, where: str) -> Iterator[tuple[str, lis
         yield module, [alias.name for alias in node.names]
     elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
         if not (node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)):
-            raise UserError(f"{where}import_module of a computed name hides code from its stage; name the module")
+            raise UserError(
+                f"{where}import_module of a computed name hides the code that a stage runs; write the module's name"
+            )
         yield node.args[0].value, []
 
 
 def commands(code: Code) -> list[str]:
-    """Return the modules of the packages that can be run: those that end in ``if __name__ == "__main__"``, by name."""
+    """Return the sorted names of the modules that can be run: those with ``if __name__ == "__main__"``."""
     files = (path.relative_to(code.root) for package in code.packages for path in (code.root / package).rglob("*.py"))
     return sorted(
         ".".join(file.with_suffix("").parts)

@@ -1,7 +1,7 @@
-"""What a command must not write over: what it reads, and the folders that it and its user stand in.
+"""Checks that a command doesn't overwrite its inputs, the current folder or the home folder.
 
-An output replaces what stood in its place, so the place is looked at before any work. A command's inputs are taken from
-its command line, where every stage names all of them: so no stage can forget to.
+An output replaces what was at its path, so the path is checked before any work. The inputs are read from the command
+line, where every stage names all of them, so no stage can forget to list them.
 """
 
 import os
@@ -11,30 +11,30 @@ from pathlib import Path
 from base.raw_files import matches
 
 
-def why_not(output: Path, inputs: Iterable[Path] = ()) -> str:
-    """Say why an output must not be written; empty if it may.
+def reason_not_to_write(output: Path, inputs: Iterable[Path] = ()) -> str:
+    """Return why an output must not be written; an empty text if it may be.
 
     Args:
-        output: a file or folder; what stands there would be replaced.
-        inputs: what the command reads; they may hold the output, but not lie in it.
+        output: a file or folder; what exists there would be replaced.
+        inputs: what the command reads; an input may contain the output, but must not lie in it.
     """
-    place = output.resolve()
+    target = output.resolve()
     for folder, what in ((Path.cwd(), "the current folder"), (Path("~").expanduser(), "your home folder")):
-        if folder.resolve().is_relative_to(place):
-            return f"is or holds {what}, and an output replaces what is there; name a folder of its own"
+        if folder.resolve().is_relative_to(target):
+            return f"is or holds {what}, which the output would replace; name a new folder"
     for path in inputs:
-        if path.resolve().is_relative_to(place) or path.absolute().is_relative_to(output.absolute()):
-            return f"is or holds {path}, which this command reads; name another place"
-    above = next(folder for folder in place.parents if folder.exists())
-    return "" if above.is_dir() else f"{above} is a file, no folder can be in it; name another place"
+        if path.resolve().is_relative_to(target) or path.absolute().is_relative_to(output.absolute()):
+            return f"is or holds {path}, which this command reads; name another path"
+    above = next(folder for folder in target.parents if folder.exists())
+    return "" if above.is_dir() else f"{above} is a file and can't contain a folder; name another path"
 
 
 def named_paths(arguments: Sequence[str]) -> tuple[Path | None, list[Path]]:
     """Return the output and the inputs that a command line names.
 
     Args:
-        arguments: without the command. The output is what follows ``--output``, which argparse lets one shorten; inputs
-            are all other values that are paths of something, or globs. ``--previous`` may be the output.
+        arguments: without the command. The output is the value of ``--output``, which argparse allows to be shortened;
+            inputs are all other values that are existing paths, or globs. ``--previous`` may equal the output.
     """
     output: Path | None = None
     inputs: list[Path] = []
@@ -50,12 +50,12 @@ def named_paths(arguments: Sequence[str]) -> tuple[Path | None, list[Path]]:
 
 
 def values_of(arguments: Sequence[str]) -> list[str]:
-    """Return the values that a command line names: all of its arguments but the options' names."""
+    """Return the values on a command line: all arguments except the options' names."""
     return [value for _, value in _options_and_values(arguments)]
 
 
 def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each value with the option that it follows; a second value of the output follows none."""
+    """Yield (option, value) for each value; a second value after ``--output`` has an empty option."""
     option = ""
     for argument in arguments:
         value = argument

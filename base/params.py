@@ -1,9 +1,9 @@
-"""The one place where parameter files are read.
+"""Reads parameter files; no other module does.
 
-A file has what all systems share (`KEYS`), and for each system a key whose sections are the system's own.
+A file has the keys that all systems share (`KEYS`), and for each system a key with that system's sections.
 
 DVC writes YAML 1.2 (``1e-05`` is a number there, a string to YAML 1.1 readers), so ruamel.yaml reads it. A section is
-validated by the pydantic model that stands beside the stage that owns it; unknown keys, wrong types and values out of
+validated by the pydantic model in the module of the stage that owns it; unknown keys, wrong types and values out of
 range are errors that name file, key, value and range.
 """
 
@@ -19,11 +19,11 @@ from base.inputs import check_file
 
 DEFAULT_PATH = Path("params.yaml")
 
-SYSTEMS = Path(__file__).parents[1] / "systems"  # each folder's name is a key of its own
-# The other keys that a parameter file may have at its top level, and the module that describes each.
+SYSTEMS = Path(__file__).parents[1] / "systems"  # each folder's name is a top-level key
+# The other top-level keys of a parameter file, each with its meaning or the module that describes it.
 KEYS = {
     "data_sets": "name and raw folder of each data set (layouts: data/README.md); it is prepared into data/sets/<name>",
-    "toys": "toy data sets that `synthesize` draws into data/raw/: name and animals; {} without",
+    "toys": "toy data sets that `synthesize` draws into data/raw/: name and animals; {} for none",
     "seeds": "the seeds of splits, initialisation and batches; one training of each run per seed",
     "synthesize": "pipelines.toy.synthesize",
     "ingest": "pipelines.ingest.click_data",
@@ -36,7 +36,7 @@ Section = TypeVar("Section", bound="Params")
 
 
 class ParamsError(UserError):
-    """A parameter file that cannot be used; the message says where, which value, and what to do."""
+    """A parameter file that cannot be used; the message names the file, the value and what to do."""
 
 
 class Params(BaseModel):
@@ -49,15 +49,15 @@ def read_params(path: Path = DEFAULT_PATH) -> dict[str, Any]:
     """Read a whole parameter file.
 
     Raises:
-        ParamsError: no such file, not YAML, not a mapping, or a top-level key that no stage knows.
-        UserError: it is not a regular file: a parameter file is read more than once.
+        ParamsError: the file doesn't exist, is not YAML or not a mapping, or has an unknown top-level key.
+        UserError: it is not a regular file, which is needed because a parameter file is read more than once.
     """
     check_file(path)
     try:
         content = YAML(typ="safe", pure=True).load(path)
     except FileNotFoundError:
         raise ParamsError(
-            f"{path}: no such parameter file; run from the repository root or name one with --params"
+            f"{path}: no such parameter file; run from the repository root or name a file with --params"
         ) from None
     except YAMLError as error:
         raise ParamsError(f"{path}: not YAML: {error}") from None
@@ -71,7 +71,7 @@ def read_params(path: Path = DEFAULT_PATH) -> dict[str, Any]:
 
 
 def system_names() -> list[str]:
-    """Return the systems that there are, which are the keys of their sections too."""
+    """Return the names of the existing systems, which are also their keys in a parameter file."""
     return sorted(folder.parent.name for folder in SYSTEMS.glob("*/__init__.py"))
 
 
@@ -80,7 +80,7 @@ def load_section(model: type[Section], name: str, path: Path = DEFAULT_PATH) -> 
 
     Args:
         model: the section's pydantic model.
-        name: the section's key in the file, as in ``ingest``; of a system's, both keys, as in ``mtmdd.train``.
+        name: the section's key in the file, as in ``ingest``; for a system's section both keys, as in ``mtmdd.train``.
         path: the parameter file.
 
     Raises:
@@ -89,13 +89,13 @@ def load_section(model: type[Section], name: str, path: Path = DEFAULT_PATH) -> 
     content: Any = read_params(path)
     for key in name.split("."):
         if not isinstance(content, dict) or key not in content:
-            raise ParamsError(f"{path}: section {name!r} is missing; see {model.__module__} for what it holds")
+            raise ParamsError(f"{path}: section {name!r} is missing; see {model.__module__} for its keys")
         content = content[key]
     return validate_section(model, name, content, where=str(path))
 
 
 def validate_section(model: type[Section], name: str, content: Any, where: str) -> Section:
-    """Validate a section that has been read already; ``where`` names its file in errors."""
+    """Validate a section that has already been read; ``where`` names its file in errors."""
     try:
         return model.model_validate({} if content is None else content)
     except ValidationError as error:
@@ -116,7 +116,7 @@ def read_seeds(path: Path = DEFAULT_PATH) -> list[int]:
     """Read the seeds of splits and trainings.
 
     Raises:
-        ParamsError: none, one twice, or one that is not a whole number >= 0.
+        ParamsError: there are no seeds, a seed is listed twice, or a seed is not a whole number >= 0.
     """
     seeds = read_params(path).get("seeds")
     if not isinstance(seeds, list) or not seeds:
@@ -125,5 +125,5 @@ def read_seeds(path: Path = DEFAULT_PATH) -> list[int]:
         if type(seed) is not int or seed < 0:
             raise ParamsError(f"{path}: seeds: {seed!r} is not a whole number >= 0")
     if len(set(seeds)) < len(seeds):
-        raise ParamsError(f"{path}: seeds = {seeds!r}: one stands there twice")
+        raise ParamsError(f"{path}: seeds = {seeds!r}: a seed is listed twice; list each seed once")
     return seeds

@@ -1,6 +1,6 @@
-"""Processes for work that Python does itself, which threads would take turns with: one per core, of this machine.
+"""A pool of processes, one per core of this machine, for pure Python work, which threads can't run in parallel.
 
-They are started when first asked for, import only what the function they are given needs, and stay for the next call.
+The processes start at the first call, import only what the submitted function needs, and are reused by later calls.
 """
 
 import threading
@@ -10,12 +10,12 @@ from loky import get_reusable_executor
 
 from base.cores import CORES
 
-IDLE_SECONDS = 60  # after which the processes end
+IDLE_SECONDS = 60  # the processes end after being idle for this time
 
 _lock = threading.Lock()
 
 
 def processes() -> Executor:
-    """Return this process's pool; functions given to it are pickled by name."""
+    """Return the pool of this process; functions submitted to it are pickled by name."""
     with _lock:
         return get_reusable_executor(max_workers=CORES, timeout=IDLE_SECONDS)

@@ -1,8 +1,8 @@
-"""What a path that a user names leads to: regular files are read, folders are walked, nothing else is opened.
+"""Finds the files behind a path that a user names: regular files are read, folders are walked, nothing else is opened.
 
-Opening a named pipe waits until somebody writes, a device may never end, and both give their bytes once only, where
-files are read several times. A walk enters each folder once, so that links in circles end, and doesn't recurse, so that
-folders may be as deep as a path can be long.
+Opening a named pipe waits until another process writes, and a device may never end; both can be read only once, but
+this project reads files several times. A walk enters each folder once, so circular links end, and uses no recursion,
+so folders may be nested as deeply as a path can be long.
 """
 
 import errno
@@ -20,17 +20,17 @@ ODD_KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-MOST_LINKS = 10_000  # to folders, that a `**` follows
-NOWHERE = (errno.ENOENT, errno.ELOOP)
+MAX_LINKS = 10_000  # links to folders that a `**` follows at most
+BROKEN_LINK_ERRORS = (errno.ENOENT, errno.ELOOP)
 
 
 class Found(NamedTuple):
-    """Something below a folder.
+    """A path found below a folder.
 
     Attributes:
-        path: with the names of the links that led there.
-        kind: ``again`` is a folder that the walk has entered already, ``broken`` a link that leads nowhere, ``odd``
-            something that is neither file nor folder.
+        path: contains the names of the links that the walk followed.
+        kind: ``again`` is a folder that the walk has already entered, ``broken`` a broken link, ``odd`` neither a
+            regular file nor a folder.
     """
 
     path: Path
@@ -38,18 +38,19 @@ class Found(NamedTuple):
 
 
 def why_not_a_file(path: Path) -> str:
-    """Say why something must not be opened; empty of a file, a folder, and where nothing is."""
+    """Return why a path must not be opened; an empty text for a file, a folder and a path that doesn't exist."""
     try:
         kind = ODD_KINDS.get(stat.S_IFMT(path.stat().st_mode), "")
     except OSError as error:
-        return "is a link that leads to nothing" if error.errno in NOWHERE and path.is_symlink() else ""
+        return "is a link that leads to nothing" if error.errno in BROKEN_LINK_ERRORS and path.is_symlink() else ""
     return kind and f"is {kind}, and only regular files are read"
 
 
 def walk(root: Path) -> Iterator[Found]:
-    """Yield everything below a folder, in no order; what is hidden is passed over.
+    """Yield everything below a folder, in no defined order; hidden files and folders are skipped.
 
-    A folder that several names lead to is walked under its own one, else under the first link in path order.
+    A folder with several names is walked under its real name if that is below the root, else under the first link in
+    path order.
 
     Raises:
         OSError: a folder cannot be listed.
@@ -81,20 +82,20 @@ def _kind_of(path: Path) -> Literal["file", "folder", "broken", "odd"]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        if error.errno in NOWHERE:
+        if error.errno in BROKEN_LINK_ERRORS:
             return "broken"
         raise
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "odd"
 
 
 def matches(pattern: str) -> list[Path]:
-    """Return what a glob matches; ``**`` stands for any number of folders, linked ones too.
+    """Return the paths that a glob matches; ``**`` stands for any number of folders, including linked folders.
 
-    ``glob.glob`` follows links in a circle until the system refuses, so that two of them make 2^40 paths. Here a link
-    to a folder that it lies in is not followed.
+    ``glob.glob`` follows circular links until the system raises an error, so two such links give 2^40 paths. This
+    function doesn't follow a link to a folder that contains the link.
 
     Raises:
-        OSError: a ``**`` has followed too many links.
+        OSError: a ``**`` has followed more than `MAX_LINKS` links.
     """
     chunks = [Path(chunk) for chunk in re.split(r"(?:^|(?<=/))\*\*(?:/|$)", pattern)]
     if len(chunks) == 1:
@@ -110,23 +111,23 @@ def matches(pattern: str) -> list[Path]:
 
 
 def _all_below(base: Path, pattern: str) -> Iterator[Path]:
-    """Yield a path and, if it is a folder, all that is not hidden in it, by every name that leads there."""
+    """Yield a path and, if it is a folder, everything below it that is not hidden, under each of its names."""
     num_links = 0
-    places: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(base, ())]
-    while places:
-        path, above = places.pop()
+    pending: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(base, ())]  # path, identities of the folders above it
+    while pending:
+        path, above = pending.pop()
         try:
             status = path.stat()
             identity = (status.st_dev, status.st_ino)
             if identity in above:
                 continue
             children = list(path.iterdir()) if stat.S_ISDIR(status.st_mode) else []
-        except OSError:  # a link that leads nowhere, no permission: glob doesn't look into them either
+        except OSError:  # a broken link or no permission: glob lists no children of such a path either
             children = []
         yield path
         if not children:
             continue
         num_links += path != base and path.is_symlink()
-        if num_links > MOST_LINKS:
-            raise OSError(errno.ELOOP, f"more than {MOST_LINKS:,} links to folders below; name folders", pattern)
-        places += [(child, (*above, identity)) for child in children if not child.name.startswith(".")]
+        if num_links > MAX_LINKS:
+            raise OSError(errno.ELOOP, f"more than {MAX_LINKS:,} links to folders; name the folders instead", pattern)
+        pending += [(child, (*above, identity)) for child in children if not child.name.startswith(".")]

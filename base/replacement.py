@@ -1,9 +1,10 @@
-"""Puts a finished folder in the place of an older one: a run killed at any moment leaves one of the two, whole.
+"""Replaces a folder by a finished new one: a run killed at any moment leaves one of the two, whole.
 
-Linux exchanges two names in one step. Where that can't be had (some network file systems, other systems) the older
-folder is renamed to ``.NAME.PROCESS-RANDOM.old`` and then the new one to its place. Between the two nothing is there:
-whoever opens or writes the place next puts the older folder back (:func:`put_back`). A folder is named ``.old`` only
-while it is whole: before it is deleted, it is named ``.partial`` like all that may be a part of something.
+Linux exchanges two names in one step. Where that is not possible (some network file systems, other systems), the older
+folder is renamed to ``.NAME.PROCESS-RANDOM.old`` and then the new folder is renamed to ``NAME``. Between these two
+renames ``NAME`` doesn't exist; the next command that opens or writes it puts the older folder back (:func:`put_back`).
+A folder is named ``.old`` only while it is whole: before it is deleted, it is renamed to ``.partial``, the name of
+everything that may be incomplete.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux's: paths as they are; both must be there, and each takes the other's name
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: plain paths; both must exist, and they exchange their names
 PATIENCE_S = 1.0  # two renames take far less
 
 log = logging.getLogger("clicksight")
@@ -26,30 +27,30 @@ Kind = Literal["partial", "old"]
 
 
 def hidden_name(path: Path, kind: Kind = "partial") -> Path:
-    """Return a name of its own beside ``path``, from which the process that made it is known."""
+    """Return a new hidden name beside ``path`` that contains this process's id."""
     return path.parent / f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}.{kind}"
 
 
 def is_alive(process: int) -> bool:
-    """Whether there is a process of this id, perhaps somebody else's."""
+    """Return whether a process with this id exists, of any user."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # the process belongs to another user
         return True
     return True
 
 
 def replace(path: Path, new: Path) -> None:
-    """Put the folder ``new`` at ``path``; a folder that was there has the name of ``new`` afterwards.
+    """Move the folder ``new`` to ``path``; an older folder at ``path`` gets the name of ``new``.
 
     Args:
-        path: where a folder is, or nothing.
-        new: a folder beside it, under a :func:`hidden_name`.
+        path: a folder, or a path that doesn't exist.
+        new: a folder beside it, with a :func:`hidden_name`.
 
     Raises:
-        OSError: the system refuses it; the older folder is at ``path`` then.
+        OSError: a rename failed; the older folder is then at ``path``.
     """
     if not path.exists():
         new.rename(path)
@@ -66,7 +67,7 @@ def replace(path: Path, new: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; return whether it was done."""
+    """Exchange two names in one step; return whether that succeeded."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError, TypeError):  # another C library or system
@@ -75,27 +76,27 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def put_back(path: Path) -> None:
-    """Put a folder back that a killed run has moved aside; do nothing if something is at ``path``.
+    """Put back a folder that a killed run has moved aside; do nothing if ``path`` exists.
 
     Args:
-        path: the folder, or something that is to be in it.
+        path: the folder, or a path below it.
     """
-    missing = [place for place in (path, *path.parents) if not os.path.lexists(place)]
+    missing = [candidate for candidate in (path, *path.parents) if not os.path.lexists(candidate)]
     if not missing or not (olds := list(_leftovers(missing[-1], "old"))):
         return
-    place = missing[-1]
+    folder = missing[-1]
     deadline = time.monotonic() + PATIENCE_S
-    while any(is_alive(process) for _, process in olds) and time.monotonic() < deadline:  # it may be at its next rename
-        if os.path.lexists(place):
+    while any(is_alive(process) for _, process in olds) and time.monotonic() < deadline:  # between its two renames?
+        if os.path.lexists(folder):
             return
         time.sleep(0.01)
-    with suppress(FileNotFoundError):  # another run was faster
-        max((old for old, _ in olds), key=lambda old: old.stat().st_ctime_ns).rename(place)
-        log.warning("%s: a killed run had moved this folder aside; it is back, whole", place)
+    with suppress(FileNotFoundError):  # another run has already renamed it
+        max((old for old, _ in olds), key=lambda old: old.stat().st_ctime_ns).rename(folder)
+        log.warning("%s: a killed run had moved this folder aside; it was put back, whole", folder)
 
 
 def sweep_leftovers(path: Path) -> None:
-    """Put back or remove what killed runs have left beside ``path``; what a living process is still writing stays."""
+    """Put back or delete what killed runs left beside ``path``; files that a living process is writing stay."""
     put_back(path)
     for old, process in _leftovers(path, "old"):
         if not is_alive(process) and os.path.lexists(path):
@@ -111,10 +112,10 @@ def sweep_leftovers(path: Path) -> None:
 
 
 def _leftovers(path: Path, kind: Kind) -> Iterator[tuple[Path, int]]:
-    """Yield what has a hidden name of a kind beside ``path``, and the process that made it."""
+    """Yield (path, process id) of each file or folder beside ``path`` that has a hidden name of this kind."""
     pattern = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{32}}\.{kind}", re.DOTALL)
     try:
-        names = os.listdir(path.parent)  # noqa: PTH208 - Path.iterdir is lazy in what it raises
+        names = os.listdir(path.parent)  # noqa: PTH208 - Path.iterdir raises errors late, outside this try
     except OSError:
         return
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""The schema of every Parquet artifact. data/README.md is the same in words."""
+"""The schema of every Parquet artifact; data/README.md describes them in words."""
 
 import pyarrow as pa
 
@@ -12,8 +12,8 @@ CLICKS = pa.schema(
     ]
 )
 
-# ingested/images/: what the raw data set's images and labels say. `image` is the encoding Hugging Face's
-# `datasets` reads as an Image feature. Rows by image_id inside a shard, shard = stable hash of the image_id.
+# ingested/images/: images and labels of the raw data set. `image` has the encoding that Hugging Face's `datasets`
+# reads as an Image feature. Rows by image_id inside a shard, shard = stable hash of the image_id.
 IMAGES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -21,13 +21,13 @@ IMAGES = pa.schema(
         pa.field("category", pa.string(), nullable=False),
         pa.field("width", pa.int32(), nullable=False),  # pixels
         pa.field("height", pa.int32(), nullable=False),
-        # Never null, but `datasets` takes a field for an image only if its declaration says that it may be.
+        # Never null, but `datasets` reads a field as an image only if it is declared nullable.
         pa.field("image", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
     ]
 )
 
-# ingested/duplicates.parquet: for every image and each domain its nearest duplicate, where there is one; rows by
-# domain, image_id, duplicate_domain. pipelines/ingest/duplicates.py says what exact and near are.
+# ingested/duplicates.parquet: the nearest duplicate of every image in each domain, if it has any there; rows by
+# domain, image_id, duplicate_domain. pipelines/ingest/duplicates.py defines exact and near.
 DUPLICATES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -41,20 +41,20 @@ DUPLICATES = pa.schema(
     ]
 )
 
-# .../quarantine/: every row that could not be used, with the reason and the text as it stood. Equal rows of a file are
-# one record; `rows` adds up to what the summary counts.
+# .../quarantine/: every row that could not be used, with the reason and the original text. Equal rows of a file are
+# one record; the sum of `rows` is the count in the summary.
 QUARANTINE = pa.schema(
     [
         pa.field("file", pa.string(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number; of several equal rows the first's
+        pa.field("row", pa.int64(), nullable=False),  # 1-based line or row number of the first of the equal rows
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.string(), nullable=False),  # undecodable bytes as \xNN
-        pa.field("rows", pa.int64(), nullable=False),  # of the file that have this reason and this text
+        pa.field("rows", pa.int64(), nullable=False),  # rows of the file with this reason and this text
     ]
 )
 
-# cleaner/folds.parquet: which of the cleaner's networks scores which image; of several folds, the one that has
-# not seen it. Rows by image_id.
+# cleaner/folds.parquet: the cleaner's network (fold) that scores each image; with several folds, the network that was
+# not trained on the image. Rows by image_id.
 FOLDS = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -63,8 +63,8 @@ FOLDS = pa.schema(
     ]
 )
 
-# scores/: the cleaner's probability for the image's own (possibly wrong) category; one row per source image,
-# shards as those of the images.
+# scores/: the cleaner's probability of the image's own (possibly wrong) category; one row per source image,
+# the same shards as the images.
 SCORES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
@@ -82,22 +82,22 @@ CLEANED = pa.schema(
         pa.field("category_size", pa.int32(), nullable=False),
         pa.field("half", pa.string(), nullable=False),  # first (most clicked) or second
         pa.field("probability", pa.float32()),  # as in the scores
-        pa.field("threshold", pa.float32()),  # null: so small a category is kept (or dropped) whole
+        pa.field("threshold", pa.float32()),  # null: the category is so small that it is kept (or dropped) whole
         pa.field("kept", pa.bool_(), nullable=False),
         pa.field("rule", pa.string(), nullable=False),  # the cell of Table II, as in "8 <= n < 100, first, p < 0.2"
     ]
 )
 
-# splits/categories.parquet: what became of every category; rows by domain, then category.
+# splits/categories.parquet: the outcome of the selection for every category; rows by domain, then category.
 CATEGORIES = pa.schema(
     [
         pa.field("domain", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),
         pa.field("images_ingested", pa.int32(), nullable=False),
-        pa.field("images_cleaned", pa.int32(), nullable=False),  # what Table II kept; the target is not cleaned
+        pa.field("images_cleaned", pa.int32(), nullable=False),  # images kept by Table II; the target is not cleaned
         pa.field("images_selected", pa.int32(), nullable=False),  # after the cap; 0: the category is left out
-        pa.field("shared", pa.bool_(), nullable=False),  # both domains have it, with enough images
-        pa.field("status", pa.string(), nullable=False),  # selected, or why it is left out
+        pa.field("shared", pa.bool_(), nullable=False),  # both domains have enough images of the category
+        pa.field("status", pa.string(), nullable=False),  # selected, or why the category is left out
     ]
 )
 
@@ -167,7 +167,7 @@ PREDICTIONS = pa.schema(
     ]
 )
 
-# What an evaluation measured, one row per metric and unit (image, query or category); sorted by metric and unit. A
+# units.parquet of an evaluation: one row per metric and unit (image, query or category); sorted by metric and unit. A
 # metric is the sum of the numerators over the sum of the denominators.
 UNITS = pa.schema(
     [

@@ -1,21 +1,21 @@
-"""Texts from users' data made fit for a terminal, where control characters move the cursor, recolour or hide lines."""
+"""Escapes texts from users' data for a terminal, where control characters move the cursor, recolour or hide lines."""
 
 import unicodedata
 
-BREAKS = "\u2028\u2029"  # line and paragraph separators, where some viewers break lines
-MARKS = "\u200e\u200f\u061c"  # unseen letters with a direction
+BREAKS = "\u2028\u2029"  # line and paragraph separators, at which some viewers break lines
+MARKS = "\u200e\u200f\u061c"  # invisible letters with a direction
 BIDIRECTIONAL = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def printable(text: str, keep: str = "") -> str:
     r"""Return a text with its control characters escaped, as in ``\x1b``, ``\n`` and ``\u202e``.
 
-    Escaped are C0 and C1 controls, DEL, what turns the direction of text around, line separators and lone surrogates
-    (of file names that are not UTF-8).
+    The function escapes C0 and C1 controls, DEL, characters that change the direction of text, line separators and lone
+    surrogates (from file names that are not UTF-8).
 
     Args:
-        text: any.
-        keep: control characters that stay, such as line breaks of our own.
+        text: any text.
+        keep: control characters that stay, such as this project's own line breaks.
     """
     if text.isprintable():
         return text

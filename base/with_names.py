@@ -1,16 +1,16 @@
-"""Run a module with names from the parameter file in its arguments: what dvc.yaml's commands are made with.
+"""Runs a module after filling names from the parameter file into its arguments; the commands in dvc.yaml use it.
 
     python -m base.with_names --run TDL --seed 0 -- systems.mtmdd.train --recipe data/mtmdd/recipes/{run}.json ...
     DVC_STAGE=ingest@toy python -m base.with_names --each data_sets -- pipelines.ingest.click_data --raw {item} ...
 
-DVC puts values into a command's text as they are, and a shell reads it: a space would cut a path in two, and ``$(...)``
-or ``;`` would run what stands there. So dvc.yaml names a value in braces, and here it is filled in, where no shell is.
-Only ``${item}`` of a matrix stands in a command itself: DVC writes it as options and quotes each value.
+DVC inserts values unescaped into a command's text, which a shell reads: a space would cut a path in two, and ``$(...)``
+or ``;`` would run commands. So dvc.yaml names a value in braces, and this module fills the value in, without a shell.
+Only ``${item}`` of a matrix is in a command itself: DVC writes it as options and quotes each value.
 
-In braces: what the options before ``--`` name; with ``--each SECTION``, ``key`` and ``item`` of the section's entry
-that the stage is made of, as in DVC's ``foreach``: its key is what follows ``@`` in the stage's name, which DVC
-puts into DVC_STAGE; ``first_seed``, the first of ``seeds``; and any other parameter by its path, as in
-``mtmdd.data_set``.
+These names may be in braces: the names of the options before ``--``; with ``--each SECTION``, ``key`` and ``item`` of
+the section's entry that the stage was made from, as in DVC's ``foreach`` (its key is the text after ``@`` in the
+stage's name, which DVC puts into DVC_STAGE); ``first_seed``, the first of ``seeds``; and any other parameter by its
+path, as in ``mtmdd.data_set``.
 """
 
 import os
@@ -29,11 +29,11 @@ def arguments_of(argv: Sequence[str], stage: str) -> list[str]:
     """Return the module and its arguments with all names filled in.
 
     Args:
-        argv: what follows ``python -m base.with_names``.
+        argv: the arguments after ``python -m base.with_names``.
         stage: the stage's name, as in ``synthesize@toy`` or ``stages/cleaning/dvc.yaml:score@toy``.
 
     Raises:
-        ValueError: a name is not known, or its value can't be part of a path; for the user to read.
+        ValueError: a name is unknown, or its value can't be part of a path; the message is for the user.
     """
     given, command = _options(argv)
     section = given.pop("each", None)
@@ -45,23 +45,23 @@ def arguments_of(argv: Sequence[str], stage: str) -> list[str]:
 
 
 def _options(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return options and values before ``--``, and what follows; a value may be anything, ``--`` too."""
-    given, place = {}, 0
-    while place < len(argv) and argv[place] != "--":
-        if not argv[place].startswith("--") or place + 1 == len(argv):
-            raise ValueError(f"{argv[place]!r}: {USAGE}")
-        given[argv[place].removeprefix("--")] = argv[place + 1]
-        place += 2
-    if place + 1 >= len(argv):
+    """Return the options with their values before ``--``, and the arguments after it; a value may even be ``--``."""
+    given, index = {}, 0
+    while index < len(argv) and argv[index] != "--":
+        if not argv[index].startswith("--") or index + 1 == len(argv):
+            raise ValueError(f"{argv[index]!r}: {USAGE}")
+        given[argv[index].removeprefix("--")] = argv[index + 1]
+        index += 2
+    if index + 1 >= len(argv):
         raise ValueError(f"no module to run: {USAGE}")
-    return given, list(argv[place + 1 :])
+    return given, list(argv[index + 1 :])
 
 
 def part_of_a_path(name: str, value: str) -> str:
-    """Return a value that names a file or folder.
+    """Return a value after checking that it can name a file or folder.
 
     Raises:
-        ValueError: it is empty, holds a slash or a control character, or leads elsewhere.
+        ValueError: the value is empty, ``.`` or ``..``, or holds a slash or a character that can't be printed.
     """
     if value in ("", ".", "..") or "/" in value or not value.isprintable():
         raise ValueError(f"{name} = {value!r}: names a file or folder, so it can't be empty, hold /, or be . or ..")
@@ -69,7 +69,7 @@ def part_of_a_path(name: str, value: str) -> str:
 
 
 def _params() -> Mapping[str, Any]:
-    from base.params import read_params  # which takes 0.3 s to import: most stages need no parameter here
+    from base.params import read_params  # imported here because it takes 0.3 s, and most stages need no parameter
 
     return read_params()
 
@@ -93,16 +93,16 @@ def _value(name: str, names: Mapping[str, str]) -> str:
         try:
             value = value[step]
         except (KeyError, TypeError):
-            there = ", ".join([*names, "first_seed"])
-            raise ValueError(f"{{{name}}}: no such name; there are {there}, and parameters") from None
+            known = ", ".join([*names, "first_seed"])
+            raise ValueError(f"{{{name}}}: no such name; there are {known}, and parameters") from None
     return part_of_a_path(name, str(value))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Replace this process by the module's."""
+    """Replace this process by one that runs the module."""
     try:
         arguments = arguments_of(sys.argv[1:] if argv is None else argv, os.environ.get("DVC_STAGE", ""))
-    except ValueError as error:  # of which base.console.UserError is one
+    except ValueError as error:  # includes base.console.UserError
         sys.stderr.write(printable(f"error: {error}\n", keep="\n"))
         raise SystemExit(2) from None
     os.execv(sys.executable, [sys.executable, "-m", *arguments])

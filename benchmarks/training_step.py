@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.data.batches import Batch, Loaded
 from model.data.images import ImageStore
-from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, PlaceMean, plain_features
+from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, SpatialMean, plain_features
 from model.training.checkpoints import Checkpoints
 from model.training.params import ScheduleParams
 from model.training.trainer import PhaseTraining
@@ -141,7 +141,7 @@ def make_bare_step(case: Case, num_categories: int, precision: str, batch: Batch
     """Return the training step of the classifier alone, without our code."""
     if case.backbone == "plain":
         channels = 128
-        network: nn.Module = nn.Sequential(plain_features(), PlaceMean(), nn.Linear(channels, num_categories))
+        network: nn.Module = nn.Sequential(plain_features(), SpatialMean(), nn.Linear(channels, num_categories))
     else:
         import torchvision
 

@@ -35,7 +35,8 @@ QUIET_S = 60.0  # after which a line names what runs, where there is no terminal
 TIME_OF_DAY = re.compile(r"^\d\d:\d\d:\d\d ")
 # A warning of ours, of Python's warnings module, of DVC, or of the logging module's default format.
 WARNING = re.compile(r"^(\d\d:\d\d:\d\d warning: |\S+:\d+: \w*Warning: |WARNING:)")
-FINISHED = "Finished in state "  # of Prefect's engine, about what this display shows in its own way
+# Messages of Prefect's engine about states, which this display shows in its own way.
+OF_STATES = ("Finished in state ", "Task run failed with state")
 
 current: ContextVar["Display | None"] = ContextVar("current", default=None)
 """The display of the flow that this process runs for a terminal; None in a run that Prefect's page started."""
@@ -138,7 +139,7 @@ class Display(logging.Handler):
         """Keep a stage's last line; print warnings and errors."""
         try:
             message, name = record.getMessage(), getattr(record, "task_run_name", None)
-            if message.startswith(FINISHED):
+            if message.startswith(OF_STATES):
                 return
             if name in self._started:
                 self._last_lines[name] = message

@@ -1,1 +1,1 @@
-"""Networks that recognise images by their visual and their predicted click feature, and their trainer."""
+"""Networks that recognise images by their visual feature and their predicted click feature, and the trainer."""

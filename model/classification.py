@@ -1,6 +1,6 @@
 """The plain classifier: a ConvNet, batch normalisation, dropout, one fully connected layer, trained by cross-entropy.
 
-The noise filter, visual baselines and the start of other systems are this network with this task.
+The noise filter, visual baselines and the start weights of other systems use this network and this task.
 """
 
 import hashlib
@@ -29,19 +29,19 @@ from model.training.task import Earlier, Run, Task, Validation
 
 
 class ClassifierParams(BackboneParams):
-    """A ConvNet with a layer for categories."""
+    """Parameters of a ConvNet with a layer for categories."""
 
     dropout: float = Field(description="share of N(phi) dropped before the last layer in training", ge=0, lt=1)
 
 
 class TrainParams(training.TrainParams):
-    """How a classifier is trained."""
+    """Training parameters of a classifier."""
 
     recogniser_multiplier: float = Field(description="times learning_rate: peak of the last layer", gt=0)
 
 
 class Classifier(nn.Module):
-    """Images to categories.
+    """A network from images to categories.
 
     Args:
         backbone: images to phi.
@@ -73,13 +73,13 @@ class LabelledBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with a category and a split; a row's number is its place in every part.
+    """Images with a category and a split; a row number is an index into `rows`, `images` and :meth:`labels`.
 
     Attributes:
         rows: columns domain, image_id, category, split.
-        categories: names, sorted; a label is a place in this list.
+        categories: names, sorted; a label is an index into this list.
         images: in the order of the rows.
-        fingerprint: changes with anything that is read.
+        fingerprint: changes if any data that was read changes.
     """
 
     rows: pl.DataFrame
@@ -89,7 +89,7 @@ class LabelledImages:
 
     @classmethod
     def read(cls, shards: Path, rows: pl.DataFrame, resize: int, cache: bool) -> "LabelledImages":
-        """Read the images of some rows.
+        """Read the images of the given rows.
 
         Args:
             shards: the folder of ingested images.
@@ -103,8 +103,8 @@ class LabelledImages:
         images = ImageStore(shards, rows, resize, cache)
         return cls(rows, sorted(rows["category"].unique()), images, digest.hexdigest())
 
-    def places(self, split: str) -> np.ndarray:
-        """Return the rows of a split, ascending."""
+    def row_numbers(self, split: str) -> np.ndarray:
+        """Return the row numbers of a split, ascending."""
         return (self.rows["split"] == split).arg_true().to_numpy()
 
     def labels(self) -> np.ndarray:
@@ -116,12 +116,12 @@ class ClassifierTask(Task):
     """One phase that trains a classifier.
 
     Args:
-        name: of the phase.
-        network: which.
-        params: how.
-        images: what to learn from: its splits ``train`` and, to choose an epoch by, ``validation``.
+        name: the phase's name.
+        network: the network's parameters.
+        params: the training parameters.
+        images: the data; the split ``train`` is learned from, the split ``validation`` chooses the epoch.
         seed: of initialisation, batches, crops and dropout.
-        stream: what the images are called; the orders of a run depend on it.
+        stream: the name of the images' stream; the order of the images depends on it.
         mirrored: whether training images are mirrored half of the time.
     """
 
@@ -137,12 +137,12 @@ class ClassifierTask(Task):
         stream: str = "images",
         mirrored: bool = True,
     ) -> None:
-        super().__init__(name, seed, params, {stream: images.places("train")}, stream)
+        super().__init__(name, seed, params, {stream: images.row_numbers("train")}, stream)
         self.network_params, self.images, self.mirrored = network, images, mirrored
         self._labels = images.labels()
 
     def network(self, earlier: Earlier) -> Classifier:
-        """Return the network with the ConvNet's start weights."""
+        """Return the network, with the start weights of its ConvNet."""
         return build_classifier(self.network_params, len(self.images.categories))
 
     def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
@@ -170,7 +170,7 @@ class ClassifierTask(Task):
 
     def validate(self, learner: Learner) -> Validation:
         """Measure accuracy and cross-entropy on the validation images, if there are any."""
-        rows = self.images.places("validation")
+        rows = self.images.row_numbers("validation")
         if not len(rows):
             return Validation()
         logits = torch.cat(learner.run(self.main, rows, _logits))
@@ -190,7 +190,7 @@ def _logits(network: nn.Module, batch: LabelledBatch) -> Tensor:
 
 
 def build_classifier(network: ClassifierParams, num_categories: int, load: bool = True) -> Classifier:
-    """Build a classifier, initialised by torch's generator; `load` gives the ConvNet its start weights."""
+    """Build a classifier, initialised by torch's generator; with `load`, the ConvNet gets its start weights."""
     return Classifier(build_backbone(network, load), num_categories, network.dropout)
 
 
@@ -203,20 +203,20 @@ def classifier_run(
     seed: int,
     stream: str = "images",
 ) -> Run:
-    """Return the training of a classifier, for `model.training.trainer.train`.
+    """Return the training of a classifier as a run for `model.training.trainer.train`.
 
     Args:
         name: for logs and the checkpoint folder.
-        phase: of the weights file.
-        network, params: which network, and how it is trained.
-        images: what to learn from.
-        seed: the run's.
-        stream: what the images are called.
+        phase: the name of the phase and of its weights file.
+        network, params: the parameters of the network and of its training.
+        images: the training and validation data.
+        seed: the run's seed.
+        stream: the name of the images' stream.
 
     Raises:
-        UserError: it is to stop early, and there are no validation images to stop by.
+        UserError: early stopping is set, but there are no validation images.
     """
-    if params.early_stopping is not None and not len(images.places("validation")):
+    if params.early_stopping is not None and not len(images.row_numbers("validation")):
         raise UserError(
             f"train.early_stopping = {params.early_stopping}, but phase {phase} has no validation images to stop by; "
             "set it to null"
@@ -224,7 +224,7 @@ def classifier_run(
     digest = weights_digest(network.weights)
     described = {
         "seed": seed,
-        "images": {split: len(images.places(split)) for split in ("train", "validation")},
+        "images": {split: len(images.row_numbers(split)) for split in ("train", "validation")},
         "categories": images.categories,
         "network": network.model_dump(mode="json"),
         "train": params.model_dump(mode="json", exclude_none=True),
@@ -237,13 +237,13 @@ def classifier_run(
 
 @dataclass(frozen=True)
 class LoadedClassifier:
-    """Recognises images.
+    """A trained classifier that recognises images.
 
     Attributes:
         categories: names, in the order of the probabilities.
-        network: in evaluation mode, on the device at hand.
+        network: in evaluation mode, on the GPU if there is one.
         image_size: side of the middle crop, pixels.
-        resize: shorter side before, pixels.
+        resize: shorter side of the image before cropping, pixels.
     """
 
     categories: list[str]
@@ -252,15 +252,15 @@ class LoadedClassifier:
     resize: int
 
     def preprocess(self, encoded: bytes) -> np.ndarray:
-        """Return what the network sees of an encoded image: uint8 (size, size, 3).
+        """Return the pixels of an encoded image that go into the network: uint8 (size, size, 3).
 
         Raises:
-            UserError: the bytes are no image.
+            UserError: the bytes are not an image.
         """
         return centre_crop(decode(encoded, self.resize), self.image_size)
 
     def probabilities(self, encoded: Sequence[bytes]) -> np.ndarray:
-        """Return the probability of every category for some encoded images, run as one batch.
+        """Return the probability of every category for each encoded image; all images run as one batch.
 
         Shape:
             result: float32 (images, categories)
@@ -290,13 +290,13 @@ def load_classifier(folder: Path, phase: str) -> LoadedClassifier:
         >>> recogniser.probabilities([Path("bird.jpg").read_bytes()])  # doctest: +SKIP
 
     Raises:
-        UserError: no model folder, or not one of a classifier.
+        UserError: the folder is not a model folder, or not a classifier's.
     """
     run: Mapping[str, Any] = read_run(folder)
     try:
         network, categories = ClassifierParams.model_validate(run["network"]), list(run["categories"])
     except (KeyError, TypeError, ValidationError) as error:
-        raise UserError(f"{folder}/run.json: not of a classifier: {error}; train it again") from None
+        raise UserError(f"{folder}/run.json: not a classifier's: {error}; train the model again") from None
     classifier = build_classifier(network, len(categories), load=False)
     load_weights(classifier, folder, phase)
     return LoadedClassifier(categories, classifier.to(device_at_hand()).eval(), network.image_size, network.resize)

@@ -1,4 +1,4 @@
-"""A model folder, as the trainer writes it: run.json and a weights file for each phase."""
+"""Reads a model folder of the trainer: run.json and a weights file for each phase."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ from base.console import UserError
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Return what run.json of a model folder says.
+    """Return the content of a model folder's run.json.
 
     Raises:
-        UserError: there is no run.json, or it is not a JSON object.
+        UserError: run.json is missing, or is not a JSON object.
     """
     path = Path(folder) / "run.json"
     if not path.is_file():
@@ -30,10 +30,10 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def load_weights(network: nn.Module, folder: Path, phase: str) -> None:
-    """Load a phase's weights into its network; never an unpickled file.
+    """Load a phase's weights into its network, from a .safetensors file; nothing is unpickled.
 
     Raises:
-        UserError: the folder has no weights of that phase.
+        UserError: the folder has no weights file of that phase.
     """
     path = Path(folder) / f"{phase}.safetensors"
     if not path.is_file():

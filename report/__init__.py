@@ -1,1 +1,1 @@
-"""Pages, tables, plots and intervals of reports. It knows no paper."""
+"""Pages, tables, plots and intervals of reports, independent of any paper."""

@@ -1,4 +1,4 @@
-"""What reports say of the data that all systems share: rows read and kept, splits, noise filter, vocabulary."""
+"""Report tables and plots of the data that all systems share: ingested rows, splits, noise filter, vocabulary."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from report.plots import INK, LINES, METHODS, TARGET, picture
 
 
 def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
-    """Return the rows that `ingest` read and kept by table, and the quarantined ones by reason."""
+    """Return two tables: the rows that `ingest` read and kept per table, and the quarantined rows by reason."""
     tables = pl.DataFrame(
         [
             (name, rows["rows_read"], rows["rows_kept"], sum(rows["quarantined"].values()))
@@ -37,7 +37,7 @@ def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
 
 
 def noise_filter_table(summary: dict[str, Any]) -> pl.DataFrame:
-    """Return what each cell of Table II kept, from the summary that `clean` writes, with a row for all of them."""
+    """Return the images that each cell of Table II kept, and a row for all cells, from the summary of `clean`."""
     rules = pl.DataFrame(summary["rules"]).select("rule", "categories", "images", "kept")
     total = pl.DataFrame(
         {
@@ -53,10 +53,10 @@ def noise_filter_table(summary: dict[str, Any]) -> pl.DataFrame:
 
 
 def split_table(splits: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
-    """Return images and categories per domain and split, for each seed.
+    """Return the numbers of categories and of images, in all and per split, for each seed and domain.
 
     Args:
-        splits: seed and rows of `schemas.SPLITS`.
+        splits: for each seed, the seed and its rows of `schemas.SPLITS`.
     """
     frames = [
         rows.group_by("domain")
@@ -82,9 +82,9 @@ def noise_filter_plot(table: pl.DataFrame) -> bytes:
         axes.barh(
             range(len(rows)), shares, color=[TARGET if row["rule"] != "all" else INK for row in rows], height=0.62
         )
-        for place, row in enumerate(rows):
+        for height, row in enumerate(rows):
             text = f"{row['kept']:,} of {row['images']:,}  ({row['kept_percent']:.1f} %)"
-            axes.annotate(text, (101.5, place), va="center", fontsize=9, annotation_clip=False)
+            axes.annotate(text, (101.5, height), va="center", fontsize=9, annotation_clip=False)
         axes.set_yticks(range(len(rows)), [row["rule"].replace("<=", "≤").replace(">=", "≥") for row in rows])
         axes.set_xlim(0, 100)
         axes.grid(visible=False)
@@ -96,7 +96,7 @@ def noise_filter_plot(table: pl.DataFrame) -> bytes:
 
 
 def vocabulary_plot(vocabulary: pl.DataFrame) -> bytes:
-    """Draw the vocabulary words' clicks by rank, both axes logarithmic."""
+    """Draw the vocabulary words' clicks and images by rank, both axes logarithmic."""
     ranks = vocabulary["word_id"] + 1
 
     def draw(figure: Figure) -> None:
@@ -105,9 +105,9 @@ def vocabulary_plot(vocabulary: pl.DataFrame) -> bytes:
         axes.loglog(
             ranks, vocabulary["document_frequency"], ".", color=METHODS[1], markersize=4, label="images with the word"
         )
-        for along in (axes.xaxis, axes.yaxis):
-            along.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            along.set_minor_formatter(NullFormatter())
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("rank of the word in the vocabulary")
         axes.set_ylabel("number")
         axes.legend(loc="lower left")

@@ -1,8 +1,8 @@
-"""The report: one page with the parts of all systems.
+"""Writes the report: one page with the parts of all systems.
 
     python -m report.index --systems data/mtmdd/report --output data/report
 
-In: the folders that the systems' report stages have written. Out: `index.html`, which needs nothing beside it.
+In: the folders that the systems' report stages have written. Out: `index.html`, which needs no other file.
 Tables as CSV and pictures as PNG stay in the systems' folders.
 """
 
@@ -23,7 +23,7 @@ def page(parts: Sequence[Part]) -> str:
     """Return the page's HTML.
 
     Raises:
-        UserError: an anchor is in two parts, so that a link would lead to the wrong one.
+        UserError: two parts have the same anchor, so a link could lead to the wrong part.
     """
     parts_by_anchor: dict[str, str] = {}
     for part in parts:
@@ -31,7 +31,7 @@ def page(parts: Sequence[Part]) -> str:
             if anchor in parts_by_anchor:
                 raise UserError(
                     f"the anchor {anchor!r} is in two parts of the page, {parts_by_anchor[anchor]!r} and "
-                    f"{part.title!r}; give one of them another name"
+                    f"{part.title!r}; rename it in one of the two"
                 )
             parts_by_anchor[anchor] = part.title
     return render({}, TEMPLATE, title=TITLE, parts=parts)

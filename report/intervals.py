@@ -1,7 +1,7 @@
 """95 % intervals of accuracies and of paired differences, when each test image may occur in the tests of several seeds.
 
-Both treat the *image* as what was drawn at random. An image that several seeds test counts once as evidence, however
-often it was looked at; so more seeds steady the mean but never pretend to more images than there are.
+Both treat the *images* as the random sample. An image that several seeds test counts once as evidence, so more seeds
+make the mean more stable, but never count as more images.
 """
 
 import math
@@ -13,7 +13,7 @@ Z = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
 class Interval(NamedTuple):
-    """A mean with its 95 % interval, in the unit of what was averaged."""
+    """A mean with its 95 % interval, in the unit of the averaged values."""
 
     mean: float
     low: float
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the interval lies above or below 0, else 0."""
+        """1 if the interval lies above 0, -1 if it lies below 0, else 0."""
         return (self.low > 0) - (self.high < 0)
 
 
@@ -30,7 +30,7 @@ def wilson(share: float, n: int) -> Interval:
 
     Args:
         share: in [0, 1].
-        n: independent images behind it, >= 1.
+        n: number of independent images, >= 1.
 
     Reference:
         Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
@@ -41,7 +41,7 @@ def wilson(share: float, n: int) -> Interval:
 
 
 def accuracy_interval(correct: pl.DataFrame) -> Interval:
-    """Return the accuracy, averaged over seeds, with a binomial interval over the distinct test images.
+    """Return the mean accuracy over seeds, with a binomial interval for the number of distinct test images.
 
     Args:
         correct: one row per seed and test image: `seed`, `image_id`, `correct`.
@@ -76,16 +76,17 @@ def paired_interval(differences: pl.DataFrame) -> Interval:
 def paired_ratio_interval(one: pl.DataFrame, other: pl.DataFrame) -> Interval:
     """Return the difference of a metric between two evaluations of the same units, with a normal interval.
 
-    A metric is a ratio of sums, R = sum n_u / sum d_u, over units u: images, queries or categories; a unit may stand in
-    several rows, one for each seed. With C units and each evaluation's mean denominator D, the residual of a unit is
-    (n_u - R d_u) / D, summed over its rows, and the variance of R - R' is C / (C - 1) * sum (r_u - r'_u)^2 / C^2: the
-    linearised ratio estimator, clustered by unit. With equal denominators it is :func:`paired_interval`.
+    A metric is a ratio of sums, R = sum n_u / sum d_u, over units u: images, queries or categories; a unit may have
+    several rows, one per seed. With C units and each evaluation's mean denominator D, the residual of a unit is
+    r_u = (n_u - R d_u) / D, summed over its rows, and the variance of R - R' is
+    C / (C - 1) * sum (r_u - r'_u)^2 / C^2: the linearised ratio estimator, clustered by unit. With equal denominators
+    the result equals :func:`paired_interval`'s.
 
     Args:
         one, other: rows of one metric of `base.schemas.UNITS`, with the same units.
 
     Raises:
-        ValueError: the units differ, there are fewer than two, or all denominators of one are 0.
+        ValueError: the units differ, there are fewer than two, or all denominators of an evaluation are 0.
 
     Reference:
         Cochran, "Sampling Techniques", 3rd edition, 1977, sections 2.11 and 6.4.
@@ -93,14 +94,14 @@ def paired_ratio_interval(one: pl.DataFrame, other: pl.DataFrame) -> Interval:
     joined = _of_units(one).join(_of_units(other), on="unit", how="full", coalesce=True, suffix="_other").sort("unit")
     if joined.null_count().sum_horizontal().item():
         missing = joined.filter(pl.any_horizontal(pl.all().is_null()))["unit"][0]
-        raise ValueError(f"unit {missing!r} is in one evaluation and not in the other: they can't be paired")
+        raise ValueError(f"unit {missing!r} is in only one of the two evaluations, so they can't be paired")
     if len(joined) < 2 or not joined["denominator"].sum() or not joined["denominator_other"].sum():
-        raise ValueError(f"{len(joined)} units: two or more, and denominators above 0, are needed for an interval")
+        raise ValueError(f"{len(joined)} units: an interval needs two or more units, and denominators above 0")
     ratios, residuals = [], []
     for suffix in ("", "_other"):
-        above, below = joined[f"numerator{suffix}"], joined[f"denominator{suffix}"]
-        ratios.append(float(above.sum()) / float(below.sum()))
-        residuals.append((above - ratios[-1] * below) / (float(below.sum()) / len(joined)))
+        numerators, denominators = joined[f"numerator{suffix}"], joined[f"denominator{suffix}"]
+        ratios.append(float(numerators.sum()) / float(denominators.sum()))
+        residuals.append((numerators - ratios[-1] * denominators) / (float(denominators.sum()) / len(joined)))
     squares = float(((residuals[0] - residuals[1]) ** 2).sort().sum())
     half = Z * math.sqrt(squares / (len(joined) - 1) / len(joined))
     mean = ratios[0] - ratios[1]

@@ -1,4 +1,4 @@
-"""The report as a page that needs nothing beside it, and its main table as text."""
+"""Renders a report page as one file that needs no other file, and tables as plain text or Markdown."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ class Column:
     """A table's column.
 
     Attributes:
-        heading: above it; may have a line end.
-        number: its cells are numbers, ranged right.
+        heading: the text above the column; may hold a line end.
+        number: whether its cells are numbers, which are aligned right.
         group: the common heading of neighbouring columns.
-        verdict: its cells are verdicts on claims, coloured by what they say.
-        name: its cells are names, which are not wrapped.
+        verdict: whether its cells are verdicts on claims, each with its colour.
+        name: whether its cells are names, which are not wrapped.
     """
 
     heading: str
@@ -36,20 +36,20 @@ class Column:
 
     @property
     def classes(self) -> str:
-        """The style classes of its cells."""
+        """The CSS classes of its cells."""
         return " ".join(["number"] * self.number + ["name"] * self.name + ["published"] * (self.group == "published"))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose cells are texts already."""
+    """A table whose cells are finished texts."""
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Neighbouring columns' common headings, and how many columns each spans."""
+        """The common headings of neighbouring columns, each with its number of columns."""
         return [
             (group, len(list(columns))) for group, columns in groupby(self.columns, key=lambda column: column.group)
         ]
@@ -61,22 +61,22 @@ class Table:
 
 
 def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
-    """Return a number as the tables print it; nothing is a dash."""
+    """Return a number as the tables print it; None is a dash."""
     return NOTHING if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
 
 
 def interval(low: float | None, high: float | None, sign: bool = False) -> str:
-    """Return an interval as the tables print it."""
+    """Return an interval as the tables print it; None is a dash."""
     return NOTHING if low is None or high is None else f"{number(low, sign=sign)} to {number(high, sign=sign)}"
 
 
 def with_deviation(mean: float | None, deviation: float | None) -> str:
-    """Return a mean over seeds, with the seeds' standard deviation where there are several."""
+    """Return a mean over seeds as the tables print it, with the standard deviation if there are several seeds."""
     return number(mean) if deviation is None else f"{number(mean)} ± {number(deviation)}"
 
 
 def plain_table(table: pl.DataFrame, headings: Mapping[str, str], decimals: int = 1) -> Table:
-    """Return some columns of a data frame as texts, by the headings they get; fractions with so many decimals."""
+    """Return columns of a data frame as a table; `headings` maps their names to headings, `decimals` is for floats."""
     columns = [Column(heading, number=table.schema[name].is_numeric()) for name, heading in headings.items()]
     digits = {name: decimals if table.schema[name].is_float() else 0 for name in headings}
     rows = [
@@ -87,7 +87,7 @@ def plain_table(table: pl.DataFrame, headings: Mapping[str, str], decimals: int 
 
 
 def as_text(table: Table) -> str:
-    """Return a table in aligned columns, for the screen; groups of columns have their heading above them."""
+    """Return a table as aligned text for the terminal; a group's heading is above its columns."""
     heads = [column.heading for column in table.columns]
     widths = [max(len(cell) for cell in column) for column in zip(heads, *table.rows, strict=True)]
 
@@ -109,7 +109,7 @@ def as_text(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Return a table in Markdown; a column's group goes into its heading."""
+    """Return a table in Markdown; a column's group is appended to its heading."""
     heads = [f"{column.heading} ({column.group})" if column.group else column.heading for column in table.columns]
     rules = ["---:" if column.number else "---" for column in table.columns]
     lines = [heads, rules, *table.rows]
@@ -120,9 +120,9 @@ def render(pictures: Mapping[str, bytes], template: Path, **content: Any) -> str
     """Fill a page's template.
 
     Args:
-        pictures: PNG bytes by name; they become part of the page.
-        template: of the page; may import from `PARTS`.
-        content: what the template names.
+        pictures: PNG bytes by name, which are embedded in the page.
+        template: the page's template; it may import from `PARTS`.
+        content: the variables of the template.
     """
     loader = jinja2.FileSystemLoader([template.parent, PARTS.parent])
     environment = jinja2.Environment(

@@ -1,4 +1,4 @@
-"""The style of every report's pictures; the same bytes for the same tables."""
+"""Draws the pictures of all reports in one style; equal tables give equal bytes."""
 
 import io
 from collections.abc import Callable
@@ -33,8 +33,8 @@ STYLE: dict[Any, Any] = {
 
 
 def picture(draw: Callable[[Figure], None], width: float, height: float) -> bytes:
-    """Draw on a figure of that many inches and return it as PNG, without software version or time in it."""
-    with style.context(["default", STYLE]):  # whatever the user's own matplotlibrc says
+    """Draw on a figure of `width` x `height` inches and return it as PNG, without software version and time."""
+    with style.context(["default", STYLE]):  # independent of the user's matplotlibrc
         figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)

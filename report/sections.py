@@ -1,7 +1,7 @@
-"""What a system brings to the report: a part of the page, which its report stage writes beside its tables and pictures.
+"""A system's part of the report page; the system's report stage writes it beside its tables and pictures.
 
-`report.index` joins the parts of all systems on one page. A part is HTML that needs nothing beside it: pictures are in
-it. A system that was not run says so in its part.
+`report.index` joins the parts of all systems on one page. A part is HTML with embedded pictures, so it needs no other
+file. The part of a system that was not run gives the reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ class Part:
     """A system's part of the page.
 
     Attributes:
-        name: of the system.
-        title: of the part.
-        sections: anchor and title of each, for the page's list of contents.
-        html: the part, from its heading on.
+        name: the system's name.
+        title: the part's title.
+        sections: anchor and title of each section, for the page's table of contents.
+        html: the part, beginning with its heading.
     """
 
     name: str
@@ -46,18 +46,18 @@ def part_of(
     """Return a part whose HTML is a filled template.
 
     Args:
-        name: of the system.
-        title: of the part.
-        sections: anchor and title of each; the template has an element of that id.
-        template: its file; may import from report/page_parts.html.jinja.
-        pictures: PNG bytes by name; they become part of the page.
-        content: what else the template names.
+        name: the system's name.
+        title: the part's title.
+        sections: anchor and title of each section; the template has an element with the anchor as id.
+        template: the template file; it may import from report/page_parts.html.jinja.
+        pictures: PNG bytes by name, which are embedded in the page.
+        content: the other variables of the template.
     """
     return Part(name, title, sections, render(pictures, template, title=title, **content))
 
 
 def not_run(name: str, title: str, why: str) -> Part:
-    """Return the part of a system that was not run, which says why."""
+    """Return the part of a system that was not run, with the reason."""
     html = render({}, Path(__file__).with_name("not_run.html.jinja"), name=name, title=title, why=why)
     return Part(name, title, [], html)
 
@@ -71,13 +71,14 @@ def read_part(folder: Path) -> Part:
     """Read the part that a report stage wrote.
 
     Raises:
-        UserError: there is none, or it is not one.
+        FileNotFoundError: the folder has no part.
+        UserError: the file is damaged or not a part.
     """
     content = read_json(folder / FILE)
     try:
         return TypeAdapter(Part).validate_python(content)
     except ValidationError as error:
-        places = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))!r}: {problem['msg']}" for problem in error.errors(include_url=False)
         )
-        raise UserError(f"{folder / FILE}: not as a report stage writes it ({places}); run that stage again") from None
+        raise UserError(f"{folder / FILE}: not as a report stage writes it ({problems}); rerun that stage") from None

@@ -1,21 +1,21 @@
-"""Tables as CSV files that people open in spreadsheets, where a text that begins like a formula would be computed."""
+"""Writes CSV files that are safe to open in spreadsheets, where a text that begins like a formula would be computed."""
 
 from pathlib import Path
 
 import polars as pl
 import polars.selectors as cs
 
-# What spreadsheets take for the beginning of a formula, or drop before one (OWASP, "CSV Injection").
+# Characters that spreadsheets read as the beginning of a formula, or skip before one (OWASP, "CSV Injection").
 FORMULA = r"^[=+\-@\t\r\n\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
-    """Write a table; texts that begin like a formula get an apostrophe before, which spreadsheets hide.
+    """Write a table; texts that begin like a formula get a leading apostrophe, which spreadsheets hide.
 
-    Numbers stay as they are, and so do all other texts.
+    Numbers and all other texts are unchanged.
 
     Args:
-        table: its column names are ours.
+        table: its column names must not come from users' data, because they are not escaped.
         path: the file.
     """
     texts = table.select(cs.string(include_categorical=True).cast(pl.String))

@@ -1,1 +1,1 @@
-"""Reading what networks learn from: images, and batches as a pure function of seed, phase and step."""
+"""Reads the training data: images, and batches as a pure function of seed, phase and step."""

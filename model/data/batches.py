@@ -1,8 +1,8 @@
-"""Batches of one or more streams in one step, each stream running out on its own.
+"""Batches of one or more streams in one step; each stream's passes begin and end independently of other streams.
 
-A stream is a name with rows to draw from: the images of a domain, image-text pairs, images with their users. What a
-step draws is a pure function of (seed, phase, step): no state has to be saved to continue a run, and any number of
-loader processes gives the same batches in the same order. What a draw loads is the system's business (`Load`).
+A stream is a name with rows to draw from: the images of a domain, image-text pairs, images with their users. The draws
+of a step are a pure function of (seed, phase, step): no state has to be saved to continue a run, and any number of
+loader processes gives the same batches in the same order. The system's `Load` function loads the draws.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,19 +17,19 @@ from base.seeding import derive_seed
 
 
 class Draw(NamedTuple):
-    """One row to load, and the pass over its stream that it is drawn in; None outside of training."""
+    """One row to load, and the number of the pass over its stream in which it is drawn; None outside of training."""
 
     row: int
-    turn: int | None
+    pass_number: int | None
 
 
-# Loads the draws of a stream: a NamedTuple of tensors, the first axis of each the draws.
+# Loads the draws of a stream as a NamedTuple of tensors; the first axis of each tensor is the draws.
 Load = Callable[[str, Sequence[Draw]], Any]
-Batch = Mapping[str, Any]  # what was loaded, by stream
+Batch = Mapping[str, Any]  # the result of `Load` for each stream
 
 
 class Loaded(NamedTuple):
-    """A batch, and the rows of each stream that it was loaded from."""
+    """A batch, and the rows of each stream from which it was loaded."""
 
     rows: Mapping[str, list[int]]
     batch: Batch
@@ -38,30 +38,30 @@ class Loaded(NamedTuple):
 def draws_of_step(
     rows: np.ndarray, batch_size: int, step: int, seed: int, purpose: str, start: int = 0
 ) -> Iterator[Draw]:
-    """Yield what a stream gives to a step.
+    """Yield a stream's draws of one step.
 
-    The rows are gone through in a new random order in every pass; a batch may end one pass and begin the next, so all
-    batches are full and every row is seen equally often.
+    Every pass goes through the rows in a new random order; a batch may end one pass and begin the next, so all batches
+    are full and every row is drawn equally often.
 
-    Passes over rows that were chosen at a later step are counted from the number of draws until then: no two passes of
-    a phase have the same number, so none has the order and the crops of another.
+    Passes over rows that were chosen at a later step are numbered from the number of draws before that step: no two
+    passes of a phase have the same number, so no two have the same order and crops.
 
     Args:
         rows: the stream's training rows.
         batch_size: draws per step.
         step: from 0.
-        seed: the run's.
-        purpose: tells streams apart, as in ``joint/source``.
+        seed: the run's seed.
+        purpose: a name that distinguishes streams, as in ``joint/source``.
         start: the step at which these rows were chosen.
     """
-    order, current = None, -1
+    order, current_pass = None, -1
     for position in range((step - start) * batch_size, (step - start + 1) * batch_size):
-        turn, place = divmod(position, len(rows))
-        turn += start * batch_size
-        if order is None or turn != current:
-            order = np.random.default_rng(derive_seed(seed, "order", purpose, turn)).permutation(rows)
-            current = turn
-        yield Draw(int(order[place]), turn)
+        pass_number, index = divmod(position, len(rows))
+        pass_number += start * batch_size
+        if order is None or pass_number != current_pass:
+            order = np.random.default_rng(derive_seed(seed, "order", purpose, pass_number)).permutation(rows)
+            current_pass = pass_number
+        yield Draw(int(order[index]), pass_number)
 
 
 def training_batches(
@@ -74,42 +74,42 @@ def training_batches(
     workers: int,
     start: int = 0,
     parts: range = range(1),
-    of: int = 1,
+    num_parts: int = 1,
 ) -> Iterator[Loaded]:
     """Yield one batch per step, or some parts of each step's batch, one after another.
 
-    What a step holds does not depend on the number of parts: part i of n has each stream's draws from i/n to (i+1)/n.
+    The draws of a step don't depend on the number of parts: part i of n has each stream's draws from i/n to (i+1)/n.
 
     Args:
         load: loads draws.
-        rows: the training rows of each stream that takes part.
+        rows: the training rows of each stream.
         batch_size: draws of each stream in a step.
-        steps: which; a continued run begins later.
-        seed: the run's.
+        steps: the steps to load; a continued run begins at a later step.
+        seed: the run's seed.
         purpose: the phase's name.
-        workers: loader processes; 0 loads in a thread of this one.
+        workers: number of loader processes; 0 loads in a thread of this process.
         start: the step at which these rows were chosen.
-        parts: of each step, which are loaded here.
-        of: the number of parts that a step has.
+        parts: the parts of each step to load.
+        num_parts: the number of parts of a step.
     """
-    return _load(load, _TrainingPlan(rows, batch_size, steps, seed, purpose, start, parts, of), workers)
+    return _load(load, _TrainingPlan(rows, batch_size, steps, seed, purpose, start, parts, num_parts), workers)
 
 
 def evaluation_batches(load: Load, stream: str, rows: np.ndarray, batch_size: int, workers: int) -> Iterator[Any]:
-    """Yield each row of a stream once, in order, as what `load` makes of it; the last batch may be smaller."""
+    """Yield batches that `load` makes of a stream's rows, each row once and in order; the last may be smaller."""
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     plan = [[(stream, Draw(int(row), None)) for row in chunk] for chunk in chunks]
     for loaded in _load(load, plan, workers):
         yield loaded.batch[stream]
 
 
-def share_of(number: int, part: int, of: int) -> slice:
+def share_of(number: int, part: int, num_parts: int) -> slice:
     """Return one part's slice of `number` items; sizes differ by at most one."""
-    return slice(number * part // of, number * (part + 1) // of)
+    return slice(number * part // num_parts, number * (part + 1) // num_parts)
 
 
 class _Loader(Dataset):
-    """Loads lists of draws, each with its stream; torch's loader asks for a whole list in one call."""
+    """Loads lists of draws with their streams; torch's loader passes a whole list in one call."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
@@ -119,13 +119,13 @@ class _Loader(Dataset):
         for stream, draw in draws:
             by_stream.setdefault(stream, []).append(draw)
         return Loaded(
-            {stream: [draw.row for draw in of_stream] for stream, of_stream in by_stream.items()},
-            {stream: self.load(stream, of_stream) for stream, of_stream in by_stream.items()},
+            {stream: [draw.row for draw in its_draws] for stream, its_draws in by_stream.items()},
+            {stream: self.load(stream, its_draws) for stream, its_draws in by_stream.items()},
         )
 
 
 class _TrainingPlan(Sampler[list[tuple[str, Draw]]]):
-    """The draws of each part of each step; made as the loader asks for them."""
+    """The draws of each part of each step, computed when the loader needs them."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class _TrainingPlan(Sampler[list[tuple[str, Draw]]]):
         purpose: str,
         start: int,
         parts: range,
-        of: int,
+        num_parts: int,
     ) -> None:
         self.rows = rows
         self.batch_size = batch_size
@@ -145,7 +145,7 @@ class _TrainingPlan(Sampler[list[tuple[str, Draw]]]):
         self.purpose = purpose
         self.start = start
         self.parts = parts
-        self.of = of
+        self.num_parts = num_parts
 
     def __len__(self) -> int:
         return len(self.steps) * len(self.parts)
@@ -154,8 +154,8 @@ class _TrainingPlan(Sampler[list[tuple[str, Draw]]]):
         for step in self.steps:
             draws = {stream: self._draws(stream, step) for stream in self.rows}
             for part in self.parts:
-                inside = share_of(self.batch_size, part, self.of)
-                yield [(stream, draw) for stream, of_stream in draws.items() for draw in of_stream[inside]]
+                inside = share_of(self.batch_size, part, self.num_parts)
+                yield [(stream, draw) for stream, its_draws in draws.items() for draw in its_draws[inside]]
 
     def _draws(self, stream: str, step: int) -> list[Draw]:
         purpose = f"{self.purpose}/{stream}"
@@ -166,16 +166,16 @@ def _load(load: Load, plan: Any, workers: int) -> Iterator[Loaded]:
     loader = DataLoader(
         _Loader(load), batch_sampler=plan, collate_fn=_as_it_is, num_workers=workers,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # a loader draws a seed when it begins; dropout must not depend on when that is
+        generator=torch.Generator(),  # a loader draws a seed when it starts; that must not change dropout's numbers
     )  # fmt: skip
     yield from loader if workers else _one_ahead(loader)
 
 
 def _one_ahead(batches: Iterable[Loaded]) -> Iterator[Loaded]:
-    """Yield the same batches, of which a thread makes the next while one is used.
+    """Yield the same batches; a thread loads the next batch while the caller uses the current one.
 
-    A step's computations, and decoding, let other threads of the process run: on a core to spare, or beside a GPU,
-    loading in this process takes none of the training's time.
+    A step's computations and the decoding of images release Python's lock: with a spare core, or with a GPU, loading in
+    this process takes no time from the training.
     """
     coming = iter(batches)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as thread:

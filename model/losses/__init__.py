@@ -1,1 +1,1 @@
-"""One loss a module, each with its equation."""
+"""One loss per module, each with its equation."""

@@ -11,7 +11,7 @@ SMALLEST_NORM = 1e-6  # a vector shorter than this counts as zero
 def l2_normalise(vectors: Tensor) -> Tensor:
     r"""Return N'(x) = x / ||x|| of each row; a zero row stays zero and has a zero gradient.
 
-    A small constant in the denominator would keep the value finite too, but blow the gradient up to its inverse.
+    A small constant in the denominator would also keep the value finite, but the gradient would grow to its inverse.
 
     Shape:
         input and output: (B, K)

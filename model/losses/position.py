@@ -1,4 +1,4 @@
-"""The click position loss: which words are clicked, whatever their counts."""
+"""The click position loss, which compares which words are clicked, independent of their counts."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def position_function(features: Tensor, bandwidth: float, threshold: float, scal
         features: x, click features.
         bandwidth: B > 0.
         threshold: T in (0, 0.5).
-        scale: l2 for N'; 1/sqrt(K): that factor instead, as in the released definition.
+        scale: l2 for N'; 1/sqrt(K) for that factor instead of N', as in the released definition.
 
     Shape:
         input and output: (B, K)
@@ -41,7 +41,7 @@ def position_function(features: Tensor, bandwidth: float, threshold: float, scal
 def standardise(features: Tensor) -> Tensor:
     r"""Return (x - mean) / sqrt(variance + 1e-5) of each word over the images: batch normalisation without affine part.
 
-    There is no running mean: in training the images are a step's, in evaluation all that are evaluated.
+    There is no running mean: the images are those of a step in training, and all evaluated images in evaluation.
 
     Shape:
         input and output: (B, K)
@@ -54,18 +54,18 @@ def standardise(features: Tensor) -> Tensor:
 class PositionLoss:
     r"""Each image's click position loss, || S(v) - S(v^) ||^2, in [0, 2]; with 1/sqrt(K), in [0, 1].
 
-    Both arguments of S are standardised per word first, as the paper does against vanishing gradients (end of section
-    III-C, 1). So a word counts as clicked where it is clearly above its mean over the images: for rare words that is
-    wherever it was clicked at all, for a frequent word only where it was clicked much.
+    Both arguments of S are standardised per word first, as in the paper, against vanishing gradients (end of section
+    III-C, 1). So a word counts as clicked for the images in which it is clearly above its mean over the images: a rare
+    word in every image with a click on it, a frequent word only in images with many clicks on it.
 
     Attributes:
-        bandwidth: B, in standard deviations; of raw features in their own unit.
+        bandwidth: B, in standard deviations; without standardisation, in the unit of the features.
         threshold: T.
-        batch_normalised: False takes v and v^ as they are.
+        batch_normalised: False uses v and v^ without standardisation.
         scale: of S, see :func:`position_function`.
 
     Reference: eq. 10 and 11, second term of eq. 12 of the MTMDD-VM paper. The released code leaves out the
-    standardisation and has 1 / sqrt(K) in place of N'.
+    standardisation and uses 1 / sqrt(K) instead of N'.
     """
 
     bandwidth: float
@@ -85,7 +85,7 @@ class PositionLoss:
         """
         if self.batch_normalised:
             true, predicted = standardise(true), standardise(predicted)
-        of_true, of_predicted = (
+        true_positions, predicted_positions = (
             position_function(features, self.bandwidth, self.threshold, self.scale) for features in (true, predicted)
         )
-        return (of_true - of_predicted).square().sum(dim=1)
+        return (true_positions - predicted_positions).square().sum(dim=1)

@@ -1,5 +1,5 @@
-"""Measures as per-unit values: each returns units, and a metric is a ratio of their sums.
+"""Measures as per-unit values: each function returns units, and a metric is a ratio of sums over its units.
 
-An evaluation writes them as ``units.parquet`` (`base.schemas.UNITS`), so that intervals and paired differences of any
-metric can be computed from what was measured of each image, query or category (`report.intervals`).
+An evaluation writes the units as ``units.parquet`` (`base.schemas.UNITS`), so that intervals and paired differences of
+any metric can be computed from the values of each image, query or category (`report.intervals`).
 """

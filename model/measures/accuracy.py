@@ -1,4 +1,4 @@
-"""Accuracy: how many images have the right category first."""
+"""Accuracy: the share of images whose best category is right; precision, recall and accuracy at k."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from model.measures.units import units_of
 
 
 def accuracy(metric: str, names: Sequence[str], predicted: np.ndarray, labels: np.ndarray) -> pl.DataFrame:
-    """Return a unit for each image: 1 of 1 where the prediction is its label.
+    """Return one unit per image: 1 of 1 if the prediction is the label, else 0 of 1.
 
     Args:
-        metric: its name.
+        metric: the metric's name.
         names: of the images.
-        predicted: the category of each; of equal scores the caller decides.
-        labels: the truth.
+        predicted: the predicted category of each image; the caller decides between equal scores.
+        labels: the true categories.
 
     Shape:
         names, predicted, labels: (n,)
@@ -24,7 +24,7 @@ def accuracy(metric: str, names: Sequence[str], predicted: np.ndarray, labels: n
 
 
 def accuracy_at_k(metric: str, names: Sequence[str], scores: np.ndarray, relevant: np.ndarray, k: int) -> pl.DataFrame:
-    """Return a unit for each row: 1 of 1 where one of its k best columns at least is relevant.
+    """Return one unit per row: 1 of 1 if at least one of its k best columns is relevant, else 0 of 1.
 
     A row without a relevant column counts as missed. Ties: the column with the lower number is better.
 
@@ -36,9 +36,9 @@ def accuracy_at_k(metric: str, names: Sequence[str], scores: np.ndarray, relevan
 
 
 def precision_at_k(metric: str, names: Sequence[str], scores: np.ndarray, relevant: np.ndarray, k: int) -> pl.DataFrame:
-    """Return a unit for each row: how many of its k best columns are relevant, of k.
+    """Return one unit per row: the number of relevant columns among its k best, of k.
 
-    Where there are fewer than k columns, of as many as there are.
+    With fewer than k columns, the denominator is the number of columns.
 
     Shape:
         scores: float (n, m); relevant: bool (n, m)
@@ -47,9 +47,9 @@ def precision_at_k(metric: str, names: Sequence[str], scores: np.ndarray, releva
 
 
 def recall_at_k(metric: str, names: Sequence[str], scores: np.ndarray, relevant: np.ndarray, k: int) -> pl.DataFrame:
-    """Return a unit for each row: the share of its relevant columns among its k best, of 1.
+    """Return one unit per row: the share of its relevant columns that are among its k best, of 1.
 
-    The metric is the mean over rows. A row without a relevant column has the denominator 0: it says nothing.
+    The metric is the mean over rows. A row without a relevant column has the denominator 0, so it doesn't count.
 
     Shape:
         scores: float (n, m); relevant: bool (n, m)
@@ -61,13 +61,13 @@ def recall_at_k(metric: str, names: Sequence[str], scores: np.ndarray, relevant:
 
 
 def relevant_at_k(scores: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Return how many of each row's k best columns are relevant; ties: the lower column number is better.
+    """Return the number of relevant columns among each row's k best; ties: the lower column number is better.
 
     Shape:
         scores: float (n, m); relevant: bool (n, m); result: float64 (n,)
 
     Raises:
-        ValueError: k < 1, shapes that differ, or a score that is NaN.
+        ValueError: k < 1, the shapes differ, or a score is NaN.
     """
     if k < 1:
         raise ValueError(f"k = {k}: at least 1 expected")

@@ -9,9 +9,10 @@ from model.measures.units import units_of
 
 
 def overall(prefix: str, names: Sequence[str], predicted: np.ndarray, true: np.ndarray) -> pl.DataFrame:
-    """Return units of overall precision, recall and F1 (``<prefix>_precision`` ...), one for each image.
+    """Return units of overall precision, recall and F1 (``<prefix>_precision`` ...), one unit per image and metric.
 
-    Overall: right labels over predicted, over true, and twice over both, each summed over all images.
+    With the counts summed over all images: precision = correct / predicted labels, recall = correct / true labels,
+    F1 = 2 correct / (predicted + true labels).
 
     Args:
         prefix: of the metrics' names, as in ``overall``.
@@ -21,21 +22,21 @@ def overall(prefix: str, names: Sequence[str], predicted: np.ndarray, true: np.n
     Shape:
         predicted, true: bool (images, labels)
     """
-    right, said, there = _counts(predicted, true, axis=1)
+    num_correct, num_predicted, num_true = _counts(predicted, true, axis=1)
     return pl.concat(
         [
-            units_of(f"{prefix}_precision", names, right, said),
-            units_of(f"{prefix}_recall", names, right, there),
-            units_of(f"{prefix}_f1", names, 2 * right, said + there),
+            units_of(f"{prefix}_precision", names, num_correct, num_predicted),
+            units_of(f"{prefix}_recall", names, num_correct, num_true),
+            units_of(f"{prefix}_f1", names, 2 * num_correct, num_predicted + num_true),
         ]
     )
 
 
 def per_category(prefix: str, names: Sequence[str], predicted: np.ndarray, true: np.ndarray) -> pl.DataFrame:
-    """Return units of the mean precision, recall and F1 over categories, one for each category.
+    """Return units of the mean precision, recall and F1 over categories, one unit per category and metric.
 
-    A category that is never predicted has the precision 0, as scikit-learn has it with ``zero_division=0``; one that no
-    image has says nothing of any of the three: denominator 0.
+    A category that is never predicted has the precision 0, as in scikit-learn with ``zero_division=0``. A category that
+    no image has gets the denominator 0 in all three metrics, so it doesn't count.
 
     Args:
         prefix: of the metrics' names, as in ``per_category``.
@@ -45,21 +46,26 @@ def per_category(prefix: str, names: Sequence[str], predicted: np.ndarray, true:
     Shape:
         predicted, true: bool (images, labels)
     """
-    right, said, there = _counts(predicted, true, axis=0)
-    counts = {"precision": (right, said), "recall": (right, there), "f1": (2 * right, said + there)}
+    num_correct, num_predicted, num_true = _counts(predicted, true, axis=0)
+    counts = {
+        "precision": (num_correct, num_predicted),
+        "recall": (num_correct, num_true),
+        "f1": (2 * num_correct, num_predicted + num_true),
+    }
     shares = {
         name: np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0) for name, (part, whole) in counts.items()
     }
-    return pl.concat(
-        [units_of(f"{prefix}_{name}", names, values, (there > 0).astype(np.float64)) for name, values in shares.items()]
-    )
+    exists = (num_true > 0).astype(np.float64)
+    return pl.concat([units_of(f"{prefix}_{name}", names, values, exists) for name, values in shares.items()])
 
 
 def _counts(predicted: np.ndarray, true: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the numbers of right, of predicted and of true labels along an axis."""
+    """Return the numbers of correct, of predicted and of true labels, summed along an axis."""
     _check(predicted, true)
-    right, said, there = (one.sum(axis=axis).astype(np.float64) for one in (predicted & true, predicted, true))
-    return right, said, there
+    num_correct, num_predicted, num_true = (
+        labels.sum(axis=axis).astype(np.float64) for labels in (predicted & true, predicted, true)
+    )
+    return num_correct, num_predicted, num_true
 
 
 def _check(predicted: np.ndarray, true: np.ndarray) -> None:

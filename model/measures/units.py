@@ -1,4 +1,4 @@
-"""Units: what was measured of each image, query or category, and what a metric reduces from."""
+"""Units: the measured values of each image, query or category, from which a metric is computed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,30 +16,34 @@ def units_of(
     """Return the units of a metric as `base.schemas.UNITS`.
 
     Args:
-        metric: its name, as in ``accuracy_target``.
+        metric: the metric's name, as in ``accuracy_target``.
         names: of the units, each once.
         numerators: of each unit.
-        denominators: of each unit, or one for all; >= 0. A unit whose denominator is 0 says nothing.
+        denominators: of each unit, or one number for all; >= 0. A unit whose denominator is 0 doesn't count.
 
     Shape:
         names, numerators, denominators: (n,)
 
     Raises:
-        ValueError: a name stands twice, or a value is negative, NaN or infinite.
+        ValueError: a name is listed twice, a value is NaN or infinite, or a denominator is negative.
     """
-    below = np.broadcast_to(np.asarray(denominators, np.float64), (len(names),))
-    above = np.asarray(numerators, np.float64)
+    denominators = np.broadcast_to(np.asarray(denominators, np.float64), (len(names),))
+    numerators = np.asarray(numerators, np.float64)
     if len(set(names)) < len(names):
         raise ValueError(f"{metric}: a unit is listed twice")
-    if not np.isfinite(above).all() or not np.isfinite(below).all() or (below < 0).any():
+    if not np.isfinite(numerators).all() or not np.isfinite(denominators).all() or (denominators < 0).any():
         raise ValueError(f"{metric}: numerators must be finite, denominators finite and not negative")
-    return pl.DataFrame(
-        {"metric": [metric] * len(names), "unit": list(names), "numerator": above, "denominator": below}, schema=SCHEMA
-    )
+    columns = {
+        "metric": [metric] * len(names),
+        "unit": list(names),
+        "numerator": numerators,
+        "denominator": denominators,
+    }
+    return pl.DataFrame(columns, schema=SCHEMA)
 
 
 def reduce_units(units: pl.DataFrame) -> dict[str, float | None]:
-    """Return each metric's value, sum of numerators over sum of denominators; None where no unit says anything.
+    """Return each metric's value, sum of numerators over sum of denominators; None if all denominators are 0.
 
     Args:
         units: `base.schemas.UNITS`, of any number of metrics.
@@ -54,16 +58,16 @@ def reduce_units(units: pl.DataFrame) -> dict[str, float | None]:
 def check_reduces(
     metrics: Mapping[str, object], units: pl.DataFrame, scale: float = 1.0, tolerance: float = 1e-6
 ) -> None:
-    """Check that stated metrics are what their units reduce to.
+    """Check that stated metrics equal the metrics that are computed from their units.
 
     Args:
-        metrics: as ``metrics.json`` states them; those without units are left out.
-        units: the same evaluation's.
-        scale: what a ratio is multiplied by in the statement, as 100 for percent.
-        tolerance: of rounding, after scaling.
+        metrics: the content of ``metrics.json``; metrics without units are not checked.
+        units: the units of the same evaluation.
+        scale: the factor from a ratio to the stated number, as 100 for percent.
+        tolerance: largest difference that rounding may cause, after scaling.
 
     Raises:
-        ValueError: one differs; names it, and both values.
+        ValueError: a metric differs; the message names it and both values.
     """
     for metric, value in reduce_units(units).items():
         stated = metrics.get(metric)

@@ -1,23 +1,23 @@
 """ConvNets: from images to the last map omega and the deep visual feature phi (Fig. 8).
 
-`plain` is ours, for drawn toys. All others are torchvision's classifiers by name, cut before the last layer; phi is
-what that layer would see (but for SqueezeNet, whose last layer is a convolution of omega):
+`plain` is this project's own, for drawn toy images. All others are torchvision's classifiers by name, cut before the
+last layer; phi is that layer's input (except for SqueezeNet, whose last layer is a convolution of omega):
 
 | family | omega | phi |
 |---|---|---|
 | vgg, alexnet | the last pooling (pool5) | second hidden layer of the classifier (fc7), after ReLU |
-| resnet, resnext, wide_resnet | layer4 | omega's mean over its places |
+| resnet, resnext, wide_resnet | layer4 | omega's mean over its H x W positions |
 | regnet, shufflenet, mnasnet, mobilenet_v2, efficientnet | the last convolution | omega's mean |
 | squeezenet | the last fire module | omega's mean |
 | densenet | the last normalisation | mean of ReLU of omega |
 | mobilenet_v3 | the last convolution | the classifier's hidden layer of omega's mean |
 | convnext | the last stage | omega's mean, layer-normalised |
 | swin | the last stage, layer-normalised | omega's mean |
-| vit | the patch tokens after the last layer normalisation, as a map | the class token beside them |
+| vit | the patch tokens after the last layer normalisation, as a map | the class token after the same normalisation |
 
-Images may have any size that leaves omega a place, for ViT any multiple of the patch size: learned positions are
-interpolated from the size of the weights, as torchvision does it. Left out are googlenet and inception (they learn from
-auxiliary classifiers too) and maxvit (one image size only).
+Images may have any size for which omega has at least one position; a ViT takes any multiple of its patch size, because
+its learned position vectors are interpolated from the size in the weights file, as torchvision does. These families are
+left out: googlenet and inception (they also learn from auxiliary classifiers) and maxvit (one image size only).
 """
 
 import math
@@ -33,24 +33,24 @@ from torch import Tensor, nn
 from base.console import UserError
 from model.nets.params import BackboneParams
 
-POSITIONS = "encoder.pos_embedding"  # of a ViT: one learned vector for each place of the patches
+POSITIONS = "encoder.pos_embedding"  # of a ViT: one learned vector for each patch position
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's normalisation, of values in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PLAIN_WIDTHS = (16, 32, 64, 128)
 
 
 class Visual(NamedTuple):
-    """What a ConvNet gives. B images, C channels, H x W places, D values."""
+    """The output of a ConvNet. B images, C channels, H x W positions, D values."""
 
     omega: Tensor  # (B, C, H, W)
     phi: Tensor  # (B, D)
 
 
 class Family(NamedTuple):
-    """How torchvision's classifiers of a family are cut."""
+    """How torchvision's classifiers of a family are cut into two parts."""
 
-    parts: tuple[str, ...]  # the children that lead to omega, in their order
-    head: Callable[[Any], nn.Module]  # of a classifier: what leads from omega to phi
+    parts: tuple[str, ...]  # the children from the image to omega, in order
+    head: Callable[[Any], nn.Module]  # returns a classifier's layers from omega to phi
 
 
 class ConvNet(nn.Module):
@@ -59,7 +59,7 @@ class ConvNet(nn.Module):
     Args:
         features: images to omega.
         head: omega to phi.
-        image_size: side of the images, pixels; fixes omega's size.
+        image_size: side of the images, pixels; determines omega's size.
 
     Shape:
         input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`
@@ -78,9 +78,9 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Visual:
         """Return omega and phi."""
-        return self.look((images - self.mean) / self.std)
+        return self.run_normalised((images - self.mean) / self.std)
 
-    def look(self, pixels: Tensor) -> Visual:
+    def run_normalised(self, pixels: Tensor) -> Visual:
         """Return omega and phi of normalised images."""
         omega = self.features(pixels)
         return Visual(omega, self.head(omega))
@@ -100,10 +100,10 @@ class ConvNet(nn.Module):
 
 
 class TokenNet(ConvNet):
-    """A ConvNet whose `features` give tokens, (B, 1 + H * W, C): first the class token, then the patches row by row."""
+    """A ConvNet whose `features` return tokens (B, 1 + H * W, C): the class token, then the patches row by row."""
 
-    def look(self, pixels: Tensor) -> Visual:
-        """Return the patches as a map and the class token."""
+    def run_normalised(self, pixels: Tensor) -> Visual:
+        """Return the patches as a map (omega) and the class token (phi)."""
         tokens = self.features(pixels)
         class_token, patches = tokens[:, 0], tokens[:, 1:]
         side = math.isqrt(patches.shape[1])
@@ -111,7 +111,7 @@ class TokenNet(ConvNet):
 
 
 class Tokens(nn.Module):
-    """The part of torchvision's ViT that makes tokens of images: patches, positions, encoder, layer normalisation."""
+    """The part of torchvision's ViT from images to tokens: patches, positions, encoder, layer normalisation."""
 
     def __init__(self, classifier: Any) -> None:
         super().__init__()
@@ -125,8 +125,8 @@ class Tokens(nn.Module):
         return self.encoder(torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1))
 
 
-class PlaceMean(nn.Module):
-    """The mean of a map over its places; (B, C, H, W) to (B, C). Unlike adaptive pooling deterministic on a GPU too."""
+class SpatialMean(nn.Module):
+    """The mean of a map over H x W; (B, C, H, W) to (B, C). Unlike adaptive pooling, it is deterministic on a GPU."""
 
     def forward(self, omega: Tensor) -> Tensor:
         """Return the mean."""
@@ -134,7 +134,7 @@ class PlaceMean(nn.Module):
 
 
 def plain_features() -> nn.Sequential:
-    """Return a small ConvNet for images of some 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised."""
+    """Return a small ConvNet for images of about 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised."""
     layers: list[nn.Module] = []
     channels = 3
     for number, width in enumerate(PLAIN_WIDTHS):
@@ -151,7 +151,7 @@ def plain_features() -> nn.Sequential:
 
 
 def _before_last(layers: nn.Sequential) -> list[nn.Module]:
-    """Return a classifier's layers before the last, without a dropout there: the recogniser has its own (Fig. 8)."""
+    """Return a classifier's layers before the last, without a final dropout: the recogniser has its own (Fig. 8)."""
     before = list(layers)[:-1]
     return before[:-1] if before and isinstance(before[-1], nn.Dropout) else before
 
@@ -160,27 +160,27 @@ def _hidden_layers(classifier: Any) -> nn.Module:
     return nn.Sequential(classifier.avgpool, nn.Flatten(), *_before_last(classifier.classifier))
 
 
-def _place_mean(classifier: Any) -> nn.Module:
-    return PlaceMean()
+def _spatial_mean(classifier: Any) -> nn.Module:
+    return SpatialMean()
 
 
 FAMILIES: dict[str, Family] = {
     "vgg": Family(("features",), _hidden_layers),
     "alexnet": Family(("features",), _hidden_layers),
-    "squeezenet": Family(("features",), _place_mean),
+    "squeezenet": Family(("features",), _spatial_mean),
     **dict.fromkeys(
         ("resnet", "resnext", "wide_resnet"),
-        Family(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), _place_mean),
+        Family(("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"), _spatial_mean),
     ),
-    "regnet": Family(("stem", "trunk_output"), _place_mean),
-    "shufflenet": Family(("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"), _place_mean),
-    "mnasnet": Family(("layers",), _place_mean),
-    "mobilenet_v2": Family(("features",), _place_mean),
-    "mobilenet_v3": Family(("features",), lambda c: nn.Sequential(PlaceMean(), *_before_last(c.classifier))),
-    "efficientnet": Family(("features",), _place_mean),
-    "densenet": Family(("features",), lambda c: nn.Sequential(nn.ReLU(), PlaceMean())),
+    "regnet": Family(("stem", "trunk_output"), _spatial_mean),
+    "shufflenet": Family(("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"), _spatial_mean),
+    "mnasnet": Family(("layers",), _spatial_mean),
+    "mobilenet_v2": Family(("features",), _spatial_mean),
+    "mobilenet_v3": Family(("features",), lambda c: nn.Sequential(SpatialMean(), *_before_last(c.classifier))),
+    "efficientnet": Family(("features",), _spatial_mean),
+    "densenet": Family(("features",), lambda c: nn.Sequential(nn.ReLU(), SpatialMean())),
     "convnext": Family(("features",), lambda c: nn.Sequential(c.avgpool, *_before_last(c.classifier))),
-    "swin": Family(("features", "norm", "permute"), _place_mean),
+    "swin": Family(("features", "norm", "permute"), _spatial_mean),
     "vit": Family((), lambda c: nn.Identity()),
 }
 
@@ -190,16 +190,16 @@ def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNe
 
     Args:
         network: backbone, weights and image_size are read.
-        load_weights: False leaves it as initialised, for a network whose weights are loaded as a whole.
+        load_weights: False keeps the initial weights, for a network whose weights are loaded later as a whole.
 
     Raises:
-        UserError: unknown backbone, no such weights, or a file that doesn't fit it.
+        UserError: the backbone is unknown, or its weights don't exist or don't fit it.
     """
     source = network.weights if load_weights else "none"
     if network.backbone == "plain":
         if source != "none":
-            raise UserError(f"network.weights = {source!r}: the plain backbone has none to load; use none")
-        return ConvNet(plain_features(), PlaceMean(), network.image_size)
+            raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
+        return ConvNet(plain_features(), SpatialMean(), network.image_size)
     classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
     if source not in ("none", "download"):
         load_backbone_weights(classifier, Path(source), network.backbone)
@@ -214,19 +214,19 @@ def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
     family = _family_of(name)
     if family is None:
         raise UserError(
-            f"network.backbone = {name!r}: known are plain and torchvision's {', '.join(FAMILIES)} families"
+            f"network.backbone = {name!r}: known are plain and torchvision's families {', '.join(FAMILIES)}"
         )
-    import torchvision  # here, not above: it takes seconds that the plain backbone need not wait for
+    import torchvision  # imported here because it takes seconds, which the plain backbone need not wait for
 
     known = [other for other in torchvision.models.list_models(module=torchvision.models) if _family_of(other)]
     if name not in known:
-        raise UserError(f"network.backbone = {name!r}: no such model of torchvision; known: plain, {', '.join(known)}")
+        raise UserError(f"network.backbone = {name!r}: torchvision has no such model; known: plain, {', '.join(known)}")
     get_model = torchvision.models.get_model
     weights = "DEFAULT" if download else None
     try:
         if family != "vit":
             return get_model(name, weights=weights)
-        classifier = get_model(name, image_size=image_size)  # only a ViT is made for one size
+        classifier = get_model(name, image_size=image_size)  # only a ViT is built for one image size
         if download:
             given = get_model(name, weights=weights).state_dict()
             classifier.load_state_dict(at_this_size(given, classifier))
@@ -234,35 +234,35 @@ def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
     except AssertionError:
         patch = name.rsplit("_")[-1]
         raise UserError(
-            f"network.image_size = {image_size}: {name} takes multiples of {patch}, the side of its patches"
+            f"network.image_size = {image_size}: {name} needs a multiple of {patch}, the side of its patches"
         ) from None
     except OSError as error:
         raise UserError(
-            f"network.weights = 'download': no ImageNet weights of {name} could be fetched ({error});"
-            " name a .safetensors file, or none"
+            f"network.weights = 'download': the ImageNet weights of {name} could not be downloaded ({error});"
+            " name a .safetensors file, or use none"
         ) from None
 
 
 def at_this_size(weights: dict[str, Tensor], classifier: nn.Module) -> dict[str, Tensor]:
-    """Return a classifier's weights with a ViT's positions interpolated to its image size; others as they are."""
+    """Return weights with a ViT's position vectors interpolated to the classifier's image size; others unchanged."""
     wanted = classifier.state_dict().get(POSITIONS)
     given = weights.get(POSITIONS)
     if wanted is None or given is None or given.shape == wanted.shape or given.shape[2:] != wanted.shape[2:]:
         return weights
     from torchvision.models.vision_transformer import interpolate_embeddings
 
-    side = math.isqrt(wanted.shape[1] - 1)  # in patches
+    side = math.isqrt(wanted.shape[1] - 1)  # of the image, in patches
     return dict(interpolate_embeddings(side, 1, OrderedDict(weights)))
 
 
 def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
     """Load a .safetensors file in torchvision's naming into a classifier.
 
-    The file must have every weight of the convolutional part with its shape; of the classifier it may have all or none.
-    The last layer's classes may differ: it is cut off anyway.
+    The file must have every weight of the convolutional part with its shape, and all or none of the classifier's
+    weights. The number of classes may differ, because the last layer is cut off.
 
     Raises:
-        UserError: no such file, not safetensors, or names or shapes that don't fit (named).
+        UserError: the file doesn't exist, is not safetensors, or has names or shapes that don't fit (named).
     """
     if not path.is_file():
         raise UserError(f"network.weights = {str(path)!r}: no such file; use none, download, or a .safetensors file")
@@ -282,13 +282,13 @@ def load_backbone_weights(classifier: nn.Module, path: Path, name: str) -> None:
     if missing or unknown or misshapen:
         raise UserError(
             f"{path}: not the weights of {name}: missing {missing[:5]} ({len(missing)}), unknown {unknown[:5]}"
-            f" ({len(unknown)}), other shape {misshapen[:5]} ({len(misshapen)})"
+            f" ({len(unknown)}), other shape {misshapen[:5]} ({len(misshapen)}); name a file of {name}'s weights"
         )
     classifier.load_state_dict({key: value for key, value in found.items() if key not in optional}, strict=False)
 
 
 def _cut(classifier: Any, network: BackboneParams) -> ConvNet:
-    """Take a torchvision classifier apart into omega's and phi's part."""
+    """Cut a torchvision classifier into the part that computes omega and the part that computes phi."""
     name = _family_of(network.backbone)
     assert name is not None
     family = FAMILIES[name]

@@ -1,4 +1,4 @@
-"""Which ConvNet, and the images that go into it."""
+"""Parameters of a ConvNet and of the images that go into it."""
 
 from pydantic import Field, model_validator
 
@@ -6,10 +6,10 @@ from base.params import Params
 
 
 class BackboneParams(Params):
-    """A ConvNet, its start weights, and the size of its images; a system adds what is its own."""
+    """A ConvNet, its start weights, and the size of its images; a system adds its own parameters."""
 
     backbone: str = Field(
-        description="plain (a small ConvNet of ours), or a name of torchvision's, as vgg19; model/nets/backbones.py"
+        description="plain (this project's small ConvNet) or a torchvision name, as vgg19; model/nets/backbones.py"
     )
     weights: str = Field(
         description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"

@@ -1,7 +1,7 @@
-"""The maps of every stage of a ConvNet, from fine to coarse, besides omega and phi.
+"""ConvNets that return the map of every stage, from fine to coarse, besides omega and phi.
 
 A stage's map is the last one before the resolution falls; the last stage's map is omega. torchvision's
-`create_feature_extractor` makes `ConvNet.features` return all of them in one pass. Nodes have the names of the parts of
+`create_feature_extractor` makes `ConvNet.features` return all maps in one pass. Nodes are named by the parts of
 `features`; omega's node is the last part.
 
 | family | nodes before omega | strides, omega's last |
@@ -20,16 +20,16 @@ A stage's map is the last one before the resolution falls; the last stage's map 
 | efficientnet | 1, 2, 3, 5 | 2, 4, 8, 16, 32 |
 | densenet | relu0, denseblock1, denseblock2, denseblock3 | 2, 4, 8, 16, 32 |
 | convnext | 1, 3, 5 | 4, 8, 16, 32 |
-| swin | features.1, features.3, features.5; channels last, permuted here | 4, 8, 16, 32 |
+| swin | features.1, features.3, features.5; channels last, permuted by this module | 4, 8, 16, 32 |
 | vit | none | the side of a patch |
 
-Swin's maps before omega are not layer-normalised: torchvision's weights have one such layer, for omega.
+Swin's maps before omega are not layer-normalised: torchvision's weights have only one such layer, for omega.
 
-A ViT keeps one resolution from its patches on, so omega is its only map. Its `Tokens` module is used as it is: with a
-single map there is nothing to extract, and `torch.fx` can't trace the module, which asks for the length of a batch.
+All layers of a ViT have the resolution of the patches, so omega is its only map. Its `Tokens` module is used unchanged:
+a single map needs no extraction, and `torch.fx` can't trace the module, because it calls `len` on a batch.
 
-Image sizes that suit the ConvNet suit its stages. Where one is no multiple of the strides, the layers' padding decides
-whether sides are rounded up or down; `StageNet.shapes` has the sizes.
+Image sizes that are valid for the ConvNet are valid for its stages. If a size is not a multiple of the strides, the
+layers' padding determines whether sides are rounded up or down; `StageNet.shapes` has the sizes.
 """
 
 import copy
@@ -44,7 +44,7 @@ from model.nets.params import BackboneParams
 
 
 class StageMaps(NamedTuple):
-    """What a ConvNet gives, with all of its stages. B images, D values."""
+    """The output of a ConvNet with the maps of all stages. B images, D values."""
 
     maps: tuple[Tensor, ...]  # each (B, C, H, W), from fine to coarse; the last one is omega
     phi: Tensor  # (B, D)
@@ -56,14 +56,14 @@ class MapShape(NamedTuple):
     channels: int
     height: int
     width: int
-    stride: int  # pixels of the image from one place to the next
+    stride: int  # distance of neighbouring positions, in pixels of the image
 
 
 class Halvings(NamedTuple):
     """Where the resolution falls in the ConvNets of a family."""
 
-    nodes: Callable[[nn.Module], tuple[str, ...]]  # of `features`: the names of the maps before omega
-    first_stride: int  # of the finest map; each further map has twice the stride of the one before
+    nodes: Callable[[nn.Module], tuple[str, ...]]  # returns the names of the maps before omega, from `features`
+    first_stride: int  # of the finest map; each later map has twice the stride of the previous map
     channels_last: bool = False  # whether the maps before omega are (B, H, W, C)
 
 
@@ -97,12 +97,12 @@ HALVINGS: dict[str, Halvings] = {
 
 
 class StageNet(ConvNet):
-    """A ConvNet that also returns the maps of its stages. Its weights have the names that they have in a ConvNet.
+    """A ConvNet that also returns the maps of its stages. Its weights have the same names as a ConvNet's.
 
     Args:
         features: normalised images to a dict of maps, from fine to coarse; omega is the last.
         head: omega to phi.
-        image_size: side of the images, pixels; fixes the sizes of the maps.
+        image_size: side of the images, pixels; determines the sizes of the maps.
         strides: of the maps.
         channels_last: whether the maps before omega are (B, H, W, C).
 
@@ -110,7 +110,7 @@ class StageNet(ConvNet):
         shapes: of the maps, from fine to coarse.
 
     Shape:
-        input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`, that of `stages` :class:`StageMaps`
+        input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`; output of `stages`: :class:`StageMaps`
     """
 
     def __init__(
@@ -121,20 +121,20 @@ class StageNet(ConvNet):
         strides: Sequence[int],
         channels_last: bool = False,
     ) -> None:
-        self.channels_last = channels_last  # first, because ConvNet's constructor runs an image through `look`
+        self.channels_last = channels_last  # set first, because ConvNet's constructor calls `run_normalised`
         super().__init__(features, head, image_size)
         self.shapes = self._measure_stages(image_size, strides)
 
     def stages(self, images: Tensor) -> StageMaps:
         """Return the maps of all stages and phi, in one pass."""
-        return self.look_at_stages((images - self.mean) / self.std)
+        return self.run_stages_normalised((images - self.mean) / self.std)
 
-    def look(self, pixels: Tensor) -> Visual:
+    def run_normalised(self, pixels: Tensor) -> Visual:
         """Return omega and phi of normalised images."""
-        maps, phi = self.look_at_stages(pixels)
+        maps, phi = self.run_stages_normalised(pixels)
         return Visual(maps[-1], phi)
 
-    def look_at_stages(self, pixels: Tensor) -> StageMaps:
+    def run_stages_normalised(self, pixels: Tensor) -> StageMaps:
         """Return the maps of all stages and phi of normalised images."""
         *finer, omega = self.features(pixels).values()
         if self.channels_last:
@@ -142,7 +142,7 @@ class StageNet(ConvNet):
         return StageMaps((*finer, omega), self.head(omega))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "StageNet":
-        """Return a copy whose parts keep their modes: torchvision copies an extractor into training mode."""
+        """Return a copy with each part's mode kept: torchvision would put a copied extractor into training mode."""
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
@@ -162,32 +162,32 @@ class StageNet(ConvNet):
 
 
 class TokenStageNet(StageNet, TokenNet):
-    """A ViT, whose `features` give tokens: its only map is that of the patches."""
+    """A ViT, whose `features` return tokens: the patches are its only map."""
 
-    def look_at_stages(self, pixels: Tensor) -> StageMaps:
-        """Return the patches as the only map, and the class token."""
-        omega, phi = TokenNet.look(self, pixels)
+    def run_stages_normalised(self, pixels: Tensor) -> StageMaps:
+        """Return the patches as the only map, and the class token as phi."""
+        omega, phi = TokenNet.run_normalised(self, pixels)
         return StageMaps((omega,), phi)
 
 
 def build_stages(network: BackboneParams, load_weights: bool = True) -> StageNet:
     """Build the ConvNet that the parameters name, with its start weights and the maps of its stages.
 
-    Its weights have the names and, from the same seed, the values that `build_backbone` gives them: either loads the
-    other's.
+    Its weights have the same names and, from the same seed, the same values as `build_backbone`'s, so each network can
+    load the other's weights.
 
     Args:
         network: backbone, weights and image_size are read.
-        load_weights: False leaves it as initialised, for a network whose weights are loaded as a whole.
+        load_weights: False keeps the initial weights, for a network whose weights are loaded later as a whole.
 
     Raises:
-        UserError: as `build_backbone` does.
+        UserError: the backbone is unknown, or its weights don't exist or don't fit it (`build_backbone`).
     """
     backbone = build_backbone(network, load_weights)
     if isinstance(backbone, TokenNet):
         tokens: Any = backbone.features
         return TokenStageNet(tokens, backbone.head, network.image_size, tokens.conv_proj.stride[:1])
-    from torchvision.models.feature_extraction import create_feature_extractor  # here: it takes seconds to import
+    from torchvision.models.feature_extraction import create_feature_extractor  # takes seconds to import
 
     halvings = next(found for family, found in HALVINGS.items() if network.backbone.startswith(family))
     *_, (last, _) = backbone.features.named_children()

@@ -1,1 +1,1 @@
-"""The trainer: phases, steps, checkpoints and curves. It knows no system."""
+"""The trainer: phases, steps, checkpoints and curves. It imports no system."""

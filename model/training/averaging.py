@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    r"""Averages a network's state: m <- d m + (1 - d) w after every step, from the start weights on.
+    r"""Averages a network's state: m <- d m + (1 - d) w after every step, beginning with the start weights.
 
-    d = min(decay, (1 + t) / (10 + t)) at step t = 0, 1, ..: short at first, so that the start weights are soon
-    forgotten. Running statistics of batch normalisation are averaged like weights; whole numbers are taken as they are.
+    d = min(decay, (1 + t) / (10 + t)) at step t = 0, 1, ..: d is small at first, so the start weights soon lose their
+    influence. Running statistics of batch normalisation are averaged like weights; integers are copied.
 
     Args:
-        network: whose weights.
+        network: the network whose state is averaged.
         decay: in (0, 1).
 
-    Reference: the form with the number of updates is that of TensorFlow's `ExponentialMovingAverage`.
+    Reference: TensorFlow's `ExponentialMovingAverage` with the number of updates has this form of d.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -28,7 +28,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step, from 0."""
+        """Add the weights after a step to the average; steps count from 0."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in self.network.state_dict().items():
             if value.is_floating_point():
@@ -37,8 +37,8 @@ class MovingAverage:
                 self.values[name].copy_(value)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Let the network have the average while the block runs."""
+    def applied_to_network(self) -> Iterator[None]:
+        """Put the average into the network during the block; restore the network's weights afterwards."""
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.values)
         try:
@@ -51,6 +51,6 @@ class MovingAverage:
         return self.values
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what was saved."""
+        """Restore the saved average."""
         for name, value in state.items():
             self.values[name].copy_(value)

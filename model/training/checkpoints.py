@@ -1,12 +1,12 @@
-"""Where a training run keeps its place, so that an interrupted one continues.
+"""Checkpoints of a training run, from which an interrupted run continues.
 
-One folder per run under ``.state/checkpoints``, named by the run and a fingerprint of all that determines its result.
-It lies outside the stage's output because DVC removes outputs before it runs a stage.
+Each run has one folder under ``.state/checkpoints``, named by the run and a fingerprint of everything that determines
+its result. It lies outside the stage's output because DVC removes outputs before it runs a stage.
 
-In it there is a folder for each finished phase and for the last epoch of the phase under way. Each is sealed: it holds
-the digests of its files. A file that was cut, changed, emptied or lost (a full disk, a crash of the machine) would else
-be loaded as it is, since neither torch nor safetensors compare a checksum, and Accelerate passes over random states
-that it can't read.
+The folder has a subfolder for each finished phase and for the last epoch of the current phase. Each subfolder is
+sealed: it holds the digests of its files. Without digests, a file that was cut, changed, emptied or lost (a full disk,
+a crash of the machine) would be loaded unnoticed, since neither torch nor safetensors compare a checksum, and
+Accelerate skips random states that it can't read.
 """
 
 import hashlib
@@ -29,23 +29,24 @@ from base.console import STATE
 
 log = logging.getLogger("clicksight")
 
-DIGESTS = "digests.json"  # in a sealed folder: of its other files
+DIGESTS = "digests.json"  # in a sealed folder: the digests of its other files
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def code_digest() -> str:
-    """Return a digest of the loaded modules that are not installed ones: ours, and a system's wherever it lies.
+    """Return a digest of all loaded modules that are not installed: this project's, and a system's in any folder.
 
-    It is what a git revision would say, were all of it committed.
+    It identifies the code as a git revision would if everything were committed.
     """
     files = {}
     for name, module in sys.modules.items():
-        if name == "__main__":  # what python -m runs has its own name here
+        if name == "__main__":  # the spec of a module that python -m runs has its real name
             name = getattr(module.__spec__, "name", name)
-        # torch.compile loads modules that it has written elsewhere, by names within torch: their package decides
-        places = [getattr(of, "__file__", None) for of in (module, sys.modules.get(name.partition(".")[0]))]
-        file = places[0]
-        if file and not any(place and place.startswith(INSTALLED) for place in places) and Path(file).is_file():
+        # torch.compile loads modules that it has written outside torch's folder, under names within torch; so a module
+        # also counts as installed if its top-level package is.
+        paths = [getattr(each, "__file__", None) for each in (module, sys.modules.get(name.partition(".")[0]))]
+        file = paths[0]
+        if file and not any(path and path.startswith(INSTALLED) for path in paths) and Path(file).is_file():
             files[name] = file
     digest = hashlib.blake2b(digest_size=8)
     for name in sorted(files):
@@ -54,12 +55,12 @@ def code_digest() -> str:
 
 
 def weights_digest(weights: str) -> str | None:
-    """Return a digest of the file with a backbone's start weights; None where no file is named, or there is none.
+    """Return a digest of the file with a backbone's start weights; None if no file is named, or the file is missing.
 
-    A path may hold other weights tomorrow. The name ``download`` stands for weights that torchvision has fixed.
+    The file at a path may change, so its digest is needed; ``download`` stands for weights that torchvision has fixed.
     """
     path = Path(weights)
-    if weights in ("none", "download") or not path.is_file():  # a missing one is an error when it is needed
+    if weights in ("none", "download") or not path.is_file():  # a missing file raises an error when it is loaded
         return None
     return file_digest(path)
 
@@ -71,12 +72,12 @@ def file_digest(path: Path) -> str:
 
 
 def seal(folder: Path) -> None:
-    """Write the digests of a folder's files into it, so that :func:`find_damage` can compare them."""
+    """Write the digests of a folder's files into the folder, so that :func:`find_damage` can compare them."""
     write_json(_digests(folder), folder / DIGESTS)
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return what is wrong with a sealed folder; None if it is as it was when it was sealed."""
+    """Return what is wrong with a sealed folder; None if it is unchanged since it was sealed."""
     try:
         sealed = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
         found = _digests(folder)
@@ -92,9 +93,9 @@ def find_damage(folder: Path) -> str | None:
         if name not in found:
             return f"{name} is missing"
         if name not in sealed:
-            return f"{name} is not part of it"
+            return f"{name} was added later"
         if found[name] != sealed[name]:
-            return f"{name} is not as it was written"
+            return f"{name} has changed"
     return None
 
 
@@ -109,7 +110,8 @@ class Checkpoints:
     Args:
         run: its name, as in ``TDL/seed-0``.
         fingerprint: of its data and parameters (`model.training.task.Run`).
-        num_processes: that train together; another number is another run, because its sums are rounded otherwise.
+        num_processes: number of processes that train together; it is part of the run's identity, because another number
+            rounds sums differently.
     """
 
     def __init__(self, run: str, fingerprint: str, num_processes: int = 1) -> None:
@@ -118,19 +120,19 @@ class Checkpoints:
         self.folder = STATE / "checkpoints" / f"{run.replace('/', '-')}-{digest}"
 
     def drop_damaged(self, phases: Mapping[str, Sequence[str]]) -> None:
-        """Remove what is damaged, with a warning, so that nothing of it is used.
+        """Delete damaged checkpoints, with a warning, so that they are never loaded.
 
-        A phase whose last epoch is damaged begins anew. So does a phase that is finished and damaged, and with it what
-        was begun from its weights: trained again, they may be others on a GPU.
+        A phase whose last epoch is damaged is trained again. So is a finished phase that is damaged, and with it every
+        phase that started from its weights, because training again may give other weights on a GPU.
 
         Args:
-            phases: in their order, and of each the earlier phases that its weights start from.
+            phases: the phases in order, each with the earlier phases that its weights start from.
         """
         lost = set()
         for folder in sorted(path for path in self.folder.glob("[!.]*") if path.is_dir()):
             damage = find_damage(folder)
             if damage is not None:
-                log.warning("%s: %s: this checkpoint is damaged, so it is removed and trained again", folder, damage)
+                log.warning("%s: %s: this checkpoint is damaged; it is deleted and trained again", folder, damage)
                 shutil.rmtree(folder)
                 lost.add(folder)
         again: set[str] = set()
@@ -141,16 +143,16 @@ class Checkpoints:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def finished(self, phase: str) -> dict[str, Any] | None:
-        """Return what was saved of a finished phase, or None."""
+        """Return the saved result of a finished phase; None if the phase isn't finished."""
         path = self._finished(phase) / "result.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def weights(self, phase: str) -> Path:
-        """Return the weights file of a finished phase."""
+        """Return the path of a finished phase's weights file."""
         return self._finished(phase) / "weights.safetensors"
 
     def finish(self, phase: str, weights: Mapping[str, Tensor], result: Mapping[str, Any]) -> None:
-        """Save a finished phase, weights and result at once, and drop its epochs."""
+        """Save the weights and result of a finished phase in one step, and delete its epochs."""
         with whole_directory(self._finished(phase)) as temporary:
             save_file(dict(weights), temporary / self.weights(phase).name)
             write_json(result, temporary / "result.json")
@@ -159,10 +161,10 @@ class Checkpoints:
             shutil.rmtree(epoch)
 
     def save_epoch(self, phase: str, epoch: int, accelerator: Accelerator) -> None:
-        """Save the state after an epoch; the one before is dropped once this one is whole.
+        """Save the state after an epoch, then delete the earlier epoch's state.
 
-        Of several processes the first one's is saved. The others' random states are not needed: they begin anew with
-        every epoch.
+        Of several processes, only the first process's state is saved. The random states of the others are not needed,
+        because they are seeded anew in every epoch.
         """
         earlier = self._epochs(phase)
         with whole_directory(self.folder / f"{phase}-epoch-{epoch:05d}") as temporary:
@@ -172,13 +174,13 @@ class Checkpoints:
             shutil.rmtree(path)
 
     def load_epoch(self, phase: str, accelerator: Accelerator) -> None:
-        """Load the last epoch that was saved, if any; :meth:`drop_damaged` comes before."""
+        """Load the last saved epoch, if any; call :meth:`drop_damaged` first."""
         epochs = self._epochs(phase)
         if epochs:
             accelerator.load_state(str(epochs[-1]))
 
     def last(self, phase: str) -> str:
-        """Say where the last good checkpoint is."""
+        """Return the path of the last good checkpoint as text, for messages."""
         epochs = self._epochs(phase)
         return str(epochs[-1]) if epochs else "none yet in this phase"
 
@@ -187,7 +189,7 @@ class Checkpoints:
         return load_file(self.weights(phase))
 
     def remove(self) -> None:
-        """Forget the run: it is done."""
+        """Delete the run's checkpoints, because the run is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _finished(self, phase: str) -> Path:

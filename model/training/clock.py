@@ -1,4 +1,4 @@
-"""How fast a training goes: a bar or lines while it runs, rates of each epoch afterwards."""
+"""Measures the speed of a training: a bar or log lines while it runs, and rates of each epoch."""
 
 import logging
 import sys
@@ -17,13 +17,13 @@ Item = TypeVar("Item")
 
 
 class Clock:
-    """Says how fast it goes and how long it will take: a bar on a terminal, a line every ten seconds elsewhere.
+    """Shows the speed and the time left of a phase: a bar on a terminal, else a log line every ten seconds.
 
     Args:
-        name: of run and phase.
-        epochs: of the phase.
-        num_steps: that are left in the phase.
-        later_phases: their number.
+        name: names of run and phase.
+        epochs: number of epochs of the phase.
+        num_steps: number of steps left in the phase.
+        later_phases: number of phases after this one.
     """
 
     def __init__(self, name: str, epochs: int, num_steps: int, later_phases: int) -> None:
@@ -34,11 +34,11 @@ class Clock:
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
-        """Count an epoch's images and seconds from here."""
+        """Start counting the images and seconds of an epoch."""
         self._before = (time.perf_counter(), self.images, self.waited_s)
 
     def rates(self) -> dict[str, float]:
-        """Return what was measured since the epoch began, as curve values."""
+        """Return the rates since the epoch began, as curve values."""
         started, images, waited_s = self._before
         seconds = time.perf_counter() - started
         return {
@@ -47,20 +47,20 @@ class Clock:
         }
 
     def bar(self, steps: Iterable[int], epoch: int, total: int) -> Iterable[int]:
-        """Show the steps of an epoch (from 0) as a moving bar, on a terminal."""
+        """Yield the steps of an epoch (from 0); on a terminal, show them as a moving bar."""
         if not sys.stderr.isatty():
             return steps
         return progress(steps, f"{self.name}, epoch {epoch + 1} of {self.epochs}", "steps", total)
 
     def waiting(self, items: Iterator[Item]) -> Item:
-        """Return the next item, and count the time until it is there."""
+        """Return the next item, and add the time spent waiting for it."""
         before = time.perf_counter()
         item = next(items)
         self.waited_s += time.perf_counter() - before
         return item
 
     def step(self, num_images: int, epoch: int, loss: Tensor) -> None:
-        """Count a step; every ten seconds, log a line, unless there is a bar."""
+        """Count a step; without a bar, log a line every ten seconds."""
         self.images, self.steps, self.steps_left = self.images + num_images, self.steps + 1, self.steps_left - 1
         now = time.perf_counter()
         if now - self.reported < REPORT_EVERY_S or sys.stderr.isatty():
@@ -77,5 +77,5 @@ class Clock:
             self.images / seconds,
             100 * self.waited_s / seconds,
             duration(self.steps_left * seconds / self.steps),
-            f", {self.later_phases} more to come" if self.later_phases else "",
+            f", later phases: {self.later_phases}" if self.later_phases else "",
         )

@@ -1,4 +1,4 @@
-"""A phase's values per epoch as DVCLive curves: in the model folder, and live beside the checkpoints."""
+"""Writes a phase's values per epoch as DVCLive curves: into the model folder, and while training into .state/curves."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ def write_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], folder: Pa
 
 
 class LiveCurves:
-    """Curves that grow by a point per epoch; the folder's earlier content goes.
+    """Curves that grow by one point per epoch; the folder's earlier content is deleted.
 
     Args:
-        folder: None: nothing is written.
+        folder: the folder to write; None writes nothing.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._live: Any = None
         if folder is not None:
-            from dvclive import Live  # here, not above: it takes seconds that an evaluation need not wait for
+            from dvclive import Live  # imported here because it takes seconds, which an evaluation need not wait for
 
             self._live = Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
 
@@ -39,21 +39,21 @@ class LiveCurves:
             self._live.next_step()
 
     def end(self) -> None:
-        """Write what is left to write."""
+        """Write the remaining values and close the curves."""
         if self._live is not None:
             self._live.end()
 
 
 def live_folder(run: str, phase: str) -> Path | None:
-    """Return where a phase's curves can be watched, with rates that no artifact may hold.
+    """Return the folder of a phase's live curves, which include rates that no artifact may hold.
 
-    None with CLICKSIGHT_NO_STATE in the environment: nothing is kept then.
+    With CLICKSIGHT_NO_STATE in the environment, return None: no live curves are written.
     """
     return None if os.environ.get("CLICKSIGHT_NO_STATE") else STATE / "curves" / run / phase
 
 
 def run_name(output: Path, top: str = "models") -> str:
-    """Return what tells a run apart, in logs too: its folder below the top one, as in ``methods/TDL/seed-0``."""
+    """Return a run's unique name, also for logs: its path below the top folder, as in ``methods/TDL/seed-0``."""
     parts = output.resolve().parts
     below = parts[parts.index(top) + 1 :] if top in parts else ()
     return "/".join(below) or parts[-1]

@@ -1,9 +1,9 @@
-"""What a task has in its hands: a phase's network while it learns, in one process or several.
+"""The learner that a task's methods use: a phase's network during training, in one process or several.
 
 Several processes (``accelerate launch``) share each step: `batch_size` draws of each stream are cut into one part per
-process and accumulation, gradients are those of the whole step. What is computed *per batch* is computed per part:
-batch normalisation, and the standardisation of a position loss. Their running statistics are averaged over the
-processes after each epoch.
+process and accumulation, and the gradients are those of the whole step. Computations *per batch* are done per part:
+batch normalisation, and the standardisation of a position loss. Running statistics are averaged over the processes
+after each epoch.
 """
 
 import math
@@ -29,24 +29,24 @@ Result = TypeVar("Result")
 
 
 class Learner:
-    """A phase's network as it learns. A task's step is written with its methods.
+    """A phase's network during training; :meth:`Task.step` uses its methods.
 
     Args:
-        task: what is learned.
-        name: of run and phase, for people.
-        network: the phase's.
-        module: the network with what the task trains beside it; the network itself if that is all.
-        optimizers: the task's. Each of their groups has a ``peak`` rate and names the ``part`` it trains.
-        accelerator: a fresh one.
-        num_steps: of the phase.
+        task: the phase's task.
+        name: names of run and phase, for messages.
+        network: the phase's network.
+        module: the network together with other parts that the task trains; the network itself if there are none.
+        optimizers: the task's optimisers. Each of their groups has a ``peak`` rate and names the ``part`` it trains.
+        accelerator: a new one.
+        num_steps: number of steps of the phase.
 
     Attributes:
-        module: as above, ready: on its device, in its precision, its gradients averaged over the processes.
-        optimizers: ready too, in the same order.
-        step: the number of the present step in the phase, from 0.
-        num_updates: steps of the present epoch that the optimisers were asked for.
-        num_skipped: those of them that were left out, because a gradient overflowed in fp16.
-        last_checkpoint: for a message.
+        module: the module, prepared: on its device, in its precision, its gradients averaged over the processes.
+        optimizers: the optimisers, prepared, in the same order.
+        step: the number of the current step in the phase, from 0.
+        num_updates: number of calls of :meth:`update` in the current epoch.
+        num_skipped: number of these in which the optimiser's step was skipped, because a gradient overflowed in fp16.
+        last_checkpoint: the path of the last good checkpoint, for messages.
     """
 
     def __init__(
@@ -66,27 +66,27 @@ class Learner:
         self.step = self.num_updates = self.num_skipped = 0
         self.last_checkpoint = ""
         self._loaded: list[Loaded] = []
-        self._rows: Mapping[str, list[int]] = {}  # of the part that is being run
+        self._rows: Mapping[str, list[int]] = {}  # the rows of the part that is being run
         if task.params.channels_last:
             module.to(memory_format=torch.channels_last)
         if task.params.compile:
             module.compile()
         with warnings.catch_warnings():
-            # Accelerate knows this option of torch by its older name only
+            # Accelerate uses the older name of this option of torch
             warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
             self.module, *self.optimizers = accelerator.prepare(module, *optimizers)
 
     @property
     def epoch(self) -> int:
-        """The present epoch, from 0."""
+        """The current epoch, from 0."""
         return self.step // self.steps_per_epoch
 
     def begin_epoch(self) -> None:
-        """Count the optimisers' steps from here."""
+        """Reset the counts of the optimisers' steps."""
         self.num_updates = self.num_skipped = 0
 
     def begin_step(self, step: int, loaded: list[Loaded]) -> None:
-        """Set the rates of a step, and the parts of it that this process runs."""
+        """Set the learning rates of a step, and the parts of the step that this process runs."""
         self.step, self._loaded = step, loaded
         factor = rate_factor(self.task.params.schedule, step, self.num_steps)
         for optimizer in self.optimizers:
@@ -94,10 +94,10 @@ class Learner:
                 group["lr"] = group["peak"] * factor
 
     def parts(self) -> Iterator[Batch]:
-        """Yield the step's batch in the parts that this process runs, on the device.
+        """Yield the parts of the step's batch that this process runs, on the device.
 
-        Run the module and :meth:`backward` once inside the loop. The loop may be run again, for another optimiser.
-        Gradients are exchanged with other processes in the last round only.
+        The loop's body must run the module and :meth:`backward` once. The loop may be run again for another optimiser.
+        Gradients are exchanged with other processes only at the last part.
         """
         for number, loaded in enumerate(self._loaded, start=1):
             is_last = number == len(self._loaded)
@@ -106,22 +106,22 @@ class Learner:
                 yield send_to_device(loaded.batch, self.accelerator.device, non_blocking=True)
 
     def share(self, part: Batch) -> float:
-        """Return the share of a part in its step: the weight of its means in those of the step."""
+        """Return the share of a part in its step, which is the weight of the part's means in the step's means."""
         return len(next(iter(part.values()))[0]) / self.task.params.batch_size
 
     def backward(self, loss: Tensor, part: Batch, components: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Add the gradient of a part's loss to that of the step.
+        """Add the gradient of a part's loss to the gradient of the step.
 
         Args:
             loss: a mean over the part's draws.
             part: one of :meth:`parts`.
-            components: what the loss is made of, for a message and for the curves: means too.
+            components: the components of the loss, which are also means, for error messages and the curves.
 
         Returns:
-            What the part adds to the step's means: `components`, and the loss as ``objective``.
+            The part's contribution to the step's means: `components`, and the loss as ``objective``.
 
         Raises:
-            UserError: the loss of a process is NaN or infinite: its step, rows and the last good checkpoint.
+            UserError: the loss of a process is NaN or infinite; the message names step, rows and the last checkpoint.
         """
         self._check_finite(loss, components)
         share = self.share(part)
@@ -129,9 +129,9 @@ class Learner:
         return {name: value.detach() * share for name, value in {"objective": loss, **components}.items()}
 
     def update(self, number: int = 0) -> None:
-        """Take a step of an optimiser, and forget the gradients of all.
+        """Take a step of one optimiser, and clear the gradients of all optimisers.
 
-        In fp16 a step is left out whose gradients have overflowed; the scale of the loss is then halved.
+        In fp16, a step whose gradients have overflowed is skipped, and the loss scale is halved.
         """
         self.optimizers[number].step()
         self.num_updates += 1
@@ -140,19 +140,19 @@ class Learner:
             optimizer.zero_grad()
 
     @torch.no_grad()
-    def run(self, stream: str, rows: np.ndarray, look: Callable[[nn.Module, Any], Result]) -> list[Result]:
+    def run(self, stream: str, rows: np.ndarray, compute: Callable[[nn.Module, Any], Result]) -> list[Result]:
         """Run the network in evaluation mode over rows of a stream, each process over its share.
 
-        Training mode is as before afterwards.
+        Afterwards the network is in its earlier mode again.
 
         Args:
-            stream: whose rows.
-            rows: which.
-            look: takes the network and what `Task.load` returned of a batch, on the device; returns what is kept of
-                it, on the CPU.
+            stream: the stream of the rows.
+            rows: the row numbers.
+            compute: a function of the network and the result of `Task.load` for a batch, on the device; it returns
+                what to keep, on the CPU.
 
         Returns:
-            The same in every process: what was kept of each batch, in the order of the rows.
+            The result of `compute` for each batch, in the order of the rows; equal in every process.
         """
         mine = rows[share_of(len(rows), self.accelerator.process_index, self.num_processes)]
         found: list[Result] = []
@@ -160,22 +160,22 @@ class Learner:
         self.network.eval()
         with self.accelerator.autocast():
             for loaded in evaluation_batches(self.task.load, stream, mine, EVALUATION_BATCH, self.task.params.workers):
-                found.append(look(self.network, send_to_device(loaded, self.accelerator.device, non_blocking=True)))
+                found.append(compute(self.network, send_to_device(loaded, self.accelerator.device, non_blocking=True)))
         self.network.train(was_training)
         return gather_object(found) if self.num_processes > 1 else found
 
     def average_statistics(self, state: Mapping[str, Tensor]) -> None:
-        """Put the mean over the processes in the place of each running statistic, of the network or of its average.
+        """Replace each running statistic, of the network or of its moving average, by its mean over the processes.
 
         Args:
-            state: tensors by their names in the network's state; weights are left alone, they are equal anyway.
+            state: tensors by their names in the network's state; weights stay, since they are equal in all processes.
         """
         if self.num_processes == 1:
             return
         statistics = dict(self.network.named_buffers())
         for name, value in state.items():
             if name in statistics and value.is_floating_point():
-                first = broadcast(value.clone())  # a mean of differences: what is equal everywhere keeps its bits
+                first = broadcast(value.clone())  # averaging differences keeps the bits of values that are equal
                 value.copy_(first + self.accelerator.reduce(value - first, "mean"))
 
     def total(self, values: Mapping[str, Tensor]) -> dict[str, float]:
@@ -186,10 +186,10 @@ class Learner:
         return dict(zip(values, sums.tolist(), strict=True))
 
     def check_epoch(self) -> None:
-        """Check that an epoch's steps were not all left out.
+        """Check that not all steps of an epoch were skipped.
 
         Raises:
-            UserError: they were: nothing is learned any more.
+            UserError: all steps were skipped, so nothing was learned.
         """
         if 0 < self.num_updates == self.num_skipped:
             raise UserError(
@@ -199,9 +199,9 @@ class Learner:
             )
 
     def check_weights(self) -> None:
-        """Check what an epoch's last step has made: no loss has been computed with it yet.
+        """Check the weights after an epoch's last step, with which no loss has been computed yet.
 
-        The same in every process, once their running statistics are averaged.
+        The result is equal in every process if the running statistics have been averaged before.
 
         Raises:
             UserError: a weight or a running statistic is NaN or infinite.
@@ -219,7 +219,7 @@ class Learner:
             )
 
     def check_validation(self, values: Mapping[str, float]) -> None:
-        """Check what was measured after an epoch; in every process it is the same.
+        """Check the validation values of an epoch, which are equal in every process.
 
         Raises:
             UserError: a value is NaN or infinite.
@@ -231,10 +231,10 @@ class Learner:
             )
 
     def _check_finite(self, loss: Tensor, components: Mapping[str, Tensor]) -> None:
-        of_all = loss.detach()
+        total = loss.detach()
         if self.num_processes > 1:
-            of_all = self.accelerator.reduce(of_all, "sum")
-        if torch.isfinite(of_all):
+            total = self.accelerator.reduce(total, "sum")
+        if torch.isfinite(total):
             return
         names = {stream: self.task.names(stream, rows) for stream, rows in self._rows.items()}
         text = ", ".join(f"{name} {value.item():.4g}" for name, value in components.items())
@@ -254,20 +254,20 @@ class Learner:
 
 
 def check_parts(params: TrainParams, num_processes: int) -> None:
-    """Check that every part of a step has draws enough for batch normalisation.
+    """Check that every part of a step has enough draws for batch normalisation.
 
     Raises:
-        UserError: fewer than two of a stream.
+        UserError: a part has fewer than two draws of a stream.
     """
     parts = params.accumulation * num_processes
     if params.batch_size < 2 * parts:
         raise UserError(
             f"train.batch_size = {params.batch_size} draws of a stream, for {num_processes} processes with "
-            f"train.accumulation = {params.accumulation}: that leaves parts of fewer than 2; "
-            f"take a batch_size of {2 * parts} or more, or fewer processes"
+            f"train.accumulation = {params.accumulation}: this gives parts of fewer than 2 draws; "
+            f"set batch_size to {2 * parts} or more, or start fewer processes"
         )
 
 
 def num_steps_per_epoch(task: Task) -> int:
-    """Return the steps in which the phase's main stream is passed once."""
+    """Return the number of steps for one pass over the phase's main stream."""
     return math.ceil(task.epoch_rows / task.params.batch_size)

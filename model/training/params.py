@@ -1,4 +1,4 @@
-"""How a phase is trained, whatever it learns."""
+"""Training parameters of a phase, independent of its task."""
 
 from typing import Literal
 
@@ -8,12 +8,12 @@ from base.params import Params
 
 
 class ScheduleParams(Params):
-    """How the learning rates move over a phase; see model/training/schedules.py for the formulas."""
+    """The learning-rate schedule of a phase; model/training/schedules.py has the formulas."""
 
     kind: Literal["constant", "one-cycle", "cosine", "step"] = Field(description="the curve after the warm-up")
-    warm_up: float = Field(description="share of the steps spent rising; 0: none", ge=0, lt=1)
-    drop_every: float | None = Field(None, description="step: drop after each such share of the steps", gt=0, le=1)
-    drop_factor: float | None = Field(None, description="step: what the rate is multiplied by", gt=0, lt=1)
+    warm_up: float = Field(description="share of the steps in which the rate rises; 0: no warm-up", ge=0, lt=1)
+    drop_every: float | None = Field(None, description="step: share of the steps from drop to drop", gt=0, le=1)
+    drop_factor: float | None = Field(None, description="step: factor on the rate at each drop", gt=0, lt=1)
 
     @model_validator(mode="after")
     def _complete(self) -> "ScheduleParams":
@@ -28,28 +28,28 @@ class ScheduleParams(Params):
 
 
 class TrainParams(Params):
-    """How a phase is trained by stochastic gradient descent; a system adds what is its own."""
+    """Parameters of training a phase by stochastic gradient descent; a system adds its own parameters."""
 
     epochs: int = Field(description="per phase; one epoch passes once through the phase's main stream", ge=1)
     batch_size: int = Field(description="draws of each stream in a step, over all processes", ge=2)
-    accumulation: int = Field(description="parts a step's draws are run in, one after another, to save memory", ge=1)
-    learning_rate: float = Field(description="peak, of the ConvNet", gt=0)
+    accumulation: int = Field(description="number of parts of a step, run one after another to save memory", ge=1)
+    learning_rate: float = Field(description="peak rate of the ConvNet", gt=0)
     momentum: float = Field(ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(ge=0, description="alpha of eq. 6 of the MTMDD-VM paper")
     schedule: ScheduleParams
     ema: float | None = Field(
-        None, description="decay of the moving average of the weights that is then validated and saved; null: none",
+        None, description="decay of the moving average of the weights that is validated and saved; null: no average",
         gt=0, lt=1,
     )  # fmt: skip
     early_stopping: int | None = Field(
-        None, description="a phase ends after so many epochs without a better validation; null: it has all", ge=1
+        None, description="epochs without a better validation after which a phase ends; null: never", ge=1
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
-    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; drops other units")
+    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; dropout drops other units")
     channels_last: bool = Field(description="channels innermost: faster on a CPU, and on a GPU in mixed precision")
-    workers: int = Field(description="processes that load images; 0: a thread of the training process does", ge=0)
+    workers: int = Field(description="processes that load images; 0: a thread of the training process loads", ge=0)
     threads: int | None = Field(
-        None, description="CPU threads of a training process; null: as many as the machine has", ge=1
+        None, description="CPU threads of a training process; null: torch's default for the machine", ge=1
     )
     cache_images: bool = Field(description="keep the decoded, resized images in memory")
 
@@ -57,7 +57,7 @@ class TrainParams(Params):
     def _parts_have_statistics(self) -> "TrainParams":
         if self.batch_size < 2 * self.accumulation:
             raise ValueError(
-                f"batch_size {self.batch_size} in accumulation = {self.accumulation} parts leaves parts of fewer than "
-                "2 draws of a stream: too few for batch normalisation"
+                f"batch_size {self.batch_size} in accumulation = {self.accumulation} parts gives parts of fewer than "
+                "2 draws of a stream, too few for batch normalisation; raise batch_size or lower accumulation"
             )
         return self

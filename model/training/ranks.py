@@ -1,4 +1,4 @@
-"""The processes that train together, where a launcher has started several."""
+"""The processes that train together, if a launcher has started several."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ import torch
 from accelerate import PartialState
 
 
-def processes() -> PartialState:
-    """Return how many processes train together, and which of them this is.
+def training_processes() -> PartialState:
+    """Return the number of processes that train together and the index of this process.
 
-    Accelerate has to be told that there is no GPU: else each process of a launcher would take itself for the only one.
+    Without a GPU, Accelerate needs `cpu=True`; otherwise each process of a launcher would run as the only process.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=several and not torch.cuda.is_available())
@@ -19,11 +19,12 @@ def processes() -> PartialState:
 
 @contextmanager
 def writes_alone() -> Iterator[bool]:
-    """Yield whether this process, of those that train together, is the one that writes.
+    """Yield True in the one process that may write, False in the other processes that train together.
 
-    The others wait before and after it: none still reads what it removes, and all find what it wrote.
+    All processes wait for each other before and after the block: no other process still reads what this one deletes,
+    and all of them find what it wrote.
     """
-    together = processes()
-    together.wait_for_everyone()
-    yield together.is_main_process
-    together.wait_for_everyone()
+    group = training_processes()
+    group.wait_for_everyone()
+    yield group.is_main_process
+    group.wait_for_everyone()

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions of the step, so that a continued run needs no schedule state."""
+"""Learning-rate schedules as pure functions of the step: a continued run needs no saved schedule state."""
 
 import math
 
@@ -12,15 +12,16 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int) -> float:
     """Return the factor on the peak learning rate at a step.
 
     One-cycle rises by half a cosine from 1/25 to 1 until the warm-up ends, then falls by half a cosine to 4e-6 at the
-    last step. All others rise linearly, from 1/(steps of the warm-up) to 1, and their factor is the product of that and
+    last step. In all other kinds a warm-up factor rises linearly, from 1/(steps of the warm-up) to 1, and is multiplied
+    by
 
     - constant: 1
-    - cosine: half a cosine from 1 towards 0, begun when the warm-up ends
-    - step: drop_factor ** floor(p / drop_every), p = step / num_steps, whatever the warm-up
+    - cosine: half a cosine from 1 towards 0, which begins when the warm-up ends
+    - step: drop_factor ** floor(p / drop_every), p = step / num_steps, independent of the warm-up
 
     Args:
         step: 0 .. num_steps - 1.
-        num_steps: of the phase.
+        num_steps: number of steps of the phase.
 
     Reference: one-cycle as in Smith and Topin, "Super-convergence" (2018), in torch's two-phase form.
     """
@@ -30,15 +31,15 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int) -> float:
             return _half_cosine(START, 1.0, step / peak if peak > 0 else 1.0)
         return _half_cosine(1.0, END, (step - peak) / (num_steps - 1 - peak))
     rising = math.ceil(schedule.warm_up * num_steps)
-    warmth = min((step + 1) / rising, 1.0) if rising else 1.0
+    warm_up_factor = min((step + 1) / rising, 1.0) if rising else 1.0
     if schedule.kind == "constant":
-        return warmth
+        return warm_up_factor
     if schedule.kind == "cosine":
-        return warmth * _half_cosine(1.0, 0.0, max(step - rising, 0) / max(num_steps - rising, 1))
+        return warm_up_factor * _half_cosine(1.0, 0.0, max(step - rising, 0) / max(num_steps - rising, 1))
     assert schedule.drop_every is not None
     assert schedule.drop_factor is not None
-    # the tiny term: a third of 30 steps ends at step 10, not at 11 because of how 1/3 is rounded
-    return warmth * schedule.drop_factor ** math.floor(step / num_steps / schedule.drop_every + 1e-9)
+    # The tiny term makes a third of 30 steps end at step 10; the rounding of 1/3 would make it end at step 11.
+    return warm_up_factor * schedule.drop_factor ** math.floor(step / num_steps / schedule.drop_every + 1e-9)
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

@@ -1,8 +1,8 @@
-"""The contract between the trainer and a system: all that a phase is to the trainer.
+"""The contract between the trainer and a system: everything that the trainer needs of a phase.
 
-A system writes a subclass of :class:`Task` for its phases, and hands the trainer a list of them as a :class:`Run`. The
-trainer knows streams, steps, validation values and ranks; it knows nothing of domains, categories, clicks or texts.
-docs/adding_a_system.md shows a whole system.
+A system writes a subclass of :class:`Task` for its phases, and passes a list of tasks to the trainer as a
+:class:`Run`. The trainer handles streams, steps, validation values and ranks; it has no code for domains, categories,
+clicks or texts. docs/adding_a_system.md shows a whole system.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,18 +19,18 @@ from model.training.params import TrainParams
 if TYPE_CHECKING:
     from model.training.learner import Learner
 
-Earlier = Callable[[str], dict[str, Tensor]]  # the weights of an earlier phase, by its name
+Earlier = Callable[[str], dict[str, Tensor]]  # returns the weights of an earlier phase, by the phase's name
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What was measured after an epoch.
+    """The measurements after an epoch.
 
     Attributes:
         values: for the curves, as in ``{"target accuracy": 81.3}``.
-        rank: the epoch with the largest is kept; compared number by number. Empty: the last epoch is kept.
-        chosen_by: what the rank's first number is, as in ``target validation accuracy``.
-        chosen_value: that number as a person reads it; a loss has its sign turned in the rank.
+        rank: numbers that are compared in order; the epoch with the largest rank is kept. Empty: the last is kept.
+        chosen_by: the meaning of the rank's first number, as in ``target validation accuracy``.
+        chosen_value: that number for messages; the rank holds a loss with a minus sign, this value without.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
@@ -40,23 +40,24 @@ class Validation:
 
 
 class Task:
-    """A phase: what it learns, from what, and how; a subclass fills in `network`, `load`, `loss` and `validate`.
+    """A phase: its network, its data and its losses; a subclass defines `network`, `load`, `loss` and `validate`.
 
-    The trainer asks for `network`, `module` and `optimizers` once. Then, in each epoch, it calls `choose`, `step` for
-    each step, `validate`, and saves: the module's weights, the optimisers' state and `state_dict`. A run that is
-    continued loads these and goes on with the next epoch's `choose`. So state that is made within an epoch and used
-    after it belongs into `state_dict`. Random numbers come from `base.seeding`, or from torch's generator, which is
-    seeded before `network`, before each `choose` (alike in all processes) and before each epoch's steps (each process
-    its own). Several processes must choose the same rows and have the same state: the first one's is saved.
+    The trainer calls `network`, `module` and `optimizers` once. Then, in each epoch, it calls `choose`, `step` for
+    each step and `validate`, and saves the module's weights, the optimisers' state and `state_dict`. A continued run
+    loads these and goes on with the next epoch's `choose`, so state that is made in one epoch and used in a later one
+    belongs into `state_dict`. Random numbers come from `base.seeding`, or from torch's generator, which the trainer
+    seeds before `network`, before each `choose` (equally in all processes) and before each epoch's steps (differently
+    in each process). All processes must choose the same rows and have the same state, because only the first process's
+    state is saved.
 
     Args:
-        name: of the phase, and of its weights file.
-        seed: the run's.
+        name: the name of the phase and of its weights file.
+        seed: the run's seed.
         params: optimiser, rates and epochs of this phase.
         rows: the training rows of each stream.
         main: the stream whose passes are epochs.
-        epoch_rows: draws of the main stream in an epoch; None: as many as it has rows.
-        starts_from: the earlier phases whose weights `network` takes parts of.
+        epoch_rows: number of draws of the main stream in an epoch; None: its number of rows.
+        starts_from: the earlier phases whose weights `network` uses.
     """
 
     def __init__(
@@ -74,41 +75,41 @@ class Task:
         self.starts_from = tuple(starts_from)
 
     def network(self, earlier: Earlier) -> nn.Module:
-        """Return the network with its start weights; torch's generator is seeded, so that it is reproducible.
+        """Return the network with its start weights; torch's generator is already seeded, so they are reproducible.
 
         Args:
-            earlier: returns the weights of an earlier phase; a network may take parts of several.
+            earlier: returns the weights of an earlier phase; a network may use parts of several phases.
         """
         raise NotImplementedError
 
     def load(self, stream: str, draws: Sequence[Draw]) -> Any:
-        """Return a NamedTuple of tensors for some rows of a stream, the first axis of each tensor the draws.
+        """Return a NamedTuple of tensors for the drawn rows of a stream; the first axis of each tensor is the draws.
 
-        It runs in loader processes too, and must not depend on what was loaded before.
+        This method also runs in loader processes, and must not depend on earlier calls.
         """
         raise NotImplementedError
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss of a batch, and the means that it is made of, for the curves."""
+        """Return the mean loss of a batch, and the means of its components, for the curves."""
         raise NotImplementedError
 
     def validate(self, learner: "Learner") -> Validation:
         """Measure the network, which is in evaluation mode only within :meth:`Learner.run`.
 
         Returns:
-            The same in every process.
+            A validation that is equal in every process.
         """
         raise NotImplementedError
 
     def module(self, network: nn.Module) -> nn.Module:
-        """Return what `step` runs: the network, or a module around it with what is trained beside it.
+        """Return the module that `step` runs: the network, or a module that holds it and other trained parts.
 
-        Gradients are exchanged between processes for this module only, so a step runs its ``forward``.
+        Gradients are exchanged between processes for this module only, so a step must call its ``forward``.
         """
         return network
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
-        """Return the optimisers, each group with its ``peak`` rate (the schedule is the trainer's) and its ``part``."""
+        """Return the optimisers; each group has a ``part`` and a ``peak`` rate, which the trainer's schedule scales."""
         weights = [weight for weight in module.parameters() if weight.requires_grad]
         return [self.sgd([{"params": weights, "peak": self.params.learning_rate, "part": "network"}])]
 
@@ -117,12 +118,12 @@ class Task:
         return torch.optim.SGD(groups, lr=0.0, momentum=self.params.momentum, weight_decay=self.params.weight_decay)
 
     def choose(self, learner: "Learner", epoch: int) -> Mapping[str, np.ndarray] | None:
-        """Return each stream's rows that an epoch draws from, or None: always all training rows.
+        """Return the rows of each stream that an epoch draws from; None: all training rows.
 
-        The length of an epoch doesn't depend on it. An epoch with rows of its own begins new passes over them.
+        The length of an epoch doesn't depend on this choice. An epoch with chosen rows begins new passes over them.
 
         Args:
-            learner: :meth:`Learner.run` runs the network over rows.
+            learner: its :meth:`Learner.run` runs the network over rows.
             epoch: from 0.
         """
         return None
@@ -131,7 +132,7 @@ class Task:
         """Take a step.
 
         Returns:
-            What this process adds to the means of the step: the sums of what :meth:`Learner.backward` returned.
+            This process's contribution to the means of the step: the sums of the results of :meth:`Learner.backward`.
         """
         means: dict[str, Tensor] = {}
         for part in learner.parts():
@@ -141,31 +142,31 @@ class Task:
         return means
 
     def names(self, stream: str, rows: Sequence[int]) -> list[str]:
-        """Return what a person calls some rows, as image ids, for messages."""
+        """Return readable names of rows, as image ids, for messages."""
         return [str(row) for row in rows]
 
     def describe(self) -> dict[str, Any]:
-        """Return what run.json says of this phase, besides the chosen epoch."""
+        """Return this phase's entry in run.json, besides the chosen epoch."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what has to be saved of it, as numbers, strings, tensors, lists and mappings of them."""
+        """Return the state to save, as numbers, strings, tensors, and lists and mappings of these."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what was saved."""
+        """Restore the saved state."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training: its phases in their order, and what its model folder says of it.
+    """A training: its phases in order, and its description for the model folder.
 
     Attributes:
         name: for logs and the checkpoint folder, as in ``TDL/seed-0``.
         tasks: the phases.
-        description: what run.json has besides the chosen epochs, the code's digest and the libraries' versions.
-        fingerprint: changes with anything that the run depends on: data, parameters, start weights. The code, torch's
-            version and the number of processes are the trainer's to add.
+        description: entries of run.json besides the chosen epochs, the code's digest and the libraries' versions.
+        fingerprint: changes if anything changes that the result depends on: data, parameters, start weights. The
+            trainer adds the code, torch's version and the number of processes.
     """
 
     name: str
@@ -175,6 +176,6 @@ class Run:
 
 
 def add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    """Add values to sums of the same names."""
+    """Add values to the sums of the same names, in place."""
     for name, value in values.items():
         sums[name] = sums[name] + value if name in sums else value

@@ -1,4 +1,4 @@
-"""Runs the phases of a training. It knows no system: what a phase learns is its task's business."""
+"""Runs the phases of a training. It imports no system: a phase's task defines what the phase learns."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from model.training.clock import Clock
 from model.training.curves import LiveCurves, live_folder, write_curves
 from model.training.learner import Learner, check_parts, num_steps_per_epoch
 from model.training.params import TrainParams
-from model.training.ranks import processes, writes_alone
+from model.training.ranks import training_processes, writes_alone
 from model.training.task import Run, Task, add
 
 log = logging.getLogger("clicksight")
@@ -36,28 +36,28 @@ LIBRARIES = ("torch", "torchvision", "accelerate", "numpy", "pillow", "safetenso
 
 @dataclass(frozen=True)
 class ChosenEpoch:
-    """Which epoch of a phase was kept, and why."""
+    """The epoch of a phase that was kept, and the reason."""
 
     phase: str
     epoch: int  # from 1
-    of: int  # epochs that were trained
-    chosen_on: str  # as in "target validation accuracy"
+    of: int  # number of epochs that were trained
+    chosen_on: str  # the measure, as in "target validation accuracy"
     value: float | None  # percent, or the loss; None without validation images
 
 
 @dataclass
 class Progress:
-    """What a phase has come to; part of its checkpoints.
+    """The state of a phase between epochs; part of its checkpoints.
 
     Attributes:
-        epoch: epochs done.
+        epoch: number of finished epochs.
         history: one mapping of curve values per epoch.
-        rates: the same of what is measured in seconds, and goes into no artifact.
+        rates: one mapping of rates per epoch; they depend on the clock, so they are in no artifact.
         best_epoch: the chosen epoch so far (from 1).
         best_rank: its rank.
         best_weights: its weights.
-        chosen_by: what the rank's first number is.
-        chosen_value: that number, as a person reads it.
+        chosen_by: the meaning of the rank's first number.
+        chosen_value: that number for messages (`Validation.chosen_value`).
     """
 
     epoch: int = 0
@@ -70,55 +70,55 @@ class Progress:
     chosen_value: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return all attributes."""
         return dict(vars(self))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what was saved."""
+        """Restore the saved attributes."""
         vars(self).update(state)
 
 
 def train(run: Run, output: Path) -> list[ChosenEpoch]:
     """Train all phases of a run and write the model folder, whole or not at all.
 
-    An interrupted call continues where it stopped when it is made again with the same run: after every epoch the state
-    goes to ``.state/checkpoints/<run>-<fingerprint>``, which is removed in the end. On a CPU, in single precision, the
-    result has the same bytes as that of an uninterrupted call. A damaged checkpoint is never used: a warning names it,
-    and what it held is trained again.
+    After an interruption, a second call with the same run continues where the first call stopped: after every epoch the
+    state is saved to ``.state/checkpoints/<run>-<fingerprint>``, which is deleted in the end. On a CPU, in single
+    precision, the result has the same bytes as that of an uninterrupted call. A damaged checkpoint is never used: a
+    warning names it, and its epochs are trained again.
 
-    Of each phase the epoch of the highest rank is kept (`Task.validate`), without a rank the last one. With `ema` it is
-    the moving average of the weights that is validated and saved.
+    The epoch with the highest rank of each phase is kept (`Task.validate`), without ranks the last epoch. With `ema`,
+    the moving average of the weights is validated and saved instead of the weights.
 
-    The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (the run's description, chosen epochs and what
-    chose them, digest of the code, library versions) and ``curves/`` (DVCLive). Curves with rates beside them grow in
-    ``.state/curves/<run>/<phase>``.
+    The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (the run's description, the chosen epochs and the
+    measures that chose them, the digest of the code, library versions) and ``curves/`` (DVCLive). Curves with rates
+    grow in ``.state/curves/<run>/<phase>``.
 
-    In several processes (``accelerate launch -m ..``) all make the same call. They share every step
-    (`model.training.learner`) and every validation; the first one writes. They need one file system.
+    With several processes (``accelerate launch -m ..``), each of them makes the same call. They share every step
+    (`model.training.learner`) and every validation; only the first process writes. All need the same file system.
 
     Args:
-        run: what to train.
+        run: the run to train.
         output: the model folder.
 
     Returns:
         One entry per phase.
 
     Raises:
-        UserError: a phase has no training rows, or a loss, a weight or what is validated became NaN or infinite (phase,
-            epoch, step, rows and the last good checkpoint named).
+        UserError: a phase has no training rows, or a loss, a weight or a validation value became NaN or infinite (the
+            message names phase, epoch, step, rows and the last good checkpoint).
     """
-    together = processes()
-    checkpoints = Checkpoints(run.name, run.fingerprint, together.num_processes)
+    group = training_processes()
+    checkpoints = Checkpoints(run.name, run.fingerprint, group.num_processes)
     for task in run.tasks:
-        check_parts(task.params, together.num_processes)
+        check_parts(task.params, group.num_processes)
         for stream, rows in task.rows.items():
             if not len(rows):
-                raise UserError(f"phase {task.name}: {stream} has no training images")
+                raise UserError(f"phase {task.name}: stream {stream} has no training images")
     with writes_alone() as this_process:
         if this_process:
             checkpoints.drop_damaged({task.name: task.starts_from for task in run.tasks})
-    if together.num_processes > 1:
-        log.info("%s: %d processes share each step", run.name, together.num_processes)
+    if group.num_processes > 1:
+        log.info("%s: %d processes share each step", run.name, group.num_processes)
     chosen, curves = [], {}
     for number, task in enumerate(run.tasks):
         make_deterministic(task.params.threads)
@@ -161,32 +161,32 @@ def write_model(
 
 
 def make_deterministic(threads: int | None) -> None:
-    """Make torch repeat itself: same machine, same numbers."""
+    """Set torch so that the same machine computes the same numbers again."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if threads is not None:
         torch.set_num_threads(threads)
-    # some operations of torchvision's VGG have no deterministic form on a GPU: a warning there, an error on a CPU
+    # Some operations of torchvision's VGG have no deterministic form on a GPU, so there torch only warns.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 
 
 def start_accelerator(params: TrainParams) -> Accelerator:
-    """Return a fresh accelerator: device, precision and processes.
+    """Return a new accelerator, which has the device, the precision and the processes.
 
     Raises:
-        UserError: the device at hand doesn't have the precision.
+        UserError: the device doesn't support the precision.
     """
     # Without recognition the layers from omega to phi get no gradient, so DDP must look for unused parameters.
-    # Running statistics are not taken from the first process but averaged, see Learner.average_statistics.
+    # Running statistics are averaged (Learner.average_statistics) instead of copied from the first process.
     parallel = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-    AcceleratorState._reset_state()  # else an earlier training of this process has fixed the precision
+    AcceleratorState._reset_state()  # else the precision of an earlier training in this process would stay
     try:
         accelerator = Accelerator(
             mixed_precision=params.mixed_precision,
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # else the environment has a say
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # else the environment could set it
             kwargs_handlers=[parallel],
         )
-        if params.mixed_precision != "no" and not accelerator.native_amp:  # fp16 on a CPU: it would say nothing
-            raise ValueError(f"not to be had on a {accelerator.device.type}")
+        if params.mixed_precision != "no" and not accelerator.native_amp:  # Accelerate accepts fp16 on a CPU silently
+            raise ValueError(f"not available on a {accelerator.device.type}")
     except ValueError as error:
         raise UserError(f"train.mixed_precision = {params.mixed_precision}: {error}; use no or bf16") from None
     return accelerator
@@ -197,10 +197,10 @@ class PhaseTraining:
 
     Args:
         task: the phase.
-        name: of run and phase, for people.
+        name: names of run and phase, for messages.
         checkpoints: of the run.
-        curves: where the phase's curves can be watched; None: nowhere.
-        later_phases: their number.
+        curves: the folder of the phase's live curves; None: no live curves.
+        later_phases: number of phases after this one.
     """
 
     def __init__(self, task: Task, name: str, checkpoints: Checkpoints, curves: Path | None, later_phases: int) -> None:
@@ -216,14 +216,14 @@ class PhaseTraining:
         self.learner = Learner(task, name, self.network, module, optimizers, self.accelerator, self.num_steps)
         self.average = None if self.params.ema is None else MovingAverage(self.network, self.params.ema)
         self.progress = Progress()
-        self._all_rows: Iterator[Loaded] | None = None  # what epochs without a choice go on drawing from
+        self._all_rows: Iterator[Loaded] | None = None  # batches of all rows, continued from epoch to epoch
         self.curves = LiveCurves(curves if self.accelerator.is_main_process else None)
         for part in (self.progress, task, self.average):
             if part is not None:
                 self.accelerator.register_for_checkpointing(part)
 
     def train(self) -> None:
-        """Train the phase's epochs, those that a checkpoint doesn't have yet, and save the result."""
+        """Train the epochs that no checkpoint has yet, and save the result."""
         self.checkpoints.load_epoch(self.task.name, self.accelerator)
         done = self.progress.epoch
         if done:
@@ -253,13 +253,13 @@ class PhaseTraining:
         return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
 
     def _seed_dropout(self, epoch: int) -> None:
-        """Begin dropout anew, so that a continued run drops the same; every process drops its own."""
+        """Seed dropout for an epoch, so that a continued run drops the same units; each process drops other units."""
         process = self.accelerator.process_index
-        of_process = (process,) if process else ()
-        torch.manual_seed(derive_seed(self.task.seed, "dropout", self.task.name, epoch, *of_process))
+        purpose_of_process = (process,) if process else ()
+        torch.manual_seed(derive_seed(self.task.seed, "dropout", self.task.name, epoch, *purpose_of_process))
 
     def _batches(self, rows: Mapping[str, np.ndarray], steps: range, start: int) -> Iterator[Loaded]:
-        """Yield the parts of each step that this process runs; loading begins with the first."""
+        """Yield the parts of each step that this process runs; loading starts with the first `next`."""
         parts, process = self.params.accumulation, self.accelerator.process_index
         yield from training_batches(
             self.task.load,
@@ -275,20 +275,20 @@ class PhaseTraining:
         )
 
     def _choose_batches(self, epoch: int) -> tuple[Iterator[Loaded], dict[str, float]]:
-        """Return the batches of an epoch, and of how many rows, where that is the task's choice."""
-        torch.manual_seed(derive_seed(self.task.seed, "choose", self.task.name, epoch))  # the same in every process
+        """Return the batches of an epoch; if the task chose the rows, also their number per stream, as curve values."""
+        torch.manual_seed(derive_seed(self.task.seed, "choose", self.task.name, epoch))  # equal in every process
         rows = self.task.choose(self.learner, epoch)
         first = epoch * self.steps_per_epoch
         if rows is None:
             if self._all_rows is None:
                 self._all_rows = self._batches(self.task.rows, range(first, self.num_steps), start=0)
             return self._all_rows, {}
-        self._all_rows = None  # a later epoch of all rows begins at its own step
+        self._all_rows = None  # a later epoch with all rows makes a new iterator that begins at that epoch's step
         for stream in self.task.rows:
             if not len(rows.get(stream, ())):
                 raise UserError(f"{self.name}: no {stream} image was chosen for epoch {epoch + 1}")
         batches = self._batches(rows, range(first, first + self.steps_per_epoch), start=first)
-        return batches, {f"train/{stream} images": float(len(of_stream)) for stream, of_stream in rows.items()}
+        return batches, {f"train/{stream} images": float(len(chosen)) for stream, chosen in rows.items()}
 
     def _train_epoch(self, epoch: int, batches: Iterator[Loaded], clock: Clock) -> dict[str, float]:
         self.learner.module.train()
@@ -303,7 +303,7 @@ class PhaseTraining:
             if self.average is not None:
                 self.average.update(step)
             add(sums, means)
-            clock.step(num_images, epoch, means["objective"] * self.accelerator.num_processes)  # means of its own share
+            clock.step(num_images, epoch, means["objective"] * self.accelerator.num_processes)  # mean of this process
         self.learner.check_epoch()
         totals = self.learner.total(sums)
         values = {f"train/{name}": total / self.steps_per_epoch for name, total in totals.items()}
@@ -320,17 +320,17 @@ class PhaseTraining:
         if self.average is None:
             return self._validate(epoch)
         self.learner.average_statistics(self.average.values)
-        with self.average.in_place():
+        with self.average.applied_to_network():
             return self._validate(epoch)
 
     def _validate(self, epoch: int) -> dict[str, float]:
-        """Measure the network, and keep its weights if they are the best so far."""
+        """Validate the network, and keep a copy of its weights if they are the best so far."""
         found = self.task.validate(self.learner)
         self.learner.check_validation(found.values)
         if not found.rank and self.params.early_stopping is not None:
             raise UserError(
-                f"{self.name}: train.early_stopping = {self.params.early_stopping}, but no epoch is better than another"
-                " without validation images; set it to null"
+                f"{self.name}: train.early_stopping = {self.params.early_stopping}, but without validation images no"
+                " epoch is better than another; set it to null"
             )
         rank = list(found.rank) or [float(epoch)]
         if not self.progress.best_rank or rank > self.progress.best_rank:

@@ -158,7 +158,7 @@ def train_folds(
     """
     # here, not above: torch takes seconds to import, and bad parameters are found first
     from model.training.checkpoints import DIGESTS, Checkpoints, seal
-    from model.training.ranks import processes, writes_alone
+    from model.training.ranks import training_processes, writes_alone
     from model.training.trainer import train
 
     numbers = sorted(folds["fold"].unique())
@@ -176,7 +176,7 @@ def train_folds(
         for fold in numbers
     }
     fingerprint = " ".join(run.fingerprint for run in runs.values())
-    finished = Checkpoints(f"{name}/finished", fingerprint, processes().num_processes)
+    finished = Checkpoints(f"{name}/finished", fingerprint, training_processes().num_processes)
     with writes_alone() as this_process:
         if this_process:
             finished.drop_damaged({})

@@ -1,4 +1,4 @@
-"""A project of two packages, and what running its modules may read as code."""
+"""A project of two packages, and the files that running its modules may read as code."""
 
 from pathlib import Path
 

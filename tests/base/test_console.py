@@ -23,16 +23,16 @@ def test_closing_lines_say_what_was_written_and_what_is_next(caplog: pytest.LogC
         closing.counts["rows read"] = 12_345
         closing.counts["rate"] = 0.123456
         closing.next_command = "dvc repro segment"
-    said = [record.getMessage() for record in caplog.records]
-    assert said[:-1] == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[:-1] == [
         "ingest: started (3 files)",
         "ingest: rows read 12,345",
         "ingest: rate 0.1235",
         "ingest: wrote data/ingested (12 clicks)",
         "ingest: wrote data/more",
     ]
-    assert said[-1].startswith("ingest: done in ")
-    assert said[-1].endswith(" s; next: dvc repro segment")
+    assert messages[-1].startswith("ingest: done in ")
+    assert messages[-1].endswith(" s; next: dvc repro segment")
 
 
 @pytest.mark.parametrize("error", [UserError("first\nsecond"), FileNotFoundError("first\nsecond")])
@@ -40,8 +40,8 @@ def test_the_users_errors_are_lines_and_exit_code_2(error: Exception, caplog: py
     with pytest.raises(SystemExit) as exit_, stage("clean"):
         raise error
     assert exit_.value.code == 2
-    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert told == ["clean: error: first", "clean: error: second"]
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == ["clean: error: first", "clean: error: second"]
     assert not Path(".state").exists()
 
 

@@ -19,8 +19,8 @@ NASTY = [
 
 
 def shown(text: str) -> str:
-    """What a reader is to see."""
-    unseen = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, ends of lines and paragraphs
+    """Return the text that a reader should see."""
+    unseen = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates, line and paragraph separators
     return "".join(ascii(sign)[1:-1] if unicodedata.category(sign) in unseen else sign for sign in text)
 
 

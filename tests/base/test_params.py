@@ -44,7 +44,7 @@ def test_a_section_is_read_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_what_dvc_writes_is_read_back_as_a_number(tmp_path: Path) -> None:
-    # DVC's own writer turns 0.00001 into 1e-05, which YAML 1.1 readers take for a string.
+    # DVC's own writer turns 0.00001 into 1e-05, which YAML 1.1 readers read as a string.
     path = tmp_path / "p.yaml"
     YAML().dump({"ingest": {"steps": 3, "inner": {"rate": 0.00001}}}, path)
     assert "1e-05" in path.read_text()
@@ -65,7 +65,7 @@ def test_what_dvc_writes_is_read_back_as_a_number(tmp_path: Path) -> None:
         ("ingest: {steps: 3, inner: {rate: yes}}", "ingest.inner.rate = 'yes'"),
         ("ingest: []", r"ingest = \[\]: Input should be a valid dictionary"),
         ("ingest: false", "ingest = False: Input should be a valid dictionary"),
-        ("{}", "section 'ingest' is missing; see .*test_params for what it holds"),
+        ("{}", "section 'ingest' is missing; see .*test_params for its keys"),
         (
             "ingets: {}",
             "unknown section 'ingets'; known sections: data_sets, toys, seeds, synthesize, ingest, select, segment",
@@ -99,7 +99,7 @@ def test_a_systems_section_has_both_keys(tmp_path: Path) -> None:
         ("mtmdd: train", "section 'mtmdd.train' is missing; see "),
         ("mtmdd: [train]", "section 'mtmdd.train' is missing; see "),
         ("cleaning: {train: {steps: 3, inner: {rate: 0.5}}}", "section 'mtmdd.train' is missing; see "),
-        # the sections of systems have no place of their own
+        # a system's sections are not allowed at the top level
         ("train: {steps: 3, inner: {rate: 0.5}}", "unknown section 'train'; known sections: data_sets, "),
     ],
 )
@@ -145,7 +145,7 @@ def test_every_mistake_is_told_at_once() -> None:
 
 
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match=r"nowhere\.yaml: no such parameter file; .* name one with --params"):
+    with pytest.raises(ParamsError, match=r"nowhere\.yaml: no such parameter file; .* name a file with --params"):
         read_params(tmp_path / "nowhere.yaml")
 
 
@@ -159,7 +159,7 @@ def test_seeds_are_different_whole_numbers(tmp_path: Path) -> None:
         ("seeds: []", r"seeds = \[\]: expected a list"),
         ("seeds: 3", "seeds = 3: expected a list"),
         ("{}", "seeds = None: expected a list"),
-        ("seeds: [0, 1, 0]", "one stands there twice"),
+        ("seeds: [0, 1, 0]", "a seed is listed twice"),
         ("seeds: [0, -1]", "-1 is not a whole number >= 0"),
         ("seeds: [true]", "True is not a whole number >= 0"),
         ("seeds: [[1]]", r"\[1\] is not a whole number >= 0"),

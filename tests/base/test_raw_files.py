@@ -39,12 +39,12 @@ def test_files_are_files_and_links_to_them(tmp_path: Path) -> None:
         False
     ] * 3
     for name in ("a", "none"):
-        check_file(tmp_path / name)  # opening it says what is wrong
+        check_file(tmp_path / name)  # opening the file raises the error
 
 
 def test_a_walk_enters_each_folder_once_by_its_own_name(tmp_path: Path) -> None:
     fill(tmp_path)
-    (tmp_path / "a/before").symlink_to("../c")  # in path order before what it leads to
+    (tmp_path / "a/before").symlink_to("../c")  # sorts before its target in path order
     (tmp_path / "c/up").symlink_to("..")
     elsewhere = tmp_path / ".elsewhere"
     elsewhere.mkdir()
@@ -63,7 +63,7 @@ def test_a_walk_enters_each_folder_once_by_its_own_name(tmp_path: Path) -> None:
 
 
 def link_in_circles(root: Path) -> None:
-    """Two links in a folder to itself: 2^40 paths until the system refuses."""
+    """Make two links in a folder to the folder itself: 2^40 paths until the system raises an error."""
     for name in ("one", "two"):
         (root / name).symlink_to(".")
 
@@ -102,10 +102,10 @@ def test_globs_match_what_python_finds(
 
 
 def test_too_many_links_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw_files, "MOST_LINKS", 100)
-    for name in map(str, range(10)):  # each leads to all others: 10! ways
+    monkeypatch.setattr(raw_files, "MAX_LINKS", 100)
+    for name in map(str, range(10)):  # each folder has links to all others: 10! paths
         (tmp_path / name).mkdir()
         for other in map(str, range(10)):
             (tmp_path / name / other).symlink_to(tmp_path / other)
-    with time_limit(10), pytest.raises(OSError, match="more than 100 links to folders below; name folders"):
+    with time_limit(10), pytest.raises(OSError, match="more than 100 links to folders; name the folders"):
         matches(f"{tmp_path}/**/*.tsv")

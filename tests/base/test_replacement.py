@@ -1,4 +1,4 @@
-"""A new folder in an older one's place: what stands there when the run is killed, at any of its steps."""
+"""A new folder replaces an older one: the tests check what remains if the run is killed at any of its steps."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from base.artifacts import whole_directory
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 ROOT = Path(__file__).parents[2]
-# Counts what changes names or deletes, and kills the process before or after the n-th of them.
+# Counts the calls that rename or delete, and kills the process before or after the n-th of them.
 KILLED_RUN = """
 import ctypes, os, pathlib, shutil, signal, sys
 from base import replacement
@@ -63,7 +63,7 @@ def run_killed(target: Path, moment: int, when: str, way: str) -> subprocess.Com
     return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
 
 
-# By exchange: the exchange and three files deleted. By renames: three of them and three files deleted.
+# With an exchange: the exchange and three deletions of files. With renames: three renames and three deletions.
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("way", "moment"), [*(("exchange", n) for n in range(1, 5)), *(("two renames", n) for n in range(1, 7))]
@@ -75,7 +75,7 @@ def test_a_run_killed_at_any_step_leaves_the_old_or_the_new_folder(
     old, new = fill(target, "old"), dict.fromkeys(("a", "b", "c"), "new")
     assert run_killed(target, moment, when, way).returncode == -signal.SIGKILL
     if way == "exchange":
-        assert target.exists()  # at every moment
+        assert target.exists()  # whenever the run is killed
     put_back(target / "a")
     assert content(target) == (new if was_exchanged(way, moment, when) else old)
     with whole_directory(target) as folder:
@@ -85,7 +85,7 @@ def test_a_run_killed_at_any_step_leaves_the_old_or_the_new_folder(
 
 
 def was_exchanged(way: str, moment: int, when: str) -> bool:
-    """Whether the new folder had its place: after the exchange, or after the second of the renames."""
+    """Return whether the new folder is at its path: after the exchange, or after the second rename."""
     done = moment if when == "after" else moment - 1
     return done >= (1 if way == "exchange" else 2)
 
@@ -112,7 +112,7 @@ def test_what_a_killed_run_moved_aside_is_put_back_before_a_command_reads_it(
         monkeypatch.setattr(sys, "argv", ["command", *option])
         with console.stage("reads"):
             assert set(content(target).values()) == {"old"}
-        assert "out: a killed run had moved this folder aside; it is back, whole" in caplog.text
+        assert "out: a killed run had moved this folder aside; it was put back, whole" in caplog.text
         caplog.clear()
 
 
@@ -126,7 +126,7 @@ def test_a_whole_folder_is_never_swept_from_an_empty_place(tmp_path: Path) -> No
 def test_a_part_of_an_old_folder_is_never_put_back(tmp_path: Path) -> None:
     target = tmp_path / "out"
     fill(target, "old")
-    run_killed(target, 2, "after", "two renames")  # both are there now, the old one under its hidden name
+    run_killed(target, 2, "after", "two renames")  # both folders exist now, the old one under its hidden name
     [old] = [path for path in tmp_path.iterdir() if path != target]
     assert old.suffix == ".old"
     code = (

@@ -5,7 +5,7 @@ from base.seeding import derive_seed
 
 
 def test_known_value():
-    # blake2b of "0/crop/1/a", the first 8 bytes as a number, halved; worked out with hashlib once
+    # blake2b of "0/crop/1/a", its first 8 bytes as a number, halved; computed once with hashlib
     assert derive_seed(0, "crop", 1, "a") == 374459292693906511
 
 

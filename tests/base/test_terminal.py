@@ -38,7 +38,7 @@ def test_our_own_line_breaks_stay() -> None:
     assert printable("a\n\tb\x1b\r", keep="\n\t") == "a\n\tb\\x1b\\r"
 
 
-def said(code: str, tmp_path: Path) -> tuple[int, list[str]]:
+def output_of(code: str, tmp_path: Path) -> tuple[int, list[str]]:
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "CLICKSIGHT_NO_STATE": "1"},
         capture_output=True, check=False,
@@ -55,7 +55,7 @@ with console.stage("clean", "b\\x1b[2Jad") as closing:
     closing.counts["quarantined: \\x9bm"] = 1
     logging.getLogger("beam").warning("one\\n12:00:00 clean: two\\x07")
 """
-    returncode, lines = said(code, tmp_path)
+    returncode, lines = output_of(code, tmp_path)
     assert returncode == 0
     texts = [line[9:] for line in lines if line[:2].isdigit()]
     assert texts[0] == "clean: started (b\\x1b[2Jad)"
@@ -73,11 +73,11 @@ with console.stage("clean", "b\\x1b[2Jad") as closing:
     ],
 )
 def test_errors_are_printable(tmp_path: Path, error: str, exit_code: int, last: str) -> None:
-    returncode, lines = said(RAISING.format(error=error), tmp_path)
+    returncode, lines = output_of(RAISING.format(error=error), tmp_path)
     assert returncode == exit_code
     assert lines[-1] == ""
     assert lines[-2].endswith(last)
-    assert (lines[-2] == last) == (exit_code == 1)  # a log line begins with the time
+    assert (lines[-2] == last) == (exit_code == 1)  # a user error is a log line, which begins with the time
     assert "\x1b" not in "".join(lines)
 
 

@@ -19,7 +19,7 @@ from flows.time_left import TimeLeft
 
 GRAPH = """\
 stages:
-  first: {cmd: 'echo by the way; echo "12:00:00 warning: it \\033[31mrains"; date > first.txt', outs: [first.txt]}
+  first: {cmd: 'echo by the way; printf "12:00:00 warning: it \\033[31mrains\\n"; date > first.txt', outs: [first.txt]}
   train:
     matrix: {run: [TDL, MTTDL], seed: [0]}
     cmd: test -e ${item.run}-breaks && exit 3; sleep 1; date > ${item.run}.txt

@@ -1,10 +1,10 @@
-"""Click features as search engines' logs have them, for tests of losses."""
+"""Click features like those from search engines' logs, for tests of losses."""
 
 import numpy as np
 
 
 def sparse_clicks(num_images: int, num_words: int, seed: int) -> np.ndarray:
-    """Return click features as logs have them: words by Zipf's law, counts by Pareto's, some 20 words an image; eq. 1.
+    """Return features of eq. 1 like those of real logs: words by Zipf's law, counts by Pareto's, about 20 per image.
 
     The first image has no clicks.
     """

@@ -1,10 +1,10 @@
-"""Trains, and kills itself; what `test_killed_training.py` starts.
+"""Trains and kills itself; `test_killed_training.py` starts this script.
 
     python tests/model/killed_training.py DATA OUTPUT KILLS [KILLS ..]
 
-KILLS is a list of moments, as in ``7,12s,31``: the run kills itself with SIGKILL before the seventh step that it takes,
-is started again, kills itself while it saves what it has after its twelfth, and so on; then it is left alone; ``-``: it
-is left alone at once. Every run is a process of its own, forked from this one, which has only imported what they need.
+KILLS is a list of moments, as in ``7,12s,31``: the run kills itself with SIGKILL before its seventh step, is started
+again, kills itself while it saves its state after its twelfth step, and so on; the last start runs to the end. With
+``-`` the run is never killed. Every run is a process of its own, forked from this one, which has only imported modules.
 """
 
 import os
@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-import dvclive  # noqa: F401 - so that no run need import it
+import dvclive  # noqa: F401 - imported here once for all runs
 import polars as pl
 import torch
 from training_runs import train_recipe
@@ -50,7 +50,7 @@ def train(data: Path, output: Path, run: str, moment: str) -> None:
 
 def main() -> None:
     data, output = Path(sys.argv[1]), Path(sys.argv[2])
-    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])  # the first of a process imports the compiler
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])  # the first optimiser of a process imports the compiler
     for number, kills in enumerate(sys.argv[3:]):
         moments = [] if kills == "-" else kills.split(",")
         for moment in [*moments, ""]:

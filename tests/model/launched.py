@@ -1,4 +1,4 @@
-"""Several processes that train together, started as a user would."""
+"""Starts several processes that train together, as a user would."""
 
 import os
 import subprocess
@@ -10,11 +10,11 @@ HERE = Path(__file__).parent
 
 
 def run_in_two_processes(script: Sequence[str], folder: Path) -> str:
-    """Run a script (or ``-m`` and a module) in two processes of `accelerate launch`; return what they said.
+    """Run a script (or ``-m`` and a module) in two processes of `accelerate launch`; return their stderr.
 
     Args:
-        script: with its arguments.
-        folder: where they run.
+        script: the script with its arguments.
+        folder: the current folder of the processes.
     """
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
     options = ["--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"]

@@ -1,4 +1,4 @@
-"""Tasks that learn otherwise than by the weighted sum of a phase's losses: by turns, or from images of their choice."""
+"""Tasks with other steps than a weighted sum of a phase's losses: alternating losses, or images chosen by the task."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from systems.mtmdd.task import PhaseTask
 
 
 class WithCritic(nn.Module):
-    """A network, and a critic that tells the domains apart by phi."""
+    """A network, and a critic that predicts the domain from phi."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class WithCritic(nn.Module):
 
 
 class Adversarial(PhaseTask):
-    """Alternates: the critic learns which domain an image is of, then the network to recognise and to deceive it."""
+    """Alternates: the critic learns each image's domain, then the network learns to recognise and to deceive it."""
 
     deceive = 0.3
 
@@ -80,7 +80,7 @@ def is_target(part) -> Tensor:
 
 
 class MostConfident(PhaseTask):
-    """Each epoch draws the target images that the network is surest of, more of them each time."""
+    """Each epoch draws the target images with the most confident predictions, more of them each time."""
 
     def choose(self, learner: Learner, epoch: int):
         logits = self.predict(learner, "target", self.rows["target"]).prediction.logits
@@ -89,7 +89,7 @@ class MostConfident(PhaseTask):
 
 
 class NowAndThen(PhaseTask):
-    """Every second epoch draws from a few random images of each domain, the others from all."""
+    """Every second epoch draws from a few random images of each domain, the other epochs from all images."""
 
     def choose(self, learner: Learner, epoch: int):
         if epoch % 2:

@@ -1,4 +1,4 @@
-"""What each of several processes does in `test_several_processes.py`: train, and write down what it found.
+"""The script that each process runs in `test_several_processes.py`: it trains and writes what it found to a file.
 
 accelerate launch --multi_gpu --num_processes 2 tests/model/several_processes.py DATA OUTPUT
 """
@@ -18,7 +18,7 @@ from unnormalised import build_network_without_norms, unnormalised_recipe
 
 from base.console import UserError
 from model.training import trainer
-from model.training.ranks import processes
+from model.training.ranks import training_processes
 from systems.mtmdd import task
 from systems.mtmdd.config import Recipe, TrainParams
 from systems.mtmdd.examples import Examples
@@ -36,7 +36,7 @@ def read_examples() -> Examples:
 
 
 def watch_states() -> None:
-    """After each epoch, keep a digest of the network that each process has."""
+    """Record a digest of each process's network after each epoch."""
     validate = trainer.PhaseTraining._validate
 
     def watched(self, epoch):
@@ -51,7 +51,7 @@ def watch_states() -> None:
 
 
 def watch_dropout() -> None:
-    """Keep torch's seed in the first step of each epoch, which dropout is drawn from."""
+    """Record torch's seed in the first step of each epoch, which dropout uses."""
     train_epoch, FOUND["dropout"] = trainer.PhaseTraining._train_epoch, []
 
     def watched(self, *arguments):
@@ -62,7 +62,7 @@ def watch_dropout() -> None:
 
 
 def watch_choices() -> None:
-    """Keep the images that each process chooses."""
+    """Record the images that each process chooses."""
     choose, FOUND["chosen"] = NowAndThen.choose, []
 
     def watched(self, learner, epoch):
@@ -74,7 +74,7 @@ def watch_choices() -> None:
 
 
 def at_step(number: int, act) -> None:
-    """Do something before the step of that number, once; in every process."""
+    """Call `act` once, before the step with this number, in every process."""
     step, left = task.PhaseTask.step, [number]
 
     def stepped(self, learner):
@@ -92,24 +92,24 @@ def kill(learner) -> None:
 
 def spoil(learner) -> None:
     """Make the loss of the second process NaN."""
-    if processes().process_index == 1:
+    if training_processes().process_index == 1:
         FOUND["images"] = learner._loaded[0].rows["target"]
         learner.network.recogniser.heads["target"].bias.data[0] = float("nan")
 
 
 def main() -> None:
-    process = processes().process_index
+    process = training_processes().process_index
     examples = read_examples()
     watch_states()
     watch_dropout()
     plain: TrainParams = PARAMS.train.model_copy(update={"epochs": 2})
-    # nothing per batch: what one process finds
+    # without computations per batch, the result equals that of one process
     built, task.build_network = task.build_network, build_network_without_norms
     for accumulation in (1, 2):
         recipe = unnormalised_recipe(plain, batch_size=8, accumulation=accumulation)
         train_recipe(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
     task.build_network = built
-    # killed and continued, with all that a checkpoint holds
+    # killed and continued, with everything that a checkpoint holds
     options = plain.model_copy(update={"ema": 0.8, "accumulation": 2, "batch_size": 8})
     recipe = PARAMS.model_copy(update={"train": options})
     train_recipe(recipe, examples, 0, OUTPUT / "whole", "whole")
@@ -120,10 +120,10 @@ def main() -> None:
         FOUND["killed"] = True
     train_recipe(recipe, examples, 0, OUTPUT / "continued", "continued")
     FOUND["same"] = contents(OUTPUT / "whole") == contents(OUTPUT / "continued")
-    # two optimisers, a module around the network
+    # two optimisers, and a module around the network
     recipe = PARAMS.model_copy(update={"train": plain})
     train_recipe(recipe, examples, 0, OUTPUT / "adversarial", "adversarial", kind=Adversarial)
-    # images that are chosen at random: the same in both
+    # images that are chosen at random: equal in both processes
     watch_choices()
     train_recipe(PARAMS, examples, 0, OUTPUT / "chosen", "chosen", kind=NowAndThen)
     # a loss that is NaN in one process

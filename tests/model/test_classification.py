@@ -1,4 +1,4 @@
-"""The plain classifier: what it learns, what chooses its epoch, and the classifier that comes out."""
+"""The plain classifier: its training, the choice of its epoch, and the loaded classifier."""
 
 import json
 import math
@@ -41,7 +41,7 @@ TRAIN = TrainParams(
 
 @pytest.fixture(scope="module")
 def images(tiny_data, tiny_rows) -> LabelledImages:
-    """24 + 9 images of three categories: 21 to learn from, 9 to validate by; the others are left out."""
+    """Return images of three categories: 21 for training, 9 for validation; the other images are left out."""
     rows = tiny_rows.filter(pl.col("split") != "test", domain="source")
     return LabelledImages.read(tiny_data.images, rows, 18, cache=True)
 
@@ -62,11 +62,11 @@ def learn(images: LabelledImages, output: str = "model", seed: int = 0, network=
 
 def test_rows_labels_and_splits_belong_together(images):
     assert images.categories == ["ant", "bee", "cat"]
-    assert [len(images.places(split)) for split in ("train", "validation", "test")] == [21, 9, 0]
+    assert [len(images.row_numbers(split)) for split in ("train", "validation", "test")] == [21, 9, 0]
     names = images.rows["category"].to_list()
     assert [images.categories[label] for label in images.labels()] == names
     for split in ("train", "validation"):
-        assert set(images.rows["split"][images.places(split).tolist()]) == {split}
+        assert set(images.rows["split"][images.row_numbers(split).tolist()]) == {split}
 
 
 def test_the_fingerprint_is_of_rows_and_shards(tiny_data, images, tmp_path):
@@ -78,7 +78,7 @@ def test_the_fingerprint_is_of_rows_and_shards(tiny_data, images, tmp_path):
     copied = tmp_path / "images"
     copied.mkdir()
     for file in tiny_data.images.iterdir():
-        (copied / file.name).write_bytes(file.read_bytes())  # the same bytes, written later
+        (copied / file.name).write_bytes(file.read_bytes())  # the same bytes with a later modification time
     others = [fingerprint(other_split), fingerprint(images.rows[1:]), fingerprint(images.rows, copied)]
     assert len({images.fingerprint, *others}) == 4
 
@@ -93,12 +93,12 @@ def test_a_batch_has_crops_and_labels_of_its_draws(images):
     assert batch.images.dtype == torch.uint8
     assert batch.labels.tolist() == images.labels()[[4, 20, 11]].tolist()
     for image, draw in zip(batch.images, draws, strict=True):
-        expected = images.images.crop(draw.row, 16, 3, draw.turn)
+        expected = images.images.crop(draw.row, 16, 3, draw.pass_number)
         assert np.array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 
 def test_images_are_mirrored_unless_asked_otherwise(images):
-    draws = [Draw(row, turn) for row in range(10) for turn in range(2)]
+    draws = [Draw(row, number) for row in range(10) for number in range(2)]
     mirrored, plain = (
         ClassifierTask("p", NETWORK, TRAIN, images, 0, mirrored=value).load("images", draws).images
         for value in (True, False)
@@ -134,21 +134,21 @@ def test_the_last_layer_learns_at_a_rate_of_its_own(images):
 
 
 def test_validation_is_accuracy_then_cross_entropy(images):
-    """By hand: two of the nine images have the right category first, by a logit of ln 2."""
+    """Computed by hand: for two of the nine images the right category has the largest logit, ln 2."""
     task = ClassifierTask("p", NETWORK, TRAIN, images, 0)
-    rows = images.places("validation")
+    rows = images.row_numbers("validation")
     labels = torch.from_numpy(images.labels()[rows])
     logits = torch.zeros(9, 3)
-    for place in range(9):
-        logits[place, labels[place] if place < 2 else (labels[place] + 1) % 3] = math.log(2)
+    for index in range(9):
+        logits[index, labels[index] if index < 2 else (labels[index] + 1) % 3] = math.log(2)
     asked = []
 
-    def run(stream, of, look):
-        asked.append((stream, of.tolist()))
+    def run(stream, rows, compute):
+        asked.append((stream, rows.tolist()))
         return [logits[:5], logits[5:]]
 
     found = task.validate(SimpleNamespace(run=run))
-    # probabilities 2/4 of the right one, or 1/4
+    # the right category has the probability 2/4 or 1/4
     entropy = (2 * math.log(2) + 7 * math.log(4)) / 9
     assert found.values == {"recognition": pytest.approx(entropy, rel=1e-6), "accuracy": 22.2222}
     assert list(found.rank) == [22.2222, -found.values["recognition"]]
@@ -168,7 +168,7 @@ def test_the_stream_is_the_name_of_an_order(images):
         run = classifier_run("run", "p", NETWORK, TRAIN.model_copy(update={"epochs": 1}), images, 0, stream)
         task = Seen("p", NETWORK, TRAIN.model_copy(update={"epochs": 1}), images, 0, stream)
         train(replace(run, tasks=[task]), Path(stream))
-    assert set(seen["images"]) == set(seen["source"]) == set(images.places("train").tolist())
+    assert set(seen["images"]) == set(seen["source"]) == set(images.row_numbers("train").tolist())
     assert seen["images"] != seen["source"]
     assert read_curve(Path("images/curves/p"), "train/objective") != read_curve(
         Path("source/curves/p"), "train/objective"
@@ -185,10 +185,10 @@ def test_it_learns_a_few_images_by_heart(images, tiny_data):
     network = NETWORK.model_copy(update={"dropout": 0.0})
     params = TRAIN.model_copy(update={"epochs": 6, "batch_size": 6, "learning_rate": 0.05})
     run = classifier_run("run", "classifier", network, params, small, 0)
-    run.tasks[0].epoch_rows = 20 * 6  # steps of an epoch
+    run.tasks[0].epoch_rows = 20 * 6  # 20 steps in an epoch
     (chosen,) = train(run, Path("model"))
     assert (chosen.epoch, chosen.of, chosen.chosen_on) == (6, 6, "last epoch (no validation images)")
-    rows = small.places("train")
+    rows = small.row_numbers("train")
     found = load_classifier(Path("model"), "classifier").probabilities(encoded_of(tiny_data, small, rows))
     assert found.argmax(axis=1).tolist() == small.labels()[rows].tolist()
     assert read_curve(Path("model/curves/classifier"), "train/recognition")[-1] < 0.1
@@ -205,7 +205,7 @@ def test_the_validation_images_choose_the_epoch(images):
 
 def test_the_classifier_is_the_trainers_network(images, tiny_data):
     (chosen,) = learn(images)
-    rows = images.places("validation")
+    rows = images.row_numbers("validation")
     classifier = load_classifier(Path("model"), "classifier")
     assert classifier.categories == images.categories
     found = classifier.probabilities(encoded_of(tiny_data, images, rows))
@@ -214,7 +214,7 @@ def test_the_classifier_is_the_trainers_network(images, tiny_data):
     entropy = -np.log(found[range(9), labels]).mean()
     assert entropy == pytest.approx(curve[chosen.epoch - 1], rel=1e-5)
     assert round(100 * (found.argmax(axis=1) == labels).mean(), 4) == chosen.value
-    # the network itself, with the weights that were saved
+    # the network of the task with the saved weights
     task = ClassifierTask("classifier", NETWORK, TRAIN, images, 0)
     network = task.network(lambda phase: {})
     network.load_state_dict(load_file("model/classifier.safetensors"))
@@ -271,7 +271,7 @@ def test_early_stopping_needs_images_to_stop_by(images):
 
 def test_without_images_there_is_nothing_to_learn(images):
     unlearnable = replace(images, rows=images.rows.with_columns(split=pl.lit("validation")))
-    with pytest.raises(UserError, match="phase classifier: images has no training images"):
+    with pytest.raises(UserError, match="phase classifier: stream images has no training images"):
         learn(unlearnable)
 
 
@@ -287,8 +287,8 @@ def test_a_broken_loss_names_its_images(images, monkeypatch):
         learn(images)
     lines = str(error.value).splitlines()
     assert lines[0].startswith("run, phase classifier: the loss is nan at step 0 (epoch 1): recognition ")
-    drawn = draws_of_step(images.places("train"), 4, 0, 0, "classifier/images")
-    assert lines[1] == f"Its images: {{'images': {[images.rows['image_id'][draw.row] for draw in drawn]}}}"
+    draws = draws_of_step(images.row_numbers("train"), 4, 0, 0, "classifier/images")
+    assert lines[1] == f"Its images: {{'images': {[images.rows['image_id'][draw.row] for draw in draws]}}}"
 
 
 # --- a loaded classifier
@@ -325,13 +325,13 @@ def test_it_is_in_evaluation_mode_and_stays_as_it_is(folder, two_images):
     assert not any(module.training for module in classifier.network.modules())
     before = {name: value.clone() for name, value in classifier.network.state_dict().items()}
     first = classifier.probabilities(two_images)
-    assert np.array_equal(classifier.probabilities(two_images), first)  # nothing is dropped
+    assert np.array_equal(classifier.probabilities(two_images), first)  # dropout is off
     assert all(torch.equal(value, before[name]) for name, value in classifier.network.state_dict().items())
 
 
 def test_images_are_prepared_as_validation_images_are(folder, images, tiny_data):
     classifier = load_classifier(folder, "classifier")
-    row = images.places("validation")[:1]
+    row = images.row_numbers("validation")[:1]
     (encoded,) = encoded_of(tiny_data, images, row)
     expected = images.images.crop(int(row[0]), 16, 0, None)
     assert np.array_equal(classifier.preprocess(encoded), expected)
@@ -356,9 +356,9 @@ def test_not_a_model_folder(tmp_path):
     [
         ("{", r"not as a train stage writes it: (?s:.*); train the model again"),
         ("[]", r"not as a train stage writes it: an object expected, found list; train the model again"),
-        ("{}", r"not of a classifier: 'network'; train it again"),
-        ('{"network": {"backbone": "plain"}, "categories": []}', r"not of a classifier: (?s:.*); train it again"),
-        ('{"network": {}, "recipe": 1}', r"not of a classifier: (?s:.*); train it again"),
+        ("{}", r"not a classifier's: 'network'; train the model again"),
+        ('{"network": {"backbone": "plain"}, "categories": []}', r"not a classifier's: (?s:.*); train the model again"),
+        ('{"network": {}, "recipe": 1}', r"not a classifier's: (?s:.*); train the model again"),
     ],
 )
 def test_a_model_folder_that_is_not_of_a_classifier(tmp_path, content, message):

@@ -1,4 +1,4 @@
-"""What tests of whole trainings look at."""
+"""Helpers for tests of whole trainings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from systems.mtmdd.task import Observer, PhaseTask, training_run
 
 
 class Killed(BaseException):
-    """Stands for a killed process: nothing may be tidied up on its account."""
+    """Stands for a killed process: no code may catch it to clean up."""
 
 
 def read_curve(folder: Path, name: str) -> list[float]:
@@ -41,9 +41,9 @@ def train_recipe(
 
 
 def train_methods(folder: Path, methods: Sequence[str], data, network, objective, params, seed: int = 0) -> Path:
-    """Train methods on small data; return the folder that has a model folder for each."""
+    """Train methods on small data; return the folder with one model folder per method."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)  # checkpoints go below the working folder
+        patch.chdir(folder)  # checkpoints are written below the current folder
         for method in methods:
             recipe = build_recipe(method, network, objective, params)
             examples = Examples.read(

@@ -1,4 +1,4 @@
-"""A training in which nothing is computed per batch: there, parts of a step add up to the step."""
+"""A training without computations per batch, in which the sum of a step's parts equals the step."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ from systems.mtmdd.recipes import build_recipe
 
 
 def build_network_without_norms(*arguments, **named) -> nn.Module:
-    """In place of `systems.mtmdd.network.build_network`: no batch normalisation anywhere; weights that don't vanish."""
+    """Build a network without batch normalisation; tests use it instead of `systems.mtmdd.network.build_network`."""
     network = build_network(*arguments, **named)
     for module in list(network.modules()):
         for name, child in module.named_children():
@@ -19,7 +19,7 @@ def build_network_without_norms(*arguments, **named) -> nn.Module:
 
 
 def unnormalised_recipe(train: TrainParams, **values) -> Recipe:
-    """MTMDD-VM without position loss and dropout; every part is trained."""
+    """Return the recipe of MTMDD-VM without position loss and dropout; every part is trained."""
     embedding = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=6, hidden=7, dropout=0.0)
     network = NetworkParams(
         backbone="plain", weights="none", image_size=16, resize=18, dropout=0.0, embedding=embedding
@@ -31,6 +31,6 @@ def unnormalised_recipe(train: TrainParams, **values) -> Recipe:
 
 
 def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    """Return the largest difference of two networks' weights, as a share of the largest weight of its tensor."""
+    """Return the largest difference between two networks' weights, as a share of the tensor's largest weight."""
     assert set(one) == set(other)
     return max(float((one[k] - other[k]).abs().max() / one[k].abs().max().clamp(min=1e-3)) for k in one)

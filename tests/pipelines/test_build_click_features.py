@@ -271,8 +271,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path, caplog, option):
         build(log, tmp_path / "out", option, str(tmp_path / "pipe"))
     assert ended.value.code == 2
     assert (
-        f"{tmp_path}/pipe: is a named pipe, and only regular files are read; write what is to be read into"
-        in caplog.text
+        f"{tmp_path}/pipe: is a named pipe, and only regular files are read; write the data into a file" in caplog.text
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.tsv", "pipe"]
 
@@ -283,5 +282,5 @@ def test_process_substitution_is_refused_with_what_to_do(tmp_path):
         ["bash", "-c", command], cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 2
-    assert ": is a named pipe, and only regular files are read; write what is to be read into a file" in ended.stderr
+    assert ": is a named pipe, and only regular files are read; write the data into a file" in ended.stderr
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a plot draws, for tests that read its axes."""
+"""Keeps the figure of a plot, for tests that read its axes."""
 
 from types import ModuleType
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 
 def keep_drawing(monkeypatch: pytest.MonkeyPatch, plots: ModuleType) -> Figure:
-    """Make a module of plots draw on the figure that is returned, instead of into a PNG."""
+    """Make a module of plots draw on the returned figure instead of into a PNG."""
     kept = Figure()
 
     def draw_only(draw: object, width: float, height: float) -> bytes:

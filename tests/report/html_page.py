@@ -1,4 +1,4 @@
-"""Reads a report's page with a parser of its own."""
+"""Reads a report's page with an independent parser."""
 
 from html.parser import HTMLParser
 
@@ -6,16 +6,16 @@ HEADINGS = ("h1", "h2", "h3", "h4")
 
 
 class Page(HTMLParser):
-    """Collects a page's tables (rows of cell texts), headings, pictures, anchors, links, and what it would load.
+    """Collects a page's tables, headings, pictures, anchors, links, and the tags that would load other files.
 
     Attributes:
         tables: rows of cell texts.
-        headings, levels: texts of h1 to h4, and the number of each.
-        pictures: their addresses.
-        ids: every anchor, in order.
-        links: where the links go.
-        loaded: tags that load something from elsewhere.
-        tags: every tag.
+        headings, levels: texts of h1 to h4, and the level of each.
+        pictures: addresses of the pictures.
+        ids: all anchors, in order.
+        links: targets of the links.
+        loaded: tags that load other files.
+        tags: all tags.
     """
 
     def __init__(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""What reports say of the data: tables that add up, and pictures of them."""
+"""Report tables of the data, whose numbers must add up, and their plots."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The page of all systems: contents, titles as texts, and nothing beside it."""
+"""The page of all systems: table of contents, titles as escaped texts, and no other files."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_titles_are_texts_in_the_contents_too(page_file: Path) -> None:
     page = Page(text)
     assert not {"bees", "blue", "cat"} & page.tags
     assert "Eggs, &lt;blue&gt; &amp; white" in text
-    # in the contents and as the heading, and never escaped twice
+    # in the table of contents and in the heading, and never escaped twice
     assert text.count("Birds &amp; &lt;bees&gt;") == 2
     assert "&amp;lt;" not in text
 

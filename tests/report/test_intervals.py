@@ -1,4 +1,4 @@
-"""Intervals against SciPy and against numbers worked by hand."""
+"""Intervals compared with SciPy and with numbers computed by hand."""
 
 import math
 
@@ -12,7 +12,7 @@ from scipy import stats
 from report.intervals import Interval, accuracy_interval, paired_interval, paired_ratio_interval, wilson
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # no test must fail because the machine is busy
 @given(st.integers(1, 2000), st.data())
 def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
@@ -67,7 +67,7 @@ def units(rows: list[tuple[str, float, float]]) -> pl.DataFrame:
 
 
 def test_paired_units_with_equal_denominators_are_paired_differences() -> None:
-    # two seeds test image a, one each b, c and d
+    # two seeds test image a, one seed each tests b, c and d
     right = {"one": [1, 0, 1, 1, 0], "other": [0, 0, 1, 0, 1]}
     images = ["a", "a", "b", "c", "d"]
     one, other = (
@@ -79,7 +79,7 @@ def test_paired_units_with_equal_denominators_are_paired_differences() -> None:
 
 
 def test_paired_units_of_a_ratio_by_hand() -> None:
-    # F1-like: R = 6/10 against 4/8; residuals (n - R d) / mean d: one (0.8, -0.8) / 5, other (1, -1) / 4
+    # F1-like: R = 6/10 and 4/8; residuals (n - R d) / mean d: `one` (0.8, -0.8) / 5, `other` (1, -1) / 4
     one, other = units([("x", 3.2, 4), ("y", 2.8, 6)]), units([("y", 1, 4), ("x", 3, 4)])
     found = paired_ratio_interval(one, other)
     residuals = [(3.2 - 0.6 * 4) / 5 - (3 - 0.5 * 4) / 4, (2.8 - 0.6 * 6) / 5 - (1 - 0.5 * 4) / 4]
@@ -102,7 +102,7 @@ def test_a_ratio_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_units_that_cannot_be_paired_are_refused() -> None:
     one = units([("x", 1, 1), ("y", 0, 1)])
-    with pytest.raises(ValueError, match="unit 'z' is in one evaluation and not in the other"):
+    with pytest.raises(ValueError, match="unit 'z' is in only one of the two evaluations"):
         paired_ratio_interval(one, units([("x", 1, 1), ("y", 0, 1), ("z", 1, 1)]))
     with pytest.raises(ValueError, match="1 units: two or more"):
         paired_ratio_interval(one.head(1), one.head(1))

@@ -1,4 +1,4 @@
-"""How the report's cells and tables read."""
+"""The texts of the report's cells and tables."""
 
 import polars as pl
 import pytest

@@ -1,4 +1,4 @@
-"""The style of pictures: the same bytes again, without a software version, whatever the user's own style."""
+"""The style of pictures: the bytes are stable, hold no software version and don't depend on the user's style."""
 
 import io
 
@@ -29,7 +29,7 @@ def test_the_users_own_style_changes_nothing() -> None:
     expected = picture(line, 4, 3)
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "lines.linewidth": 9}):
         assert picture(line, 4, 3) == expected
-        assert mpl.rcParams["font.size"] == 30  # nor do ours change theirs
+        assert mpl.rcParams["font.size"] == 30  # the user's settings are unchanged too
 
 
 def test_the_style_is_the_reports() -> None:

@@ -1,4 +1,4 @@
-"""Parts of systems: what a report stage writes is what the page reads, and what is damaged is refused."""
+"""Parts of systems: the page reads what a report stage wrote, and a damaged part is an error."""
 
 import json
 from pathlib import Path

@@ -19,7 +19,7 @@ from systems.mtmdd.examples import Examples
 def test_every_image_once_per_pass(number, batch_size, seed):
     rows = np.arange(100, 100 + number)
     stream = [pair for step in range(number) for pair in draws_of_step(rows, batch_size, step, seed, "x")]
-    assert len(stream) == number * batch_size  # batches are full, and as many passes as a batch has images
+    assert len(stream) == number * batch_size  # all batches are full; there are as many passes as images in a batch
     assert Counter(stream) == {(int(row), number): 1 for row in rows for number in range(batch_size)}
     assert [number for _, number in stream] == sorted(number for _, number in stream)
 
@@ -63,7 +63,7 @@ def test_domains_of_one_size_have_orders_of_their_own(examples):
 
 
 def test_either_domain_runs_out_on_its_own(examples):
-    batches = load(examples, range(16), workers=0)  # 64 images of each: 21 source and 15 target images
+    batches = load(examples, range(16), workers=0)  # 64 draws per domain, of 21 source and 15 target images
     counts = {
         domain: Counter(row for loaded in batches for row in loaded.rows[domain]) for domain in ("source", "target")
     }
@@ -79,7 +79,8 @@ def test_a_continued_run_sees_the_same_steps(examples):
 
 
 def test_loader_processes_change_nothing(examples):
-    # Loaders are forked, so from a process of their own: tests that ran in this one may have left threads with locks.
+    # Loaders are forked, so they are forked from a new process: earlier tests in this one may have left threads with
+    # locks.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         for one, other in zip(
             load(examples, range(5), 0), pool.submit(load, examples, range(5), 2).result(), strict=True
@@ -99,7 +100,7 @@ def test_one_batch_is_made_while_another_is_used(examples):
 
     batches = training_batches(noted, {"target": examples.places("target", "train")}, 4, range(5), 3, "joint", 0)
     for number, _ in enumerate(batches):
-        assert number > 0 or second.wait(60)  # nobody has asked for it yet
+        assert number > 0 or second.wait(60)  # the second batch is loaded before it is requested
         used += 1
     assert len(made) == 5
     for number, (is_in_main_thread, used_then) in enumerate(made):
@@ -133,8 +134,8 @@ def test_parts_of_a_step_are_the_step(examples, of):
     loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
     whole = load(examples, range(2, 5), workers=0)
     parts = [
-        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, of=of))
-        for part in (range(1), range(1, of))  # the first, and all others one after another
+        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, num_parts=of))
+        for part in (range(1), range(1, of))  # the first part, and all other parts one after another
     ]
     for number, loaded in enumerate(whole):
         found = [parts[0][number], *parts[1][number * (of - 1) : (number + 1) * (of - 1)]]
@@ -148,10 +149,10 @@ def test_parts_of_a_step_are_the_step(examples, of):
 
 
 def test_rows_chosen_later_begin_new_passes():
-    # chosen at step 3 of batches of 4: passes are counted from 12, and none cuts the one before short
+    # chosen at step 3, with batches of 4: passes are numbered from 12, and every pass is complete
     chosen = np.array([7, 8, 9])
     stream = [pair for step in (3, 4, 5) for pair in draws_of_step(chosen, 4, step, 0, "x", start=3)]
-    assert Counter(stream) == {(place, number): 1 for place in (7, 8, 9) for number in (12, 13, 14, 15)}
+    assert Counter(stream) == {(row, number): 1 for row in (7, 8, 9) for number in (12, 13, 14, 15)}
     assert [number for _, number in stream] == sorted(number for _, number in stream)
     assert list(draws_of_step(chosen, 4, 3, 0, "x", start=0)) != stream[:4]
 
@@ -177,6 +178,6 @@ def test_evaluation_sees_each_row_once_in_order(examples):
     assert [len(batch.labels) for batch in batches] == [4, 4, 1]
     assert seen == [("source", row, None) for row in rows.tolist()]
     assert batches[0].clicks is None
-    for place, row in enumerate(rows.tolist()):
+    for index, row in enumerate(rows.tolist()):
         middle = examples.images.crop(row, 16, 0, None)
-        assert np.array_equal(batches[place // 4].images[place % 4].permute(1, 2, 0).numpy(), middle)
+        assert np.array_equal(batches[index // 4].images[index % 4].permute(1, 2, 0).numpy(), middle)

@@ -20,7 +20,7 @@ def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
 
 
 def ramp(height: int, width: int) -> np.ndarray:
-    """An image whose every pixel tells its row, column and that channels are in order."""
+    """Return an image whose pixels hold their row in channel 0, their column in channel 1, and 200 in channel 2."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, np.full_like(rows, 200)], axis=2).astype(np.uint8)
 
@@ -58,13 +58,13 @@ def test_a_palette_and_transparency_keep_their_colours():
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_what_is_made_smaller_is_averaged(kind):
-    # stripes of 8 pixels, of which a pixel is made of 4: the image keeps its stripes, each of two pixels
+    # stripes of 8 pixels, and each new pixel averages 4: the image keeps its stripes, each of two pixels
     stripes = np.where(np.arange(160)[None, :, None] // 8 % 2, 200, 50).astype(np.uint8)
     image = decode(encoded(np.broadcast_to(stripes, (160, 160, 3)).copy(), kind), 40).astype(int)
     assert image.shape == (40, 40, 3)
     assert image.min() < 90
     assert image.max() > 160
-    # stripes of one pixel: a uniform grey, whichever pixels are looked at
+    # stripes of one pixel: a uniform grey at every pixel
     fine = np.where(np.arange(160)[None, :, None] % 2, 200, 50).astype(np.uint8)
     grey = decode(encoded(np.broadcast_to(fine, (160, 160, 3)).copy(), kind), 40)[:, 1:-1]
     assert abs(grey.astype(int) - 125).max() < 12
@@ -116,7 +116,7 @@ def test_without_mirroring_it_is_the_same_window(seed):
 
 def test_every_crop_and_its_mirror_occur_equally_often():
     found: dict[tuple, int] = {}
-    for seed in range(2 * 3 * 4 * 50):  # 3 rows x 4 columns x mirrored or not, 50 times
+    for seed in range(2 * 3 * 4 * 50):  # 3 rows x 4 columns x (mirrored or not), 50 times
         crop = random_crop(ramp(5, 6), 3, seed)
         key = (*crop[0, 0, :2].tolist(), crop[0, 1, 1] > crop[0, 0, 1])
         found[key] = found.get(key, 0) + 1
@@ -131,17 +131,17 @@ def test_store_gives_each_row_its_image(tiny_data, tiny_rows):
     shards = pl.read_parquet(tiny_data.images)
     expected = {(row["domain"], row["image_id"]): row["image"]["bytes"] for row in shards.iter_rows(named=True)}
     assert len(store) == len(rows) == len(expected)
-    for place, row in enumerate(rows.iter_rows(named=True)):
+    for number, row in enumerate(rows.iter_rows(named=True)):
         image = decode(expected[row["domain"], row["image_id"]], 18)
-        assert np.array_equal(store[place], image)
-        assert np.array_equal(cached[place], image)
+        assert np.array_equal(store[number], image)
+        assert np.array_equal(cached[number], image)
 
 
 def test_training_crops_depend_on_seed_pass_and_image_only(tiny_data, tiny_rows):
     store = ImageStore(tiny_data.images, tiny_rows, resize=24, cache=True)
     part = ImageStore(tiny_data.images, tiny_rows[5:9], resize=24, cache=False)
-    for place in range(4):
-        assert np.array_equal(part.crop(place, 16, 7, 2), store.crop(place + 5, 16, 7, 2))
+    for row in range(4):
+        assert np.array_equal(part.crop(row, 16, 7, 2), store.crop(row + 5, 16, 7, 2))
     crops = {store.crop(0, 16, seed, number).tobytes() for seed in range(3) for number in range(3)}
     assert len(crops) > 6
     assert np.array_equal(store.crop(0, 16, 7, None), centre_crop(store[0], 16))
@@ -165,17 +165,17 @@ def test_an_image_of_each_domain_may_have_the_same_id(tmp_path):
     for wanted in (rows, rows[2:], rows[:1], rows.reverse()):
         store = ImageStore(tmp_path / "images", wanted, resize=20, cache=False)
         expected = [shade for row in wanted.rows() for *name, shade in shades if row == tuple(name)]
-        assert [int(store[place].max()) for place in range(len(store))] == expected
+        assert [int(store[row].max()) for row in range(len(store))] == expected
 
 
 def test_equal_images_of_other_names_or_domains_have_crops_of_their_own(tmp_path):
     names = [(domain, name) for domain in ("source", "target") for name in "abcdef"]
     rows = write_shard(tmp_path / "images", [(*name, ramp(40, 40)) for name in names])
     store = ImageStore(tmp_path / "images", rows, resize=40, cache=False)
-    crops = [store.crop(place, 16, 7, 2).tobytes() for place in range(len(rows))]
-    assert len(set(crops[:6])) > 4  # of 25 x 25 windows
+    crops = [store.crop(row, 16, 7, 2).tobytes() for row in range(len(rows))]
+    assert len(set(crops[:6])) > 4  # out of 25 x 25 possible windows
     assert all(one != other for one, other in zip(crops[:6], crops[6:], strict=True))
-    unmirrored = [store.crop(place, 16, 7, 2, mirror=False) for place in range(len(rows))]
+    unmirrored = [store.crop(row, 16, 7, 2, mirror=False) for row in range(len(rows))]
     assert {set(np.diff(crop[0, :, 1].astype(int))) == {1} for crop in unmirrored} == {True}
 
 

@@ -15,7 +15,7 @@ count_loss = CountLoss()
 def test_by_hand():
     true = torch.tensor([[3.0, 4.0], [1.0, 0.0], [2.0, 0.0], [0.0, 5.0]], dtype=torch.float64)
     predicted = torch.tensor([[4.0, 3.0], [0.0, 7.0], [-9.0, 0.0], [0.0, 0.1]], dtype=torch.float64)
-    # (.6, .8) against (.8, .6); orthogonal; opposite; equal but for length
+    # (.6, .8) and (.8, .6); orthogonal; opposite; equal except for the length
     expected = torch.tensor([0.08, 2.0, 4.0, 0.0], dtype=torch.float64)
     torch.testing.assert_close(count_loss(true, predicted), expected, rtol=0, atol=1e-15)
 

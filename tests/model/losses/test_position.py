@@ -43,7 +43,7 @@ def test_standardise_against_torchs_batch_normalisation():
 
 
 def test_by_hand_for_clearly_separated_words():
-    # three words, two images; standardised, every entry is +1 or -1, but for the third word, which is constant (0)
+    # three words, two images; after standardisation every entry is +1 or -1, except the third word, constant at 0
     true = torch.tensor([[2.0, 0.0, 1.0], [0.0, 5.0, 1.0]], dtype=torch.float64)
     predicted = torch.tensor([[0.7, 0.2, 0.0], [0.1, -0.3, 0.0]], dtype=torch.float64)
     t = PAPER["threshold"]
@@ -57,7 +57,7 @@ def test_by_hand_for_clearly_separated_words():
 
 
 def test_equal_click_positions_cost_nothing_whatever_the_counts():
-    # above its mean over the images is every word that was clicked
+    # every word that was clicked is above its mean over the images
     true = torch.tensor([[9.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 4.0, 0.0], [7.0, 0.0, 0.0]])
     predicted = torch.where(true > 0, 1 / (true + 3), torch.zeros(()))
     assert position_loss(true, predicted, **PAPER).max() < 1e-10
@@ -82,7 +82,7 @@ def test_finite_at_zero_and_at_saturation(predicted):
 
 def test_one_image_alone_has_a_loss():
     loss = position_loss(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.2, 0.4]]), **PAPER)
-    assert loss.item() == pytest.approx(0.0, abs=1e-12)  # standardised, both are zero vectors
+    assert loss.item() == pytest.approx(0.0, abs=1e-12)  # both are zero vectors after standardisation
 
 
 @pytest.mark.parametrize("bandwidth", [1.0, 0.1, 0.01])
@@ -94,7 +94,7 @@ def test_gradient_is_the_numerical_one(bandwidth):
 
 
 def by_numpy(true: np.ndarray, predicted: np.ndarray, bandwidth: float, batch_normalised: bool, l2: bool) -> np.ndarray:
-    """Eq. 10 and 11 once more, in NumPy and SciPy."""
+    """Return the loss of eq. 10 and 11, computed independently in NumPy and SciPy."""
     indicators = []
     for features in (true, predicted):
         if batch_normalised:
@@ -134,21 +134,21 @@ def test_standardised_loss_against_torchs_own_functions():
 
 
 def test_the_released_form_by_hand():
-    # one word, v = 0 and v^ = B / 2: S is T and 1/2; the slope of the sigmoid there is a / 4
+    # one word, v = 0 and v^ = B / 2: S is T and 1/2; the sigmoid's slope at v^ is a / 4
     predicted = torch.tensor([[0.005]], dtype=torch.float64, requires_grad=True)
     released = {"batch_normalised": False, "scale": "1/sqrt(K)"}
     loss = position_loss(torch.zeros(1, 1, dtype=torch.float64), predicted, **PAPER, **released)
     loss.sum().backward()
     assert loss.item() == pytest.approx((0.5 - 0.16) ** 2)
     assert predicted.grad.item() == pytest.approx(2 * (0.5 - 0.16) * slope(**PAPER) / 4)
-    # four words, 1/sqrt(4): every squared difference counts a quarter
+    # four words, scale 1/sqrt(4): every squared difference counts a quarter
     true, fourfold = torch.zeros(1, 4, dtype=torch.float64), predicted.detach().expand(1, 4)
     assert position_loss(true, fourfold, **PAPER, **released).item() == pytest.approx((0.5 - 0.16) ** 2)
 
 
 @pytest.mark.parametrize("word", [-0.2, -0.05, 0.004, 0.01, 0.03])
 def test_the_gradient_in_single_precision_lives_as_far_as_it_does_in_double(word):
-    """The sigmoid's slope falls as e^-a|x|: small, and not lost by rounding below B or up to some B above it."""
+    """The sigmoid's slope falls as e^-a|x|: it is small, but rounding doesn't lose it below B, or some B above it."""
     found = {}
     for dtype in (torch.float32, torch.float64):
         predicted = torch.tensor([[word, 0.02]], dtype=dtype, requires_grad=True)

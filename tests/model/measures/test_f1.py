@@ -9,7 +9,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from model.measures.f1 import overall, per_category
 from model.measures.units import reduce_units
 
-# Four images, labels cat, dog, red (nobody has it, but it is predicted once), old (never predicted).
+# Four images, labels cat, dog, red (no image has it, but it is predicted once), old (never predicted).
 TRUE = np.array([[1, 0, 0, 1], [1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]], bool)
 PREDICTED = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], bool)
 IMAGES, LABELS = ["i", "j", "k", "l"], ["cat", "dog", "red", "old"]
@@ -20,7 +20,7 @@ def test_overall_by_hand() -> None:
     assert units.filter(metric="overall_f1").select("unit", "numerator", "denominator").rows() == [
         ("i", 2, 4), ("j", 2, 3), ("k", 2, 2), ("l", 0, 1),
     ]  # fmt: skip
-    # 3 right of 4 predicted and of 6 true
+    # 3 correct labels, 4 predicted, 6 true
     assert reduce_units(units) == pytest.approx(
         {"overall_precision": 3 / 4, "overall_recall": 3 / 6, "overall_f1": 6 / 10}
     )
@@ -38,7 +38,7 @@ def test_per_category_by_hand() -> None:
 
 @st.composite
 def label_sets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
-    shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 5)))  # one column would be no label set to scikit-learn
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(2, 5)))  # scikit-learn doesn't read one column as a label set
     flat = st.lists(st.booleans(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])
     return tuple(np.array(draw(flat), bool).reshape(shape) for _ in range(2))  # type: ignore[return-value]
 
@@ -51,7 +51,7 @@ def test_both_are_scikit_learns(found: tuple[np.ndarray, np.ndarray]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         micro = precision_recall_fscore_support(true, predicted, average="micro", zero_division=0)[:3]
-        there = true.any(axis=0)  # scikit-learn counts absent categories too
+        there = true.any(axis=0)  # scikit-learn also counts absent categories
         macro = precision_recall_fscore_support(true, predicted, average=None, zero_division=0)[:3]
     for wanted, value in zip(micro, reduce_units(overall("o", images, predicted, true)).values(), strict=True):
         assert (value or 0.0) == pytest.approx(wanted)

@@ -10,7 +10,8 @@ from model.measures.accuracy import accuracy, accuracy_at_k, precision_at_k, rec
 from model.measures.average_precision import average_precision
 from model.measures.units import check_reduces, reduce_units, units_of
 
-# Three queries over five items. The first has a tie between items 1 and 3; the second nothing relevant; the third all.
+# Three queries over five items. The first has a tie of items 1 and 3, the second no relevant item, the third only
+# relevant items.
 SCORES = np.array([[0.9, 0.5, 0.1, 0.5, 0.3], [0.1, 0.2, 0.3, 0.4, 0.5], [5.0, 4.0, 3.0, 2.0, 1.0]])
 RELEVANT = np.array([[0, 1, 0, 0, 1], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], bool)
 NAMES = ["b", "a", "c"]
@@ -27,12 +28,12 @@ def test_accuracy_by_hand() -> None:
 
 
 def test_at_k_by_hand() -> None:
-    # best two: items 0 and 1 (the tie goes to the lower number), 4 and 3, 0 and 1
+    # the best two: items 0 and 1 (in a tie the lower number is better), 4 and 3, 0 and 1
     assert rows(precision_at_k("p", NAMES, SCORES, RELEVANT, 2)) == [("b", 1, 2), ("a", 0, 2), ("c", 2, 2)]
     assert rows(recall_at_k("r", NAMES, SCORES, RELEVANT, 2)) == [("b", 0.5, 1), ("a", 0, 0), ("c", 0.4, 1)]
     assert rows(accuracy_at_k("a", NAMES, SCORES, RELEVANT, 1)) == [("b", 0, 1), ("a", 0, 1), ("c", 1, 1)]
     assert reduce_units(recall_at_k("r", NAMES, SCORES, RELEVANT, 2)) == {"r": pytest.approx(0.45)}
-    # of fewer columns than k there are as many as there are
+    # with fewer columns than k, the denominator is the number of columns
     assert reduce_units(precision_at_k("p", NAMES, SCORES, RELEVANT, 9)) == {"p": 7 / 15}
 
 

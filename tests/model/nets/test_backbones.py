@@ -9,7 +9,7 @@ from base.console import UserError
 from model.nets.backbones import (
     FAMILIES,
     POSITIONS,
-    PlaceMean,
+    SpatialMean,
     at_this_size,
     build_backbone,
     load_backbone_weights,
@@ -24,7 +24,7 @@ def params(backbone: str = "plain", weights: str = "none", size: int = 48) -> Ne
 
 
 class Classifier(nn.Module):
-    """Named as torchvision's are."""
+    """A classifier whose parts are named as torchvision's."""
 
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ def test_the_plain_convnet_is_the_one_of_its_docs():
     kernels = [tuple(m.weight.shape) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     assert kernels == [(16, 3, 5, 5), (32, 16, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3)]
     assert backbone.num_features == 128
-    assert all(module.training for module in backbone.modules())  # as any new network, though it was measured
+    assert all(module.training for module in backbone.modules())  # restored after measuring the shapes
 
 
 def test_place_mean():
     omega = torch.arange(12.0).view(1, 2, 2, 3)
-    assert PlaceMean()(omega).tolist() == [[2.5, 8.5]]
+    assert SpatialMean()(omega).tolist() == [[2.5, 8.5]]
 
 
 def test_weights_are_loaded_by_name(tmp_path):
@@ -109,13 +109,13 @@ def test_no_such_weights_file(tmp_path):
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(UserError, match="the plain backbone has none to load"):
+    with pytest.raises(UserError, match="the plain backbone has no weights to load"):
         build_backbone(params(weights="download"))
-    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's vgg"):
+    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's families vgg"):
         build_backbone(params(backbone="lenet"))
 
 
-# the smallest member of each family, an image size, and omega's and phi's shapes from the papers of these networks
+# The smallest member of each family, an image size, and omega's and phi's shapes from the papers of these networks.
 SMALLEST = [
     ("vgg11", 32, (512, 1, 1), 4096),
     ("alexnet", 72, (256, 1, 1), 4096),
@@ -143,7 +143,7 @@ def test_every_family_is_tested():
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "map_shape", "num_features"), SMALLEST)
 def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
-    """The uncut classifier is the oracle: its last layer, on our phi, gives its own logits."""
+    """The uncut classifier is the oracle: its last layer, applied to the ConvNet's phi, gives its own logits."""
     import torchvision
 
     torch.manual_seed(0)
@@ -154,12 +154,12 @@ def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
     (classifier,) = made
     last = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
     if last:
-        nn.init.normal_(last[-1].weight)  # a ViT's is zero at first
+        nn.init.normal_(last[-1].weight)  # a ViT's last layer is initialised to zero
     pixels = torch.randn(2, 3, size, size)
-    visual = backbone.look(pixels)
+    visual = backbone.run_normalised(pixels)
     with torch.no_grad():
         expected = classifier.eval()(pixels)
-        # without a linear layer (SqueezeNet) the last one is a convolution of omega
+        # without a linear layer (SqueezeNet) the last layer is a convolution of omega
         found = last[-1](visual.phi) if last else classifier.classifier(visual.omega).flatten(1)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
     (visual.omega.square().mean() + visual.phi.square().mean()).backward()
@@ -169,21 +169,21 @@ def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
 
 
 class FewTokens(nn.Module):
-    """Has positions as torchvision's ViT has."""
+    """A module with position vectors named as in torchvision's ViT."""
 
-    def __init__(self, places: int, width: int = 3) -> None:
+    def __init__(self, num_positions: int, width: int = 3) -> None:
         super().__init__()
         self.encoder = nn.Module()
-        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, 1 + places, width))
+        self.encoder.pos_embedding = nn.Parameter(torch.zeros(1, 1 + num_positions, width))
 
 
 def test_positions_are_interpolated_to_the_image_size():
-    # 2 x 2 places to 3 x 3: corners stay, as does the class token; each edge's middle is the mean of its corners
+    # From 2 x 2 to 3 x 3 positions: the corners and the class token stay; an edge's middle is its corners' mean.
     given = torch.tensor([7.0, 0, 1, 2, 5]).view(1, 5, 1)
     found = at_this_size({POSITIONS: given}, FewTokens(9, 1))[POSITIONS].flatten().tolist()
     assert found == pytest.approx([7, 0, 0.5, 1, 1, 2, 3, 2, 3.5, 5], abs=1e-6)
     assert at_this_size({POSITIONS: given}, FewTokens(4, 1))[POSITIONS] is given
-    assert at_this_size({POSITIONS: given}, FewTokens(9, 2))[POSITIONS] is given  # another width: an error later
+    assert at_this_size({POSITIONS: given}, FewTokens(9, 2))[POSITIONS] is given  # another width: loading it fails
 
 
 @pytest.mark.slow
@@ -199,7 +199,7 @@ def test_a_vision_transformer_loads_a_file_of_another_image_size(tmp_path):
     positions = backbone.features.encoder.pos_embedding[0]
     assert positions.shape == (1 + 9, 768)
     assert torch.equal(positions[[0, 1, 3, 7, 9]], given.encoder.pos_embedding[0])
-    with pytest.raises(UserError, match=r"network\.image_size = 48: vit_b_32 takes multiples of 32, the side"):
+    with pytest.raises(UserError, match=r"network\.image_size = 48: vit_b_32 needs a multiple of 32, the side"):
         build_backbone(params("vit_b_32", size=48))
 
 

@@ -20,7 +20,7 @@ def params(backbone: str = "plain", weights: str = "none", size: int = 48) -> Ba
 
 
 class Case(NamedTuple):
-    """A family's smallest member, an image size, and from the papers of these networks (channels, side, stride)."""
+    """A family's smallest member, an image size, and (channels, side, stride) from the papers of these networks."""
 
     name: str
     size: int
@@ -64,7 +64,7 @@ def built(case: Case, build):
     params=[pytest.param(case, marks=[] if case.name == "plain" else pytest.mark.slow, id=case.name) for case in CASES],
 )
 def nets(request):
-    """Return a case, its ConvNet, and its StageNet from the same seed; one case at a time is in memory."""
+    """Return a case, its ConvNet, and its StageNet from the same seed; only one case at a time is in memory."""
     return request.param, built(request.param, build_backbone).eval(), built(request.param, build_stages).eval()
 
 
@@ -84,7 +84,7 @@ def test_every_family_is_tested():
 def test_weights_have_the_names_and_values_of_the_convnet(nets):
     _, convnet, net = nets
     expected, found = convnet.state_dict(), net.state_dict()
-    assert sorted(found) == sorted(expected)  # Swin's come in another order
+    assert sorted(found) == sorted(expected)  # Swin's have another order
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert {name for name, _ in net.named_parameters()} == {name for name, _ in convnet.named_parameters()}
     assert {name for name, _ in net.named_buffers()} == {name for name, _ in convnet.named_buffers()}
@@ -104,7 +104,7 @@ def test_maps_have_the_declared_shapes(nets):
 
 def test_a_stride_is_what_it_takes_to_have_one_more_place(nets):
     case, _, net = nets
-    if case.name.startswith("vit"):  # takes images of one size
+    if case.name.startswith("vit"):  # a ViT takes images of one size only
         assert net.features.conv_proj.kernel_size == (net.shapes[0].stride,) * 2
         return
     with torch.no_grad():
@@ -125,7 +125,7 @@ def test_omega_and_phi_are_those_of_the_convnet(nets):
 
 
 def parts_of(features: nn.Module) -> list[nn.Module]:
-    """Return the parts in their order, and the stages of RegNet and Swin where they have one part for all of them."""
+    """Return the parts in order; for RegNet and Swin, which have one part for all stages, return the stages."""
     parts = []
     for name, part in features.named_children():
         parts += list(part.children()) if name in ("trunk_output", "features") else [part]
@@ -133,7 +133,7 @@ def parts_of(features: nn.Module) -> list[nn.Module]:
 
 
 def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -> list[torch.Tensor]:
-    """Return the last output of each size, copied when it was made; an oracle that knows no names."""
+    """Return the last output of each size, copied when it was computed; this oracle uses no names of layers."""
     last: dict[int, torch.Tensor] = {}
 
     def note(part, inputs, output):
@@ -142,7 +142,7 @@ def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -
 
     parts = parts_of(convnet.features)
     hooks = [part.register_forward_hook(note) for part in parts]
-    convnet.look(seen)
+    convnet.run_normalised(seen)
     for hook in hooks:
         hook.remove()
     return [last[side] for side in sorted(last, reverse=True)]
@@ -151,11 +151,11 @@ def last_before_each_halving(convnet, seen: torch.Tensor, channels_last: bool) -
 def test_each_map_is_the_last_before_a_halving(nets):
     case, convnet, net = nets
     with torch.no_grad():
-        if case.name.startswith("vit"):  # its resolution doesn't fall
-            expected = [convnet.look(pixels(case.size)).omega]
+        if case.name.startswith("vit"):  # the resolution of a ViT doesn't fall
+            expected = [convnet.run_normalised(pixels(case.size)).omega]
         else:
             expected = last_before_each_halving(convnet, pixels(case.size), case.name.startswith("swin"))
-        maps = net.look_at_stages(pixels(case.size)).maps
+        maps = net.run_stages_normalised(pixels(case.size)).maps
     assert len(maps) == len(expected)
     assert all(torch.equal(found, value) for found, value in zip(maps, expected, strict=True))
 
@@ -164,7 +164,7 @@ def test_a_mark_in_a_corner_is_in_that_corner_of_each_map(nets):
     case, _, net = nets
     blank = torch.full((1, 3, case.size, case.size), 120, dtype=torch.uint8)
     marked = blank.clone()
-    marked[:, :, : case.size // 4, -case.size // 4 :] = 255  # top right, so that a transposed map fails
+    marked[:, :, : case.size // 4, -case.size // 4 :] = 255  # top right: a transposed map would fail
     with torch.no_grad():
         changes = [
             (after - before).abs().sum(dim=1)[0]
@@ -178,7 +178,7 @@ def test_a_mark_in_a_corner_is_in_that_corner_of_each_map(nets):
 def test_every_weight_that_the_maps_depend_on_has_a_finite_gradient(nets):
     case, _, net = nets
     net.zero_grad()
-    sum(found.square().mean() for found in net.look_at_stages(pixels(case.size)).maps).backward()
+    sum(found.square().mean() for found in net.run_stages_normalised(pixels(case.size)).maps).backward()
     for name, parameter in net.features.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -198,7 +198,7 @@ def test_one_pass_gives_maps_and_phi(nets):
 
 
 def test_modes_are_those_of_the_convnet(nets):
-    """Training changes the statistics of batch normalisation and drops paths, evaluation does neither."""
+    """Training mode changes the statistics of batch normalisation and drops paths; evaluation mode does neither."""
     case, convnet, net = nets
     before = copy.deepcopy(net.state_dict())
     with torch.no_grad():
@@ -243,7 +243,8 @@ def test_modules_move_with_their_network():
     assert {value.dtype for value in net.state_dict().values()} == {torch.float64, torch.int64}
 
 
-# members whose layers have other numbers than those of their family's smallest; no weights, no arithmetic on "meta"
+# Members whose layers have other numbers than those of their family's smallest; on the device "meta", which needs no
+# weights and no arithmetic.
 OTHER_MEMBERS = [
     ("vgg19_bn", [1, 2, 4, 8, 16, 32], [64, 128, 256, 512, 512, 512]),
     ("squeezenet1_0", [2, 4, 8, 16], [96, 256, 512, 512]),
@@ -263,14 +264,14 @@ def test_other_members_of_a_family(name, strides, channels):
         net = build_stages(params(name, size=224))
     assert [shape.stride for shape in net.shapes] == strides
     assert [shape.channels for shape in net.shapes] == channels
-    if not name.startswith("squeezenet"):  # whose layers are not padded
+    if not name.startswith("squeezenet"):  # SqueezeNet's layers are not padded
         assert [(shape.height, shape.width) for shape in net.shapes] == [(224 // s, 224 // s) for s in strides]
 
 
 def test_what_cannot_be_is_said():
-    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's vgg"):
+    with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's families vgg"):
         build_stages(params("lenet"))
-    with pytest.raises(UserError, match="the plain backbone has none to load"):
+    with pytest.raises(UserError, match="the plain backbone has no weights to load"):
         build_stages(params(weights="download"))
 
 
@@ -307,6 +308,6 @@ def test_with_imagenet_weights(name, file):
     assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in features.items())
     with torch.no_grad():
         expected = last_before_each_halving(convnet, pixels(129), channels_last=False)
-        maps = net.look_at_stages(pixels(129)).maps
+        maps = net.run_stages_normalised(pixels(129)).maps
     assert all(torch.equal(stage, value) for stage, value in zip(maps, expected, strict=True))
     assert all(stage.abs().max() > 0 for stage in maps)

@@ -27,7 +27,7 @@ def test_by_hand(network):
 
 
 def test_weights_that_stay_are_their_own_average(network):
-    # frozen parts keep their bits, whatever the rounding
+    # frozen parts keep their bits: averaging equal values doesn't round them
     network.weight.data.fill_(0.1)
     average = MovingAverage(network, 0.7)
     for step in range(50):
@@ -40,10 +40,10 @@ def test_the_network_has_it_for_a_block_only(network):
     network.weight.data.fill_(12.0)
     average.update(0)
     weight = network.weight
-    with average.in_place():
+    with average.applied_to_network():
         assert network.weight.item() == pytest.approx(0.1 * 2 + 0.9 * 12)
     assert network.weight.item() == 12.0
-    assert network.weight is weight  # an optimiser still holds it
+    assert network.weight is weight  # the same object, which an optimiser holds
 
 
 def test_it_is_saved_and_loaded(network):

@@ -16,7 +16,7 @@ from model.training import checkpoints as checkpoints_module
 from model.training.checkpoints import DIGESTS, Checkpoints, code_digest, find_damage, weights_digest
 from model.training.trainer import Progress, start_accelerator
 
-PHASES = {"source": (), "target": ("source",)}  # the target's begins from the source's weights
+PHASES = {"source": (), "target": ("source",)}  # the phase target starts from the weights of the phase source
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def checkpoints(tmp_path, monkeypatch) -> Checkpoints:
 
 
 class Saver:
-    """Writes what an accelerator would; fails on request in the middle of it."""
+    """Writes a file as an accelerator would; with `fails`, it raises before it is done."""
 
     def __init__(self, fails: bool = False) -> None:
         self.fails = fails
@@ -55,7 +55,7 @@ def test_the_last_whole_epoch_is_loaded(checkpoints):
     checkpoints.load_epoch("source", saver)
     assert saver.loaded == [str(checkpoints.folder / "source-epoch-00010")]
     assert checkpoints.last("source") == saver.loaded[0]
-    # only the last is kept
+    # only the last epoch is kept
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["source-epoch-00010", "target-epoch-00001"]
 
 
@@ -74,7 +74,7 @@ def test_a_finished_phase_is_read_back_and_its_epochs_go(checkpoints):
 
 @pytest.mark.parametrize("writer", ["save_file", "write_json"])
 def test_a_phase_is_finished_with_weights_and_result_or_not_at_all(checkpoints, monkeypatch, writer):
-    """Killed while either is written, before the epochs are dropped: the next run has the last epoch."""
+    """If a run is killed while it writes either file, before it deletes the epochs, the next run has the last epoch."""
     real = getattr(checkpoints_module, writer)
 
     def killed(content, path):
@@ -107,7 +107,7 @@ def damage(path: Path, kind: str) -> None:
 
 @pytest.fixture
 def accelerator(train_params) -> Accelerator:
-    """Of a tiny network whose optimiser has a momentum, with one more part to be saved."""
+    """Return the accelerator of a tiny network with a momentum optimiser and one more object to save."""
     accelerator = start_accelerator(train_params)
     network = nn.Linear(30, 30)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -133,7 +133,7 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
     damage(folder / name, kind)
     checkpoints.drop_damaged(PHASES)
     assert f"{folder}: {name} " in caplog.text
-    assert "this checkpoint is damaged, so it is removed and trained again" in caplog.text
+    assert "this checkpoint is damaged; it is deleted and trained again" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
     saver = Saver()
     checkpoints.load_epoch("source", saver)
@@ -141,7 +141,7 @@ def test_a_damaged_epoch_is_named_and_never_loaded(checkpoints, accelerator, cap
 
 
 def test_of_two_epochs_the_later_that_is_whole_is_taken(checkpoints, accelerator):
-    """A run that was killed before it dropped the earlier one leaves two."""
+    """A run that was killed before it deleted the earlier epoch leaves two epochs."""
     checkpoints.save_epoch("source", 4, accelerator)
     copytree(checkpoints.folder / "source-epoch-00004", checkpoints.folder / "source-epoch-00005")
     saver = Saver()
@@ -156,7 +156,7 @@ def test_a_file_that_does_not_belong_to_a_checkpoint_is_damage_too(checkpoints, 
     checkpoints.save_epoch("source", 4, accelerator)
     (checkpoints.folder / "source-epoch-00004" / "custom_checkpoint_1.pkl").write_bytes(b"")
     checkpoints.drop_damaged(PHASES)
-    assert "custom_checkpoint_1.pkl is not part of it" in caplog.text
+    assert "custom_checkpoint_1.pkl was added later" in caplog.text
     assert checkpoints.last("source") == "none yet in this phase"
 
 
@@ -190,7 +190,7 @@ def test_the_folder_is_named_by_the_run(checkpoints):
 
 @pytest.fixture
 def module(tmp_path, monkeypatch) -> Path:
-    """A loaded module of this project that nobody needs."""
+    """Return the path of a loaded module that lies outside the installed packages and that nothing else uses."""
     path = tmp_path / "zebra.py"
     path.write_text("a = 1")
     found = ModuleType("model.zebra")
@@ -200,7 +200,7 @@ def module(tmp_path, monkeypatch) -> Path:
 
 
 def loaded(name: str, file: str | None) -> ModuleType:
-    """A module that is not really loaded from a file."""
+    """Return a module object with this name and file, without loading the file."""
     module = ModuleType(name)
     module.__file__ = file
     return module
@@ -213,7 +213,7 @@ def test_the_code_digest_changes_with_the_code(module, monkeypatch):
     changed = code_digest()
     assert changed != before
     monkeypatch.setitem(sys.modules, "pipelines.zebra", sys.modules.pop("model.zebra"))
-    assert code_digest() not in (before, changed)  # the same code by another name
+    assert code_digest() not in (before, changed)  # the same code under another name
 
 
 def test_the_code_of_a_system_counts_wherever_it_lies(module, monkeypatch):
@@ -231,7 +231,7 @@ def test_installed_code_does_not_count(module, monkeypatch):
 
 
 def test_code_that_an_installed_package_has_made_does_not_count(module, monkeypatch):
-    """torch's compiler loads modules of its own making from a folder of temporary files, by names within torch."""
+    """torch's compiler writes modules into a folder of temporary files and loads them under names within torch."""
     monkeypatch.delitem(sys.modules, "model.zebra")
     before = code_digest()
     monkeypatch.setitem(sys.modules, "torch.made.zebra", loaded("torch.made.zebra", str(module)))
@@ -263,7 +263,7 @@ def test_other_code_another_torch_other_data_and_other_processes_do_not_continue
 
 def test_start_weights_are_named_by_their_content(tmp_path):
     path = tmp_path / "start.safetensors"
-    assert weights_digest(str(path)) is None  # missing: an error when it is loaded
+    assert weights_digest(str(path)) is None  # a missing file raises an error when it is loaded
     for content in (b"one", b"two"):
         path.write_bytes(content)
         assert weights_digest(str(path)) == hashlib.blake2b(content, digest_size=8).hexdigest()

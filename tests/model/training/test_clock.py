@@ -15,7 +15,7 @@ def now(monkeypatch) -> list[float]:
 
 
 def slow(now: list[float], seconds: float):
-    """Yield for ever, each time after some seconds."""
+    """Yield forever, each time after `seconds` seconds."""
     while True:
         now[0] += seconds
         yield None
@@ -31,7 +31,7 @@ def test_it_tells_rate_and_time_left(now, caplog):
         clock.step(64, 0, torch.tensor(1.25))
     expected = (
         "run, phase joint: epoch 1 of 10, loss 1.2500, 21 images/s, 25 % of the time waiting for data, "
-        "4 min 48 s left in this phase, 2 more to come"
+        "4 min 48 s left in this phase, later phases: 2"
     )
     assert [record.message for record in caplog.records] == [expected]
 

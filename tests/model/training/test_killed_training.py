@@ -15,7 +15,7 @@ STEPS = 3 * 6 + 3 * 4  # MTTDL: epochs of the source in its first phase, then of
 
 
 def random_kills(seed: int) -> str:
-    """Return moments of three kills: a run that is continued takes fewer steps, so none comes after its last."""
+    """Return the moments of three kills; a continued run takes fewer steps, so every moment comes before its last."""
     draw = random.Random(seed)
     steps = [draw.randint(2, STEPS // 3) for _ in range(3)]
     return ",".join(f"{step}{draw.choice(['', '', 's'])}" for step in steps)
@@ -44,4 +44,4 @@ def test_kill_9_at_random_steps_changes_no_byte(
     for number in range(1, len(kills) + 1):
         assert contents(tmp_path / "models" / str(number)) == whole, kills[number - 1]
     assert not list((tmp_path / ".state" / "checkpoints").iterdir())
-    assert len(list((tmp_path / "models").iterdir())) == len(kills) + 1  # nothing half-made beside them
+    assert len(list((tmp_path / "models").iterdir())) == len(kills) + 1  # no unfinished folders beside the models

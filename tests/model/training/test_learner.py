@@ -18,7 +18,7 @@ from systems.mtmdd.task import PhaseTask
 
 @pytest.fixture
 def learner(examples, network_params, objective_params, train_params):
-    """A learner of a linear model y = w x in double precision, in place of a phase's network."""
+    """Return a function that makes a learner of a linear model y = w x in double precision."""
 
     def learner(**values) -> Learner:
         params: TrainParams = train_params.model_copy(update={"batch_size": 5, **values})
@@ -34,7 +34,7 @@ def learner(examples, network_params, objective_params, train_params):
 
 
 def batch(values: list[float]) -> Loaded:
-    """A batch whose images are these numbers, of the first rows of the examples."""
+    """Return a batch whose images are these numbers, for the first rows of the examples."""
     number = len(values)
     images = torch.tensor(values, dtype=torch.float64)[:, None]
     of_source = DomainBatch(images, torch.zeros(number, dtype=torch.int64), None)
@@ -65,11 +65,11 @@ def test_an_update_uses_the_rate_of_the_step_and_forgets_the_gradients(learner):
     one = learner(schedule=ScheduleParams(kind="constant", warm_up=0.5))
     run_step(one, [[1, 2, 3, 4, 5]])
     one.update()
-    # the fourth of six steps of warm-up, to the peak of 0.5
+    # the fourth of six warm-up steps, with a peak rate of 0.5
     assert one.module.weight.item() == pytest.approx(3 - 66 * 0.5 * 4 / 6)
     assert one.module.weight.grad is None
     assert one.num_skipped == 0
-    assert (one.step, one.epoch) == (3, 0)  # four steps an epoch
+    assert (one.step, one.epoch) == (3, 0)  # four steps per epoch
 
 
 def test_the_loop_over_parts_can_be_run_again(learner):
@@ -102,7 +102,7 @@ def test_in_fp16_the_message_names_a_way_out(learner):
 @pytest.mark.parametrize(("asked", "left_out", "fails"), [(3, 3, True), (3, 2, False), (0, 0, False)])
 def test_an_epoch_whose_updates_were_all_left_out_is_an_error(learner, asked, left_out, fails):
     one = learner()
-    one.num_updates, one.num_skipped = asked, left_out  # of two optimisers that take turns, say
+    one.num_updates, one.num_skipped = asked, left_out  # for example of two alternating optimisers
     if fails:
         with pytest.raises(UserError, match="every gradient of epoch 1 overflowed in fp16"):
             one.check_epoch()
@@ -121,7 +121,7 @@ def test_parts_have_two_draws_or_more(train_params, batch_size, processes, fits)
         check_parts(params, processes)
     else:
         with pytest.raises(
-            UserError, match=r"7 draws of a stream, for 2 processes with train\.accumulation = 2.* of 8"
+            UserError, match=r"7 draws of a stream, for 2 processes with train\.accumulation = 2.* to 8"
         ):
             check_parts(params, processes)
 
@@ -129,11 +129,11 @@ def test_parts_have_two_draws_or_more(train_params, batch_size, processes, fits)
 @pytest.mark.parametrize(
     ("method", "batch_size", "study", "steps"),
     [
-        # an epoch passes once through the target's 15 training images; where there is no target, the source's 21
+        # an epoch is one pass over the target's 15 training images; without a target, over the source's 21
         ("MTMDD-VM", 4, {}, 4),
         ("MTMDD-VM", 5, {}, 3),
         ("TDL", 4, {}, 6),
-        # what a study leaves out still counts
+        # images that a study leaves out still count for the length of an epoch
         ("MTMDD-VM", 4, {"fewer": Fewer(domain="target", share=0.25)}, 4),
         ("TDL", 4, {"source_categories": 1}, 6),
     ],

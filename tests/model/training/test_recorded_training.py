@@ -1,7 +1,7 @@
-"""Whole trainings, recorded step by step, against what recipe, data and seed say: each setting reaches what it is for.
+"""Whole trainings, recorded step by step and compared with recipe, data and seed: each setting must have its effect.
 
-A run that is compared with another run is blind to what both do wrong; here nothing is compared with another run of the
-trainer but where a seed is to make the difference.
+A comparison of two runs can't find errors that both runs have, so these tests don't compare two runs of the trainer,
+except where the seed must make a difference.
 """
 
 import json
@@ -54,13 +54,13 @@ def recipe(network_params, objective_params, train_params):
 
 @dataclass
 class Step:
-    """What there was when a step began, and what its update made of it."""
+    """The state when a step began, with the step's gradients and loss."""
 
     phase: str
     number: int
     places: dict[str, list[int]]
     images: dict[str, Tensor]
-    modes: dict[str, bool]  # whether a part of the network is in training mode
+    modes: dict[str, bool]  # whether each part of the network is in training mode
     dropout_seed: int
     rates: dict[str, float]
     weights: dict[str, Tensor]
@@ -70,7 +70,7 @@ class Step:
 
 @pytest.fixture
 def record(monkeypatch) -> Callable[..., list[Step]]:
-    """Train and return the steps; stop after some of them if asked."""
+    """Return a function that trains and returns the recorded steps; it stops after `stop_after` steps if set."""
 
     def record(recipe: Recipe, examples, seed: int = 0, stop_after: int = 0) -> list[Step]:
         steps: list[Step] = []
@@ -146,7 +146,7 @@ def test_the_weights_that_are_saved_are_those_of_the_best_epoch(recipe, examples
 
 
 RANKS = {
-    # of each epoch: images recognised of four, and the logit that the right category of these has; the epoch chosen
+    # for each epoch: recognised images of four, and the logit of their right category; then the epoch to be chosen
     "accuracy before cross-entropy": ([(2, 9.0), (3, 0.1), (2, 5.0)], 2),
     "ties by cross-entropy": ([(3, 1.0), (3, 4.0), (3, 2.0)], 2),
     "of what is equal the first": ([(2, 1.0), (3, 4.0), (3, 4.0)], 2),
@@ -213,7 +213,7 @@ def test_what_is_validated_is_measured_on_all_images_at_once(recipe, examples, m
             found["source position"] = position_loss(true, prediction.clicks).mean().item()
     for name, value in found.items():
         curve = read_curve(Path("model/curves/joint"), f"validation/{name}")
-        # the position loss turns with the last bit of v^ at B = 0.01
+        # at B = 0.01, the last bit of v^ changes the position loss
         assert curve == [pytest.approx(value, rel=2e-2 if name == "source position" else 1e-4)], name
 
 
@@ -301,7 +301,7 @@ def test_the_seed_is_that_of_initialisation_batches_and_dropout(recipe, examples
 
 
 def test_each_pass_of_each_phase_has_its_own_order_crops_and_dropout(recipe, examples, record):
-    steps = record(recipe("TDL", epochs=2, batch_size=7, mirrored=[]), examples)  # 21 source images: a pass has 3 steps
+    steps = record(recipe("TDL", epochs=2, batch_size=7, mirrored=[]), examples)  # 21 source images: 3 steps per pass
     by_pass = {
         (phase, first): [step for step in steps if step.phase == phase][first : first + 3]
         for phase in ("predict", "source")
@@ -314,7 +314,7 @@ def test_each_pass_of_each_phase_has_its_own_order_crops_and_dropout(recipe, exa
     for step in (step for first in (0, 3) for step in by_pass["predict", first]):
         for place, image in zip(step.places["source"], step.images["source"], strict=True):
             crops.setdefault(place, set()).add(image.numpy().tobytes())
-    assert sum(len(of_image) == 2 for of_image in crops.values()) > 21 / 2  # of nine windows and more
+    assert sum(len(of_image) == 2 for of_image in crops.values()) > 21 / 2  # out of nine windows or more
     seeds = [step.dropout_seed for step in steps]
     assert len(set(seeds)) == 3 * 2  # phases, epochs
 
@@ -330,10 +330,10 @@ def test_mirrored_images_are_those_of_the_recipe(recipe, examples, record):
                 assert torch.equal(image, turned) or torch.equal(image.flip(-1), turned)
                 flipped[domain] += not torch.equal(image, turned)
     assert flipped["source"] == 0
-    assert 2 < flipped["target"] < 14  # of sixteen
+    assert 2 < flipped["target"] < 14  # out of sixteen
 
 
-# --- what is set around it
+# --- other settings of a training
 
 
 def test_as_many_processes_load_images_as_the_recipe_has_workers(recipe, examples, monkeypatch):
@@ -380,7 +380,7 @@ def test_mixed_precision_holds_in_training_and_in_validation(recipe, examples, m
 
     def noted(self, values) -> Tensor:
         result = forward(self, values)
-        if self.out_features == 3:  # a recogniser's
+        if self.out_features == 3:  # the layer of a recogniser
             found[precision].append((result.requires_grad, result.dtype))
         return result
 
@@ -398,7 +398,7 @@ def processes_of(monkeypatch, number: int) -> None:
 
 def test_too_many_processes_for_a_batch_are_refused(recipe, examples, monkeypatch):
     processes_of(monkeypatch, 3)
-    with pytest.raises(UserError, match=r"for 3 processes with train.accumulation = 1: .* take a batch_size of 6"):
+    with pytest.raises(UserError, match=r"for 3 processes with train.accumulation = 1: .* set batch_size to 6"):
         train_recipe(recipe("VGGsrc", batch_size=5), examples, 0, Path("model"), "run")
 
 

@@ -15,7 +15,7 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
     schedule = ScheduleParams(kind="one-cycle", warm_up=warm_up)
     for step in range(num_steps):
         assert rate_factor(schedule, step, num_steps) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
-        with warnings.catch_warnings(action="ignore"):  # about a scheduler that steps without its optimiser
+        with warnings.catch_warnings(action="ignore"):  # torch warns of a scheduler that steps without its optimiser
             oracle.step() if step < num_steps - 1 else None
 
 
@@ -23,11 +23,11 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
     ("schedule", "num_steps", "expected"),
     [
         (ScheduleParams(kind="constant", warm_up=0.0), 3, [1, 1, 1]),
-        # three of five steps rise: 0.5 * 5 is rounded up
+        # the rate rises in three of five steps: 0.5 * 5 is rounded up
         (ScheduleParams(kind="constant", warm_up=0.5), 5, [1 / 3, 2 / 3, 1, 1, 1]),
-        # the paper's: dropped twice in a run
+        # the paper's schedule: two drops in a run
         (ScheduleParams(kind="step", warm_up=0.0, drop_every=1 / 3, drop_factor=0.1), 6, [1, 1, 0.1, 0.1, 0.01, 0.01]),
-        # at whole tenths and fifths, though 3 / 10 / 0.1 lies below 3 as binary fractions go
+        # drops at whole tenths and fifths, although 3 / 10 / 0.1 is below 3 in binary fractions
         (
             ScheduleParams(kind="step", warm_up=0.0, drop_every=0.1, drop_factor=0.5),
             10,
@@ -43,20 +43,20 @@ def test_one_cycle_is_torchs(num_steps, warm_up):
             30,
             [0.5**number for number in range(10) for _ in range(3)],
         ),
-        # still rising when it is dropped first: the drops stay where they are, and take their share of the rise
+        # the first drop comes during the warm-up: the drops keep their steps and multiply the rising rate
         (
             ScheduleParams(kind="step", warm_up=0.5, drop_every=0.25, drop_factor=0.1),
             8,
             [0.25, 0.5, 0.075, 0.1, 0.01, 0.01, 0.001, 0.001],
         ),
-        # two steps of warm-up, then 1, cos(pi/4) etc. halves
+        # two steps of warm-up, then half a cosine: 1 and 0.5
         (ScheduleParams(kind="cosine", warm_up=0.5), 4, [0.5, 1.0, 1.0, 0.5]),
-        # no warm-up: starts at the peak, ends above 0
+        # no warm-up: the rate starts at the peak and ends above 0
         (ScheduleParams(kind="cosine", warm_up=0.0), 2, [1.0, 0.5]),
-        # the warm-up takes all steps, and nothing is left to fall in
+        # the warm-up takes all steps, so no step is left in which the rate could fall
         (ScheduleParams(kind="cosine", warm_up=0.95), 10, [step / 10 for step in range(1, 11)]),
         (ScheduleParams(kind="cosine", warm_up=0.3), 1, [1.0]),
-        # a run too short to warm up
+        # a run that is too short for a warm-up
         (ScheduleParams(kind="one-cycle", warm_up=0.0), 2, [1.0, 4e-6]),
     ],
 )

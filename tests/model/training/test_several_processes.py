@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_data, network_params, objective_params, train_params) -> Path:
-    """What two processes have left that were launched as a user would."""
+    """Return the output folder of two processes that were launched as by a user."""
     folder = tmp_path_factory.mktemp("several")
     data = folder / "data"
     data.mkdir()
@@ -46,7 +46,7 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
     train_recipe(unnormalised_recipe(train_params, batch_size=8), examples, 0, tmp_path / "one", "one")
     one = load_file(tmp_path / "one" / "joint.safetensors")
     two = load_file(folder / f"parts-{accumulation}" / "joint.safetensors")
-    assert largest_difference(one, two) < 1e-4  # sums in another order
+    assert largest_difference(one, two) < 1e-4  # the sums have another order
     for name in ("train/objective", "train/source count", "validation/target recognition"):
         curves = [read_curve(path / "curves" / "joint", name) for path in (tmp_path / "one", folder / "parts-1")]
         assert curves[0] == pytest.approx(curves[1], rel=1e-4)
@@ -55,7 +55,7 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
 def test_all_have_the_same_weights_after_every_epoch(found):
     states = found[0]["states"]
     assert states == found[1]["states"]
-    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2 + 3  # epochs until it was killed, and after
+    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2 + 3  # (1 + 1): epochs before and after the kill
     assert all(one == other for one, other in states)
 
 
@@ -91,6 +91,6 @@ def test_a_nan_of_one_process_stops_all(found, tiny_rows):
     assert errors[0][0].startswith("spoilt, phase joint: the loss is nan at step 1 (epoch 1): source recognition ")
     assert "images" not in found[0]
     read = tiny_rows.filter(tiny_rows["split"] != "test")["image_id"]
-    ids = [read[place] for place in found[1]["images"]]
-    assert len(ids) == 3  # of six
+    ids = [read[row] for row in found[1]["images"]]
+    assert len(ids) == 3  # out of six
     assert f"'target': {ids}" in errors[0][1]

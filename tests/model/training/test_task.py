@@ -1,4 +1,4 @@
-"""The contract, with the smallest task that there can be: a line through points, without images."""
+"""The contract of tasks, tested with the smallest possible task: a line through points, without images."""
 
 import json
 import math
@@ -34,7 +34,7 @@ class Points(NamedTuple):
 
 
 class Line(Task):
-    """Learns y = 3 x - 1 from ten points: what a task has to bring, and nothing else."""
+    """Learns y = 3 x - 1 from ten points; it defines only the required methods."""
 
     def __init__(self, params: TrainParams, name: str = "line", seed: int = 0, rows=None, **given) -> None:
         super().__init__(name, seed, params, {"points": np.arange(10)} if rows is None else rows, "points", **given)
@@ -57,7 +57,7 @@ class Line(Task):
 
 @pytest.fixture
 def params(train_params):
-    """What every task has: no parameter of a system's own."""
+    """Return the parameters that every task has, without parameters of a system."""
     known = {name: getattr(train_params, name) for name in TrainParams.model_fields}
     plain = {"schedule": ScheduleParams(kind="constant", warm_up=0.0), "weight_decay": 0.0, "momentum": 0.0}
 
@@ -92,7 +92,7 @@ def test_the_default_is_one_sgd_over_the_mean_loss(params, accumulation):
     train(run(Begun(params(**settings))), Path("model"))
     weight, bias = (begun[0][name].double().item() for name in ("weight", "bias"))
     velocity = [0.0, 0.0]
-    for step in range(6):  # ten points, four at once: three steps an epoch
+    for step in range(6):  # ten points, four per step: three steps per epoch
         rows = [draw.row for draw in draws_of_step(np.arange(10), 4, step, 0, "line/points")]
         errors = weight * X[rows] + bias - Y[rows]
         gradients = (2 * (errors * X[rows]).mean() + 0.01 * weight, 2 * errors.mean() + 0.01 * bias)
@@ -136,7 +136,7 @@ def test_every_parameter_gets_a_finite_gradient(params):
 
 
 def watched(task: type[Task]) -> tuple[type[Task], list[dict[str, Tensor]]]:
-    """The same task, and the weights that it has validated."""
+    """Return a subclass that records the weights at each validation, and the list of these weights."""
     seen: list[dict[str, Tensor]] = []
 
     class Watched(task):
@@ -173,7 +173,7 @@ def test_a_rank_is_compared_number_by_number(params):
 
 
 def test_nothing_can_stop_early_without_a_rank(params):
-    with pytest.raises(UserError, match=r"run, phase line: train.early_stopping = 2, but no epoch is better than"):
+    with pytest.raises(UserError, match=r"run, phase line: train.early_stopping = 2, but without validation"):
         train(run(Line(params(early_stopping=2))), Path("model"))
 
 
@@ -188,7 +188,7 @@ def test_a_validation_that_is_not_finite_is_named(params):
         train(run(Broken(params())), Path("model"))
 
 
-# --- what a person reads
+# --- log lines and messages
 
 
 def test_a_loss_that_is_not_finite_names_its_rows(params):
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_names_its_rows(params):
 
 def test_a_stream_without_rows_is_named(params):
     rows = {"points": np.arange(10), "others": np.arange(0)}
-    with pytest.raises(UserError, match="phase line: others has no training images"):
+    with pytest.raises(UserError, match="phase line: stream others has no training images"):
         train(run(Line(params(), rows=rows)), Path("model"))
 
 
@@ -240,7 +240,7 @@ def test_run_json_has_what_run_and_tasks_say_of_themselves(params):
 
 
 class TwoStreams(Line):
-    """A second stream, of fewer points, which runs out on its own; keeps what each step has seen."""
+    """Has a second stream with fewer points, whose passes are independent; records the rows of each step."""
 
     def __init__(self, params: TrainParams, **given) -> None:
         super().__init__(params, rows={"others": np.array([3, 5, 8]), "points": np.arange(10)}, **given)
@@ -258,10 +258,10 @@ class TwoStreams(Line):
 def test_each_stream_runs_out_on_its_own(params):
     task = TwoStreams(params(epochs=2))
     train(run(task), Path("model"))
-    assert len(task.seen) == 6  # ten points, four at once: three steps an epoch
+    assert len(task.seen) == 6  # ten points, four per step: three steps per epoch
     for stream, rows in task.rows.items():
-        drawn = [[draw.row for draw in draws_of_step(rows, 4, step, 0, f"line/{stream}")] for step in range(6)]
-        assert [step[stream] for step in task.seen] == drawn
+        expected = [[draw.row for draw in draws_of_step(rows, 4, step, 0, f"line/{stream}")] for step in range(6)]
+        assert [step[stream] for step in task.seen] == expected
     curves = Path("model/curves/line")
     parts = zip(*(read_curve(curves, f"train/{name}") for name in ("points", "others")), strict=True)
     expected = [points + 0.5 * others for points, others in parts]
@@ -286,9 +286,9 @@ def test_rows_of_an_epochs_choice(params):
     assert by_epoch[0] == {1, 2}
     assert by_epoch[2] == {1, 4}
     assert len(by_epoch[1]) > 2
-    for step in (3, 4, 5):  # an epoch of all rows draws at its own steps
-        drawn = [draw.row for draw in draws_of_step(np.arange(10), 4, step, 0, "line/points")]
-        assert task.seen[step]["points"] == drawn
+    for step in (3, 4, 5):  # an epoch of all rows draws what its step numbers give
+        expected = [draw.row for draw in draws_of_step(np.arange(10), 4, step, 0, "line/points")]
+        assert task.seen[step]["points"] == expected
 
 
 def test_the_number_of_chosen_rows_is_a_curve(params):
@@ -325,7 +325,7 @@ def test_the_network_is_run_over_rows_in_their_order_without_learning(params):
 
 
 class Turns(Line):
-    """Weight and bias have optimisers of their own, which take turns; it counts its steps."""
+    """Weight and bias have separate optimisers, which alternate; the task counts its steps."""
 
     def __init__(self, params: TrainParams) -> None:
         super().__init__(params)
@@ -370,7 +370,7 @@ def test_optimisers_take_turns(params, monkeypatch):
     assert read_curve(curves, "train/learning rate bias") == [0.02] * 2
 
 
-@pytest.mark.parametrize("stop_at", [2, 5, 8])  # three steps an epoch
+@pytest.mark.parametrize("stop_at", [2, 5, 8])  # three steps per epoch
 def test_a_killed_run_goes_on_with_all_optimisers_and_the_tasks_state(params, monkeypatch, stop_at):
     settings = params(momentum=0.9)
     train(run(Turns(settings)), Path("whole"))
@@ -402,7 +402,7 @@ def test_each_phase_has_parameters_of_its_own(params):
 
 
 class Joined(Line):
-    """Begins with the weight of one phase and the bias of another."""
+    """Starts with the weight of one phase and the bias of another."""
 
     def network(self, earlier) -> nn.Module:
         line = nn.Linear(1, 1)
@@ -422,7 +422,7 @@ def test_several_phases_join(params):
 
 @pytest.mark.parametrize(("damaged", "again"), [("a", {"a": 3, "c": 3}), ("b", {"b": 3, "c": 3}), ("c", {"c": 3})])
 def test_what_began_from_a_damaged_phase_is_trained_again(params, monkeypatch, damaged, again):
-    """Of the phases that join, the damaged one and the later one alone."""
+    """If one of two joined phases is damaged, only this phase and the later phase are trained again."""
     settings = params(epochs=1)
     tasks = [Line(settings, "a"), Line(settings, "b"), Joined(settings, "c", starts_from=["a", "b"])]
     step, taken = Task.step, []

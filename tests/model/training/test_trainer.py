@@ -67,7 +67,7 @@ OPTIONS = {"accumulation": 2, "ema": 0.8, "early_stopping": 3, "channels_last": 
 
 
 @pytest.mark.parametrize("options", [{}, OPTIONS], ids=["plain", "options"])
-@pytest.mark.parametrize("stop_at", [3, 10, 17, 25])  # steps: 6 per epoch of the source, 3 epochs; then 4 per epoch
+@pytest.mark.parametrize("stop_at", [3, 10, 17, 25])  # 3 epochs of 6 steps for the source, then 4 steps per epoch
 def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path, monkeypatch, caplog, stop_at, options):
     whole = recipe("MTTDL", **options)
     parts = options.get("accumulation", 1)
@@ -88,14 +88,14 @@ def test_an_interrupted_run_ends_with_the_same_bytes(recipe, examples, tmp_path,
     train_recipe(whole, examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "whole") == contents(tmp_path / "model")
     total = 3 * 6 + 3 * 4
-    again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last epoch that was whole; then one for the kill
+    again = {3: 2, 10: 3, 17: 4, 25: 2}[stop_at]  # steps since the last whole epoch; below, + 1 for the killed step
     assert len(steps) == (total + again + 1) * parts
     assert ("continues after epoch" in caplog.text) == (stop_at in (10, 17, 25))
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory, examples, network_params, objective_params, train_params):
-    """A run of two phases that was killed in the second one's second epoch; beside it a whole one."""
+    """Return a folder with a run that was killed in the second epoch of its second phase, and with a whole run."""
     folder = tmp_path_factory.mktemp("interrupted")
     params = train_params.model_copy(update={"epochs": 2, "ema": 0.9})
     recipe = build_recipe("VGGsrc", network_params, objective_params, params)
@@ -119,7 +119,7 @@ def interrupted(tmp_path_factory, examples, network_params, objective_params, tr
 @pytest.mark.parametrize(
     ("folder", "file", "kind", "steps"),
     [
-        # what is left to train: two epochs of the source's six steps, two of the target's four
+        # the steps left to train: two epochs of six steps for the source, two of four for the target
         ("", "", "", 4),
         ("target-epoch-00001", "random_states_0.pkl", "cut", 8),
         ("target-epoch-00001", "model.safetensors", "changed", 8),
@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_never_used(
     train_recipe(recipe, examples, 0, tmp_path / "model", "run")
     assert contents(tmp_path / "model") == contents(made / "whole")
     assert len(taken) == steps
-    assert ("this checkpoint is damaged, so it is removed and trained again" in caplog.text) == bool(file)
+    assert ("this checkpoint is damaged; it is deleted and trained again" in caplog.text) == bool(file)
     assert not file or f"{folder}: {file} is " in caplog.text
 
 
@@ -183,8 +183,8 @@ def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_pat
     ids = examples.rows["image_id"]
     assert lines[0].startswith("some/run, phase joint: the loss is nan at step 5 (epoch 2): source recognition ")
     assert list(steps[-1]) == ["source", "target"]
-    for name, places in steps[-1].items():
-        assert f"'{name}': {[ids[place] for place in places]}" in lines[1]
+    for name, rows in steps[-1].items():
+        assert f"'{name}': {[ids[row] for row in rows]}" in lines[1]
     assert lines[2].startswith("Last good checkpoint: .state/checkpoints/some-run-")
     assert lines[2].endswith("/joint-epoch-00001")
     assert "Lower train.learning_rate" in lines[3]
@@ -192,7 +192,7 @@ def test_a_loss_that_is_nan_stops_with_step_and_images(recipe, examples, tmp_pat
 
 
 def spoil(monkeypatch, number: int) -> None:
-    """Make a weight NaN by the update of a step, once its loss has been found good."""
+    """Make a weight NaN in the update of a step, after its loss has passed the check."""
     real = task.PhaseTask.step
 
     def step(self, of_learner):
@@ -213,7 +213,7 @@ def test_an_epoch_that_ends_with_broken_weights_is_no_good_checkpoint(recipe, ex
     assert lines[0].startswith("run, phase joint: after step 7 (epoch 2), the last of its epoch, ")
     assert "backbone.features.0.weight" in lines[0]
     assert lines[1].endswith("/joint-epoch-00001")
-    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # what is left is good
+    train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "model", "run")  # the remaining checkpoint is good
     train_recipe(recipe("MTMDD-VM"), examples, 0, tmp_path / "whole", "whole")
     assert contents(tmp_path / "model") == contents(tmp_path / "whole")
 
@@ -259,7 +259,7 @@ def test_mixed_precision_trains_and_continues_with_the_same_bytes(recipe, exampl
     train_recipe(recipe("MTMDD-VM", **values | {"mixed_precision": "no"}), examples, 0, tmp_path / "single", "single")
     one, other = (load_file(tmp_path / name / "joint.safetensors") for name in ("whole", "single"))
     assert {weight.dtype for weight in one.values()} == {torch.float32, torch.int64}
-    # a bf16 number has 8 bits; nearly equal weights were single precision in disguise
+    # a bf16 number has 8 significant bits; nearly equal weights would mean that single precision was used
     assert largest_difference(one, other) > 1e-3
 
 
@@ -320,7 +320,7 @@ def test_run_json_says_what_was_done(recipe, examples, tmp_path):
 
 
 def test_it_learns(recipe, examples, tmp_path):
-    # three colours, each clicked for its own word: a network that cannot tell them apart is broken
+    # three colours, each clicked for its own word: a working network can distinguish them
     embedding = EmbeddingParams(kind="CONV+biFC", kernel_size=3, kernels=16, hidden=32, dropout=0.1)
     values = {
         "epochs": 30,
@@ -367,13 +367,13 @@ def test_accumulation_changes_nothing_where_nothing_is_computed_per_batch(
         train_recipe(recipe, examples, 0, tmp_path / str(parts), "run")
         found[parts] = load_file(tmp_path / str(parts) / "joint.safetensors")
         found[f"curves of {parts}"] = read_curve(tmp_path / str(parts) / "curves" / "joint", "train/objective")
-    # sums in another order, single precision; forgetting one part would change a share of 0.1 and more
+    # the sums have another order, in single precision; a forgotten part would change the weights by a share of 0.1
     assert largest_difference(found[1], found[accumulation]) < 1e-4
     assert found[f"curves of {accumulation}"] == pytest.approx(found["curves of 1"], rel=1e-5)
 
 
 def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
-    with pytest.raises(ValidationError, match="leaves parts of fewer than 2 draws of a stream"):
+    with pytest.raises(ValidationError, match="gives parts of fewer than 2 draws of a stream"):
         TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
 
 
@@ -382,7 +382,7 @@ def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypa
 
     def compile_without_a_compiler(module: nn.Module) -> None:
         compiled.append(type(module).__name__)
-        real(module, backend="eager")  # traced as it would be, then run as it is
+        real(module, backend="eager")  # traced as usual, but run without compilation
 
     monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
     for name, value in (("plain", False), ("compiled", True)):
@@ -412,7 +412,7 @@ def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeyp
     assert largest_difference(one, other) < 1e-3
 
 
-# (1 + t) / (10 + t) at first, and never above the parameter
+# (1 + t) / (10 + t), but at most the parameter
 DECAYS = {0.5: [0.1, 2 / 11, 0.25, 4 / 13], 0.15: [0.1, 0.15, 0.15, 0.15]}
 
 
@@ -450,7 +450,7 @@ def test_what_is_validated_and_saved_is_the_average(recipe, examples, tmp_path, 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkeypatch, caplog, killed):
-    scripted = {1: 30.0, 2: 50.0, 3: 40.0, 4: 50.0, 5: 20.0, 6: 90.0}  # the fourth is no better, only as good
+    scripted = {1: 30.0, 2: 50.0, 3: 40.0, 4: 50.0, 5: 20.0, 6: 90.0}  # the fourth is equal, not better
     stop = {"at": 4 if killed else None}
 
     def measure(self, of_learner, domain, rows):
@@ -472,7 +472,7 @@ def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkey
     assert curve == [30, 50, 40, 50, 20]
     assert ("continues after epoch 3 of 6" in caplog.text) == killed
     rates = read_curve(tmp_path / "model" / "curves" / "joint", "train/learning rate backbone")
-    assert rates[-1] > 4e-6 * 0.02  # the schedule is that of six epochs
+    assert rates[-1] > 4e-6 * 0.02  # the schedule is still that of six epochs
 
 
 def test_curves_of_every_component_and_rate(recipe, examples, tmp_path):
@@ -533,7 +533,7 @@ def test_the_start_weights_are_named_by_their_content(recipe, examples, tmp_path
 
 
 class Overflowing(trainer.Accelerator):
-    """Scales the loss as in fp16, by so much that single precision overflows until the scale has been halved."""
+    """Scales the loss as in fp16, so much that single precision overflows until the scale has been halved."""
 
     scale = 2.0**127
 
