@@ -109,8 +109,8 @@ def with_fold(images: pa.RecordBatch, folds: pl.DataFrame) -> pa.RecordBatch:
     without_fold = found.filter(pl.col("fold").is_null()).join(folds, on="category", how="semi")
     if len(without_fold):
         raise UserError(
-            f"image {without_fold['image_id'][0]!r} of {without_fold['category'][0]!r} is not among the images that the "
-            "cleaner was trained on; run the stage `cleaning:train` again"
+            f"image {without_fold['image_id'][0]!r} of {without_fold['category'][0]!r} is not among the images that "
+            "the cleaner was trained on; run the stage `cleaning:train` again"
         )
     return images.append_column("fold", pa.array(found["fold"].to_list(), pa.int32()))
 
