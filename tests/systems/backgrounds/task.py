@@ -33,9 +33,9 @@ class Backgrounds(Task):
         rows = pl.DataFrame(read_tables(split, ["domain", "image_id", "split"])).sort("domain", "image_id")
         self.network_params, self.store = network, ImageStore(images, rows, network.resize, params.cache_images)
         self.split = rows["split"]
-        super().__init__("backgrounds", seed, params, {"images": self.places("train")}, "images")
+        super().__init__("backgrounds", seed, params, {"images": self.row_numbers("train")}, "images")
 
-    def places(self, split: str) -> np.ndarray:
+    def row_numbers(self, split: str) -> np.ndarray:
         """Return the rows of a split."""
         return (self.split == split).arg_true().to_numpy()
 
@@ -66,7 +66,7 @@ class Backgrounds(Task):
 
     def validate(self, learner: Learner) -> Validation:
         """Keep the epoch with the smallest error on the validation images."""
-        error = torch.cat(learner.run("images", self.places("validation"), self.errors)).mean().item()
+        error = torch.cat(learner.run("images", self.row_numbers("validation"), self.errors)).mean().item()
         return Validation({"squared error": error}, [-error], "validation error", error)
 
     def names(self, stream: str, rows: Sequence[int]) -> list[str]:

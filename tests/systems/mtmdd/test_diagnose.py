@@ -138,7 +138,7 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     found = json.loads((folder / "diagnostics.json").read_text())
 
     examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=False)
-    places = {split: examples.places("source", split) for split in ("train", "validation")}
+    places = {split: examples.row_numbers("source", split) for split in ("train", "validation")}
     ids = {split: examples.rows["image_id"][of_split.tolist()].to_list() for split, of_split in places.items()}
     true = {split: examples.clicks.vectors(of_split).astype(float) for split, of_split in ids.items()}
     assert found["seed"] == 4

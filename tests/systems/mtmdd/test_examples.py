@@ -135,10 +135,10 @@ def test_examples(tiny_data, tiny_rows, network_params):
     examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=False)
     assert examples.categories == {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
     assert set(examples.rows["split"]) == {"train", "validation"}
-    assert [len(examples.places(d, "train")) for d in ("source", "target")] == [21, 15]
+    assert [len(examples.row_numbers(d, "train")) for d in ("source", "target")] == [21, 15]
     names = np.array(["ant", "bee", "cat"])
     assert names[examples.labels()].tolist() == examples.rows["category"].to_list()
-    for place in examples.places("target", "validation"):
+    for place in examples.row_numbers("target", "validation"):
         assert examples.rows.row(int(place), named=True)["split"] == "validation"
         assert examples.images.names[place] == ("target", examples.rows["image_id"][int(place)])
 
@@ -240,12 +240,12 @@ def test_a_study_leaves_the_length_of_an_epoch(tiny_data, network_params, object
 
     whole = examples()
     for domain in ("source", "target"):
-        assert whole.epoch_images[domain] == len(whole.places(domain, "train")) > 0
+        assert whole.epoch_images[domain] == len(whole.row_numbers(domain, "train")) > 0
     fewer = examples(fewer=Fewer(domain="target", share=0.5))
-    assert len(fewer.places("target", "train")) < len(whole.places("target", "train"))
+    assert len(fewer.row_numbers("target", "train")) < len(whole.row_numbers("target", "train"))
     narrower = examples(source_categories=1)
     assert len(narrower.categories["source"]) == 1 < len(whole.categories["source"])
-    assert len(narrower.places("source", "train")) < len(whole.places("source", "train"))
+    assert len(narrower.row_numbers("source", "train")) < len(whole.row_numbers("source", "train"))
     assert fewer.epoch_images == narrower.epoch_images == whole.epoch_images
 
 

@@ -7,7 +7,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training_runs import train_recipe
 
 from systems.mtmdd.config import LossTerm, Phase
-from systems.mtmdd.gradients import ALL, GradientRecorder, drawn_layers, layers
+from systems.mtmdd.gradients import ALL, GradientRecorder, plotted_layers, layers
 from systems.mtmdd.network import build_network
 from systems.mtmdd.recipes import build_recipe
 
@@ -171,10 +171,10 @@ def test_drawn_layers(network_params, objective_params, train_params):
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, train_params)
     categories = {"source": ["ant", "bee"], "target": ["ant", "cat", "dog"]}
     network = build_network(recipe.network, recipe.phases[0], categories, 5, load_weights=False)
-    drawn = drawn_layers(network)
+    drawn = plotted_layers(network)
     assert [name for name in drawn if name.startswith("embedding")] == [
         "embedding.layers.0", "embedding.layers.4", "embedding.layers.7",
     ]  # fmt: skip
     convolutions = [name for name, part in network.backbone.named_modules() if isinstance(part, nn.Conv2d)]
     assert drawn[:-3] == [f"backbone.{name}" for name in convolutions]
-    assert drawn_layers(network, most=3) == [drawn[0], drawn[3], drawn[-1]]
+    assert plotted_layers(network, most=3) == [drawn[0], drawn[3], drawn[-1]]

@@ -79,7 +79,7 @@ def test_it_learns_32_images_of_each_domain_by_heart(objective_params, train_par
     model = Model.read(tmp_path / "model")
     loader = ImageLoader(examples, SIZE, 0, with_clicks=True)
     for domain in ("source", "target"):
-        batches = evaluation_batches(loader, domain, examples.places(domain, "train"), 32, workers=0)
+        batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "train"), 32, workers=0)
         outcome = predict(model.network(recipe.phases[0]), batches, domain, torch.device("cpu"))
         assert num_correct(outcome) == outcome.num_images == 32
         if domain == "source":

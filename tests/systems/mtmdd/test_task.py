@@ -154,7 +154,7 @@ def test_an_epoch_of_all_images_after_one_of_a_choice_draws_at_its_own_steps(rec
             return {"objective": torch.tensor(0.0)}
 
     train_recipe(recipe(epochs=6), examples, 0, tmp_path / "model", "run", kind=Seen)
-    rows = examples.places("target", "train")
+    rows = examples.row_numbers("target", "train")
     for epoch in (1, 3, 5):  # four steps each
         for step in range(4 * epoch, 4 * epoch + 4):
             assert seen[step] == [draw.row for draw in draws_of_step(rows, 4, step, 0, "joint/target")]
