@@ -7,7 +7,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training_runs import train_recipe
 
 from systems.mtmdd.config import LossTerm, Phase
-from systems.mtmdd.gradients import ALL, GradientRecorder, plotted_layers, layers
+from systems.mtmdd.gradients import ALL, GradientRecorder, layers, plotted_layers
 from systems.mtmdd.network import build_network
 from systems.mtmdd.recipes import build_recipe
 
