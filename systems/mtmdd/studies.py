@@ -238,7 +238,7 @@ def check_point(point: str) -> None:
         except ValueError:
             raise ValueError(f"{point!r}: {number!r} is not a number") from None
         if number != shortest:
-            raise ValueError(f"{point!r}: write {point.removesuffix(number)}{shortest}, in its shortest form")
+            raise ValueError(f"{point!r}: use the shortest form, {point.removesuffix(number)}{shortest}")
 
 
 def point_setup(point: str, network: NetworkParams, objective: ObjectiveParams) -> Setup:
