@@ -29,7 +29,7 @@ def test_crops_are_those_of_seed_and_pass(examples):
         return [image.numpy().tobytes() for image in batch.images]
 
     assert crops(3, range(8)) == crops(3, range(8))
-    assert len(set(crops(3, range(8)))) > 2  # of 18 and more: windows of 16 pixels in 18, and their mirrors
+    assert len(set(crops(3, range(8)))) > 2  # of 18 or more: windows of 16 pixels in 18, and their mirror images
     assert crops(4, range(8)) != crops(3, range(8))
     images = ImageLoader(examples, 16, 3, with_clicks=False)("source", [Draw(place, 5)]).images
     assert np.array_equal(images[0].permute(1, 2, 0).numpy(), examples.images.crop(place, 16, 3, 5))
