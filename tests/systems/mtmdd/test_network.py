@@ -224,7 +224,7 @@ def test_the_shared_head_is_one(build):
 
 
 def test_a_shared_head_needs_the_same_categories(build):
-    with pytest.raises(UserError, match=r"only in the source: 1, such as \['eel'\]; only in the target: 2, such as \['bee"):
+    with pytest.raises(UserError, match=r"only in the source: 1, such as \['eel'\]; only in the target: 2, such as"):
         check_same_categories({"source": ["ant", "eel"], "target": ["ant", "bee", "cat"]})
     with pytest.raises(UserError, match=r"use separate heads \(MTMDD-VM\)"):
         build("MTMDD-VM-star", categories={**CATEGORIES, "source": ["ant"]})

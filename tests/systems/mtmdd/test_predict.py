@@ -13,7 +13,7 @@ from systems.mtmdd.recipes import build_recipe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_data, tiny_rows, network_params, objective_params, train_params):
-    """Write a model with two phases that recognise the source, and return its folder."""
+    """Train only the first phase of MTTDL, and return the model folder."""
     folder = tmp_path_factory.mktemp("model")
     recipe = build_recipe("MTTDL", network_params, objective_params, train_params.model_copy(update={"epochs": 1}))
     recipe = recipe.model_copy(update={"phases": recipe.phases[:1]})
