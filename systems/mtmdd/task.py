@@ -160,9 +160,9 @@ def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[d
             continue
         of_biases = params.recogniser_bias_multiplier if part == "recogniser" else 1.0
         named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-        apart = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
-        together = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
-        for weights, factor, suffix in ((together, 1.0, ""), (apart, of_biases, " biases")):
+        biases = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
+        others = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
+        for weights, factor, suffix in ((others, 1.0, ""), (biases, of_biases, " biases")):
             if weights:
                 peak = params.learning_rate * multiplier * factor
                 groups.append({"params": weights, "peak": peak, "part": part + suffix})

@@ -52,14 +52,14 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
     methods = table["method"].unique(maintain_order=True).to_list()
     values = sorted(set(table["value"]))
     steps = [high - low for low, high in pairwise(values)]
-    apart = 0.03 * min(steps, default=values[-1])
+    spacing = 0.03 * min(steps, default=values[-1])
 
     def draw(figure: Figure) -> None:
         panels: list[Axes] = list(figure.subplots(1, len(domains), sharey=True, squeeze=False)[0])
         for panel, domain in zip(panels, domains, strict=True):
             for number, method in enumerate(methods):
                 rows = table.filter(method=method, reduced=domain)
-                positions = rows["value"] + apart * (number - (len(methods) - 1) / 2)
+                positions = rows["value"] + spacing * (number - (len(methods) - 1) / 2)
                 reach = [rows["accuracy_target"] - rows["low_target"], rows["high_target"] - rows["accuracy_target"]]
                 panel.errorbar(
                     positions, rows["accuracy_target"], yerr=reach, fmt="o-", color=METHODS[number % len(METHODS)],

@@ -1,4 +1,4 @@
-"""Write the system's report: tables with ours and the paper's results, plots, and a part of the report's page.
+"""Write the system's report: tables with our results and the paper's, plots, and a part of the report's page.
 
     python -m systems.mtmdd.report.write --data data/sets/toy --system data/mtmdd --output data/mtmdd/report
 
@@ -165,7 +165,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         preparation=(data / "preparation" / "index.html").as_posix(),
         seeds=seeds_sentence(runs.seeds),
         chosen=chosen_sentence(runs),
-        beside=f"The published columns are the paper's, on {published.DATA}.",
+        published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
         claims=texts.claims_texts(claims),
         studies=[
