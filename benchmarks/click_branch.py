@@ -75,7 +75,7 @@ def scale_recognition_gradient(scale: float) -> None:
 def outcome_of(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
     """Return the predictions of a phase's network for the images of a domain's split."""
     loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
-    batches = evaluation_batches(loader, domain, examples.places(domain, split), 128, workers=0)
+    batches = evaluation_batches(loader, domain, examples.row_numbers(domain, split), 128, workers=0)
     return predict(model.network(phase), batches, domain, device_at_hand())
 
 

@@ -50,7 +50,7 @@ def read_examples(shards: Path, resize: int, most: int) -> tuple[Examples, list[
 
 def ours(examples: Examples, size: int, batch_size: int) -> Callable[[], None]:
     loader = ImageLoader(examples, size, 0, with_clicks=False)
-    rows = {domain: examples.places(domain, "train").tolist() for domain in DOMAINS}
+    rows = {domain: examples.row_numbers(domain, "train").tolist() for domain in DOMAINS}
 
     def load() -> None:
         for domain, of_domain in rows.items():
@@ -106,7 +106,7 @@ def compare(examples: Examples, encoded: Sequence[bytes], arguments: argparse.Na
 
 def wait(examples: Examples, arguments: argparse.Namespace) -> None:
     loader = ImageLoader(examples, arguments.size, 0, with_clicks=False)
-    rows = {domain: examples.places(domain, "train") for domain in DOMAINS}
+    rows = {domain: examples.row_numbers(domain, "train") for domain in DOMAINS}
     steps = range(arguments.steps + WARM_UP)
     batches = training_batches(loader, rows, arguments.batch_size, steps, 0, "benchmark", arguments.workers)
     waited = 0.0

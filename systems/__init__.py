@@ -1,1 +1,1 @@
-"""One folder a published system, and the noise filter whose artifacts the others read. No system imports another."""
+"""One folder per published system, and the noise filter, whose artifacts the systems read. None imports another."""

@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 )
             closing.counts.update(read_counts(counts_file))
         closing.wrote[str(arguments.output)] = f"{len(files)} shards"
-        closing.next_command = "python -m systems.mtmdd.train (see dvc.yaml)"
+        closing.next_command = "python -m systems.mtmdd.train (see stages/mtmdd/dvc.yaml)"
 
 
 if __name__ == "__main__":

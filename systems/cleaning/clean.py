@@ -1,13 +1,14 @@
-"""Table II: drop the source images whose label the classifier doubts, the less clicked ones sooner.
+"""Drop the source images whose label the classifier doubts (Table II); rarely clicked images need a higher probability.
 
     python -m systems.cleaning.clean --scores data/sets/toy/scores --clicks data/sets/toy/ingested/clicks \\
         --output data/sets/toy/cleaned
 
 In: p(own category) of each source image (`schemas.SCORES`) and the click log (`schemas.CLICKS`).
-Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and by which cell of the table) and
-`summary.json` (the same, counted by cell).
+Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and which cell of the table decided)
+and `summary.json` (the number of images and of kept images in each cell).
 
-Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``; the bytes stay.
+Beam options may follow, for example ``--direct_num_workers 2 --direct_running_mode multi_processing``; they don't
+change the bytes of the output.
 """
 
 import argparse
@@ -34,8 +35,7 @@ from pipelines.beam.shuffle import GroupIntoShards, Packer, merge, packing
 
 UNSCORED = "category too small for the cleaner"
 
-# On their way through the job. A row is a score, whose clicks are 0, or a shard's clicks of an image, whose category
-# is null.
+# The rows of both inputs inside the job: a score with 0 clicks, or an image's clicks in one shard with a null category.
 SCORE_OR_CLICKS = pa.schema(
     [
         pa.field("image_id", pa.string()),
@@ -51,16 +51,17 @@ class CleanParams(Params):
     """Table II as parameters: size classes, and one threshold per class and half."""
 
     size_borders: list[int] = Field(
-        description="category sizes n (images) at which a size class begins; below the first is no threshold",
+        description="category sizes n (images) at which a size class begins; below the first there is no threshold",
         min_length=1,
     )
     first_half: list[float] = Field(
-        description="thresholds in [0, 1] for the half with the most clicks, one per border; p below it drops the image"
+        description="thresholds in [0, 1] for the half with the most clicks, one per border; a lower p drops the image"
     )
     second_half: list[float] = Field(description="the same for the half with the fewest clicks")
     below_first_border: Literal["keep", "drop"] = Field(
         "keep",
-        description='the cell that Table II prints as "All": keep all images of so small a category, or drop all',
+        description='the cell that Table II prints as "All": keep or drop all images of a category below the first '
+        "border",
     )
 
     @model_validator(mode="after")
@@ -101,12 +102,12 @@ def table_of_cells(params: CleanParams) -> pl.DataFrame:
 
 
 def apply_table_ii(images: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
-    """Decide for each image whether it is kept, and by which cell of Table II.
+    """Decide for each image whether it is kept, and name the cell of Table II that decides.
 
     Within a category of n images, ordered by descending clicks and then by image id, the first ceil(n / 2) images are
-    the *first* half. An image is dropped when p < t, its cell's threshold: p = t keeps it. Both are compared as
-    float32, the type in which they are stored, so that the file alone tells why. An image without a probability is
-    dropped: its category was too small to train the cleaner on.
+    the *first* half. An image is dropped if p < t, where t is its cell's threshold; p = t keeps it. Both are compared
+    as float32, the type in which they are stored, so that the decision can be checked from the file. An image without
+    a probability is dropped: its category was too small to train the cleaner on.
 
     Args:
         images: `image_id`, `category`, `clicks` (total, >= 0) and `probability` in [0, 1] or null.
@@ -116,7 +117,8 @@ def apply_table_ii(images: pl.DataFrame, params: CleanParams) -> pl.DataFrame:
         The columns of `schemas.CLEANED`, rows by image id.
 
     Reference:
-        The paper's section IV-A and Table II. It leaves open the ties in clicks and the middle image of an odd n.
+        The paper's section IV-A and Table II. The paper does not define the order of ties in clicks, nor the half of
+        the middle image of an odd n.
     """
     borders = pl.lit(0, pl.Int32)
     for border in params.size_borders:
@@ -152,7 +154,7 @@ def with_total_clicks(scores: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFram
 
     Args:
         scores: the columns of `schemas.SCORES`.
-        clicks: `image_id`, `clicks`, any number of rows per image; images without a score don't matter.
+        clicks: `image_id`, `clicks`, any number of rows per image; images without a score are ignored.
 
     Raises:
         UserError: an image is scored twice.
@@ -161,27 +163,27 @@ def with_total_clicks(scores: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFram
     if len(twice):
         name = twice["image_id"][0]
         times = (twice["image_id"] == name).sum()
-        raise UserError(f"image {name!r} has {times} scores, not one; run the stage `score` again")
+        raise UserError(f"image {name!r} has {times} scores, expected one; run the stage `cleaning:score` again")
     totals = clicks.group_by("image_id").agg(pl.col("clicks").sum())
     return scores.join(totals, on="image_id", how="left", validate="1:1").with_columns(pl.col("clicks").fill_null(0))
 
 
 @dataclass(eq=False)
 class CleanedImages(beam.PTransform):
-    """Scores and click log in; one file of `schemas.CLEANED` on disk and its (file name, rows) out.
+    """A transform from scores and click log to one file of `schemas.CLEANED`; returns its (file name, number of rows).
 
     | step | in | out |
     |---|---|---|
     | `TotalClicks` | scores and clicks by image | scored images with their total clicks |
-    | `TableII` | those, by category | verdicts |
+    | `TableII` | the same, by category | verdicts |
     | `OneFile` | verdicts | the file, rows by image id |
 
     Attributes:
-        scores: shards of `schemas.SCORES`; there are as many groups at a time.
+        scores: shards of `schemas.SCORES`; the rows are grouped into as many groups.
         clicks: shards of `schemas.CLICKS`.
         params: the table.
         path: the file to write.
-        packer: how batches travel.
+        packer: how the shuffles pass batches on.
     """
 
     scores: Sequence[Path]
@@ -191,7 +193,7 @@ class CleanedImages(beam.PTransform):
     packer: Packer
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """Wire: read, add up by image, judge by category, write."""
+        """Connect the steps: read, add up clicks by image, apply Table II by category, write."""
         scores = (
             pipeline
             | "ScoreShards" >> beam.Create(self.scores)
@@ -220,15 +222,17 @@ class CleanedImages(beam.PTransform):
 
 
 def read_scores(shard: Path) -> Iterable[pa.RecordBatch]:
-    """Read a shard of scores as rows without clicks.
+    """Read a shard of scores as rows with 0 clicks.
 
     Raises:
-        UserError: a probability is NaN, which no threshold would drop: Polars orders it above every number.
+        UserError: a probability is NaN. No threshold would drop it, because Polars orders NaN above every number.
     """
     scores = pl.DataFrame(pa.Table.from_batches([read_shard(shard, schemas.SCORES)]))
     nan = scores.filter(pl.col("probability").is_nan())
     if len(nan):
-        raise UserError(f"{shard}: image {nan['image_id'][0]!r} has the probability NaN; run the stage `score` again")
+        raise UserError(
+            f"{shard}: image {nan['image_id'][0]!r} has the probability NaN; run the stage `cleaning:score` again"
+        )
     yield as_batch(scores.with_columns(clicks=pl.lit(0, pl.Int64)), SCORE_OR_CLICKS)
 
 
@@ -240,7 +244,7 @@ def read_clicks(shard: Path) -> Iterable[pa.RecordBatch]:
 
 
 def add_up_clicks(shard: int, rows: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
-    """Make of a group's scores and clicks its scored images with their total clicks."""
+    """Join a group's scores and clicks to scored images with their total clicks."""
     frame = pl.DataFrame(pa.Table.from_batches([rows]))
     is_score = pl.col("category").is_not_null()
     scores = frame.filter(is_score).select(schemas.SCORES.names)
@@ -249,7 +253,7 @@ def add_up_clicks(shard: int, rows: pa.RecordBatch) -> Iterable[pa.RecordBatch]:
 
 
 def judge(shard: int, images: pa.RecordBatch, params: CleanParams) -> Iterable[pa.RecordBatch]:
-    """Apply Table II to a group of whole categories."""
+    """Apply Table II to a group; a category's images are all in one group."""
     yield as_batch(apply_table_ii(pl.DataFrame(pa.Table.from_batches([images])), params), schemas.CLEANED)
 
 
@@ -268,14 +272,16 @@ def as_batch(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:
 def run(
     scores: Path, clicks: Path, output: Path, params: CleanParams, beam_arguments: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Judge all scored images and write the folder; return what summary.json says.
+    """Apply Table II to all scored images and write the folder; return the content of summary.json.
 
     Raises:
         UserError: there are no scores or no click log, an image is scored twice, or a probability is NaN.
     """
     score_shards, click_shards = shard_files(scores), shard_files(clicks)
     if not sum(pq.read_metadata(shard).num_rows for shard in score_shards):
-        raise UserError(f"{scores}: no scores; has the data set source images? See the closing lines of `ingest`")
+        raise UserError(
+            f"{scores}: no scores; check in the closing lines of `ingest` that the data set has source images"
+        )
     with whole_directory(output) as folder:
         path = folder / "images.parquet"
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
@@ -286,7 +292,7 @@ def run(
 
 
 def summarise(cleaned: pl.DataFrame) -> dict[str, Any]:
-    """Count images and kept images, overall and by cell, and name the categories that lost all of theirs."""
+    """Count images and kept images, overall and by cell, and list the categories that lost all their images."""
     by_rule = (
         cleaned.group_by("rule", "half")
         .agg(

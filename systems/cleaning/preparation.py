@@ -1,10 +1,10 @@
-"""A page to look at before training: images after each step, and what the noise filter drops and keeps.
+"""Write a page to inspect before training: images after each step, and images that the noise filter drops and keeps.
 
     python -m systems.cleaning.preparation --data data/sets/toy --output data/cleaning/preparation/toy
 
-In: `data/sets/toy/ingested/images`, `data/sets/toy/cleaned` and `data/sets/toy/splits/categories.parquet`.
-Out: `index.html`, which needs nothing beside it; `steps.csv` and `steps.png` (images of each category after each step);
-`examples.csv` (the images that the page shows). The page's size is bounded by the parameters, not by the data.
+In: `ingested/images`, `cleaned` and `splits/categories.parquet` of the data set's folder.
+Out: `index.html`, which needs no other file; `steps.csv` and `steps.png` (images of each category after each step);
+`examples.csv` (the images that the page shows). The parameters bound the page's size, whatever the size of the data.
 """
 
 import argparse
@@ -45,17 +45,17 @@ class PreparationParams(Params):
 
 
 def steps_table(categories: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame:
-    """Say of each category how many images each step left or took.
+    """Count the images of each category that each step left or took out.
 
     Args:
         categories: `schemas.CATEGORIES`.
         cleaned: `schemas.CLEANED`.
 
     Returns:
-        `domain`, `category`, `images_ingested`, `images_cleaned`, `images_selected`, `kept_percent` (of the ingested,
-        by the noise filter), `dropped` (by the noise filter), `duplicates` (dropped, of target images), `left_out` (the
-        category is), `over_the_cap`, `status`; ingested is the sum of selected, dropped, duplicates, left_out and
-        over_the_cap. Rows by domain and category.
+        `domain`, `category`, `images_ingested`, `images_cleaned`, `images_selected`, `kept_percent` (share of the
+        ingested images that the noise filter keeps), `dropped` (by the noise filter), `duplicates` (dropped as
+        duplicates of target images), `left_out` (in a category that is left out), `over_the_cap`, `status`; ingested
+        is the sum of selected, dropped, duplicates, left_out and over_the_cap. Rows by domain and category.
     """
     dropped = cleaned.group_by("category").agg((~pl.col("kept")).sum().cast(pl.Int32).alias("dropped"))
     after = pl.col("images_cleaned") - pl.col("images_selected")
@@ -81,7 +81,7 @@ def steps_table(categories: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame
 
 
 def totals_texts(steps: pl.DataFrame) -> Table:
-    """Return the steps added up by domain, as texts."""
+    """Return the sums of the steps by domain, as texts."""
     totals = steps.group_by("domain").agg(
         pl.len().alias("categories"),
         (pl.col("status") == SELECTED).sum().alias("selected_categories"),
@@ -105,7 +105,7 @@ def totals_texts(steps: pl.DataFrame) -> Table:
 
 
 def categories_texts(steps: pl.DataFrame) -> Table:
-    """Return one row per category with both domains' steps, the source's least kept first; a last row adds up."""
+    """Return a row per category with both domains' steps, the lowest `kept_percent` first, and a last row of sums."""
     columns = [
         Column("category", number=False),
         *(Column(heading, group="source") for heading in ("ingested", "cleaned", "kept, %", "selected")),
@@ -132,24 +132,24 @@ def _counts(row: dict[str, Any]) -> list[str]:
 
 
 def _status(source: str | None, target: str | None) -> str:
-    told = {"source": source, "target": target}
-    if len(set(told.values()) - {None}) == 1:
+    status_of = {"source": source, "target": target}
+    if len(set(status_of.values()) - {None}) == 1:
         return source or target or NOTHING
-    return "; ".join(f"{domain}: {status}" for domain, status in told.items())
+    return "; ".join(f"{domain}: {status}" for domain, status in status_of.items())
 
 
 def choose_examples(cleaned: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Return the images to look at: of each cell, the dropped and the kept ones nearest the threshold.
+    """Return the images to inspect: in each cell, the dropped and the kept images nearest the threshold.
 
-    Without a threshold the least probable come first. Ties by image id.
+    In a cell without a threshold the least probable images come first. Ties are ordered by image id.
 
     Args:
         cleaned: `schemas.CLEANED`.
-        most: per cell, of the dropped and of the kept each.
+        most: largest number of dropped images per cell, and of kept ones.
 
     Returns:
         `rule`, `kept`, `place` (from 0), `count` (of the cell's dropped or kept images), `image_id`, `category`,
-        `clicks`, `probability`, `threshold`; rows by rule, dropped before kept, place.
+        `clicks`, `probability`, `threshold`; rows by rule, dropped before kept, then by place.
     """
     distance = (pl.col("probability") - pl.col("threshold").fill_null(0.0)).abs()
     cell = ["rule", "kept"]
@@ -172,13 +172,13 @@ def thumbnail(image: Image.Image, longest: int) -> tuple[bytes, int, int]:
 
 
 def cells_of(examples: pl.DataFrame, rules: Sequence[str], images: Path, longest: int) -> list[dict[str, Any]]:
-    """Return what the template shows of each cell: its dropped and kept examples with their pictures.
+    """Return what the template shows for each cell: its dropped and kept examples with their pictures.
 
     Args:
         examples: from `choose_examples`.
         rules: the cells in their order.
         images: folder of the ingested images.
-        longest: side of a thumbnail, pixels.
+        longest: longer side of a thumbnail, pixels.
 
     Raises:
         UserError: an image is not among the ingested ones.
@@ -186,8 +186,8 @@ def cells_of(examples: pl.DataFrame, rules: Sequence[str], images: Path, longest
     store = ImageStore(images, examples.with_columns(pl.lit("source").alias("domain")), longest, cache=False)
     shown: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     counts: dict[tuple[str, bool], int] = {}
-    for place, row in enumerate(examples.iter_rows(named=True)):
-        encoded, width, height = thumbnail(Image.fromarray(store[place]), longest)
+    for row_number, row in enumerate(examples.iter_rows(named=True)):
+        encoded, width, height = thumbnail(Image.fromarray(store[row_number]), longest)
         cell = row["rule"], row["kept"]
         counts[cell] = row["count"]
         shown.setdefault(cell, []).append(
@@ -212,7 +212,7 @@ def cells_of(examples: pl.DataFrame, rules: Sequence[str], images: Path, longest
 
 
 def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl.DataFrame:
-    """Write the page and what belongs to it into a folder; return the examples that it shows."""
+    """Write the page with its tables and plot into a folder; return the examples that the page shows."""
     cleaned = pl.DataFrame(read_tables(data / "cleaned" / "images.parquet"))
     steps = steps_table(pl.DataFrame(read_tables(data / "splits" / "categories.parquet")), cleaned)
     examples = choose_examples(cleaned, params.examples)
@@ -243,7 +243,7 @@ def write_preparation(data: Path, folder: Path, params: PreparationParams) -> pl
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set's artifacts")
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)

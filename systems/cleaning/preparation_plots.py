@@ -1,4 +1,4 @@
-"""The preparation page's picture: what became of each category's images."""
+"""The preparation page's plot: the fate of each category's images."""
 
 from collections.abc import Sequence
 
@@ -16,18 +16,18 @@ PARTS = {
     "duplicates": ("dropped as duplicates of the target", METHODS[3]),
     "dropped": ("dropped by the noise filter", SOURCE),
 }
-MOST_NAMES = 60  # more names than that cannot be told apart below the bars
+MOST_NAMES = 60  # more category names below the bars would be unreadable
 
 
 def steps_plot(steps: pl.DataFrame) -> bytes:
-    """Draw a bar per category and a panel per domain, the bar's parts adding up to the images ingested.
+    """Draw a panel per domain with a bar per category, whose parts add up to the images ingested.
 
     Args:
         steps: from `systems.cleaning.preparation.steps_table`.
     """
     panels = [(domain, rows) for (domain,), rows in steps.group_by("domain", maintain_order=True)]
     most = max(len(rows) for _, rows in panels)
-    parts = [name for name in PARTS if steps[name].sum()]  # what nothing befell needs no colour in the legend
+    parts = [name for name in PARTS if steps[name].sum()]  # a part without any image stays out of the legend
 
     def draw(figure: Figure) -> None:
         axes: list[Axes] = list(figure.subplots(len(panels), 1, squeeze=False)[:, 0])

@@ -1,15 +1,16 @@
-"""Score every source image: how probable the cleaner finds the image's own category.
+"""Score every source image: compute the probability that the cleaner gives to the image's own category.
 
     python -m systems.cleaning.score --images data/sets/toy/ingested/images --model data/sets/toy/cleaner \\
         --output data/sets/toy/scores
 
 In: the ingested images (`schemas.IMAGES`; the source domain is scored) and the cleaner's folder. Each image is scored
 by the network of its fold (`schemas.FOLDS`).
-Out: shards of `schemas.SCORES`, one row per source image, null where the cleaner was not trained on the category.
+Out: shards of `schemas.SCORES`, one row per source image; the probability is null where the cleaner was not trained on
+the category.
 
-Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``. Batches are cut
-from the shards before they are distributed, so that no probability depends on who runs which batch. With the in-process
-runner an interrupted call continues when it is made again: scored batches wait under ``.state/scores``.
+Beam options may follow, for example ``--direct_num_workers 2 --direct_running_mode multi_processing``. Batches are cut
+from the shards before they are distributed, so a probability doesn't depend on the worker that computes it. With the
+in-process runner a repeated call continues an interrupted one: scored batches are kept under ``.state/scores``.
 """
 
 import argparse
@@ -43,7 +44,7 @@ from pipelines.beam.shards import WriteShards, read_shard, shard_files
 if TYPE_CHECKING:
     from model.classification import LoadedClassifier
 
-PHASE = "cleaner"  # of its model folders
+PHASE = "cleaner"  # the phase in the cleaner's model folders
 COLUMNS = ["image_id", "domain", "category", "image"]
 NAMES = {"image_id": pl.String, "category": pl.String}
 SECONDS_BETWEEN_LINES = 10.0
@@ -52,37 +53,37 @@ log = logging.getLogger("clicksight")
 
 
 class ScoreParams(Params):
-    """How the cleaner is run."""
+    """The parameters of scoring."""
 
-    batch_size: int = Field(description="most images in a batch", ge=1)
+    batch_size: int = Field(description="largest number of images in a batch", ge=1)
     threads: int | None = Field(description="CPU threads of a worker; null: as many as the machine has", ge=1)
 
 
 def read_source_batches(
     shard: Path, folds: pl.DataFrame, batch_size: int, done: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """Yield a shard's source images in named batches, each of one fold, in an order that the shard alone decides.
+    """Yield a shard's source images in named batches, each of one fold, in an order that depends on the shard alone.
 
     Args:
         shard: of ingested images.
         folds: `schemas.FOLDS`.
-        batch_size: most images in a batch.
-        done: names of batches to leave out.
+        batch_size: largest number of images in a batch.
+        done: names of batches to skip.
 
     Shape:
         batches: `image_id`, `domain`, `category`, `image`, `fold` (null where the category was not trained on); no
         batch is empty.
 
     Raises:
-        UserError: an image should have a fold and has none.
+        UserError: an image of a category that was trained on has no fold.
     """
-    numbers = [*range(num_folds(folds)), None]
+    fold_numbers = [*range(num_folds(folds)), None]
     number = 0
     with pq.ParquetFile(shard) as file:
-        # as many as make a full batch for each fold, more or less
+        # roughly one full batch for each fold
         for rows in file.iter_batches(batch_size=batch_size * num_folds(folds), columns=COLUMNS):
             source = with_fold(rows.filter(pc.equal(rows["domain"], "source")), folds)
-            for fold in numbers:
+            for fold in fold_numbers:
                 column = source["fold"]
                 mine = source.filter(pc.is_null(column) if fold is None else pc.equal(column, fold))
                 for start in range(0, mine.num_rows, batch_size):
@@ -105,11 +106,11 @@ def with_fold(images: pa.RecordBatch, folds: pl.DataFrame) -> pa.RecordBatch:
     """
     names = pl.DataFrame({name: images[name].to_pylist() for name in ("image_id", "category")}, schema=NAMES)
     found = names.join(folds, on=["image_id", "category"], how="left", maintain_order="left", validate="m:1")
-    strangers = found.filter(pl.col("fold").is_null()).join(folds, on="category", how="semi")
-    if len(strangers):
+    without_fold = found.filter(pl.col("fold").is_null()).join(folds, on="category", how="semi")
+    if len(without_fold):
         raise UserError(
-            f"image {strangers['image_id'][0]!r} of {strangers['category'][0]!r} is not among those that the cleaner "
-            "was trained on: it was made from other images; run the stage `train_cleaner` again"
+            f"image {without_fold['image_id'][0]!r} of {without_fold['category'][0]!r} is not among the images that "
+            "the cleaner was trained on; run the stage `cleaning:train` again"
         )
     return images.append_column("fold", pa.array(found["fold"].to_list(), pa.int32()))
 
@@ -120,19 +121,21 @@ def own_category_probabilities(
     """Return p(own category) of each image.
 
     Args:
-        categories: of the images, as labelled.
-        known: the classifier's, in the order of its outputs; every image's category is among them.
+        categories: the images' labels.
+        known: the classifier's categories in the order of its outputs; every image's category is among them.
         probabilities: of all known categories.
 
     Shape:
         probabilities: float32 (images, known); result: float32 (images,)
     """
-    place = {name: number for number, name in enumerate(known)}
-    return probabilities[np.arange(len(categories)), [place[name] for name in categories]]
+    output_of = {name: number for number, name in enumerate(known)}
+    return probabilities[np.arange(len(categories)), [output_of[name] for name in categories]]
 
 
 def score_batch(batch: pa.RecordBatch, recogniser: "LoadedClassifier | None") -> pa.RecordBatch:
-    """Return a batch's rows of `schemas.SCORES`; without a recogniser, which knows all the categories, null.
+    """Return a batch's rows of `schemas.SCORES`; the probabilities are null if `recogniser` is None.
+
+    A recogniser must know the category of every image in the batch.
 
     Raises:
         UserError: a probability is NaN.
@@ -147,7 +150,7 @@ def score_batch(batch: pa.RecordBatch, recogniser: "LoadedClassifier | None") ->
             name = batch["image_id"][int(np.isnan(own).argmax())].as_py()
             raise UserError(
                 f"image {name!r}: p(own category) is NaN, so the cleaner's weights are unusable; "
-                "run the stage `train_cleaner` again, with a lower learning rate (section `cleaning.train`)"
+                "run the stage `cleaning:train` again, with a lower learning rate (section `cleaning.train`)"
             )
         probabilities = pa.array(own)
     return pa.RecordBatch.from_arrays([batch["image_id"], batch["category"], probabilities], schema=SCORES)
@@ -155,39 +158,39 @@ def score_batch(batch: pa.RecordBatch, recogniser: "LoadedClassifier | None") ->
 
 @dataclass(frozen=True)
 class FoldRecognisers:
-    """The cleaner's networks, by fold; RunInference shares a model by weak reference, which a plain list forbids."""
+    """The cleaner's networks by fold; not a plain list, because RunInference keeps a weak reference to the model."""
 
     by_fold: "Sequence[LoadedClassifier]"
 
 
 class CleanerHandler(ModelHandler):
-    """RunInference's handler of the cleaner's networks: a record batch of one fold's images in, one of scores out.
+    """RunInference's handler of the cleaner's networks: it turns a record batch of one fold's images into scores.
 
     Args:
         model: the cleaner's folder.
-        folds: their number; the networks of all are loaded.
-        threads: CPU threads; None leaves them alone.
-        images_in_all: for the time left, which is told as if this worker had all of them to do.
+        folds: number of folds; the networks of all folds are loaded.
+        threads: CPU threads; None keeps torch's default.
+        total_images: number of images to score; the logged time left assumes that this worker scores all of them.
     """
 
-    def __init__(self, model: Path, folds: int, threads: int | None, images_in_all: int) -> None:
+    def __init__(self, model: Path, folds: int, threads: int | None, total_images: int) -> None:
         super().__init__()
         self._folds = folds
-        self._images_in_all = images_in_all
+        self._total_images = total_images
         self._model = model
         self._threads = threads
         self._num_images = 0
-        self._started = self._told = 0.0
+        self._started = self._last_logged = 0.0
 
     def load_model(self) -> FoldRecognisers:
-        """Load every fold's recogniser of the source domain, on the GPU if there is one; once per worker."""
+        """Load every fold's recogniser of the source domain, on the GPU if there is one; called once per worker."""
         import torch
 
         from model.classification import load_classifier
 
         if self._threads is not None:
             torch.set_num_threads(self._threads)
-        self._started = self._told = time.monotonic()
+        self._started = self._last_logged = time.monotonic()
         return FoldRecognisers([load_classifier(self._model / f"fold-{fold}", PHASE) for fold in range(self._folds)])
 
     def run_inference(
@@ -196,38 +199,38 @@ class CleanerHandler(ModelHandler):
         model: FoldRecognisers,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterable[pa.RecordBatch]:
-        """Score record batches, each by itself and by its fold's recogniser."""
+        """Score each record batch separately by its fold's recogniser."""
         for images in batch:
             fold = images["fold"][0].as_py()
             yield score_batch(images, None if fold is None else model.by_fold[fold])
-            self._tell(images.num_rows)
+            self._log_progress(images.num_rows)
 
     def batch_elements_kwargs(self) -> dict[str, int]:
-        """An element is a batch already: don't let its company depend on timing."""
+        """Return batch sizes of 1: an element is a batch already, and RunInference would group elements by timing."""
         return {"min_batch_size": 1, "max_batch_size": 1}
 
     def get_num_bytes(self, batch: Sequence[pa.RecordBatch]) -> int:
-        """Return the size of the batches; the default would pickle them to know."""
+        """Return the size of the batches; the default implementation would pickle them to measure it."""
         return sum(images.nbytes for images in batch)
 
     def get_metrics_namespace(self) -> str:
-        """Return the heading of RunInference's counters."""
+        """Return the namespace of RunInference's counters."""
         return "cleaner"
 
-    def _tell(self, num_images: int) -> None:
+    def _log_progress(self, num_images: int) -> None:
         self._num_images += num_images
         now = time.monotonic()
-        if now - self._told >= SECONDS_BETWEEN_LINES:
-            self._told = now
+        if now - self._last_logged >= SECONDS_BETWEEN_LINES:
+            self._last_logged = now
             rate = self._num_images / (now - self._started)
-            left_s = (self._images_in_all - self._num_images) / rate
-            done = f"{self._num_images:,} of {self._images_in_all:,} images"
+            left_s = (self._total_images - self._num_images) / rate
+            done = f"{self._num_images:,} of {self._total_images:,} images"
             log.info("score: %s, %.0f a second, %.0f s left", done, rate, left_s)
 
 
 def fingerprint(images: Sequence[Path], cleaner: Path, params: ScoreParams) -> str:
-    """Return what names the scored batches of a call: it changes with all that a score depends on."""
-    import model.classification  # noqa: F401  the code that scores: the digest is of what is loaded
+    """Return the digest that names the folder of scored batches; it covers everything that a score depends on."""
+    import model.classification  # noqa: F401  the code that scores: code_digest covers the modules that are loaded
     from model.training.checkpoints import code_digest
 
     digest = hashlib.blake2b(f"{params.model_dump_json()} {code_digest()} {version('torch')}".encode(), digest_size=8)
@@ -238,7 +241,7 @@ def fingerprint(images: Sequence[Path], cleaner: Path, params: ScoreParams) -> s
 
 
 def keep_scores(name: str, scores: pa.RecordBatch, folder: Path | None) -> pa.RecordBatch:
-    """Write a batch's scores into the folder, if there is one, and return them."""
+    """Write a batch's scores into the folder, unless `folder` is None, and return them."""
     if folder is not None:
         write_table(pa.Table.from_batches([scores]), folder / f"{name}.parquet")
     return scores
@@ -248,24 +251,24 @@ def run(images: Path, model: Path, output: Path, params: ScoreParams, beam_argum
     """Score all source images and write the shards; return their rows.
 
     Raises:
-        UserError: there is no source image, no image shard, or no cleaner, or it was trained on other images, or its
-            probabilities are NaN.
+        UserError: there is no source image, no image shard or no cleaner; the cleaner was trained on other images; or
+            its probabilities are NaN.
     """
     shards = shard_files(images)
     if not (model / "folds.parquet").is_file():
-        raise UserError(f"{model}: not the cleaner's folder (no folds.parquet); run the stage `train_cleaner`")
+        raise UserError(f"{model}: not the cleaner's folder (no folds.parquet); run the stage `cleaning:train`")
     folds = pl.DataFrame(read_tables(model / "folds.parquet"))
     num_images = pc.sum(pc.equal(read_tables(images, columns=["domain"])["domain"], "source")).as_py()
     if not num_images:
-        raise UserError(f"{images}: no image of the source domain; see the closing lines of `ingest`")
+        raise UserError(f"{images}: no image of the source domain; check the closing lines of `ingest`")
     kept, files = None, []
-    if runner.is_in_process(beam_arguments):  # its workers share this machine's files
+    if runner.is_in_process(beam_arguments):  # the in-process runner's workers share this machine's files
         kept = (STATE / "scores" / fingerprint(shards, model, params)).resolve()
         kept.mkdir(parents=True, exist_ok=True)
         files = sorted(kept.glob("*.parquet"))
     num_kept = sum(pq.read_metadata(file).num_rows for file in files)
     if num_kept:
-        log.info("score: continues, %s of %s images are scored already", f"{num_kept:,}", f"{num_images:,}")
+        log.info("score: continuing, %s of %s images are already scored", f"{num_kept:,}", f"{num_images:,}")
     done = frozenset(file.stem for file in files)
     handler = CleanerHandler(model, num_folds(folds), params.threads, num_images - num_kept)
     with whole_directory(output) as folder:
@@ -317,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "mean p(own category)": pc.mean(scores["probability"]).as_py() or 0.0,
         }
         closing.wrote[str(arguments.output)] = f"{scores.num_rows:,} rows"
-        closing.next_command = "python -m systems.cleaning.clean (see dvc.yaml)"
+        closing.next_command = "python -m systems.cleaning.clean (see stages/cleaning/dvc.yaml)"
 
 
 if __name__ == "__main__":

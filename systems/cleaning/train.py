@@ -1,17 +1,17 @@
-"""Train the classifiers on the noisy source images that are to say which labels they doubt.
+"""Train the classifiers that find doubtful labels, on the noisy source images.
 
     python -m systems.cleaning.train --images data/sets/toy/ingested/images --output data/sets/toy/cleaner
 
 In: the ingested images (`schemas.IMAGES`), source domain only.
-Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and per fold a model folder `fold-N/`, as
-`model.training.trainer` writes it, with the one phase `cleaner`.
+Out: `folds.parquet` (`schemas.FOLDS`: which network scores which image) and one model folder `fold-N/` per fold, as
+`model.training.trainer` writes it, with the single phase `cleaner`.
 
 With `cleaning.train.folds: 1`, as in the paper (section IV-A), one network learns from all images and scores the same
 images. With k > 1 folds the network of fold f learns from the images of all other folds, so that no image is scored
-by a network that has seen it. There are no validation images in either case: the last epoch is taken.
+by a network that has seen it. Neither case has validation images: the weights after the last epoch are taken.
 
 Categories with fewer images than `cleaning.train.minimum_category_size` are left out and named in the closing
-lines; their images get no probability and Table II drops them.
+lines; their images get no probability, and Table II drops them.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from model.classification import ClassifierParams, LabelledImages, TrainParams, 
 from model.training.curves import run_name
 
 PHASE = "cleaner"
-HELD_OUT = "held out"  # the split of the images that a fold's network scores
+HELD_OUT = "held out"  # `split` of the images that a fold's network scores
 
 
 class CleanerParams(Params):
@@ -40,11 +40,11 @@ class CleanerParams(Params):
 
     minimum_category_size: int = Field(description="smaller source categories are dropped before training", ge=1)
     folds: int = Field(
-        description="1: one network scores the images it learned from (the paper); k: one of k networks scores each "
-        "image, the one that has not seen it",
+        description="1: one network scores the images it learned from (the paper); k: each image is scored by the one "
+        "of k networks that has not seen it",
         ge=1,
     )
-    seed: int = Field(description="of initialisation, batches, crops and folds; one cleaner serves all `seeds`", ge=0)
+    seed: int = Field(description="of initialisation, batches, crops and folds; all `seeds` use the same cleaner", ge=0)
     train: TrainParams
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.
 
     Args:
         images: `image_id`, `domain`, `category` of all ingested images.
-        minimum_category_size: images.
+        minimum_category_size: number of images that a category needs.
 
     Returns:
         Rows with a `split` of train, by image id; and `category`, `images` of the categories left out.
@@ -76,36 +76,36 @@ def training_rows(images: pl.DataFrame, minimum_category_size: int) -> tuple[pl.
     if len(sizes) - len(too_small) < 2:
         raise UserError(
             f"{len(sizes) - len(too_small)} of {len(sizes)} source categories have "
-            f"cleaning.train.minimum_category_size = {minimum_category_size} images or more: a classifier needs two "
-            "categories"
+            f"cleaning.train.minimum_category_size = {minimum_category_size} images or more, but a classifier needs "
+            "two categories; lower the minimum"
         )
     rows = source.join(too_small, on="category", how="anti").sort("image_id")
     return rows.with_columns(pl.lit("train").alias("split")), too_small
 
 
 def assign_folds(rows: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
-    """Say which fold's network scores each image.
+    """Return the fold of each image, whose network scores it.
 
-    Folds are dealt out within each category, in the order of a hash of the image id and from a fold that is a hash of
-    the category: sizes of a category's folds differ by one at most, small categories do not all begin with fold 0, and
-    a new image moves none of another category.
+    Each category's images are dealt out to the folds in turn, in the order of a hash of the image id, beginning with a
+    fold that is a hash of the category. So the sizes of a category's folds differ by at most one, small categories do
+    not all begin with fold 0, and a new image moves no image of another category.
 
     Args:
         rows: `image_id`, `category` of the images to train on.
-        folds: their number k.
-        seed: the cleaner's.
+        folds: number of folds, k.
+        seed: the cleaner's seed.
 
     Returns:
         The columns of `schemas.FOLDS`, rows by image id.
 
     Raises:
-        UserError: there are more folds than images in the largest category, so that one might stay empty.
+        UserError: there are more folds than images in the largest category, so a fold might stay empty.
     """
     largest = rows["category"].value_counts()["count"].max()
     assert isinstance(largest, int)
     if folds > largest:
         raise UserError(
-            f"cleaning.train.folds = {folds}, but the largest source category has {largest} images; take fewer"
+            f"cleaning.train.folds = {folds}, but the largest source category has {largest} images; set fewer folds"
         )
     order = [derive_seed(seed, "fold of image", image_id) for image_id in rows["image_id"]]
     first = {name: derive_seed(seed, "first fold", name) % folds for name in rows["category"].unique()}
@@ -124,12 +124,12 @@ def assign_folds(rows: pl.DataFrame, folds: int, seed: int) -> pl.DataFrame:
 
 
 def images_of_fold(images: LabelledImages, folds: pl.DataFrame, fold: int) -> LabelledImages:
-    """Return the images that a fold's network learns from: all of the other folds; of a single fold, all.
+    """Return the images that a fold's network learns from: those of the other folds, or all if there is one fold.
 
     Args:
-        images: all to train on.
-        folds: as :func:`assign_folds` returns them, of the same images.
-        fold: from 0.
+        images: all images to train on.
+        folds: the folds of the same images, from :func:`assign_folds`.
+        fold: number of the fold, from 0.
     """
     if folds["fold"].n_unique() == 1:
         return images
@@ -147,22 +147,23 @@ def train_folds(
 ) -> None:
     """Train one network per fold and write `folds.parquet` and the model folders, whole or not at all.
 
-    An interrupted call continues in the fold where it stopped: finished folds wait beside the checkpoints.
+    A repeated call continues an interrupted one in the fold where it stopped: finished folds are kept beside the
+    checkpoints.
 
     Args:
-        network: of each fold.
-        params: how it is trained, and the seed.
-        images: all to train on.
-        folds: as :func:`assign_folds` returns them, of the same images.
-        output: the folder.
+        network: parameters of each fold's network.
+        params: how the networks are trained, and the seed.
+        images: all images to train on.
+        folds: the folds of the same images, from :func:`assign_folds`.
+        output: the folder to write.
     """
-    # here, not above: torch takes seconds to import, and bad parameters are found first
+    # imported here, because torch takes seconds to import and bad parameters are reported first
     from model.training.checkpoints import DIGESTS, Checkpoints, seal
     from model.training.ranks import training_processes, writes_alone
     from model.training.trainer import train
 
     numbers = sorted(folds["fold"].unique())
-    name = run_name(output, "data")  # another data set's cleaner may be trained at the same time
+    name = run_name(output, "data")  # unique: another data set's cleaner may be trained at the same time
     runs = {
         fold: classifier_run(
             f"{name}/fold-{fold}",
@@ -182,7 +183,7 @@ def train_folds(
             finished.drop_damaged({})
     for fold, run in runs.items():
         if (finished.folder / f"fold-{fold}").is_dir():
-            log.info("cleaner, fold %d of %d: was trained already", fold + 1, len(numbers))
+            log.info("cleaner, fold %d of %d: already trained", fold + 1, len(numbers))
             continue
         train(run, finished.folder / f"fold-{fold}")
         with writes_alone() as this_process:
@@ -224,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         closing.wrote[str(arguments.output)] = (
             f"{params.folds} classifier{'s' if params.folds > 1 else ''} of {rows['category'].n_unique()} categories"
         )
-        closing.next_command = "python -m systems.cleaning.score (see dvc.yaml)"
+        closing.next_command = "python -m systems.cleaning.score (see stages/cleaning/dvc.yaml)"
 
 
 if __name__ == "__main__":

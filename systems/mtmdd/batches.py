@@ -1,4 +1,4 @@
-"""What a step of MTMDD-VM sees of a domain: images, labels, and in the source the click features."""
+"""A domain's part of a step's batch: images, labels and, for the source, click features."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,14 +17,14 @@ class DomainBatch(NamedTuple):
 
     images: Tensor  # uint8 (B, 3, S, S)
     labels: Tensor  # int64 (B,)
-    clicks: Tensor | None  # float32 (B, K); source only, where clicks are predicted
+    clicks: Tensor | None  # float32 (B, K); only of the source, and only if clicks are predicted
 
 
 class ImageLoader:
-    """Loads draws of a domain: crops, labels and click features.
+    """The loader of a domain's batches: crops, labels and click features.
 
     Args:
-        examples: where from.
+        examples: the data to load from.
         image_size: side of the crops, pixels.
         seed: of the crops.
         with_clicks: whether source batches carry click features.
@@ -48,7 +48,7 @@ class ImageLoader:
         self._image_ids = examples.rows["image_id"].to_list()
 
     def __call__(self, stream: str, draws: Sequence[Draw]) -> DomainBatch:
-        """Return the batch of some draws."""
+        """Return the batch that consists of the given draws."""
         mirror = stream in self.mirrored
         images = self.examples.images.crops(draws, self.image_size, self.seed, mirror)
         rows = np.array([draw.row for draw in draws])

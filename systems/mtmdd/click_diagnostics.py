@@ -1,4 +1,4 @@
-"""How good a predicted click feature is, and what it is to be compared with."""
+"""Measures of a predicted click feature, and the references to compare it with."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,14 +18,14 @@ TABLE_IV = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)  # the bandwidths B that the pa
 
 
 def percent_within(features: Tensor, bandwidth: float, batch_normalised: bool = True) -> float:
-    """Return how many of the sigmoid's inputs lie in [0, B], percent: Table IV's "Ratio".
+    """Return the share of the sigmoid's inputs that lie in [0, B], percent: Table IV's "Ratio".
 
-    The inputs are the click features standardised per word over the images given. A word that none of them varies in
-    has the input 0 everywhere, which lies inside.
+    The inputs are the click features, standardised per word over the given images. A word whose feature is the same in
+    all images has the input 0 everywhere, which counts as inside.
 
     Args:
         features: v or v^.
-        bandwidth: B, in standard deviations; of raw features in their own unit.
+        bandwidth: B, in standard deviations; for raw features in their own unit.
         batch_normalised: False takes the features as they are, as a loss with ``position_input: raw`` does.
 
     Shape:
@@ -42,8 +42,8 @@ def sigmoid_inputs(
 
     Args:
         true: v of some images.
-        predicted: v^ of the same images, by the name of its column.
-        bandwidths: B, besides those of Table IV.
+        predicted: v^ of the same images, by column name.
+        bandwidths: values of B, in addition to those of Table IV.
         batch_normalised: as in :func:`percent_within`.
 
     Returns:
@@ -61,24 +61,24 @@ def sigmoid_inputs(
 
 
 def reference_rmse(outcome: Outcome, train_clicks: Tensor, train_labels: Tensor) -> dict[str, float]:
-    r"""Return the RMSE-S of predictors that look at no pixel, on the images of an outcome.
+    r"""Return the RMSE-S of predictors that use no pixel, on the images of an outcome.
 
-    - zero: v^ = 0; 1 if every image has clicks (one without is predicted exactly)
-    - constant: v^ = mean of N'(v) over the training images, the best constant for RMSE-S there
-    - category_means: v^ = the same mean over the training images of the image's own category; zero for a category
-      without any. It is told the category: a predictor that recognises perfectly and knows no more.
+    - zero: v^ = 0; its RMSE-S is 1 if every image has clicks (the error of an image without clicks is 0)
+    - constant: v^ = mean of N'(v) over the training images, the constant with the lowest RMSE-S on these images
+    - category_means: v^ = the same mean over the training images of the image's own category, zero for a category
+      without training images; it stands for a predictor that recognises every image and uses nothing else
 
     Args:
         outcome: images with their true click features and labels.
         train_clicks: v of the training images.
-        train_labels: their categories, numbered as the outcome's.
+        train_labels: the training images' categories, numbered as the outcome's.
 
     Shape:
         train_clicks: (M, K); train_labels: (M,)
     """
     assert outcome.clicks is not None
     directions = l2_normalise(train_clicks)
-    # the length of a prediction does not matter: sums do as well as means
+    # sums can replace means, because the length of a prediction does not matter
     by_category = torch.zeros(int(max(train_labels.max(), outcome.labels.max())) + 1, directions.shape[1])
     by_category.index_add_(0, train_labels, directions)
     predictions = {
@@ -92,17 +92,19 @@ def reference_rmse(outcome: Outcome, train_clicks: Tensor, train_labels: Tensor)
 
 
 def choose_samples(rows: pl.DataFrame, has_clicks: Sequence[bool], number: int, seed: int) -> list[int]:
-    """Return the places of sample images, ascending: with clicks, from different categories while there are any left.
+    """Return the row numbers of sample images with clicks, ascending.
+
+    No category gets a second sample before every category has one.
 
     Args:
         rows: columns image_id and category.
         has_clicks: of each row.
-        number: how many; fewer if there are no more.
+        number: number of samples; fewer if there are not enough images with clicks.
         seed: of the choice.
     """
-    drawn = (
+    in_order = (
         rows.select("image_id", "category")
-        .with_row_index("place")
+        .with_row_index("row")
         .filter(pl.Series(has_clicks, dtype=pl.Boolean))
         .with_columns(
             by_image=pl.col("image_id").map_elements(lambda i: derive_seed(seed, "sample", i), pl.UInt64),
@@ -111,7 +113,7 @@ def choose_samples(rows: pl.DataFrame, has_clicks: Sequence[bool], number: int, 
         .with_columns(turn=pl.col("by_image").rank("ordinal").over("category"))
         .sort("turn", "by_category")
     )
-    return sorted(drawn["place"].head(number).to_list())
+    return sorted(in_order["row"].head(number).to_list())
 
 
 def sample_table(
@@ -119,24 +121,24 @@ def sample_table(
 ) -> pl.DataFrame:
     """Return true and predicted click features of sample images (Fig. 10), a row per image and word.
 
-    Of each image the words are shown in which the true or a predicted feature is largest: of 1,000 words drawn at
-    random, as the paper draws 20, an image has clicks for hardly any.
+    The words of an image are those in which the true or a predicted feature is largest. The paper draws 20 words at
+    random; but an image has clicks for hardly any of 1,000 words.
 
     Args:
         rows: columns image_id and category, of the samples.
         words: the vocabulary, by word id.
         true: v of the samples.
-        predicted: v^ of the samples, by the name of its column.
-        num_words: shown per image.
+        predicted: v^ of the samples, by column name.
+        num_words: number of words per image.
 
     Returns:
-        Columns image_id, category, word, true and one per prediction, all l2-normalised; images in their order, words
-        by the true value, then the predicted ones, descending (ties: the vocabulary's order).
+        Columns image_id, category, word, true and one per prediction, all l2-normalised. Images are in the order of
+        `rows`, words by the true value, then by the predicted ones, descending (ties: the vocabulary's order).
     """
     columns = {name: l2_normalise(features).numpy() for name, features in {"true": true, **predicted}.items()}
     frames = []
-    for place, (image_id, category) in enumerate(rows.select("image_id", "category").iter_rows()):
-        of_image = {name: features[place] for name, features in columns.items()}
+    for row, (image_id, category) in enumerate(rows.select("image_id", "category").iter_rows()):
+        of_image = {name: features[row] for name, features in columns.items()}
         largest = np.max(list(of_image.values()), axis=0)
         shown = np.argsort(-largest, kind="stable")[:num_words]
         table = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""Measure Table IV's and Table V's ratio of one model: how its position loss sees the click features, and how it pulls.
+"""Measure the ratios of Tables IV and V of one model: its position loss's inputs in [0, B], and its gradient's norm.
 
     python -m systems.mtmdd.click_ratios --model data/mtmdd/models/tau=0.4/seed-0 \\
         --images data/sets/toy/ingested/images --split data/sets/toy/splits/seed-0.parquet \\
@@ -7,14 +7,13 @@
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features.
 Out: a JSON file:
-- ``sigmoid_inputs``: share of the position function's inputs in [0, B], percent, of v and of the model's v^ on the
+- ``sigmoid_inputs``: share of the position function's inputs in [0, B], percent, for v and for the model's v^ on the
   source's validation images (Table IV's "Ratio")
-- ``gradient_ratios``: by step, gradient norm of the weighted position loss over that of the weighted count loss, the
-  last one at 15 % of the steps, as the paper's iteration 1,500 of 10,000 (Table V's "gd-ratio"); empty without a count
-  loss
+- ``gradient_ratios``: by step, gradient norm of the weighted position loss over that of the weighted count loss (Table
+  V's "gd-ratio"); the last step is at 15 % of the steps, as the paper's iteration 1,500 of 10,000; empty without a
+  count loss
 
-The model's training is repeated under observation as `systems.mtmdd.diagnose` does, but only until that step is
-reached.
+The model's training is repeated with an observer, as in `systems.mtmdd.diagnose`, but it ends after the step at 15 %.
 """
 
 import argparse
@@ -47,18 +46,18 @@ from systems.mtmdd.gradients import GradientRecorder
 from systems.mtmdd.network import MultidomainNetwork
 from systems.mtmdd.predict import Model
 
-TABLE_V_SHARE = 0.15  # of the steps: iteration 1,500 of 10,000
+TABLE_V_SHARE = 0.15  # share of the steps: iteration 1,500 of 10,000
 
 
 class StepReached(Exception):
-    """Ends a training of which nothing more is wanted."""
+    """Raised to end a training after the last reading."""
 
 
 class RecordUntil(GradientRecorder):
-    """Reads gradients as a recorder does, and ends the training once it has read the last of its shares.
+    """A gradient recorder that ends the training after the reading at its last share.
 
     Raises:
-        StepReached: by the call that reads it.
+        StepReached: by the call that makes the last reading.
     """
 
     def __call__(
@@ -68,33 +67,33 @@ class RecordUntil(GradientRecorder):
         network: MultidomainNetwork,
         loss_of: Callable[[str], Tensor],
     ) -> None:
-        """Read the gradients of this step, if it is one to read."""
+        """Record the gradients if this step is due; raise `StepReached` at the last share."""
         super().__call__(step, num_steps, network, loss_of)
         if step >= max(self.marked.values()):
             raise StepReached
 
 
 def position_phase(model: Model) -> Phase:
-    """Return the phase that trains the click predictor, by a position loss.
+    """Return the phase that trains the click predictor with a position loss.
 
     Raises:
-        UserError: no phase has a click loss, or it is the count loss alone.
+        UserError: no phase has a click loss, or the click loss is the count loss alone.
     """
     phase = click_phase(model, "diagnose.points")
     if all(term.kind != "position" for term in phase.losses):
         raise UserError(
-            f"{model.folder}: its click loss is the count loss alone, there is no ratio to measure; take it out of"
-            " diagnose.points"
+            f"{model.folder}: the model's click loss is the count loss alone, so there is no ratio to measure; remove"
+            " it from mtmdd.diagnose.points"
         )
     return phase
 
 
 def gradient_ratios(model: Model, phase: Phase, examples: Examples, every: int, run: str) -> list[dict[str, Any]]:
-    """Train a model again until 15 % of a phase's steps and return position over count at the steps that were read.
+    """Repeat a model's training up to 15 % of a phase's steps and return position over count at each recorded step.
 
     Args:
-        model: what to train.
-        phase: with the position loss; without a count loss beside it there is no ratio, and nothing is trained.
+        model: the model whose training is repeated.
+        phase: the phase with the position loss; without a count loss there is no ratio, and nothing is trained.
         examples: training and validation rows.
         every: steps between two readings.
         run: a name for logs and checkpoints.
@@ -102,7 +101,7 @@ def gradient_ratios(model: Model, phase: Phase, examples: Examples, every: int, 
     if all(term.kind != "count" for term in phase.losses):
         return []
     recorder = RecordUntil(phase, every, [TABLE_V_SHARE])
-    with TemporaryDirectory() as folder, suppress(StepReached):  # which leaves no model to write into it
+    with TemporaryDirectory() as folder, suppress(StepReached):  # raised before a model is written
         observe(up_to(model.recipe, phase), recorder, examples, model.seed, Path(folder) / "observed", run)
     return [
         {"step": reading.step, "position_over_count": significant(reading.position_over_count)}
@@ -147,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage(f"click_ratios {arguments.model}") as closing:
         params = load_section(DiagnoseParams, "mtmdd.diagnose", arguments.params)
         model = Model.read(arguments.model)
-        position_phase(model)  # before images are read
+        position_phase(model)  # report a model without position loss before images are read
         if model.recipe.train.threads is not None:
             torch.set_num_threads(model.recipe.train.threads)
         examples = read_examples(model, arguments.images, arguments.split, arguments.features)
@@ -158,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if ratios:
             closing.counts[f"position over count at step {ratios[-1]['step']}"] = ratios[-1]["position_over_count"]
         closing.wrote[str(arguments.output)] = f"phase {content['phase']}"
-        closing.next_command = "python -m systems.mtmdd.report.write --data data --output data/report"
+        closing.next_command = "python -m systems.mtmdd.report.write (see stages/mtmdd/dvc.yaml)"
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The parameters of networks, losses and training, and the recipe that a training run reads.
 
-The first half are sections of the parameter file. The second half is what `systems.mtmdd.recipes` makes of them: a
-recipe is one method at one point of a study, with only the parameters that its phases use, so that a parameter makes
-stale just the trainings that it changes.
+The first half are sections of the parameter file. `systems.mtmdd.recipes` resolves them into the classes of the second
+half: a recipe is one method at one point of a study, with only the parameters that its phases use. So a changed
+parameter makes only those trainings stale that use it.
 """
 
 from typing import Literal, get_args
@@ -18,7 +18,7 @@ Features = Literal["visual", "click", "visual+click"]
 EmbeddingKind = Literal["FC", "biFC", "CONV+FC", "CONV+biFC"]
 Part = Literal["backbone", "embedding"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
-BACKBONE = "backbone"  # what a phase starts from that has no earlier one: network.weights
+BACKBONE = "backbone"  # the start of a phase without an earlier one: network.weights
 
 
 class EmbeddingParams(Params):
@@ -43,32 +43,32 @@ class EmbeddingParams(Params):
 
     @property
     def has_convolution(self) -> bool:
-        """Whether E1 is there."""
+        """Return True for a kind with E1."""
         return self.kind.startswith("CONV")
 
     @property
     def has_hidden(self) -> bool:
-        """Whether E2 is there."""
+        """Return True for a kind with E2."""
         return self.kind.endswith("biFC")
 
     def used(self) -> list[str]:
-        """Return the names of the parameters that this kind needs, besides the kind."""
+        """Return the names of the parameters that this kind needs in addition to `kind`."""
         return ["kernel_size", "kernels"] * self.has_convolution + ["hidden", "dropout"] * self.has_hidden
 
     def only_used(self, kind: EmbeddingKind) -> "EmbeddingParams":
-        """Return an embedding of a kind with these values, without those that the kind does not use."""
+        """Return an embedding of the given kind, with only those of this embedding's values that the kind uses."""
         used = self.model_copy(update={"kind": kind}).used()
         used += ["padding", "ceil_pooling"] * kind.startswith("CONV")
         return EmbeddingParams(kind=kind, **{name: getattr(self, name) for name in used})
 
 
 class NetworkParams(BackboneParams):
-    """The network of Fig. 8 and the images that go into it."""
+    """The network of Fig. 8 and the size of its input images."""
 
     dropout: float = Field(description="share of [N(phi), N(v^)] dropped before the recogniser in training", ge=0, lt=1)
     embedding: EmbeddingParams | None = Field(None, description="null in the recipe of a method without click branch")
     shared_normalisation: bool = Field(
-        False, description="N of eq. 7: with the statistics of both domains together, instead of each domain's own"
+        False, description="N of eq. 7: with common statistics of both domains instead of each domain's own"
     )
     affine_normalisation: bool = Field(False, description="N of eq. 7: with a learned scale and shift of each value")
 
@@ -79,10 +79,10 @@ class PositionParams(Params):
     bandwidth: float = Field(description="B: x = B maps to 1 - T", gt=0)
     threshold: float = Field(description="T: x = 0 maps to T", gt=0, lt=0.5)
     position_input: Literal["batch-normalised", "raw"] = Field(
-        "batch-normalised", description="what the sigmoid sees of v and v^; raw: as in the released definition"
+        "batch-normalised", description="the sigmoid's inputs from v and v^; raw: as in the released definition"
     )
     position_scale: Literal["l2", "1/sqrt(K)"] = Field(
-        "l2", description="of the sigmoid's output: N' (eq. 11), or the released definition's constant"
+        "l2", description="scale of the sigmoid's output: N' (eq. 11), or the released definition's constant"
     )
 
 
@@ -95,7 +95,7 @@ class ObjectiveParams(PositionParams):
     tau: float = Field(description="eq. 12: weight of the position loss against the count loss", ge=0, le=1)
     mu_separate_heads: float = Field(description="eq. 15: weight of target recognition, separate heads", ge=0)
     mu_shared_head: float = Field(description="eq. 15: weight of target recognition, shared head", ge=0)
-    halved_click_losses: bool = Field(False, description="half of each squared distance, as Caffe's Euclidean loss")
+    halved_click_losses: bool = Field(False, description="halve each squared distance, as Caffe's Euclidean loss does")
     mean_over: Literal["step", "domain"] = Field(
         "step", description="eq. 6: the mean over all images of a step; domain: the sum of each domain's mean"
     )
@@ -104,12 +104,14 @@ class ObjectiveParams(PositionParams):
 class TrainParams(training.TrainParams):
     """How every phase is trained (eq. 6 by stochastic gradient descent)."""
 
-    embedding_multiplier: float = Field(description="times learning_rate: peak of the word embedding", gt=0)
-    recogniser_multiplier: float = Field(description="times learning_rate: peak of the recognisers", gt=0)
+    embedding_multiplier: float = Field(description="times learning_rate: the word embedding's peak rate", gt=0)
+    recogniser_multiplier: float = Field(description="times learning_rate: the recognisers' peak rate", gt=0)
     recogniser_bias_multiplier: float = Field(
-        1.0, description="times recogniser_multiplier: peak of the recognisers' biases", gt=0
+        1.0, description="times recogniser_multiplier: peak rate of the recognisers' biases", gt=0
     )
-    mirrored: list[Domain] = Field(list(DOMAINS), description="whose training images are mirrored half of the time")
+    mirrored: list[Domain] = Field(
+        list(DOMAINS), description="domains whose training images are mirrored half of the time"
+    )
 
 
 class LossTerm(Params):
@@ -121,26 +123,27 @@ class LossTerm(Params):
 
 
 class Phase(Params):
-    """One training from start weights to chosen weights: which domains, which losses, from where, what is frozen."""
+    """One training from start weights to chosen weights: its losses and domains, its start, its frozen parts."""
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+$", description="of its weights file")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$", description="name of its weights file")
     losses: list[LossTerm] = Field(min_length=1)
     start: str | dict[Part, str] = Field(
         description="backbone (network.weights), an earlier phase, or for each part the earlier phase it comes from; a"
-        " part that is not listed starts as in a phase that has no earlier one"
+        " part that is not listed starts as in a phase without an earlier one"
     )
     frozen: list[Part] = Field(description="parts that keep their start weights")
-    features: Features | None = Field(None, description="what the recogniser sees; null: nothing is recognised")
+    features: Features | None = Field(None, description="the recogniser's input; null: nothing is recognised")
     shared_head: bool = Field(False, description="one recogniser for both domains")
     unlearned: list[Domain] | None = Field(
         None,
-        description="domains recognised without a loss (lambda = 1): by the shared head, or by one left as initialised",
+        description="domains that are recognised, but have no recognition loss (lambda = 1): the shared head recognises"
+        " them, or a head that keeps its initial weights",
     )
-    train: TrainParams | None = Field(None, description="of this phase; null: as the recipe's other phases")
+    train: TrainParams | None = Field(None, description="of this phase; null: those of the recipe")
 
     @property
     def starts_from(self) -> list[str]:
-        """The earlier phases that its weights come from."""
+        """The earlier phases that provide start weights."""
         names = [self.start] if isinstance(self.start, str) else list(self.start.values())
         return [name for name in dict.fromkeys(names) if name != BACKBONE]
 
@@ -151,7 +154,7 @@ class Phase(Params):
 
     @property
     def main_domain(self) -> Domain:
-        """The domain whose passes are epochs and whose validation split chooses: the target if it takes part."""
+        """The domain that defines epochs and whose validation split ranks them: the target if it takes part."""
         return self.domains[-1]
 
     @property
@@ -162,63 +165,69 @@ class Phase(Params):
 
     @property
     def predicts_clicks(self) -> bool:
-        """Whether a click loss is trained."""
+        """Return True for a phase with a click loss."""
         return any(term.kind != "recognition" for term in self.losses)
 
     @property
     def has_embedding(self) -> bool:
-        """Whether the word embedding takes part."""
+        """Return True for a phase that uses the word embedding."""
         return self.predicts_clicks or (self.features is not None and "click" in self.features)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Phase":
         if any(term.domain == "target" and term.kind != "recognition" for term in self.losses):
-            raise ValueError("the target domain has no clicks: a count or position loss on it cannot be")
+            raise ValueError("the target domain has no clicks, so it can't have a count or position loss")
         if bool(self.recognised) != (self.features is not None):
-            raise ValueError("`features` and a recognition loss go together: one of them is missing")
+            raise ValueError("`features` and a recognition loss need each other: one of them is missing")
         learned = [term.domain for term in self.losses if term.kind == "recognition"]
         if self.unlearned and (not learned or not set(self.unlearned) <= set(self.domains) - set(learned)):
-            raise ValueError(f"unlearned = {self.unlearned}: not domains that have other losses, beside a learned one")
+            raise ValueError(
+                f"unlearned = {self.unlearned}: each must be a domain with other losses, and another domain must have a"
+                " recognition loss"
+            )
         if self.shared_head and len(self.recognised) < 2:
             raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
         if isinstance(self.start, dict) and "embedding" in self.start:
             if not self.has_embedding:
-                raise ValueError(f"start gives the embedding the weights of {self.start['embedding']!r}; it has none")
+                raise ValueError(
+                    f"start gives the embedding the weights of {self.start['embedding']!r}, but this phase has no"
+                    " embedding"
+                )
             if self.start["embedding"] == BACKBONE:
-                raise ValueError(f"start: the embedding comes from an earlier phase; {BACKBONE!r} has none")
+                raise ValueError(f"start: the embedding must come from an earlier phase; {BACKBONE!r} has no embedding")
         if len({(term.domain, term.kind) for term in self.losses}) < len(self.losses):
             raise ValueError("a loss is listed twice for the same domain")
         return self
 
 
 class Fewer(Params):
-    """One-shot study: training images per category of one domain are cut to ceil(share * n_k) (Fig. 14)."""
+    """One-shot study: one domain keeps ceil(share * n_k) training images per category (Fig. 14)."""
 
     domain: Domain
     share: float = Field(gt=0, le=1)
 
 
 class Recipe(Params):
-    """One method at one point of a study: everything a training run is made of besides data and seed."""
+    """One method at one point of a study: everything that defines a training run, except data and seed."""
 
     method: str
     network: NetworkParams
     train: TrainParams
     position: PositionParams | None = Field(None, description="only where a phase has the position loss")
     phases: list[Phase] = Field(min_length=1)
-    source_categories: int | None = Field(None, description="out-of-class study: the source keeps so many", ge=1)
-    fewer: Fewer | None = Field(None, description="one-shot study")
-    source: str | None = Field(
-        None, description="cross-object study: the data set whose source takes the own one's place"
+    source_categories: int | None = Field(
+        None, description="out-of-class study: number of categories that the source keeps", ge=1
     )
+    fewer: Fewer | None = Field(None, description="one-shot study")
+    source: str | None = Field(None, description="cross-object study: the data set whose source replaces the own one")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":
-        earlier = {BACKBONE: False}  # name, and whether it has an embedding
+        earlier = {BACKBONE: False}  # by name: whether the phase has an embedding
         for phase in self.phases:
             for name in phase.starts_from:
                 if name not in earlier:
-                    raise ValueError(f"phase {phase.name} starts from {name!r}; before it there are {list(earlier)}")
+                    raise ValueError(f"phase {phase.name} starts from {name!r}; earlier ones are {list(earlier)}")
             if isinstance(phase.start, dict) and "embedding" in phase.start and not earlier[phase.start["embedding"]]:
                 raise ValueError(
                     f"phase {phase.name}: phase {phase.start['embedding']!r} has no embedding to start from"
@@ -227,9 +236,9 @@ class Recipe(Params):
                 raise ValueError(f"two phases are named {phase.name!r}")
             earlier[phase.name] = phase.has_embedding
         if any(phase.has_embedding for phase in self.phases) != (self.network.embedding is not None):
-            raise ValueError("network.embedding must be there if and only if a phase uses the click branch")
+            raise ValueError("network.embedding must be given if and only if a phase uses the click branch")
         if any(term.kind == "position" for phase in self.phases for term in phase.losses) != (
             self.position is not None
         ):
-            raise ValueError("position must be there if and only if a phase has the position loss")
+            raise ValueError("position must be given if and only if a phase has the position loss")
         return self

@@ -1,19 +1,19 @@
-"""Look into a method's click predictor: its errors, its gradients while it is trained, its click features.
+"""Diagnose a method's click predictor: its errors, its gradients during training, its click features.
 
     python -m systems.mtmdd.diagnose --model data/mtmdd/models/TDL/seed-0 --images data/sets/toy/ingested/images \\
         --split data/sets/toy/splits/seed-0.parquet --features data/sets/toy/features \\
         --output data/mtmdd/evaluations/TDL/diagnostics
 
-In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features. Validation
-images are looked at, never test images: what is seen here may lead to other parameters.
+In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features. Only
+validation images are used, never test images, because the results may lead to other parameters.
 
-The model's click predictor is trained again, by its recipe and seed, up to the phase that predicts clicks, with an
-observer that reads gradients; and once more without the position loss, if it has one. `systems.mtmdd.click_ratios`
-measures two of these figures alone, for the tables of component studies, and trains only as far as that needs.
+The model's training is repeated by its recipe and seed up to the phase that predicts clicks, with an observer that
+records gradients; a second training leaves out the position loss, if there is one. `systems.mtmdd.click_ratios`
+measures only two of these figures, for the tables of component studies, and trains only as long as they need.
 
 Out:
-- ``diagnostics.json``: RMSE-S of the model, of the same without the position loss, and of predictors that see no pixel;
-  gradient ratios at the steps asked for
+- ``diagnostics.json``: RMSE-S of the model, of the same without the position loss, and of predictors that use no pixel;
+  gradient ratios at the requested steps
 - ``gradients.csv``, ``gradients.png``: gradient norm per layer and loss over the steps (Fig. 11)
 - ``gradient_ratios.csv``: position over count (Table V), recognition over click at the word embedding
 - ``sigmoid_inputs.csv``: share of the position function's inputs in [0, B] (Table IV)
@@ -45,7 +45,7 @@ from systems.mtmdd.config import Phase, Recipe
 from systems.mtmdd.diagnostic_plots import Sample, click_features_plot, gradients_plot
 from systems.mtmdd.evaluate import check_same_data
 from systems.mtmdd.examples import Examples, read_rows
-from systems.mtmdd.gradients import GradientRecorder, Reading, drawn_layers
+from systems.mtmdd.gradients import GradientRecorder, Reading, plotted_layers
 from systems.mtmdd.measures import Outcome, predict, rmse
 from systems.mtmdd.methods import check_names
 from systems.mtmdd.predict import Model
@@ -53,22 +53,21 @@ from systems.mtmdd.studies import check_points
 
 log = logging.getLogger("clicksight")
 
-BATCH_SIZE = 128  # images at once; no result depends on it
+BATCH_SIZE = 128  # images per batch; no result depends on it
 WITHOUT = "predicted_without_position"
 
 
 class DiagnoseParams(Params):
-    """Which methods and component points are looked into, and how closely."""
+    """The methods and component points to diagnose, and the amount of detail."""
 
-    methods: list[str] = Field(description="each with a click loss; its predictor is trained again, twice at most")
+    methods: list[str] = Field(description="methods with a click loss; each predictor is trained again, at most twice")
     points: list[str] = Field(
-        description="of components.points: those whose ratios Tables IV and V show; each is trained again for 15 % of"
-        " its steps"
+        description="component points whose ratios Tables IV and V show; each is trained again for 15 % of its steps"
     )
     every: int = Field(ge=1, description="steps between two readings of the gradients")
     shares: list[float] = Field(description="shares of the steps at which ratios are reported; the paper's is 0.15")
-    samples: int = Field(ge=1, le=24, description="images whose click features are shown")
-    words: int = Field(ge=1, le=40, description="words shown of each")
+    samples: int = Field(ge=1, le=24, description="number of images whose click features are shown")
+    words: int = Field(ge=1, le=40, description="number of words shown for each of these images")
 
     _known = field_validator("methods")(check_names)
     _points = field_validator("points")(check_points)
@@ -77,7 +76,7 @@ class DiagnoseParams(Params):
     @classmethod
     def _shares(cls, shares: list[float]) -> list[float]:
         if any(not 0 <= share <= 1 for share in shares):
-            raise ValueError(f"shares in [0, 1] expected, found {shares}")
+            raise ValueError(f"shares must lie in [0, 1], found {shares}")
         return shares
 
 
@@ -86,7 +85,7 @@ def click_phase(model: Model, parameter: str = "diagnose.methods") -> Phase:
 
     Args:
         model: the trained model.
-        parameter: what lists it, for the message.
+        parameter: the parameter that lists the model, for the message.
 
     Raises:
         UserError: no phase has a click loss.
@@ -94,22 +93,23 @@ def click_phase(model: Model, parameter: str = "diagnose.methods") -> Phase:
     phase = model.phase_that_predicts_clicks()
     if phase is None or not phase.predicts_clicks:
         raise UserError(
-            f"{model.folder}: {model.recipe.method} trains no click loss, there is nothing to look into; take it out of"
-            f" {parameter}"
+            f"{model.folder}: {model.recipe.method} trains no click loss, so there is nothing to diagnose; remove it"
+            f" from mtmdd.{parameter}"
         )
     return phase
 
 
 def up_to(recipe: Recipe, phase: Phase) -> Recipe:
-    """Return a recipe that ends with a phase."""
+    """Return the recipe without the phases after the given one."""
     phases = recipe.phases[: [one.name for one in recipe.phases].index(phase.name) + 1]
     return recipe.model_copy(update={"phases": phases})
 
 
 def without_position(recipe: Recipe) -> Recipe | None:
-    """Return a recipe whose click loss is the count loss alone (tau = 0), with the same weight in all.
+    """Return the recipe with the count loss alone as click loss (tau = 0), at the same total weight.
 
-    None if it has no position loss, or nothing else in its place.
+    Returns:
+        None if the recipe has no position loss, or if the position loss is its only click loss.
     """
     phases = []
     for phase in recipe.phases:
@@ -131,7 +131,7 @@ def without_position(recipe: Recipe) -> Recipe | None:
 
 
 def never_compiled(recipe: Recipe) -> Recipe:
-    """Return a recipe none of whose phases is compiled.
+    """Return the recipe with `compile` off in every phase.
 
     A recorder differentiates a step's graph several times, which compiled code doesn't allow.
     """
@@ -146,13 +146,13 @@ def never_compiled(recipe: Recipe) -> Recipe:
 def observe(
     recipe: Recipe, observer: GradientRecorder | None, examples: Examples, seed: int, output: Path, run: str
 ) -> Model:
-    """Train a recipe whose last phase is observed.
+    """Train a recipe and call the observer in its last phase.
 
-    An observed training that was interrupted, or ended by its observer, leaves no checkpoint and begins anew: it would
-    lack the readings from before.
+    An observed training that was interrupted, or ended by its observer, leaves no checkpoint: a continued one would
+    lack the earlier readings, so it begins anew.
     """
     recipe = never_compiled(recipe)
-    # here, not above: --help and a wrong model need not wait for torch's optimiser
+    # imported here, so that --help and a wrong model don't wait for torch's optimiser
     from model.training.trainer import train
     from systems.mtmdd.task import training_run
 
@@ -173,22 +173,22 @@ def read_examples(model: Model, images: Path, split: Path, features: Path) -> Ex
     """Read the rows that a model was trained and validated on, with their click features.
 
     Raises:
-        UserError: they are not those of its training, or the source has no validation images.
+        UserError: the data are not those of the model's training, or the source has no validation images.
     """
     recipe = model.recipe
     rows = read_rows(split, recipe, model.seed)
     examples = Examples.read(images, rows, features, recipe.network, recipe.train.cache_images)
     check_same_data(model, examples, ["source"], split, features)
-    if not len(examples.places("source", "validation")):
-        raise UserError(f"{split}: the source domain has no validation images to look at")
+    if not len(examples.row_numbers("source", "validation")):
+        raise UserError(f"{split}: the source domain has no validation images to diagnose the model on")
     return examples
 
 
 def predicted_clicks(model: Model, phase: Phase, examples: Examples) -> Outcome:
     """Run the source's validation images through a phase's network."""
     loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, with_clicks=True)
-    places = examples.places("source", "validation")
-    batches = evaluation_batches(loader, "source", places, BATCH_SIZE, workers=0)
+    row_numbers = examples.row_numbers("source", "validation")
+    batches = evaluation_batches(loader, "source", row_numbers, BATCH_SIZE, workers=0)
     return predict(model.network(phase), batches, "source", device_at_hand())
 
 
@@ -217,7 +217,7 @@ def ratios_table(readings: Sequence[Reading]) -> pl.DataFrame:
 
 
 def significant(value: float | None) -> float | None:
-    """Round to six significant digits: more than that a norm in single precision does not have."""
+    """Round to six significant digits, because a norm in single precision has no more."""
     return None if value is None else float(f"{value:.6g}")
 
 
@@ -227,11 +227,11 @@ def diagnose(
     """Write all diagnostics of a model into an empty folder.
 
     Args:
-        model: its predictor is looked into.
+        model: the model whose predictor is diagnosed.
         examples: training and validation rows.
         words: the vocabulary, by word id.
-        params: how closely.
-        output: the folder; what is trained again lies there meanwhile.
+        params: the amount of detail.
+        output: the folder; it also holds the repeated trainings until they are measured.
         run: a name for logs and checkpoints.
 
     Returns:
@@ -244,8 +244,8 @@ def diagnose(
     outcomes: dict[str, Outcome] = {}
     with scratch_directory(output / "trained") as scratch:
         again = observe(recipe, recorder, examples, model.seed, scratch / "observed", f"diagnose/{run}")
-        say_whether_same(model, again, phase)
-        layers = drawn_layers(again.network(phase))
+        log_whether_same(model, again, phase)
+        layers = plotted_layers(again.network(phase))
         outcomes["predicted"] = predicted_clicks(model, phase, examples)
         if plain is not None:
             other = observe(plain, None, examples, model.seed, scratch / "plain", f"diagnose/{run} without position")
@@ -265,39 +265,38 @@ def diagnose(
     inputs = sigmoid_inputs(true, predicted, bandwidths, batch_normalised)
     write_csv(inputs, output / "sigmoid_inputs.csv")
 
-    places = examples.places("source", "validation")
-    rows = examples.rows[places]
+    row_numbers = examples.row_numbers("source", "validation")
+    rows = examples.rows[row_numbers]
     chosen = choose_samples(rows, true.any(dim=1).tolist(), params.samples, model.seed)
     samples = sample_table(
         rows[chosen], words, true[chosen], {name: of[chosen] for name, of in predicted.items()}, params.words
     )
     write_csv(samples, output / "click_features.csv")
     pictures = [
-        Sample(examples.images[int(places[place])], samples.filter(image_id=rows["image_id"][place]))
-        for place in chosen
+        Sample(examples.images[int(row_numbers[row])], samples.filter(image_id=rows["image_id"][row])) for row in chosen
     ]
     (output / "click_features.png").write_bytes(click_features_plot(pictures))
 
-    train_places = examples.places("source", "train")
+    train_rows = examples.row_numbers("source", "train")
     assert examples.clicks is not None
-    train_clicks = examples.clicks.vectors(examples.rows["image_id"][train_places].to_list())
+    train_clicks = examples.clicks.vectors(examples.rows["image_id"][train_rows].to_list())
     content = {
         "method": model.recipe.method,
         "seed": model.seed,
         "phase": phase.name,
-        "images": {"train": len(train_places), "validation": len(places), "without_clicks": int((~true.any(1)).sum())},
+        "images": {"train": len(train_rows), "validation": len(rows), "without_clicks": int((~true.any(1)).sum())},
         "words": {"all": true.shape[1], "without_variation": int((true == true[0]).all(dim=0).sum())},
         "rmse_source": {
             "model": rmse(outcomes["predicted"]),
             "without_position": rmse(outcomes[WITHOUT]) if WITHOUT in outcomes else None,
             **reference_rmse(
-                outcomes["predicted"], torch.from_numpy(train_clicks), torch.from_numpy(examples.labels()[train_places])
+                outcomes["predicted"], torch.from_numpy(train_clicks), torch.from_numpy(examples.labels()[train_rows])
             ),
         },
         "gradient_ratios": [
             {"share": share, **ratios.row(by_predicate=pl.col("step") == step, named=True)}
             for share, step in recorder.marked.items()
-            if step in set(ratios["step"])  # early stopping may end a training before
+            if step in set(ratios["step"])  # early stopping may end a training before this step
         ],
     }
     write_json(content, output / "diagnostics.json")
@@ -309,13 +308,15 @@ def _clicks(outcome: Outcome) -> Tensor:
     return outcome.prediction.clicks
 
 
-def say_whether_same(model: Model, again: Model, phase: Phase) -> None:
-    """Log whether the training that was observed came to the model's own weights."""
+def log_whether_same(model: Model, again: Model, phase: Phase) -> None:
+    """Log whether the observed training ended with the model's own weights."""
     one, other = (folder / f"{phase.name}.safetensors" for folder in (model.folder, again.folder))
     if one.read_bytes() == other.read_bytes():
-        log.info("diagnose: the observed training has come to the bytes of %s", one)
+        log.info("diagnose: the observed training gave the same bytes as %s", one)
     else:
-        log.warning("diagnose: the observed training has come to other weights than %s: another machine, or a GPU", one)
+        log.warning(
+            "diagnose: the observed training gave other weights than %s; expected on another machine or a GPU", one
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -340,7 +341,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if value is not None:
                 closing.counts[f"RMSE-S, {name.replace('_', ' ')}"] = value
         closing.wrote[str(arguments.output)] = f"phase {phase.name}"
-        closing.next_command = f"look at {arguments.output}/gradients.png and click_features.png"
+        closing.next_command = f"open {arguments.output}/gradients.png and click_features.png"
 
 
 if __name__ == "__main__":

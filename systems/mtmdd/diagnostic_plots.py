@@ -1,4 +1,4 @@
-"""The pictures of a click predictor: gradients by layer (Fig. 11), true and predicted click features (Fig. 10)."""
+"""Plots of a click predictor: gradients by layer (Fig. 11), true and predicted click features (Fig. 10)."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from report.plots import GREY, INK, METHODS, SOURCE, TARGET, picture
 
-# in the paper's words; recognition is ours
+# the paper's labels, and ours for recognition
 LOSSES = {
     "recognition": ("recognition", SOURCE, "-"),
     "click": ("combined", TARGET, "-"),
@@ -26,8 +26,8 @@ FEATURES = {
     "predicted": ("predicted", TARGET),
     "predicted_without_position": ("predicted, trained without the position loss", METHODS[1]),
 }
-# Words may be Chinese, which DejaVu has no glyphs for. Files, because matplotlib's own list of names may be older than
-# the fonts; without any of them the words are boxes in the picture, and themselves in the table beside it.
+# Words may be Chinese, for which DejaVu has no glyphs. These are file names, because matplotlib's own list of fonts may
+# be older than the fonts. If none is installed, the picture shows boxes; click_features.csv has the words.
 HAN_FONTS = (
     "NotoSansCJK-Regular",
     "SourceHanSansSC-Regular",
@@ -56,7 +56,7 @@ def gradients_plot(table: pl.DataFrame, layers: Sequence[str]) -> bytes:
 
     Args:
         table: columns step, loss, layer, norm.
-        layers: those that get a panel, in this order.
+        layers: the layers to draw, in this order.
     """
     columns = min(4, len(layers))
     rows = -(-len(layers) // columns)
@@ -71,8 +71,8 @@ def gradients_plot(table: pl.DataFrame, layers: Sequence[str]) -> bytes:
             panel.set_xlabel("step")
         figure.supylabel("gradient norm of the weighted loss", fontsize=10)
         # one panel may lack a loss that another has
-        drawn = {line.get_label(): line for panel in panels for line in panel.lines}
-        handles = [drawn[label] for label, _, _ in LOSSES.values() if label in drawn]
+        line_of = {line.get_label(): line for panel in panels for line in panel.lines}
+        handles = [line_of[label] for label, _, _ in LOSSES.values() if label in line_of]
         figure.legend(handles=handles, loc="outside upper left", ncols=len(LOSSES))
 
     return picture(draw, 2.9 * columns + 0.4, 1.9 * rows + 0.7)
@@ -92,7 +92,7 @@ def _draw_layer(panel: Axes, of_layer: pl.DataFrame, layer: str) -> None:
 
 
 def click_features_plot(samples: Sequence[Sample]) -> bytes:
-    """Draw each sample's image and, beside it, its true and predicted click feature by word."""
+    """Draw each sample's image, with a bar chart of its true and predicted click features by word."""
     columns = min(2, len(samples))
     rows = -(-len(samples) // columns)
 
@@ -120,13 +120,13 @@ def _draw_sample(image: Axes, bars: Axes, sample: Sample) -> None:
     image.spines[:].set_visible(False)
     shown = [name for name in FEATURES if name in sample.features.columns]
     width = 0.84 / len(shown)
-    places = np.arange(len(sample.features))
+    positions = np.arange(len(sample.features))
     for number, name in enumerate(shown):
         label, colour = FEATURES[name]
         bars.bar(
-            places + (number - (len(shown) - 1) / 2) * width, sample.features[name], width, color=colour, label=label
+            positions + (number - (len(shown) - 1) / 2) * width, sample.features[name], width, color=colour, label=label
         )
-    bars.set_xticks(places, sample.features["word"].to_list(), rotation=45, ha="right", rotation_mode="anchor")
+    bars.set_xticks(positions, sample.features["word"].to_list(), rotation=45, ha="right", rotation_mode="anchor")
     for text in bars.get_xticklabels():
         text.set_fontfamily(_families())
         text.set_fontsize(8)

@@ -10,7 +10,7 @@ POOL = 3  # side and stride of E1's pooling, as in the released model definition
 
 
 class WordEmbedding(nn.Module):
-    """Predicts the click feature from omega.
+    """The word embedding, which predicts the click feature from omega.
 
     - FC (linear): v^ = E omega
     - biFC: v^ = E3 f(E2 omega)
@@ -18,10 +18,10 @@ class WordEmbedding(nn.Module):
     - CONV+biFC: v^ = E3 f(E2 E1(omega))
 
     E1 is a convolution ('same' padding), maximum pooling 3 x 3 with stride 3 and ReLU; f is ReLU, followed by dropout.
-    Maps smaller than 3 x 3 are pooled whole; of larger ones incomplete windows are left out, or not (`ceil_pooling`).
+    A map smaller than 3 x 3 is pooled whole. In a larger map incomplete windows are left out, unless `ceil_pooling`.
 
     Args:
-        params: which of the four, and its sizes.
+        params: one of the four kinds, and its sizes.
         map_shape: omega's (C, H, W).
         num_words: K.
 
@@ -31,8 +31,8 @@ class WordEmbedding(nn.Module):
     Raises:
         UserError: E1's kernels are larger than omega with its padding.
 
-    Reference: section III-C, eq. 3 (linear) and eq. 8; Table III. The released definition convolves 5 x 5 with padding
-    1, pools incomplete windows too, and writes pooling after ReLU, which is the same in the other order.
+    Reference: section III-C, eq. 3 (linear) and eq. 8; Table III. The released definition has 5 x 5 kernels with
+    padding 1, pools incomplete windows too, and has ReLU before pooling; both orders give the same result.
     """
 
     def __init__(self, params: EmbeddingParams, map_shape: tuple[int, int, int], num_words: int) -> None:
@@ -48,7 +48,7 @@ class WordEmbedding(nn.Module):
             if min(sides) < 1:
                 raise UserError(
                     f"network.embedding.kernel_size = {kernel_size} with padding = {padding} does not fit omega, which"
-                    f" is {height} x {width}; take smaller kernels or more padding"
+                    f" is {height} x {width}; set smaller kernels or more padding"
                 )
             pool = (min(POOL, sides[0]), min(POOL, sides[1]))
             layers += [
@@ -69,10 +69,10 @@ class WordEmbedding(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, omega: Tensor) -> Tensor:
-        """Return v^, in the weights' own precision whatever the layers before it are run in.
+        """Return v^ in the precision of the weights, whatever the precision of the layers before.
 
-        The position function changes within B = 0.01 standard deviations of v^: in bfloat16 that is about one step of a
-        number near 1, and in half precision many words' gradients are too small to be told from zero.
+        The position function changes within B = 0.01 standard deviations of v^. In bfloat16 that is about the distance
+        between two numbers near 1, and in half precision many words' gradients are so small that they become zero.
         """
         *before, last = self.layers
         for layer in before:

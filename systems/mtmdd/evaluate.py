@@ -1,4 +1,4 @@
-"""Measure a trained model on the test split, which is read here and nowhere else.
+"""Measure a trained model on the test split; no other stage reads test images.
 
     python -m systems.mtmdd.evaluate --model data/mtmdd/models/TDL/seed-0 --images data/sets/toy/ingested/images \\
         --split data/sets/toy/splits/seed-0.parquet --features data/sets/toy/features \\
@@ -6,12 +6,12 @@
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.
-Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, what was counted, which epochs
-were chosen by which split, and why a figure is null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and
-``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``, ``accuracy_target``), and
-its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, numbers of images, the chosen
+epochs and the split that chose them, and the reason for each null), ``predictions.parquet``
+(`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``,
+``accuracy_target``), and its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
 
-A domain is recognised by the last phase that trained it; clicks are predicted by the last phase with a click loss.
+The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks.
 """
 
 import argparse
@@ -44,18 +44,18 @@ from systems.mtmdd.predict import Model
 
 
 class EvaluateParams(Params):
-    """How the test images are run through the network."""
+    """The parameters of an evaluation."""
 
-    batch_size: int = Field(ge=1, description="images at once; no result depends on it")
+    batch_size: int = Field(ge=1, description="images per batch; no result depends on it")
 
 
 def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table, pa.Table]:
     """Return the content of metrics.json, the predictions and the units.
 
     Args:
-        model: what to measure.
+        model: the model to measure.
         examples: the test rows.
-        batch_size: images at once.
+        batch_size: images per batch.
     """
     outcomes: dict[tuple[str, Domain], Outcome] = {}
     for name in sorted({name for _, name in _needed(model)}):
@@ -63,7 +63,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
         network = model.network(phase)
         for domain in [domain for domain, of_phase in _needed(model) if of_phase == name]:
             loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
-            batches = evaluation_batches(loader, domain, examples.places(domain, "test"), batch_size, workers=0)
+            batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "test"), batch_size, workers=0)
             outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
     metrics: dict[str, Any] = {}
     counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
@@ -99,12 +99,12 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
 
 
 def _test_ids(examples: Examples, domain: Domain) -> list[str]:
-    ids: list[str] = examples.rows[examples.places(domain, "test")]["image_id"].to_list()
+    ids: list[str] = examples.rows[examples.row_numbers(domain, "test")]["image_id"].to_list()
     return ids
 
 
 def _needed(model: Model) -> list[tuple[Domain, str]]:
-    """Return which domain goes through which phase's network, each pair once."""
+    """Return each pair of a domain and a phase whose network the domain's images have to go through."""
     pairs: list[tuple[Domain, str]] = []
     for domain in DOMAINS:
         recogniser = model.phase_that_recognises(domain)
@@ -128,21 +128,21 @@ def predictions_table(
     """Return a domain's predictions (`schemas.PREDICTIONS`), rows by image_id.
 
     Args:
-        outcome: of the network that recognises the domain.
-        of_clicks: of the network that predicts the same images' clicks, if one does.
+        outcome: from the network that recognises the domain.
+        of_clicks: from the network that predicts the same images' clicks; None if there is none.
         examples: the test rows.
-        domain: whose images these are.
+        domain: the domain of the images.
         categories: names, in the order of the logits.
     """
     assert outcome.prediction.logits is not None
     chances = softmax(outcome.prediction.logits)
     best = outcome.prediction.logits.argmax(dim=1).numpy()
-    rows = examples.rows[examples.places(domain, "test")]
+    rows = examples.rows[examples.row_numbers(domain, "test")]
     columns = [
         rows["image_id"].to_list(),
         [domain] * len(rows),
         rows["category"].to_list(),
-        [categories[place] for place in best],
+        [categories[label] for label in best],
         chances[range(len(best)), best],
         [None] * len(rows) if of_clicks is None else click_errors(of_clicks),
     ]
@@ -164,17 +164,17 @@ def click_errors(outcome: Outcome) -> np.ndarray:
 def read_test_examples(
     model: Model, images: Path, split: Path, features: Path, other: OtherSource | None = None
 ) -> Examples:
-    """Read the test rows that a model is measured on.
+    """Read the test rows to measure a model on.
 
     Args:
         model: the trained model.
         images: the folder of ingested images.
         split: the split file.
         features: the folder with vocabulary and click features.
-        other: the source of another data set that the model was trained with.
+        other: the other data set's source, if the model was trained with one.
 
     Raises:
-        UserError: the split file's categories are not those the model was trained for, or a domain has no test images.
+        UserError: the split file's categories are not those of the model's training, or a domain has no test images.
     """
     rows = read_rows(split, model.recipe, model.seed, other)
     predicts = model.phase_that_predicts_clicks() is not None
@@ -189,23 +189,23 @@ def read_test_examples(
     for domain, _ in _needed(model):
         of_domain = split if other is None or domain == "target" else other.split
         check_same_data(model, examples, [domain], of_domain, features)
-        if not len(examples.places(domain, "test")):
+        if not len(examples.row_numbers(domain, "test")):
             raise UserError(f"{of_domain}: the {domain} domain has no test images")
     return examples
 
 
 def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain], split: Path, features: Path) -> None:
-    """Check that a model was trained for the categories and the words of some examples.
+    """Check that a model was trained for the categories and the words of the examples.
 
     Args:
         model: the trained model.
-        examples: what it is to be used on.
-        domains: whose categories have to be the model's.
-        split: where the examples' rows come from, for the message.
-        features: where their click features come from, for the message.
+        examples: the examples to use the model on.
+        domains: the domains whose categories are compared.
+        split: the file of the examples' rows, for the message.
+        features: the folder of their click features, for the message.
 
     Raises:
-        UserError: it was trained for others.
+        UserError: the model was trained for other categories or another number of words.
     """
     for domain in domains:
         if examples.categories[domain] != model.categories[domain]:
@@ -216,8 +216,8 @@ def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain],
             )
     if examples.clicks is not None and examples.clicks.num_words != model.num_words:
         raise UserError(
-            f"{features}: {examples.clicks.num_words} words, {model.folder} was trained for"
-            f" {model.num_words}; train it again"
+            f"{features}: {examples.clicks.num_words} words, but {model.folder} was trained for"
+            f" {model.num_words}; train the model again"
         )
 
 
@@ -249,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 closing.counts[name] = metrics[name]
         closing.counts["test images"] = predictions.num_rows
         closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet, units.parquet"
-        closing.next_command = "python -m systems.mtmdd.report.write --data data --output data/report"
+        closing.next_command = "python -m systems.mtmdd.report.write (see stages/mtmdd/dvc.yaml)"
 
 
 if __name__ == "__main__":

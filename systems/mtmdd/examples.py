@@ -1,4 +1,4 @@
-"""What a training or an evaluation learns from or is measured on: images, labels, splits, click features."""
+"""The data of a training or an evaluation: images, labels, splits and click features."""
 
 import argparse
 import hashlib
@@ -16,16 +16,16 @@ from base.seeding import derive_seed
 from model.data.images import ImageStore, folders_of
 from systems.mtmdd.config import DOMAINS, Domain, Fewer, NetworkParams, Recipe
 
-LEFT_OUT = "left out"  # the split of rows that a study takes away; they still count for the length of an epoch
+LEFT_OUT = "left out"  # `split` of rows that a study removes; they still count for the length of an epoch
 
 
 class ClickFeatures:
-    """The true click features v of all source images that have one, sparse; an image without one has v = 0.
+    """The true click features v of the source images, sparse; an image that is not listed has v = 0.
 
     Args:
         image_ids: of the source domain.
-        word_ids: per image, ascending.
-        tfidf: per image, as many as word_ids.
+        word_ids: word ids of each image, ascending.
+        tfidf: the values that belong to `word_ids`, for each image.
         num_words: K.
     """
 
@@ -41,13 +41,16 @@ class ClickFeatures:
         """Read ``vocabulary.parquet`` and ``click_features/`` of a features folder."""
         num_words = read_tables(Path(features) / "vocabulary.parquet", ["word_id"]).num_rows
         if not num_words:
-            raise UserError(f"{features}/vocabulary.parquet: the vocabulary is empty, no click can be predicted")
+            raise UserError(
+                f"{features}/vocabulary.parquet: the vocabulary is empty, so no click can be predicted; check the"
+                " closing lines of `vocabulary`"
+            )
         table = read_tables(Path(features) / "click_features", ["image_id", "word_ids", "tfidf"]).combine_chunks()
         columns = [[row.values.to_numpy() for row in table[name]] for name in ("word_ids", "tfidf")]
         return cls(table["image_id"].to_pylist(), columns[0], columns[1], num_words)
 
     def vectors(self, image_ids: Sequence[str]) -> np.ndarray:
-        """Return v of some images.
+        """Return v of the given images.
 
         Shape:
             result: float32 (n, K)
@@ -60,56 +63,58 @@ class ClickFeatures:
 
 
 class OtherSource(NamedTuple):
-    """Another data set's source, which takes the place of the own one in the cross-object study (Table IX)."""
+    """Another data set's source, which replaces the own one in the cross-object study (Table IX)."""
 
     images: Path  # the folder of its ingested images
     split: Path  # its split file
 
 
 def other_source(recipe: Recipe, images: Path | None, split: Path | None) -> OtherSource | None:
-    """Return the other source that a recipe is to have; None where it has the data set's own.
+    """Return the other source that a recipe asks for; None if the recipe uses the data set's own source.
 
     Args:
-        recipe: says by `source` whether there is one.
-        images, split: as given (--source-images, --source-split).
+        recipe: asks for another source if its `source` is set.
+        images, split: the values of --source-images and --source-split.
 
     Raises:
-        UserError: the recipe asks for another source and either is missing, or it doesn't, and either is given.
+        UserError: the recipe asks for another source, and an option is missing; or it doesn't, and an option is given.
     """
     if recipe.source is None and (images is not None or split is not None):
         raise UserError(
-            f"--source-images {images}, --source-split {split}: this recipe of {recipe.method} has the data set's own"
-            " source; take both out, or give a recipe of the cross-object study"
+            f"--source-images {images}, --source-split {split}: this recipe of {recipe.method} uses the data set's own"
+            " source; remove both options, or give a recipe of the cross-object study"
         )
     if recipe.source is None:
         return None
     if images is None or split is None:
         raise UserError(
-            f"this recipe of {recipe.method} has the source of {recipe.source}: give --source-images and --source-split"
-            " of that data set, and its --features"
+            f"this recipe of {recipe.method} uses the source of {recipe.source}; give --source-images, --source-split"
+            " and --features of that data set"
         )
     return OtherSource(images, split)
 
 
 def add_other_source(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `other_source` is made of to a command."""
+    """Add the options for an other source (`other_source`) to a command."""
     other = "of the other data set in the cross-object study"
-    parser.add_argument("--source-images", type=Path, help=f"folder of ingested images {other}; its --features, too")
+    parser.add_argument(
+        "--source-images", type=Path, help=f"folder of ingested images {other}; give its --features, too"
+    )
     parser.add_argument("--source-split", type=Path, help=f"split file {other}")
 
 
 def read_rows(split: Path, recipe: Recipe, seed: int, other: OtherSource | None = None) -> pl.DataFrame:
-    """Read a split file and make of it what a recipe leaves: fewer source categories, fewer training images.
+    """Read a split file and reduce it as a recipe asks: fewer source categories, fewer training images.
 
     Args:
         split: the split file.
-        recipe: what is left out.
-        seed: of what is left out.
-        other: whose source rows take the place of the split file's.
+        recipe: defines what is left out.
+        seed: of the choice of what is left out.
+        other: the other source, whose rows replace the source rows of the split file.
 
     Returns:
-        Columns image_id, domain, category, split; rows by domain, then image_id. What the recipe takes away has the
-        split ``left out``.
+        Columns image_id, domain, category, split; rows by domain, then image_id. Training rows that are left out have
+        the split ``left out``.
 
     Raises:
         UserError: the split file has fewer source categories than the recipe asks for.
@@ -132,13 +137,16 @@ def _read_split(split: Path) -> pl.DataFrame:
 
 
 def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.DataFrame:
-    """Leave out all but so many source categories; of one seed, a smaller choice is part of a larger.
+    """Keep only the given number of source categories; with the same seed, a smaller choice is part of a larger one.
 
-    The others' training images are marked as left out, their validation and test images are gone.
+    The training images of the other categories are marked as left out, their validation and test images are removed.
     """
     names = rows.filter(pl.col("domain") == "source")["category"].unique().to_list()
     if number > len(names):
-        raise UserError(f"out_of_class: {number} source categories asked for, the split file has {len(names)}")
+        raise UserError(
+            f"out_of_class: {number} source categories requested, but the split file has {len(names)}; list a smaller"
+            " number in mtmdd.runs"
+        )
     kept = sorted(names, key=lambda name: (derive_seed(seed, "source categories", name), name))[:number]
     stays = (pl.col("domain") != "source") | pl.col("category").is_in(kept)
     return rows.filter(stays | (pl.col("split") == "train")).with_columns(
@@ -147,9 +155,9 @@ def keep_source_categories(rows: pl.DataFrame, number: int, seed: int) -> pl.Dat
 
 
 def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
-    """Leave out all but ceil(share * n_k) training images of each category k of a domain (Fig. 14).
+    """Keep only ceil(share * n_k) training images of each category k of a domain (Fig. 14).
 
-    Of one seed, a smaller share is part of a larger; validation and test images stay.
+    With the same seed, a smaller share is part of a larger one. Validation and test images stay.
     """
     ranks = [derive_seed(seed, "fewer images", image_id) for image_id in rows["image_id"]]
     reduced = (pl.col("domain") == fewer.domain) & (pl.col("split") == "train")
@@ -157,7 +165,7 @@ def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
     rows = rows.with_columns(rank=pl.Series(ranks, dtype=pl.UInt64)).with_columns(
         place=pl.struct("rank", "image_id").rank("ordinal").over(group), images=pl.len().over(group)
     )
-    # rounded first: a product that should be whole may lie a trifle above it, and its ceiling one too high
+    # rounded first, because rounding errors can lift a whole product slightly, and its ceiling by one
     most = (pl.col("images") * fewer.share).round(9).ceil()
     stays = ~reduced | (pl.col("place") <= most)
     split = pl.when(stays).then("split").otherwise(pl.lit(LEFT_OUT)).alias("split")
@@ -166,16 +174,16 @@ def keep_fewer(rows: pl.DataFrame, fewer: Fewer, seed: int) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Examples:
-    """Images with label, split and, in the source, click feature. A row's number is its place in every part.
+    """Images with label, split and, in the source, click feature. A row number is valid in `rows` and in `images`.
 
     Attributes:
         rows: columns image_id, domain, category, split.
-        categories: names per domain, sorted; a label is a place in this list.
+        categories: names per domain, sorted; a label is an index into this list.
         images: in the order of the rows.
-        clicks: None where no click is predicted.
-        epoch_images: training images per domain before a study left any out. An epoch is that long, so that what is
-            compared differs in its images and not in its number of steps (the paper trains for a fixed number).
-        fingerprint: changes with anything that is read; names resume checkpoints.
+        clicks: None if no clicks are predicted.
+        epoch_images: training images per domain before a study left any out. This number defines an epoch, so that the
+            compared runs differ in their images and not in their number of steps (the paper's number is fixed).
+        fingerprint: changes with all data that are read; names resume checkpoints.
     """
 
     rows: pl.DataFrame
@@ -199,11 +207,11 @@ class Examples:
 
         Args:
             shards: the folder of ingested images, or one for each domain.
-            rows: columns image_id, domain, category, split; all that are not left out make the categories.
-            features: the folder with vocabulary and click features; None: none are needed.
-            network: says how large the images shall be.
+            rows: columns image_id, domain, category, split; the rows that are not left out define the categories.
+            features: the folder with vocabulary and click features; None if they are not needed.
+            network: defines the size of the images.
             cache: keep the images decoded.
-            splits: whose images are wanted: of other splits not a byte is kept.
+            splits: the splits whose images are loaded.
         """
         clicks = None if features is None else ClickFeatures.read(features)
         files = [file for folder in folders_of(shards, DOMAINS) for file in sorted(folder.glob("*.parquet"))]
@@ -221,8 +229,8 @@ class Examples:
         images = ImageStore(shards, rows, network.resize, cache)
         return cls(rows, categories, images, clicks, epoch_images, digest.hexdigest())
 
-    def places(self, domain: Domain, split: str) -> np.ndarray:
-        """Return the rows of a domain's split, ascending."""
+    def row_numbers(self, domain: Domain, split: str) -> np.ndarray:
+        """Return the row numbers of a domain's split, ascending."""
         chosen = (self.rows["domain"] == domain) & (self.rows["split"] == split)
         return chosen.arg_true().to_numpy()
 
@@ -241,10 +249,10 @@ class Examples:
 
 def categories_of(rows: pl.DataFrame, domain: Domain) -> list[str]:
     """Return the names of a domain's categories that are not left out, sorted by code point."""
-    there = (pl.col("domain") == domain) & (pl.col("split") != LEFT_OUT)
-    return sorted(rows.filter(there)["category"].unique())
+    kept = (pl.col("domain") == domain) & (pl.col("split") != LEFT_OUT)
+    return sorted(rows.filter(kept)["category"].unique())
 
 
 def num_epoch_images(rows: pl.DataFrame, domain: Domain) -> int:
-    """Return how many training images a domain has, those left out included."""
+    """Return the number of a domain's training images, including those left out."""
     return rows.filter((pl.col("domain") == domain) & pl.col("split").is_in(["train", LEFT_OUT])).height

@@ -1,8 +1,8 @@
-"""Gradient norms of each loss term while a phase is trained: Table V's ratio and the curves of Fig. 11.
+"""Gradient norms of each loss term during the training of a phase: Table V's ratio and the curves of Fig. 11.
 
-A :class:`GradientRecorder` is an observer of a phase's steps (`systems.mtmdd.task`). It differentiates each term apart
-with ``autograd.grad``, which fills no ``.grad``, draws no random number and moves no statistics: the training goes on
-with the numbers that it has without an observer.
+A :class:`GradientRecorder` is an observer of a phase's steps (`systems.mtmdd.task`). It differentiates each term
+separately with ``autograd.grad``, which fills no ``.grad``, draws no random number and changes no statistics. So the
+training computes the same numbers as without an observer.
 """
 
 import math
@@ -16,7 +16,7 @@ from systems.mtmdd.config import Phase
 from systems.mtmdd.network import MultidomainNetwork
 
 CLICK_PARTS = ("count", "position")
-ALL = "all"  # the name under which the norm over all layers stands
+ALL = "all"  # the key of the norm over all layers
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Reading:
 
     Attributes:
         step: from 0.
-        norms: by loss and layer: the l2 norm of the gradient of the weighted loss with respect to all parameters of the
-            layer. Losses: count, position, recognition (those the phase has), click (count + position) and objective
+        norms: by loss and layer, the l2 norm of the gradient of the weighted loss with respect to all parameters of the
+            layer. Losses: count, position, recognition (those of the phase), click (count + position) and objective
             (all terms). Layers: modules with parameters of their own, in the network's order; ``all`` for the network.
         position_over_count: norm of the weighted position loss over that of the weighted count loss, all parameters;
-            None where the phase lacks one or the count loss has no gradient.
-        recognition_over_click: the same of the recognition losses over the click loss, at the word embedding alone.
-        recognition_click_cosine: cosine between those two gradients: below 0 the tasks pull the embedding apart.
+            None if the phase lacks one of them or the count loss has no gradient.
+        recognition_over_click: the recognition losses' norm over the click loss's, at the word embedding alone.
+        recognition_click_cosine: cosine between those two gradients; below 0 the tasks work against each other.
     """
 
     step: int
@@ -42,7 +42,7 @@ class Reading:
 
 
 def layers(network: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return the trained parameters of each module that has some of its own, as in ``backbone.features.0``."""
+    """Return the trained parameters that each module itself has, by module name (``backbone.features.0``)."""
     found = {}
     for name, module in network.named_modules():
         weights = [weight for weight in module.parameters(recurse=False) if weight.requires_grad]
@@ -51,10 +51,11 @@ def layers(network: nn.Module) -> dict[str, list[nn.Parameter]]:
     return found
 
 
-def drawn_layers(network: nn.Module, most: int = 12) -> list[str]:
-    """Return the layers worth a panel of Fig. 11: those with a matrix or kernels, evenly thinned if they are many.
+def plotted_layers(network: nn.Module, most: int = 12) -> list[str]:
+    """Return the layers to plot in Fig. 11: those with a matrix or kernels, at most `most`, at equal distances.
 
-    First and last stay. Those that no click loss reaches, the recognisers, are left out, and so is batch normalisation.
+    The first and the last layer are always among them. Recognisers are left out, because no click loss reaches them,
+    and so is batch normalisation.
     """
     names = [
         name
@@ -63,19 +64,20 @@ def drawn_layers(network: nn.Module, most: int = 12) -> list[str]:
     ]
     if len(names) <= most:
         return names
-    return [names[round(place * (len(names) - 1) / (most - 1))] for place in range(most)]
+    return [names[round(number * (len(names) - 1) / (most - 1))] for number in range(most)]
 
 
 class GradientRecorder:
-    """Reads the gradients of a phase's losses at some steps of its training.
+    """An observer that records the gradients of a phase's losses at some steps of its training.
 
     Args:
-        phase: its losses.
+        phase: the phase to observe.
         every: steps between two readings, from step 0.
-        shares: of the phase's steps, in [0, 1]; read there too, whatever ``every`` is. 1 is the last step.
+        shares: shares of the phase's steps, in [0, 1], with further readings, whatever ``every`` is; 1 is the last
+            step.
 
     Attributes:
-        readings: so far, by step.
+        readings: the readings so far, by step.
         marked: the step of each share, known after the first step.
 
     Reference: section IV-C, 1, b; Table V, "gd-ratio" (at iteration 1,500 of 10,000: a share of 0.15); Fig. 11.
@@ -83,8 +85,8 @@ class GradientRecorder:
 
     def __init__(self, phase: Phase, every: int, shares: Sequence[float]) -> None:
         self.every, self.shares = every, list(shares)
-        there = {term.kind for term in phase.losses}
-        self.kinds = [kind for kind in (*CLICK_PARTS, "recognition") if kind in there]
+        present = {term.kind for term in phase.losses}
+        self.kinds = [kind for kind in (*CLICK_PARTS, "recognition") if kind in present]
         self.readings: list[Reading] = []
         self.marked: dict[float, int] = {}
 
@@ -95,10 +97,10 @@ class GradientRecorder:
         network: MultidomainNetwork,
         loss_of: Callable[[str], Tensor],
     ) -> None:
-        """Read the gradients of this step, if it is one to read; see `systems.mtmdd.task.Observer`."""
+        """Record the gradients of this step if it is due; see `systems.mtmdd.task.Observer`."""
         self.marked = {share: min(round(share * num_steps), num_steps - 1) for share in self.shares}
         if self.readings and self.readings[-1].step == step:
-            return  # of a step that is run in parts, the first is read
+            return  # only the first part of a step is recorded
         if step % self.every == 0 or step in self.marked.values():
             self.readings.append(self._read(step, network, loss_of))
 

@@ -1,4 +1,4 @@
-"""Running a network over images without training it, and what is measured on its predictions."""
+"""Predictions of a network in evaluation mode, and the measures of these predictions."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from systems.mtmdd.objective import Term
 
 @dataclass(frozen=True)
 class Outcome:
-    """A network's predictions for some images of one domain, in their order, with the truth. N images."""
+    """A network's predictions for some images of one domain, in the images' order, with the true values. N images."""
 
     prediction: Prediction  # logits (N, C), clicks (N, K), on the CPU in single precision
     labels: Tensor  # (N,)
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def outcome_of(network: nn.Module, batch: DomainBatch, domain: Domain) -> Outcome:
-    """Run a network over a batch of one domain; its mode is the caller's."""
+    """Run a network over a batch of one domain; the caller sets the network's mode."""
     prediction = network({domain: batch.images})[domain]
     return Outcome(
         prediction=Prediction(*(_together([part]) for part in prediction)),
@@ -40,10 +40,7 @@ def outcome_of(network: nn.Module, batch: DomainBatch, domain: Domain) -> Outcom
 
 @torch.no_grad()
 def predict(network: nn.Module, batches: Iterable[DomainBatch], domain: Domain, device: torch.device) -> Outcome:
-    """Run a network in evaluation mode over the batches of one domain.
-
-    Training mode is as before afterwards.
-    """
+    """Run a network in evaluation mode over the batches of one domain, and restore its mode."""
     was_training = network.training
     network.eval()
     outcomes = [
@@ -55,7 +52,7 @@ def predict(network: nn.Module, batches: Iterable[DomainBatch], domain: Domain, 
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return several outcomes of a domain, of different images, as one."""
+    """Join the outcomes of different images of a domain."""
     if len(outcomes) == 1:
         return outcomes[0]
     predictions = (outcome.prediction for outcome in outcomes)
@@ -72,7 +69,7 @@ def _together(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def num_correct(outcome: Outcome) -> int:
-    """Return how many images are recognised."""
+    """Return the number of images whose category is predicted correctly."""
     assert outcome.prediction.logits is not None
     return int((outcome.prediction.logits.argmax(dim=1) == outcome.labels).sum())
 
@@ -94,5 +91,5 @@ def rmse(outcome: Outcome) -> float:
 
 
 def mean_loss(outcome: Outcome, term: Term) -> float:
-    """Return the mean of a loss term over all images, unweighted."""
+    """Return the unweighted mean of a loss term over all images."""
     return term.losses(outcome.prediction, outcome.labels, outcome.clicks).double().mean().item()

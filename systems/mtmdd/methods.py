@@ -1,13 +1,13 @@
-"""The compared methods as data (Table VIII): each a list of phases. The trainer knows none of them.
+"""The compared methods as data (Table VIII): each is a list of phases, and the trainer doesn't depend on them.
 
-Weights follow from what a phase has, with lambda, tau and mu of the `objective` section:
+The weights of a phase's losses follow from its tasks and domains, with lambda, tau and mu of the `objective` section:
 
 - click loss (eq. 12): (1 - tau) count + tau position, or the count loss alone (eq. 2)
-- source domain with both tasks (eq. 13): (1 - lambda) recognition + lambda click loss; with one task: that one
-- target domain beside the source (eq. 15): mu recognition; alone (eq. 4): recognition
+- source domain with both tasks (eq. 13): (1 - lambda) recognition + lambda click loss; with one task: its loss alone
+- target domain together with the source (eq. 15): mu recognition; alone (eq. 4): recognition
 
-The released definition halves the click losses and averages each domain apart. Both are factors of these weights: a
-step has as many images of one domain as of the other, so two means are twice the mean of all.
+The released definition halves the click losses and averages each domain separately. Both become factors of these
+weights: a step has equally many images of both domains, so the sum of two means is twice the mean over all images.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Ph
 
 @dataclass(frozen=True, kw_only=True)
 class PhasePlan:
-    """A phase, its weights still open.
+    """A phase whose loss weights are not set yet.
 
     Attributes:
-        name: of its weights file.
+        name: name of its weights file.
         recognise: the domains whose categories are learned.
-        features: what the recogniser sees.
+        features: the recogniser's input.
         clicks: the click loss on the source: none, count only, or count and position.
         start: backbone, or an earlier phase.
         frozen: parts that keep their start weights.
@@ -45,9 +45,9 @@ class Method:
     """A method of the paper.
 
     Attributes:
-        about: what it is, in a line.
-        phases: in the order they are trained.
-        linear_embedding: the word embedding is E of eq. 2, whatever `network.embedding` says.
+        about: description in one line.
+        phases: in the order of training.
+        linear_embedding: the word embedding is E of eq. 2, whatever `network.embedding.kind` is.
     """
 
     about: str
@@ -59,11 +59,11 @@ SOURCE_VISUAL = PhasePlan(name="source", recognise=("source",), features="visual
 
 
 def two_steps(clicks: Literal["count", "count+position"], multitask: bool) -> tuple[PhasePlan, ...]:
-    """Return the phases of TDL (section III-B): a click predictor from the source, then a recogniser.
+    """Return the phases of TDL (section III-B): a click predictor trained on the source, then recognisers.
 
-    The recogniser's phase trains the whole network but for the word embedding: what predicts clicks in eq. 5 is the E*
-    of eq. 2. Where the first phase recognises too (MTTDL) it gives the source's recogniser; else one is trained as the
-    target's is.
+    A recogniser's phase trains the whole network except the word embedding, because eq. 5 predicts clicks with the E*
+    of eq. 2. If the first phase also recognises (MTTDL), its recogniser is the source's. Otherwise the source's
+    recogniser is trained in the same way as the target's.
     """
     predict = PhasePlan(
         name="predict",
@@ -80,7 +80,7 @@ def two_steps(clicks: Literal["count", "count+position"], multitask: bool) -> tu
 
 
 def both_at_once(shared_head: bool) -> tuple[PhasePlan, ...]:
-    """Return the one phase of MTMDD-VM (section III-C): both domains, both tasks."""
+    """Return the single phase of MTMDD-VM (section III-C), with both domains and both tasks."""
     return (
         PhasePlan(
             name="joint",
@@ -94,7 +94,7 @@ def both_at_once(shared_head: bool) -> tuple[PhasePlan, ...]:
 
 METHODS: dict[str, Method] = {
     "VGGimg": Method(
-        about="start weights, fine-tuned on the target; beside it the same on the source, for its Acc-S",
+        about="start weights, fine-tuned on the target; for Acc-S also fine-tuned on the source alone",
         phases=(SOURCE_VISUAL, PhasePlan(name="target", recognise=("target",), features="visual")),
     ),
     "VGGsrc": Method(
@@ -123,28 +123,29 @@ def check_names(names: list[str]) -> list[str]:
     """Check method names, as a pydantic validator.
 
     Raises:
-        ValueError: unknown, or listed twice.
+        ValueError: a name is unknown or listed twice.
     """
     unknown = [name for name in names if name not in METHODS]
     if unknown:
-        raise ValueError(f"unknown methods {unknown}; known: {', '.join(METHODS)}")
+        raise ValueError(f"unknown methods {unknown}; known methods: {', '.join(METHODS)}")
     if len(set(names)) < len(names):
         raise ValueError(f"a method is listed twice: {names}")
     return names
 
 
 def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
-    """Return a phase with its weights.
+    """Return a phase with its loss weights.
 
-    A term of weight 0 (tau = 0, say) is left out. So are the terms' parameters then, and the recogniser's input where
-    nothing is recognised any more (lambda = 1 in MTTDL's first phase, which is then TDL's).
+    A term of weight 0 (for example with tau = 0) is left out, and so are its parameters. Without any recognition term
+    the phase has no `features` (lambda = 1 in MTTDL's first phase, which is then TDL's).
 
-    Where lambda = 1 leaves a domain beside one that is recognised (MDD-VM and MDD-VM* of Table VII), it keeps its
-    recogniser, unlearned: a separate head stays as initialised, a shared one is the other domain's. Its N follows its
-    own images all the same.
+    If lambda = 1 removes the source's recognition while the target is recognised (MDD-VM and MDD-VM* of Table VII), the
+    source keeps a recogniser, unlearned: a separate head stays as initialised, a shared head learns from the target
+    alone. The source's N still follows the source's images.
 
     Raises:
-        UserError: the weights leave the phase without what it needs, as mu = 0 leaves a shared head one domain.
+        UserError: the weights remove something that the phase needs; for example, mu = 0 leaves a shared head with one
+            domain.
     """
     share = objective.lambda_ if plan.clicks != "none" and "source" in plan.recognise else None
     tau = objective.tau if plan.clicks == "count+position" else 0.0
@@ -167,8 +168,8 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         for domain, kind, weight in weights
     ]
     learned = [domain for domain, kind, _ in weights if kind == "recognition"]
-    there = {domain for domain, _, _ in weights}
-    unlearned = [domain for domain in plan.recognise if learned and domain in there and domain not in learned]
+    present = {domain for domain, _, _ in weights}
+    unlearned = [domain for domain in plan.recognise if learned and domain in present and domain not in learned]
     content = {
         "name": plan.name,
         "losses": losses,

@@ -1,4 +1,4 @@
-"""The network of Fig. 8: ConvNet, word embedding, and one recogniser per domain or one for both."""
+"""The network of Fig. 8: ConvNet, word embedding, and one recogniser per domain or one for both domains."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,30 +15,31 @@ SHARED = "shared"
 
 
 class Prediction(NamedTuple):
-    """What the network says of a domain's images. B images, C categories, K words."""
+    """The network's output for a domain's images. B images, C categories, K words."""
 
-    logits: Tensor | None  # (B, C); None where the phase recognises nothing in the domain
+    logits: Tensor | None  # (B, C); None if the phase doesn't recognise the domain
     clicks: Tensor | None  # v^, (B, K); None without word embedding
 
 
 class Recogniser(nn.Module):
-    """Categories from the image representation [N_d(phi), N_d(v^)].
+    """The recogniser, which predicts categories from the image representation [N_d(phi), N_d(v^)].
 
-    N_d is batch normalisation without an affine part, with statistics of its own for each domain d. Dropout and one
-    fully connected layer follow: one per domain, or one shared by both.
+    N_d is batch normalisation without an affine part, with separate statistics for each domain d. Dropout and one
+    fully connected layer follow: one layer per domain, or one shared by both.
 
     Args:
         features: visual (phi only), click (v^ only) or visual+click.
         sizes: D of phi and K of v^.
-        num_categories: of each domain that is recognised.
-        shared: one fully connected layer for both domains.
+        num_categories: number of categories of each recognised domain.
+        shared: use one fully connected layer for both domains.
         dropout: share dropped in training.
-        shared_normalisation: one N for both domains, whose images it sees together.
-        affine: N with a learned scale and shift.
-        unlearned: domains without a loss here. What is theirs alone keeps its weights; their N still moves with them.
+        shared_normalisation: use one N for the images of both domains together.
+        affine: give N a learned scale and shift.
+        unlearned: domains without a recognition loss. The modules that only such a domain uses keep their weights; the
+            statistics of its N still follow its images.
 
     Shape:
-        input: of each domain phi (B_d, D) and v^ (B_d, K); output: of each domain (B_d, C_d)
+        input: for each domain phi (B_d, D) and v^ (B_d, K); output: for each domain (B_d, C_d)
 
     Reference: eq. 7; section III-D. Separate statistics per domain and no affine part as in the released definition.
     """
@@ -100,15 +101,15 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
 
 
 class MultidomainNetwork(nn.Module):
-    """ConvNet and word embedding shared by both domains, and the recognisers of a phase.
+    """The network of a phase: ConvNet and word embedding, shared by both domains, and recognisers.
 
     The images of both domains go through the ConvNet and the embedding as one batch.
 
     Args:
-        backbone: images to omega and phi.
-        embedding: omega to v^; None without click branch.
-        recogniser: [phi, v^] to categories; None where nothing is recognised.
-        recognised: the domains it recognises.
+        backbone: from images to omega and phi.
+        embedding: from omega to v^; None without click branch.
+        recogniser: from [phi, v^] to categories; None if nothing is recognised.
+        recognised: the domains that the recogniser recognises.
         frozen: parts (backbone, embedding) that keep their weights; they stay in evaluation mode.
 
     Shape:
@@ -133,7 +134,7 @@ class MultidomainNetwork(nn.Module):
             getattr(self, part).requires_grad_(False)
 
     def train(self, mode: bool = True) -> "MultidomainNetwork":
-        """Set training mode, except for what is frozen: no dropout and no moving statistics there."""
+        """Set the mode; frozen parts stay in evaluation mode, without dropout and without new statistics."""
         super().train(mode)
         for part in self.frozen:
             getattr(self, part).eval()
@@ -164,19 +165,19 @@ def build_network(
     """Build the network of a phase, initialised by torch's generator.
 
     Args:
-        network: sizes.
-        phase: says which parts there are.
-        categories: names of each domain.
+        network: the parameters of the network, with its sizes.
+        phase: defines the parts of the network.
+        categories: category names of each domain.
         num_words: K; not used without click branch.
-        load_weights: whether the ConvNet gets its start weights (not needed where all weights are loaded afterwards).
+        load_weights: whether to load the ConvNet's start weights (not needed if all weights are loaded afterwards).
 
     Raises:
-        UserError: a shared head for category sets that differ (named), or what `build_backbone` raises.
+        UserError: the phase has a shared head, but the domains' categories differ; or `build_backbone` raises it.
     """
     backbone = build_backbone(network, load_weights)
     embedding = None
     if phase.has_embedding:
-        assert network.embedding is not None  # the recipe has checked it
+        assert network.embedding is not None  # `Recipe` checks this
         embedding = WordEmbedding(network.embedding, backbone.map_shape, num_words)
     recogniser = None
     if phase.features is not None:
@@ -198,16 +199,16 @@ def build_network(
 
 
 def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
-    """Check that a shared head can be.
+    """Check that both domains have the same categories, as a shared head needs.
 
     Raises:
-        UserError: the domains' category sets differ; names some that only one has.
+        UserError: the categories differ; the message lists some that only one domain has.
     """
     source, target = set(categories["source"]), set(categories["target"])
     if source != target:
         only = {"source": sorted(source - target), "target": sorted(target - source)}
         listed = "; ".join(
-            f"only in the {domain}: {len(names)}, as {names[:3]}" for domain, names in only.items() if names
+            f"only in the {domain}: {len(names)}, such as {names[:3]}" for domain, names in only.items() if names
         )
         raise UserError(
             f"a shared head needs the same categories in both domains ({listed}); use separate heads (MTMDD-VM)"
@@ -217,23 +218,23 @@ def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
 def copy_parts(
     network: MultidomainNetwork, earlier: Mapping[str, Tensor], parts: Sequence[str] = ("backbone", "embedding")
 ) -> list[str]:
-    """Take over parts that an earlier phase has trained: ConvNet and embedding.
+    """Copy the weights of parts that an earlier phase has trained: ConvNet and embedding.
 
-    Recognisers start anew: they belong to a phase's domains and features.
+    Recognisers are not copied, because they depend on a phase's domains and features.
 
     Args:
-        network: the later phase's.
+        network: the later phase's network.
         earlier: the earlier phase's weights, by name.
-        parts: which.
+        parts: the parts to copy.
 
     Returns:
-        The parts taken over.
+        The parts that were copied.
     """
-    taken = []
+    copied = []
     for part in parts:
         module = getattr(network, part)
         weights = {key.removeprefix(f"{part}."): value for key, value in earlier.items() if key.startswith(f"{part}.")}
         if module is not None and weights:
             module.load_state_dict(weights)
-            taken.append(part)
-    return taken
+            copied.append(part)
+    return copied

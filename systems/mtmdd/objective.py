@@ -1,4 +1,4 @@
-"""The objective of a phase: its loss terms, weighted and averaged over the images of a step, in this one place."""
+"""The objective of a phase: its loss terms, weighted and averaged over the images of a step."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from systems.mtmdd.batches import DomainBatch
 from systems.mtmdd.config import Domain, LossTerm, PositionParams
 from systems.mtmdd.network import Prediction
 
-ClickLoss = Callable[[Tensor, Tensor], Tensor]  # v and v^ of some images to the loss of each
+ClickLoss = Callable[[Tensor, Tensor], Tensor]  # from v and v^ of some images to the loss of each image
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Term:
     """One weighted term of an objective.
 
     Attributes:
-        domain: whose images.
+        domain: the domain of its images.
         kind: recognition, count or position.
-        weight: in the objective.
-        click_loss: with its parameters; None for recognition.
+        weight: its weight in the objective.
+        click_loss: the loss with its parameters; None for recognition.
     """
 
     domain: Domain
@@ -49,8 +49,8 @@ def build_terms(losses: Sequence[LossTerm], position: PositionParams | None) -> 
     """Return a phase's terms, each with the parameters of its loss.
 
     Args:
-        losses: of the phase.
-        position: of the recipe; None without a position loss.
+        losses: the phase's losses.
+        position: the recipe's parameters of the position loss; None without one.
     """
     return [Term(term.domain, term.kind, term.weight, _click_loss(term, position)) for term in losses]
 
@@ -60,7 +60,7 @@ def _click_loss(term: LossTerm, position: PositionParams | None) -> ClickLoss | 
         return None
     if term.kind == "count":
         return CountLoss()
-    assert position is not None  # the recipe has checked it
+    assert position is not None  # `Recipe` checks this
     return PositionLoss(
         bandwidth=position.bandwidth,
         threshold=position.threshold,
@@ -74,17 +74,17 @@ def objective(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     r"""Return the objective and the mean of each of its terms.
 
-    (1 / n) sum over terms of weight * (sum of the term over its domain's images), n = images of all domains in the
-    step. With the weights of `systems.mtmdd.methods` this is eq. 6 over the losses of eq. 12, 13 and 15; the decay of
-    eq. 6 is the optimiser's.
+    The objective is (1 / n) sum over terms of weight * (sum of the term over its domain's images), where n is the
+    number of images of all domains in the step. With the weights of `systems.mtmdd.methods` this is eq. 6 over the
+    losses of eq. 12, 13 and 15; the optimiser adds the weight decay of eq. 6.
 
     Args:
-        terms: of the phase.
-        predictions: the network's, by domain.
+        terms: the phase's terms.
+        predictions: the network's predictions, by domain.
         batch: labels and true click features, by domain.
 
     Returns:
-        The objective, and for each term, as in ``source count``, its unweighted mean per image of its domain.
+        The objective, and the unweighted mean of each term over its domain's images, by name (``source count``).
     """
     num_images = sum(len(of_domain.labels) for of_domain in batch.values())
     means = {}

@@ -1,4 +1,4 @@
-"""A trained model folder as something to use: recipe, categories, and the networks of its phases."""
+"""A trained model, read from its folder: recipe, categories, and the networks of its phases."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from systems.mtmdd.network import MultidomainNetwork, build_network
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder: recipe, categories, chosen epochs; networks are loaded by phase."""
+    """The content of a model folder: recipe, categories, chosen epochs; a phase's network is loaded on request."""
 
     folder: Path
     recipe: Recipe
@@ -27,7 +27,7 @@ class Model:
         """Read a folder that `systems.mtmdd.train` wrote.
 
         Raises:
-            UserError: there is no run.json, or it is not as `systems.mtmdd.train` writes it.
+            UserError: there is no run.json, or it doesn't have the content that `systems.mtmdd.train` writes.
         """
         run = read_run(folder)
         try:
@@ -39,18 +39,18 @@ class Model:
             ) from None
 
     def phase_that_recognises(self, domain: Domain) -> Phase | None:
-        """Return the last phase that trained the domain's recognition; None if there is none."""
+        """Return the last phase with a recogniser of the domain; None if there is none."""
         phases = [phase for phase in self.recipe.phases if domain in phase.recognised]
         return phases[-1] if phases else None
 
     def phase_that_predicts_clicks(self) -> Phase | None:
-        """Return the last phase with a click loss, else (lambda = 0) the last with a word embedding, else None."""
+        """Return the last phase with a click loss, or (lambda = 0) with a word embedding; None if there is none."""
         trained = [phase for phase in self.recipe.phases if phase.predicts_clicks]
         phases = trained or [phase for phase in self.recipe.phases if phase.has_embedding]
         return phases[-1] if phases else None
 
     def network(self, phase: Phase) -> MultidomainNetwork:
-        """Return a phase's network with its weights, in evaluation mode, on the device at hand."""
+        """Return a phase's network with its weights, in evaluation mode, on the available device."""
         network = build_network(self.recipe.network, phase, self.categories, self.num_words, load_weights=False)
         load_weights(network, self.folder, phase.name)
         return network.to(device_at_hand()).eval()

@@ -1,8 +1,8 @@
-"""What the paper measured, to stand beside our numbers and never among them.
+"""The paper's results and claims, which the report shows beside our numbers and never mixes with them.
 
-All accuracies are percent on the test splits of Clickture-Dog (source, Acc-S) and of Stanford, Columbia and ImageNet
-dogs (target, Acc-T): Tan, Yu, Zhang, Rui, Tao: "Image Recognition by Predicted User Click Feature with Multidomain
-Multitask Transfer Deep Network", IEEE Transactions on Image Processing, 2019.
+All accuracies are in percent, on the test splits of Clickture-Dog (source, Acc-S) and of Stanford, Columbia and
+ImageNet dogs (target, Acc-T): Tan, Yu, Zhang, Rui, Tao: "Image Recognition by Predicted User Click Feature with
+Multidomain Multitask Transfer Deep Network", IEEE Transactions on Image Processing, 2019.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ DATA = "Clickture-Dog to Stanford, Columbia and ImageNet dogs"
 
 
 class Measured(NamedTuple):
-    """A row of one of the paper's tables: accuracies in percent, RMSE-S as it is (the paper prints it times 100)."""
+    """A row of one of the paper's tables: accuracies in percent, RMSE-S unscaled (the paper prints it times 100)."""
 
     source: float
     target: float
     rmse_source: float | None = None
 
 
-# The component studies by the values of their points (`systems.mtmdd.studies`). Where there is no table,
-# the paper has a figure.
+# The component studies by the values of their points (`systems.mtmdd.studies`). For the studies that are missing here,
+# the paper has a figure and no table.
 STUDIES: dict[str, dict[str, Measured]] = {
     # Table III: TDL with the click feature only, by word embedding.
     "embedding": {
@@ -48,7 +48,7 @@ STUDIES: dict[str, dict[str, Measured]] = {
         "0.4": Measured(38.6, 29.3),
         "1": Measured(11.8, 7.9),
     },
-    # Table VI: visual feature V, click feature C (C [7] linear, C_E nonlinear, C nonlinear with position loss).
+    # Table VI: visual feature V; click feature C (C [7] linear, C_E nonlinear, C nonlinear with position loss).
     "features": {
         "V": Measured(76.5, 70.7),
         "C7": Measured(63.0, 44.2),
@@ -82,7 +82,7 @@ RATIOS: dict[str, dict[str, float]] = {
     "tau": {"0.05": 0.31, "0.1": 0.99, "0.15": 2.21, "0.2": 3.63, "0.4": 19.84},
 }
 
-# Table VIII, by the names that our recipes have.
+# Table VIII, by the method names of our recipes.
 TABLE_VIII = {
     "DAN": Measured(77.1, 74.9),
     "DANN": Measured(67.9, 45.8),
@@ -125,9 +125,9 @@ MOST_COST = max(
     round(accuracies.single - accuracies.cross, 1)
     for of_object in TABLE_IX.values()
     for accuracies in of_object.values()
-)  # percentage points that another kind of object as source costs there
+)  # percentage points: the largest loss in Table IX from another kind of object as source
 
-# How the paper writes what a file name can't hold.
+# The paper's notation of names that would not fit in a file name.
 LABELS = {
     "TDL7": "TDL [7]",
     "MTMDD-VM-star": "MTMDD-VM*",
@@ -150,15 +150,15 @@ def series_label(series: str) -> str:
 
 
 def point_label(name: str) -> str:
-    """Return the name of a method or of a study's point, as in ``λ = 0.4, shared head`` or ``TDL, cross-object``."""
+    """Return the printed name of a method or a study's point: ``λ = 0.4, shared head`` or ``TDL, cross-object``."""
     study, is_point, value = name.partition("=")
     if not is_point:
         return label(name)
     if study == "cross_object":
         return f"{label(value)}, cross-object"
-    series, is_series, place = value.partition("-")
+    series, is_series, number = value.partition("-")
     if is_series and series in LABELS:
-        return f"{SYMBOLS[study]} = {place}, {label(series)}"
+        return f"{SYMBOLS[study]} = {number}, {label(series)}"
     return f"{SYMBOLS[study]} = {value}" if study in SYMBOLS else label(value)
 
 
@@ -167,18 +167,18 @@ class Claim:
     """One of the paper's claims: `better` has a higher target accuracy than `worse`, or a smaller RMSE-S.
 
     Attributes:
-        number: of the claim in the list of claims.
-        says: the claim in words.
-        better, worse: methods, points of component studies (as in ``tau=0.1``), or methods with another kind of object
-            as source (as in ``cross_object=TDL``).
+        number: the claim's number in docs/paper.md.
+        statement: the claim in words.
+        better, worse: methods, points of component studies (``tau=0.1``), or methods with another kind of object as
+            source (``cross_object=TDL``).
         published: Acc-T of better minus worse, percentage points; or RMSE-S of worse minus better, in hundredths; None
-            where the paper has a figure.
-        measure: what is compared.
-        at_most: the claim is that better minus worse is no more than this, percentage points; null: that it is above 0.
+            if the paper has only a figure.
+        measure: the compared measure.
+        at_most: upper limit of better minus worse, percentage points; None: the claim is that it is above 0.
     """
 
     number: int
-    says: str
+    statement: str
     better: str
     worse: str
     published: float | None
@@ -186,15 +186,15 @@ class Claim:
     at_most: float | None = None
 
 
-def _claim(number: int, says: str, better: str, worse: str, at_most: float | None = None) -> Claim:
-    return Claim(number, says, better, worse, round(_target(better) - _target(worse), 1), at_most=at_most)
+def _claim(number: int, statement: str, better: str, worse: str, at_most: float | None = None) -> Claim:
+    return Claim(number, statement, better, worse, round(_target(better) - _target(worse), 1), at_most=at_most)
 
 
-def _error_claim(number: int, says: str, better: str, worse: str) -> Claim:
+def _error_claim(number: int, statement: str, better: str, worse: str) -> Claim:
     small, large = _measured(better).rmse_source, _measured(worse).rmse_source
     assert small is not None
     assert large is not None
-    return Claim(number, says, better, worse, round(100 * (large - small), 1), "RMSE-S")
+    return Claim(number, statement, better, worse, round(100 * (large - small), 1), "RMSE-S")
 
 
 def _measured(name: str) -> Measured:
@@ -207,7 +207,7 @@ def _target(name: str) -> float:
     return TABLE_IX["dog"][value].cross if study == "cross_object" else _measured(name).target
 
 
-# What stands here not is said in docs/paper.md.
+# Claims that are missing here are explained in docs/paper.md.
 CLAIMS = (
     _claim(1, "the nonlinear word embedding predicts better click features than the linear one (Table III)",
            "embedding=CONV+biFC", "embedding=FC"),
@@ -227,12 +227,12 @@ CLAIMS = (
     _claim(5, "training both domains together beats one after the other", "MTMDD-VM", "MTTDL"),
     _claim(5, "a multitask first step beats click prediction alone", "MTTDL", "TDL"),
     _claim(5, "nonlinear embedding and position loss beat the earlier model", "TDL", "TDL7"),
-    _claim(5, "together, with clicks, beats source then target without", "MTMDD-VM", "VGGsrc"),
+    _claim(5, "both domains together with clicks beat source then target without clicks", "MTMDD-VM", "VGGsrc"),
     _claim(6, "a shared head beats separate heads when the categories agree", "MTMDD-VM-star", "MTMDD-VM"),
     _claim(8, f"another kind of object as source costs little: at most {MOST_COST} points, the most in Table IX",
            "MTMDD-VM", "cross_object=MTMDD-VM", at_most=MOST_COST),
-    _claim(8, "with it too, both domains together beat source then target (Table IX)",
+    _claim(8, "across objects, too, both domains together beat source then target (Table IX)",
            "cross_object=MTMDD-VM", "cross_object=VGGsrc"),
-    _claim(8, "with it too, both domains together beat two steps with clicks (Table IX)",
+    _claim(8, "across objects, too, both domains together beat two steps with clicks (Table IX)",
            "cross_object=MTMDD-VM", "cross_object=TDL"),
 )  # fmt: skip

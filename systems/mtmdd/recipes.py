@@ -3,11 +3,10 @@
     python -m systems.mtmdd.recipes --output data/mtmdd/recipes
 
 In: the parameter file's sections mtmdd.network, .objective, .train, .runs and .cross_object.
-Out: ``<run>.json`` for each run's text (`systems.mtmdd.runs`), and ``studies.json``: which runs each component study is
-made of.
+Out: ``<run>.json`` for each run (`systems.mtmdd.runs`), and ``studies.json``, the runs of each component study.
 
-A recipe has only what its phases use. So tau or the size of the embedding make stale just the trainings with a click
-branch, and mu just those on both domains.
+A recipe has only the parameters that its phases use. So a change of tau or of the embedding's size makes only trainings
+with a click branch stale, and a change of mu only those on both domains.
 """
 
 import argparse
@@ -36,12 +35,12 @@ def build_recipe(
     """Return a method's recipe, without the parameters that none of its phases use.
 
     Args:
-        method: its name.
+        method: name of the method.
         network, objective, train: sections of the parameter file.
-        source_categories: out-of-class study: how many the source keeps.
-        fewer: one-shot study: what is cut.
-        source: cross-object study: the data set whose source it is.
-        plan: component studies: the method's phases as they are there; else those of `METHODS`.
+        source_categories: out-of-class study: number of categories that the source keeps.
+        fewer: one-shot study: the domain with fewer training images, and their share.
+        source: cross-object study: the data set that provides the source.
+        plan: component studies: the method's changed phases; None: those of `METHODS`.
 
     Raises:
         UserError: the method has a click branch, and network.embedding is missing.
@@ -51,7 +50,7 @@ def build_recipe(
     embedding = None
     if any(phase.has_embedding for phase in phases):
         if network.embedding is None:
-            raise UserError(f"network.embedding is missing; {method} predicts clicks")
+            raise UserError(f"network.embedding is missing, but {method} predicts clicks; add it to the parameter file")
         embedding = network.embedding.only_used("FC" if plan.linear_embedding else network.embedding.kind)
     shares = network.shared_normalisation and any(len(phase.recognised) > 1 for phase in phases)
     has_position = any(term.kind == "position" for phase in phases for term in phase.losses)
@@ -70,7 +69,7 @@ def build_recipe(
 
 
 def build_point(point: str, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
-    """Return the recipe of a component study's point, as in ``tau=0.4``.
+    """Return the recipe of a component study's point, for example of ``tau=0.4``.
 
     Raises:
         UserError: a value is out of its range, or network.embedding lacks what the value needs.
@@ -101,37 +100,37 @@ def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, 
 def all_recipes(
     points: Sequence[Point], network: NetworkParams, objective: ObjectiveParams, train: TrainParams
 ) -> dict[str, Recipe]:
-    """Return every point's recipe by the run's text.
+    """Return every point's recipe by the run's name.
 
     Raises:
-        UserError: a parameter that a recipe needs is missing or out of its range; or a point of a component study is
-            trained already, under another name.
+        UserError: a parameter that a recipe needs is missing or out of its range; or another run has the same recipe as
+            a point of a component study.
     """
     recipes: dict[str, Recipe] = {}
     names: dict[str, str] = {}
-    for point in sorted(points, key=lambda point: point.study != "methods"):  # a method's own run comes first
+    for point in sorted(points, key=lambda point: point.study != "methods"):  # methods come first
         recipe = recipe_of(point, network, objective, train)
         twin = names.setdefault(content_of(recipe), point.name)
         if point.study == "components" and twin != point.name:
             raise UserError(
-                f"mtmdd.runs: {point.name} is the same training as {twin}; take it out: its table finds that one"
+                f"mtmdd.runs: {point.name} is the same training as {twin}; remove it, the study's table uses {twin}"
             )
         recipes[point.name] = recipe
     return recipes
 
 
 def content_of(recipe: Recipe) -> str:
-    """Return what a training depends on: all of a recipe but the method's name."""
+    """Return the part of a recipe that a training depends on: everything except the method's name."""
     return recipe.model_dump_json(exclude={"method"}, exclude_none=True)
 
 
 def study_runs(
     recipes: Mapping[str, Recipe], network: NetworkParams, objective: ObjectiveParams, train: TrainParams
 ) -> dict[str, dict[str, str]]:
-    """Return for each component study its values with the run whose recipe is theirs.
+    """Return for each component study its values, each with the run that has the value's recipe.
 
-    So a value of the paper's table that is a method's own run, or another study's point, is there without being trained
-    again; a value that no recipe has is left out.
+    So a value of the paper's table that is a method's own run, or another study's point, is not trained again. A value
+    without a run is left out.
     """
     listed = [name for name in recipes if name.partition("=")[0] in STUDIES]
     paths = {content_of(recipe): path for path, recipe in recipes.items()}
@@ -142,7 +141,7 @@ def study_runs(
             try:
                 content = content_of(build_point(point, network, objective, train))
             except UserError:
-                continue  # one of the paper's points that these parameters do not allow: so there is no recipe either
+                continue  # these parameters do not allow this point of the paper, so it has no run
             if content in paths:
                 studies[name][point.partition("=")[2]] = paths[content]
     return studies

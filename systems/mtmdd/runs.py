@@ -1,6 +1,6 @@
-"""Runs as texts: which trainings the parameter file asks for, one per seed.
+"""The runs that the parameter file declares, each written as a text; every run has one training per seed.
 
-| text | is |
+| text | run |
 |---|---|
 | ``TDL`` | a method (Table VIII) |
 | ``tau=0.4``, ``lambda=shared-0.8`` | a point of a component study (`systems.mtmdd.studies`) |
@@ -8,7 +8,7 @@
 | ``one_shot=TDL-source-0.4`` | a method whose source keeps 0.4 of its training images (Fig. 14) |
 | ``cross_object=TDL-toy_birds`` | a method with another data set's source (Table IX; section ``cross_object``) |
 
-The text is the name of the run's recipe, model folder and evaluation, and of its stages.
+The text names the run's recipe, model folder, evaluation and stages.
 """
 
 import re
@@ -30,14 +30,14 @@ SYSTEM = "mtmdd"  # the key of its sections in the parameter file
 
 @dataclass(frozen=True)
 class Point:
-    """A method at one point of a study; it has a run per seed.
+    """A method at one point of a study, with a training per seed.
 
     Attributes:
-        study: what it belongs to.
-        method: as in the recipes; of a component study, its point, as in ``tau=0.4``.
-        value: source categories (out of class), share of the training images (one-shot), or null (whole data).
-        domain: one-shot only: whose training images are cut.
-        source: cross-object only: the data set whose source it is.
+        study: the study.
+        method: the method's name in the recipes; in a component study, the point (``tau=0.4``).
+        value: source categories (out of class), share of the training images (one-shot), or None (whole data).
+        domain: one-shot only: the domain with fewer training images.
+        source: cross-object only: the data set that provides the source.
     """
 
     study: Study
@@ -59,7 +59,7 @@ def read_run(text: str) -> Point:
     """Return the point that a run's text names.
 
     Raises:
-        ValueError: it names none; the message says what it could look like.
+        ValueError: it names none; the message describes the expected form.
     """
     if text in METHODS:
         return Point("methods", text)
@@ -71,26 +71,27 @@ def read_run(text: str) -> Point:
         found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
         if found and found[1] in METHODS:
             return Point("out_of_class", found[1], int(found[2]))
-        raise ValueError(f"{text!r}: out_of_class=METHOD-CATEGORIES expected, as in out_of_class=TDL-6")
+        raise ValueError(f"{text!r}: expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6")
     if study == "one_shot":
         found = re.fullmatch(rf"(.+)-({'|'.join(DOMAINS)})-(0\.[0-9]*[1-9])", value)
         if found and found[1] in METHODS and str(float(found[3])) == found[3]:
             return Point("one_shot", found[1], float(found[3]), found[2])
         raise ValueError(
-            f"{text!r}: one_shot=METHOD-DOMAIN-SHARE expected, as in one_shot=TDL-source-0.4; a share is from 0.0001 "
-            "to below 1"
+            f"{text!r}: expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from "
+            "0.0001 to below 1"
         )
     if study == "cross_object":
-        raise ValueError(f"{text!r}: list its method and its source in the section {SYSTEM}.cross_object")
+        raise ValueError(f"{text!r}: not a run; list its method and its source in the section {SYSTEM}.cross_object")
     raise ValueError(
-        f"{text!r}: a method ({', '.join(METHODS)}), or study=value with a study of {', '.join(LISTED)}, expected"
+        f"{text!r}: expected a method ({', '.join(METHODS)}), or study=value with one of the studies "
+        f"{', '.join(LISTED)}"
     )
 
 
 class CrossObjectParams(Params):
-    """Table IX: another data set's source, of another kind of object, takes the place of the own one."""
+    """Table IX: another data set's source, of another kind of object, replaces the own one."""
 
-    methods: list[str] = Field(description="with a head for each domain; empty: the study is left out")
+    methods: list[str] = Field(description="methods with a head for each domain; empty: the study is left out")
     sources: list[str] = Field(description="names of data sets, as in data_sets; each is in data/sets/<name>")
 
     _known = field_validator("methods")(check_names)
@@ -101,8 +102,8 @@ class CrossObjectParams(Params):
         shared = [name for name in methods if any(phase.shared_head for phase in METHODS[name].phases)]
         if shared:
             raise ValueError(
-                f"{shared}: one head for both domains can't be where they have no category in common; "
-                "take a method with separate heads, as MTMDD-VM"
+                f"{shared}: one head for both domains is impossible if they have no category in common; "
+                "list methods with separate heads, such as MTMDD-VM"
             )
         return methods
 
@@ -110,7 +111,7 @@ class CrossObjectParams(Params):
     @classmethod
     def _names(cls, sources: list[str]) -> list[str]:
         if any(not re.fullmatch(r"[\w-]+", name) for name in sources) or len(set(sources)) < len(sources):
-            raise ValueError(f"distinct names of letters, digits, _ and - expected, found {sources}")
+            raise ValueError(f"expected distinct names of letters, digits, _ and -, found {sources}")
         return sources
 
     def points(self) -> list[Point]:
@@ -122,22 +123,23 @@ def read_runs(texts: object, where: str) -> list[Point]:
     """Return the points of a list of runs, in its order.
 
     Args:
-        texts: what the parameter file has.
+        texts: the value in the parameter file.
         where: the file, for errors.
 
     Raises:
-        ParamsError: no list of texts, a text that names no run, or one listed twice; each is named.
+        ParamsError: the value is not a list of texts, or a text names no run or is listed twice; the message has all of
+            these texts.
     """
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise ParamsError(f"{where}: {SYSTEM}.runs = {texts!r}: a list of texts expected, as in [TDL, tau=0.4]")
+        raise ParamsError(f"{where}: {SYSTEM}.runs = {texts!r}: expected a list of texts, for example [TDL, tau=0.4]")
     points, problems = [], []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
             points.append(read_run(text))
         except ValueError as error:
-            problems.append(f"{where}: {SYSTEM}.runs[{place}]: {error}")
-        if text in texts[:place]:
-            problems.append(f"{where}: {SYSTEM}.runs[{place}]: {text!r} is listed twice")
+            problems.append(f"{where}: {SYSTEM}.runs[{index}]: {error}")
+        if text in texts[:index]:
+            problems.append(f"{where}: {SYSTEM}.runs[{index}]: {text!r} is listed twice")
     if problems:
         raise ParamsError("\n".join(problems))
     return points
@@ -147,10 +149,10 @@ def load_points(path: Path = DEFAULT_PATH) -> list[Point]:
     """Return all points that a parameter file declares: its runs, and the cross-object study.
 
     Raises:
-        ParamsError: as :func:`read_runs`.
+        ParamsError: as in :func:`read_runs`, or `mtmdd.runs` is missing.
     """
     system = read_params(path).get(SYSTEM)
     texts = system.get("runs") if isinstance(system, dict) else None
     if texts is None:
-        raise ParamsError(f"{path}: {SYSTEM}.runs is missing: which trainings there are, as in [TDL, tau=0.4]")
+        raise ParamsError(f"{path}: {SYSTEM}.runs is missing; list the trainings, for example [TDL, tau=0.4]")
     return read_runs(texts, str(path)) + load_section(CrossObjectParams, f"{SYSTEM}.cross_object", path).points()

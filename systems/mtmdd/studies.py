@@ -1,7 +1,7 @@
-"""The component studies: what a recipe is at each of their points (Fig. 9 and 12, Tables III to VII).
+"""The component studies, and the recipe of each of their points (Fig. 9 and 12, Tables III to VII).
 
-A point is written ``study=value``, as in ``tau=0.4``, ``features=V+C_E`` or ``lambda=shared-0.8``. What a point does
-not vary and the paper does not state is as the parameter file has it.
+A point is written ``study=value``: for example ``tau=0.4``, ``features=V+C_E`` or ``lambda=shared-0.8``. A parameter
+that the point does not vary and the paper does not state has the value of the parameter file.
 """
 
 import re
@@ -19,12 +19,12 @@ HEADS = {"separate": "MTMDD-VM", "shared": "MTMDD-VM-star"}
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What decides about a recipe, besides how it is trained.
+    """The parts of a recipe that a study can change; the parameters of the training are not among them.
 
     Attributes:
-        name: of the method.
-        method: its phases; a study may have changed them.
-        network, objective: the sections of the parameter file; a study may have changed them.
+        name: name of the method.
+        method: the method with its phases.
+        network, objective: sections of the parameter file.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Setup:
 
     @classmethod
     def of(cls, name: str, network: NetworkParams, objective: ObjectiveParams) -> "Setup":
-        """Return a method as it is."""
+        """Return the unchanged setup of a method."""
         return cls(name=name, method=METHODS[name], network=network, objective=objective)
 
     def click_only(self) -> "Setup":
-        """Return a method of two steps whose recognisers see v^ alone, the case phi = v^ of eq. 5.
+        """Return the setup of a method of two steps with recognisers on v^ alone, the case phi = v^ of eq. 5.
 
-        The whole predictor h of eq. 3 stays as the first step has left it: were the ConvNet trained on through the word
-        embedding, what it gives would be no prediction of clicks any more.
+        The second step freezes the whole predictor h of eq. 3: if it trained the ConvNet further through the word
+        embedding, the output would no longer be a prediction of clicks.
         """
         phases = tuple(
             replace(phase, features="click", frozen=("backbone", "embedding")) if phase.start == "predict" else phase
@@ -50,14 +50,14 @@ class Setup:
         return replace(self, method=replace(self.method, phases=phases))
 
     def weighted(self, point: str, **values: float) -> "Setup":
-        """Return the same with other values in the section ``objective``."""
+        """Return the setup with other values in the section ``objective``."""
         content = self.objective.model_dump(by_alias=True) | values
         return replace(self, objective=validate_section(ObjectiveParams, "objective", content, point))
 
     def embedded(self, point: str, kind: EmbeddingKind | str | None = None, **sizes: int) -> "Setup":
-        """Return the same with another word embedding: a kind that uses what is there, or other sizes."""
+        """Return the setup with another kind of word embedding, or with other sizes of it."""
         if self.network.embedding is None:
-            raise UserError(f"{point}: network.embedding is missing")
+            raise UserError(f"{point}: network.embedding is missing; add it to the parameter file")
         content: dict[str, Any] = self.network.embedding.model_dump() | ({"kind": kind} if kind else {}) | sizes
         embedding = validate_section(EmbeddingParams, "network.embedding", content, point)
         return replace(self, network=self.network.model_copy(update={"embedding": embedding}))
@@ -68,13 +68,13 @@ class Study:
     """A component study.
 
     Attributes:
-        reference: where the paper has it.
-        values: what a value may look like: a regular expression.
-        example: such a value.
+        reference: table or figure of the paper.
+        values: regular expression of a value.
+        example: an example of a value.
         paper: the values in the paper's table.
-        own: the values that the parameter file itself is at.
-        vary: from point, value and the method TDL with the parameter file's sections to the point's setup.
-        numeric: the values are numbers, within their series.
+        own: returns the values that the parameter file itself has.
+        vary: returns the point's setup from the point, the value, and TDL's setup.
+        numeric: the values are numbers, possibly in several series.
     """
 
     reference: str
@@ -87,9 +87,9 @@ class Study:
 
 
 def split_value(value: str) -> tuple[str, str]:
-    """Return a value's series and its place there, as in shared, 0.4; or 3 (side of the kernels), 1024.
+    """Return a value's series and the value in it: ("shared", "0.4") of shared-0.4, ("3", "1024") of 3x1024.
 
-    The series is empty where the study has just one.
+    The series is empty if the study has only one.
     """
     parts = re.fullmatch(r"(separate|shared)-(.+)|([0-9]+)x([0-9]+)", value)
     return (parts[1] or parts[3], parts[2] or parts[4]) if parts else ("", value)
@@ -105,7 +105,7 @@ def _embedding(point: str, value: str, tdl: Setup) -> Setup:
 
 
 def _bandwidth(point: str, value: str, tdl: Setup) -> Setup:
-    # "With fixed tau = 0.1 and T = 0.1", which is not the T = 0.16 that the paper then settles on.
+    # the paper: "With fixed tau = 0.1 and T = 0.1"; its final T is 0.16
     return tdl.click_only().weighted(point, tau=0.1, threshold=0.1, bandwidth=float(value))
 
 
@@ -123,14 +123,14 @@ def _features(point: str, value: str, tdl: Setup) -> Setup:
 
 
 def _lambda(point: str, value: str, tdl: Setup) -> Setup:
-    # "wherein mu is set to be 1"
-    heads, _, number = value.partition("-")  # not split: 1e-05
+    # the paper: "wherein mu is set to be 1"
+    heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
     setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
     return setup.weighted(point, mu_separate_heads=1.0, mu_shared_head=1.0, **{"lambda": float(number)})
 
 
 def _mu(point: str, value: str, tdl: Setup) -> Setup:
-    heads, _, number = value.partition("-")  # not split: 1e-05
+    heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
     setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
     return setup.weighted(point, mu_separate_heads=float(number), mu_shared_head=float(number))
 
@@ -212,7 +212,7 @@ def check_points(points: list[str]) -> list[str]:
     """Check points, as a pydantic validator.
 
     Raises:
-        ValueError: one is none; as :func:`check_point` says.
+        ValueError: one of them is not a point, see :func:`check_point`.
     """
     for point in points:
         check_point(point)
@@ -220,32 +220,32 @@ def check_points(points: list[str]) -> list[str]:
 
 
 def check_point(point: str) -> None:
-    """Check that a point is written as its study's points are.
+    """Check that a point has the form of its study's points.
 
     Raises:
-        ValueError: no such study, no such value, or a number that is not in its shortest form.
+        ValueError: the study or the value is unknown, or a number is not in its shortest form.
     """
     name, _, value = point.partition("=")
     if name not in STUDIES:
-        raise ValueError(f"{point!r}: study=value expected, with a study of {', '.join(STUDIES)}")
+        raise ValueError(f"{point!r}: expected study=value with one of the studies {', '.join(STUDIES)}")
     study = STUDIES[name]
     if not re.fullmatch(study.values, value):
-        raise ValueError(f"{point!r}: {name}={study.example} would be a point ({study.values})")
+        raise ValueError(f"{point!r}: not a value of {name}; an example is {name}={study.example} ({study.values})")
     if study.numeric:
         number = split_value(value)[1]
         try:
             shortest = f"{float(number):g}"
         except ValueError:
-            raise ValueError(f"{point!r}: {number!r} is no number") from None
+            raise ValueError(f"{point!r}: {number!r} is not a number") from None
         if number != shortest:
-            raise ValueError(f"{point!r}: write {point.removesuffix(number)}{shortest}, as the tables do")
+            raise ValueError(f"{point!r}: use the shortest form, {point.removesuffix(number)}{shortest}")
 
 
 def point_setup(point: str, network: NetworkParams, objective: ObjectiveParams) -> Setup:
-    """Return what decides about a point's recipe.
+    """Return the setup of a point.
 
     Args:
-        point: as `check_point` takes it.
+        point: a point that `check_point` accepts.
         network, objective: the sections of the parameter file.
 
     Raises:
@@ -256,19 +256,19 @@ def point_setup(point: str, network: NetworkParams, objective: ObjectiveParams) 
 
 
 def candidates(name: str, points: list[str], network: NetworkParams, objective: ObjectiveParams) -> list[str]:
-    """Return the points of a study that its table may have: the paper's, the listed ones, the parameter file's own.
+    """Return the points that a study's table can have: the paper's, the listed ones, the parameter file's own.
 
     Returns:
-        Points, each once: numbers ascending for each kind of heads or size, else in the paper's order.
+        Distinct points: numbers ascending in each series, other values in the paper's order.
     """
     study = STUDIES[name]
     listed = (point.partition("=")[2] for point in points if point.startswith(f"{name}="))
     values = list(dict.fromkeys((*study.paper, *listed, *study.own(network, objective))))
     if study.numeric:
-        values.sort(key=_place)
+        values.sort(key=_sort_key)
     return [f"{name}={value}" for value in values]
 
 
-def _place(value: str) -> tuple[float, str, float]:
-    series, place = split_value(value)
-    return float(series) if series.isdigit() else 0.0, series, float(place)
+def _sort_key(value: str) -> tuple[float, str, float]:
+    series, number = split_value(value)
+    return float(series) if series.isdigit() else 0.0, series, float(number)

@@ -1,4 +1,4 @@
-"""A phase of MTMDD-VM, or of a method compared with it, as the trainer sees it."""
+"""The trainer's task for a phase of MTMDD-VM or of a method compared with it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,20 +20,21 @@ from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, outc
 from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, copy_parts
 from systems.mtmdd.objective import build_terms, objective
 
-# Told of every step before its gradients are computed: (step from 0, steps of the phase, network, the weighted loss of
-# the terms of a kind on the step's batch, differentiable). It must change nothing and draw no random number.
+# Called in every step before its gradients are computed, with: step from 0, steps of the phase, network, and a function
+# from a kind of term to its weighted, differentiable loss on the batch. It must not change anything or draw random
+# numbers.
 Observer = Callable[[int, int, MultidomainNetwork, Callable[[str], Tensor]], None]
 
 
 class PhaseTask(Task):
-    """One optimiser, and a step on the weighted sum of the phase's losses (eq. 6).
+    """A task with one optimiser, whose step minimises the weighted sum of the phase's losses (eq. 6).
 
     Args:
-        recipe: of the run.
-        phase: one of its phases.
-        examples: images, labels, splits and, where the phase predicts clicks, click features.
+        recipe: the run's recipe.
+        phase: one of the recipe's phases.
+        examples: images, labels, splits and, if the phase predicts clicks, click features.
         seed: of initialisation, batches, crops and dropout.
-        observer: of the steps; of parts of them where they have several.
+        observer: called in every step; if a step is split into parts, in every part.
     """
 
     params: TrainParams
@@ -45,7 +46,7 @@ class PhaseTask(Task):
             phase.name,
             seed,
             phase.train or recipe.train,
-            {domain: examples.places(domain, "train") for domain in phase.domains},
+            {domain: examples.row_numbers(domain, "train") for domain in phase.domains},
             phase.main_domain,
             examples.epoch_images[phase.main_domain],
             phase.starts_from,
@@ -57,7 +58,7 @@ class PhaseTask(Task):
         )
 
     def network(self, earlier: Earlier) -> MultidomainNetwork:
-        """Return the network, with the ConvNet's start weights or parts of earlier phases."""
+        """Return the network with its start weights: the ConvNet's, or parts of earlier phases."""
         start = self.phase.start
         categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
         num_words = 0 if self.examples.clicks is None else self.examples.clicks.num_words
@@ -76,7 +77,7 @@ class PhaseTask(Task):
         return self.loader(stream, draws)
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
-        """Return SGD over the ConvNet at the learning rate and the new parts at multiples of it."""
+        """Return SGD with the learning rate for the ConvNet and multiples of it for the new parts."""
         assert isinstance(module, MultidomainNetwork)
         return [self.sgd(parameter_groups(module, self.params))]
 
@@ -98,19 +99,19 @@ class PhaseTask(Task):
         return objective([term for term in self.terms if term.kind == kind], predictions, part)[0]
 
     def predict(self, learner: Learner, domain: Domain, rows: np.ndarray) -> Outcome:
-        """Run the network in evaluation mode over rows of a domain; the same in every process."""
+        """Run the network in evaluation mode over rows of a domain; every process gets the same result."""
         return joined(learner.run(domain, rows, partial(outcome_of, domain=domain)))
 
     def validate(self, learner: Learner) -> Validation:
         """Measure the validation split of every domain that has one.
 
-        An epoch's rank is the accuracy on the main domain (ties: the lowest cross-entropy), or the weighted click loss,
-        the lowest first, where nothing is recognised.
+        Epochs are ranked by the accuracy on the main domain (ties: by the lowest cross-entropy), or by the lowest
+        weighted click loss if the main domain has no recognition loss.
         """
         values: dict[str, float] = {}
         found = Validation(values)
         for domain in self.phase.domains:
-            rows = self.examples.places(domain, "validation")
+            rows = self.examples.row_numbers(domain, "validation")
             if len(rows):
                 of_domain = self._measure(learner, domain, rows)
                 values.update({f"{domain} {name}": value for name, value in of_domain.items()})
@@ -145,7 +146,7 @@ class PhaseTask(Task):
 def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[dict[str, Any]]:
     """Return the optimiser's groups: the ConvNet at the learning rate, the new parts at multiples of it.
 
-    ``peak`` is the group's highest rate, ``part`` its name. Frozen parameters are left out, empty groups too.
+    ``peak`` is the group's highest rate, ``part`` its name. Frozen parameters and empty groups are left out.
     """
     multipliers = {
         "backbone": 1.0,
@@ -159,9 +160,9 @@ def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[d
             continue
         of_biases = params.recogniser_bias_multiplier if part == "recogniser" else 1.0
         named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
-        apart = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
-        together = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
-        for weights, factor, suffix in ((together, 1.0, ""), (apart, of_biases, " biases")):
+        biases = [weight for name, weight in named if name.endswith("bias") and of_biases != 1]
+        others = [weight for name, weight in named if not name.endswith("bias") or of_biases == 1]
+        for weights, factor, suffix in ((others, 1.0, ""), (biases, of_biases, " biases")):
             if weights:
                 peak = params.learning_rate * multiplier * factor
                 groups.append({"params": weights, "peak": peak, "part": part + suffix})
@@ -179,15 +180,15 @@ def training_run(
     """Return the training of a recipe, for `model.training.trainer.train`.
 
     Args:
-        recipe: what to train.
-        examples: what to learn from.
+        recipe: the recipe to train.
+        examples: the data to learn from.
         seed: of initialisation, batches, crops and dropout.
-        name: for logs and the checkpoint folder, as in ``TDL/seed-0``.
-        observers: by phase; a continued run does not tell them of the steps that are done already.
-        kind: the tasks' class, for a method that learns otherwise.
+        name: for logs and the checkpoint folder, for example ``TDL/seed-0``.
+        observers: observers by phase; a continued run doesn't call them for the steps that are already done.
+        kind: the class of the tasks, for a method with another kind of step.
 
     Raises:
-        UserError: recipe and examples don't fit each other (named).
+        UserError: the examples lack something that the recipe needs, see :func:`check_examples`.
     """
     check_examples(recipe, examples)
     observed = observers or {}
@@ -202,34 +203,34 @@ def training_run(
 
 
 def check_examples(recipe: Recipe, examples: Examples) -> None:
-    """Check that there is something to train on.
+    """Check that the examples have the images and click features that a recipe needs.
 
     Raises:
-        UserError: a phase's domain has no training images, or no validation images to stop early by, or there are no
-            click features where clicks are needed.
+        UserError: a phase's domain has no training images, or no validation images for early stopping, or click
+            features are needed and missing.
     """
     for phase in recipe.phases:
         for domain in phase.domains:
-            if not len(examples.places(domain, "train")):
+            if not len(examples.row_numbers(domain, "train")):
                 raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
         stopping = (phase.train or recipe.train).early_stopping
-        if stopping is not None and not len(examples.places(phase.main_domain, "validation")):
+        if stopping is not None and not len(examples.row_numbers(phase.main_domain, "validation")):
             raise UserError(
                 f"train.early_stopping = {stopping}, but phase {phase.name} has no validation images"
-                f" of the {phase.main_domain} domain to stop by; set it to null"
+                f" of the {phase.main_domain} domain; set train.early_stopping to null"
             )
         if phase.has_embedding and examples.clicks is None:
             raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")
 
 
 def describe_run(recipe: Recipe, examples: Examples, seed: int, start_weights: str | None) -> dict[str, Any]:
-    """Return what run.json has to say for the weights to be used, and to know where they come from."""
+    """Return the part of run.json that an evaluation needs, and that documents how the weights were trained."""
     domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
     return {
         "method": recipe.method,
         "seed": seed,
         "images": {
-            domain: {split: len(examples.places(domain, split)) for split in ("train", "validation")}
+            domain: {split: len(examples.row_numbers(domain, split)) for split in ("train", "validation")}
             for domain in domains
         },
         "num_words": 0 if examples.clicks is None else examples.clicks.num_words,

@@ -5,15 +5,17 @@
         --features data/sets/toy/features --output data/mtmdd/models/TDL/seed-0
 
 In: a recipe, the ingested images, a split file (train and validation are used; test images are not read), vocabulary
-and click features. Out: a model folder, see `model.training.trainer.train`. A run that was interrupted
-continues. While it runs, its curves grow in .state/curves, with images per second and the share of time waiting for
-data.
+and click features.
+Out: a model folder, see `model.training.trainer.train`.
 
-A recipe of the cross-object study has the source of another data set: --source-images, --source-split and --features
-are that data set's then.
+A repeated call continues an interrupted run. During the training its curves are in .state/curves, with images per
+second and the share of time spent waiting for data.
+
+A recipe of the cross-object study uses the source of another data set: give --source-images, --source-split and
+--features of that data set.
 
 On several GPUs or processes of one machine: accelerate launch --num_processes N -m systems.mtmdd.train ..; the
-batch size stays that of all together.
+batch size is that of all processes together.
 """
 
 import argparse
@@ -33,7 +35,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe file.
 
     Raises:
-        UserError: no such file, no regular one, or not a recipe (what is wrong is listed).
+        UserError: the file doesn't exist, is not a regular file, or is not a recipe (the message lists the problems).
     """
     check_file(path)
     try:
@@ -41,13 +43,15 @@ def read_recipe(path: Path) -> Recipe:
     except FileNotFoundError:
         raise UserError(f"{path}: no such recipe; run python -m systems.mtmdd.recipes") from None
     except ValidationError as error:
-        raise UserError(f"{path}: not a recipe: {error}") from None
+        raise UserError(f"{path}: not a recipe: {error}; run python -m systems.mtmdd.recipes") from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, required=True, help="what to train (.json, from systems.mtmdd.recipes)")
+    parser.add_argument(
+        "--recipe", type=Path, required=True, help="the recipe to train (.json, from systems.mtmdd.recipes)"
+    )
     parser.add_argument("--seed", type=int, required=True, help="of initialisation, batches, crops and dropout")
     parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
     parser.add_argument("--split", type=Path, required=True, help="split file, normally of the same seed")
@@ -67,18 +71,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe.network,
             recipe.train.cache_images,
         )
-        # here, not above: --help and a wrong recipe need not wait for torch's optimiser
+        # imported here, so that --help and a wrong recipe don't wait for torch's optimiser
         from model.training.trainer import train
         from systems.mtmdd.task import training_run
 
         chosen = train(training_run(recipe, examples, arguments.seed, run), arguments.output)
         for split in ("train", "validation"):
-            closing.counts[f"{split} images"] = sum(len(examples.places(d, split)) for d in ("source", "target"))
+            closing.counts[f"{split} images"] = sum(len(examples.row_numbers(d, split)) for d in ("source", "target"))
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)
         closing.wrote[str(arguments.output)] = phases
         watched = live_folder(run, "")
         if watched is not None:
-            closing.wrote[str(watched)] = "curves with images per second and share of time waiting for data"
+            closing.wrote[str(watched)] = "curves with images per second and share of time spent waiting for data"
         closing.next_command = f"python -m systems.mtmdd.evaluate --model {arguments.output} ..."
 
 

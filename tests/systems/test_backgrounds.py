@@ -1,4 +1,4 @@
-"""A system that a stranger wrote runs by its own dvc.yaml and touches no other file."""
+"""A new system runs by its own dvc.yaml, without a change to any other file."""
 
 import io
 import json
@@ -31,7 +31,7 @@ SECTION = {
 
 
 def write_pictures(folder: Path) -> None:
-    """A grey middle that is lighter the redder its border: to be told from what is seen."""
+    """Write pictures with a grey middle that is lighter the redder the border is, so the middle predicts the border."""
     rng = np.random.default_rng(2)
     images, splits = [], []
     for number in range(60):
@@ -43,12 +43,12 @@ def write_pictures(folder: Path) -> None:
         name = f"picture-{number:02d}"
         images.append((name, "target", "any", 24, 24, {"bytes": encoded.getvalue(), "path": f"{name}.png"}))
         splits.append((name, "target", "any", True, ("train", "train", "validation", "test")[number % 4]))
-    for rows, schema, place in (
+    for rows, schema, path in (
         (images, schemas.IMAGES, folder / "ingested/images" / shard_name(0)),
         (splits, schemas.SPLITS, folder / "splits/seed-0.parquet"),
     ):
         columns = [pa.array([row[column] for row in rows], field.type) for column, field in enumerate(schema)]
-        write_table(pa.Table.from_arrays(columns, schema=schema), place)
+        write_table(pa.Table.from_arrays(columns, schema=schema), path)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_new_system_runs_through_its_own_graph_and_makes_nothing_else_stale(pr
     params = SAFE.load(project / "params.yaml")
     YAML().dump({**params, "backgrounds": SECTION}, project / "params.yaml")
     after = digests(project)
-    assert {name: after[name] for name in before} == before  # so no stage of any other system is stale
+    assert {name: after[name] for name in before} == before  # no stage of another system becomes stale
     added = {f"systems.backgrounds.{name}.json" for name in ("train", "evaluate", "report")}
     assert set(after) - set(before) == added
     for stage in ("train", "evaluate", "report"):

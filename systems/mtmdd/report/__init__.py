@@ -1,1 +1,1 @@
-"""The report of MTMDD-VM: its tables beside the paper's, and its plots."""
+"""The report of MTMDD-VM: tables with our results and the paper's, and plots."""

@@ -1,4 +1,4 @@
-"""The component studies in the report: their tables, and the words about them (Fig. 9 and 12, Tables III to VII)."""
+"""The component studies in the report: their tables and their texts (Fig. 9 and 12, Tables III to VII)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ DOMAINS = ("source", "target")
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
-    """What the page says of a study.
+    """The page's texts about a study.
 
     Attributes:
-        title: without the reference to the paper.
-        text: what is compared.
-        axis: what the values are.
-        baseline: what each value's target accuracy is compared with: a method, or a point of a study; ``{series}``
+        title: the title, without the reference to the paper.
+        text: a description of the comparison.
+        axis: name of the values.
+        baseline: the method or the study's point that each value's target accuracy is compared with; ``{series}``
             stands for the value's own series.
-        series: what tells the series apart, where there are several.
+        series: name of the series, if there are several.
         ratio: the measure of click losses that the paper's table has: ``sigmoid_inputs`` or ``gradient_ratio``.
     """
 
@@ -39,7 +39,7 @@ class Words:
     ratio: str = ""
 
 
-CLICK_ONLY = "TDL, its recognisers seeing the predicted click feature alone"
+CLICK_ONLY = "TDL with recognisers on the predicted click feature alone"
 WORDS = {
     "kernels": Words(
         title="Kernels of the word embedding",
@@ -56,40 +56,42 @@ WORDS = {
     ),
     "bandwidth": Words(
         title="Bandwidth of the position function",
-        text=f"{CLICK_ONLY}; τ = T = 0.1. Inputs in [0, B]: how many of the position function's inputs are there, of "
+        text=f"{CLICK_ONLY}; τ = T = 0.1. Inputs in [0, B]: share of the position function's inputs in this range, for "
         "the predicted (v^) and the true (v) click features of the source's validation images; first seed. A standard "
-        "normal has 34.1 % at B = 1 and 0.4 % at B = 0.01.",
+        "normal distribution has 34.1 % at B = 1 and 0.4 % at B = 0.01.",
         axis="B",
         baseline="tau=0",
         ratio="sigmoid_inputs",
     ),
     "tau": Words(
         title="Weight of the position loss",
-        text=f"{CLICK_ONLY}. τ = 0 is the count loss alone, τ = 1 the position loss alone. Gradient ratio: norm of the "
-        "weighted position loss's gradient over that of the weighted count loss's, at 15 % of the steps (the paper: "
-        "iteration 1,500 of 10,000), one batch, first seed; in brackets the smallest and largest value up to there.",
+        text=f"{CLICK_ONLY}. τ = 0 is the count loss alone, τ = 1 the position loss alone. Gradient ratio: gradient "
+        "norm of the weighted position loss over that of the weighted count loss, at 15 % of the steps (the paper: "
+        "iteration 1,500 of 10,000), one batch, first seed; in brackets the smallest and largest value until then.",
         axis="τ",
         baseline="tau=0",
         ratio="gradient_ratio",
     ),
     "features": Words(
         title="Visual and click feature",
-        text="V is the visual feature (VGGimg). The click feature is TDL's: C [7] by the linear word embedding and the "
-        "count loss, C_E by the nonlinear word embedding and the count loss, C by both and the position loss.",
+        text="V is the visual feature (VGGimg). The click feature is TDL's: C [7] is predicted by the linear word "
+        "embedding trained with the count loss, C_E by the nonlinear word embedding trained with the count loss, C by "
+        "the nonlinear word embedding trained with count and position loss.",
         axis="what the recognisers see",
         baseline="features=V",
     ),
     "lambda": Words(
         title="One task or two",
-        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), µ = 1. λ = 0 trains no click prediction; λ = 1 "
-        "(MDD-VM, MDD-VM*) trains the source on nothing else: what recognises its images has not learned from them.",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), µ = 1. λ = 0 trains no click prediction. λ = 1 "
+        "(MDD-VM, MDD-VM*) trains only click prediction on the source: its recogniser has not learned from its images.",
         axis="λ",
         baseline="lambda={series}-1",
         series="heads",
     ),
     "mu": Words(
         title="Weight of the target domain",
-        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head) against MTTDL, one domain after the other.",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head) against MTTDL, which trains one domain after the "
+        "other.",
         axis="µ",
         baseline="MTTDL",
         series="heads",
@@ -98,7 +100,7 @@ WORDS = {
 
 
 def reported(runs: Runs) -> list[str]:
-    """Return the component studies that the report has: two values to compare, a run that is no method's among them."""
+    """Return the studies to report: those with at least two values, one of them with a run that is not a method's."""
     return [
         name
         for name, values in runs.studies.items()
@@ -107,23 +109,23 @@ def reported(runs: Runs) -> list[str]:
 
 
 def study_table(runs: Runs, name: str) -> pl.DataFrame:
-    """Return a component study's measures by value, the paper's beside them.
+    """Return a component study's measures by value, together with the paper's.
 
     Returns:
-        `series` and `value`; `run`, where the numbers are from; both accuracies' columns; `rmse_source`, mean over
+        `series` and `value`; `run`, the source of the numbers; both accuracies' columns; `rmse_source`, mean over
         seeds; `baseline`, and `gain` with its interval: percentage points of target accuracy above the baseline, on the
-        same test images, null for the baseline itself and where it was not run; `published_source`, `published_target`
-        (percent) and `published_rmse`. Where the paper's table has a ratio of click losses (Tables IV and V), also ours
-        (see `_ratios`) and `published_ratio`. A baseline that is none of the study's values is the last row, without
-        value.
+        same test images, null for the baseline itself and if the baseline was not run; `published_source`,
+        `published_target` (percent) and `published_rmse`. If the paper's table has a ratio of click losses (Tables IV
+        and V), also ours (see `_ratios`) and `published_ratio`. A baseline that is not one of the study's values is the
+        last row, without value.
     """
     values = runs.studies[name]
     rows = []
     for value, point in values.items():
-        series, place = split_value(value)
+        series, value_in_series = split_value(value)
         baseline = WORDS[name].baseline.format(series=series)
         theirs = published.STUDIES.get(name, {}).get(value)
-        row = {"series": series, "value": place} | _measures(runs, point, baseline, theirs)
+        row = {"series": series, "value": value_in_series} | _measures(runs, point, baseline, theirs)
         if WORDS[name].ratio:
             row |= _ratios(runs, point) | {"published_ratio": published.RATIOS[name].get(value)}
         rows.append(row)
@@ -163,27 +165,27 @@ def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measure
 
 
 def _ratios(runs: Runs, point: Point | None) -> dict[str, float | None]:
-    """Return what `systems.mtmdd.click_ratios` measured of a point; null where it did not.
+    """Return what `systems.mtmdd.click_ratios` measured for a point; None if it was not run.
 
     Returns:
         `inputs_predicted` and `inputs_true`: percent of the position function's inputs in [0, B]; `gradient_ratio` at
-        15 % of the steps, with the `_least` and the `_largest` value up to there.
+        15 % of the steps, with the `_least` and the `_largest` value until then.
     """
     found = runs.ratios.get(point) if point else None
     inputs = found["sigmoid_inputs"] if found else {}
     readings = [row["position_over_count"] for row in found["gradient_ratios"]] if found else []
-    at_hand = [reading for reading in readings if reading is not None]
+    known = [reading for reading in readings if reading is not None]
     return {
         "inputs_predicted": inputs.get("predicted_percent"),
         "inputs_true": inputs.get("true_percent"),
         "gradient_ratio": readings[-1] if readings else None,
-        "gradient_ratio_least": min(at_hand, default=None),
-        "gradient_ratio_largest": max(at_hand, default=None),
+        "gradient_ratio_least": min(known, default=None),
+        "gradient_ratio_largest": max(known, default=None),
     }
 
 
 def study_texts(table: pl.DataFrame, name: str) -> Table:
-    """Return a component study's table as texts, without columns that would be empty."""
+    """Return a component study's table as texts, without empty columns."""
     ours, theirs = "ours, on this data", "published"
     against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
     own = f"{name}="
@@ -211,12 +213,12 @@ def study_texts(table: pl.DataFrame, name: str) -> Table:
             NOTHING if run.startswith(own) else published.point_label(run) for run in table["run"]
         ],
     }
-    told = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}
-    return Table(list(told), list(zip(*told.values(), strict=True)))
+    nonempty = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}
+    return Table(list(nonempty), list(zip(*nonempty.values(), strict=True)))
 
 
 def _ratio_columns(table: pl.DataFrame, ratio: str, ours: str, theirs: str) -> dict[str, dict[Column, list[str]]]:
-    """Return the ratio's columns by their group."""
+    """Return the columns of a ratio by their group."""
     two_digits = partial(number, digits=2)
     if ratio == "sigmoid_inputs":
         return {
@@ -240,5 +242,5 @@ def _with_range(value: float | None, least: float | None, largest: float | None)
     return text if value is None else f"{text} ({number(least, 2)} to {number(largest, 2)})"
 
 
-def _each(say: Callable[..., str], table: pl.DataFrame, *names: str) -> list[str]:
-    return [say(*values) for values in table.select(names).rows()]
+def _each(as_text: Callable[..., str], table: pl.DataFrame, *names: str) -> list[str]:
+    return [as_text(*values) for values in table.select(names).rows()]

@@ -1,4 +1,4 @@
-"""Table IX in the report: what another kind of object as source costs, beside what it cost the paper's methods."""
+"""Table IX in the report: the loss from another kind of object as source, ours and the paper's."""
 
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.report.tables import accuracy, paired
 from systems.mtmdd.runs import Point
 
-MEASURES = {"": "accuracy", "_low": "low", "_high": "high", "_deviation": "deviation"}  # by the end of a column's name
+MEASURES = {"": "accuracy", "_low": "low", "_high": "high", "_deviation": "deviation"}  # by the suffix of the column
 
 
 def cross_object_table(runs: Runs) -> pl.DataFrame:
@@ -20,8 +20,8 @@ def cross_object_table(runs: Runs) -> pl.DataFrame:
     Returns:
         `method`, `source`; `single` and `cross` in percent, each with `_low`, `_high` and `_deviation`; `lost` with its
         interval: percentage points, single minus cross, on the same test images; the paper's `published_dog_single`,
-        `published_dog_cross` and the same of birds, percent. `single` and `lost` are null where the method was not run
-        with the own source. No rows where the study is left out.
+        `published_dog_cross` and the same for birds, percent. `single` and `lost` are null if the method was not run
+        with the own source. There are no rows if the study is left out.
     """
     rows = []
     for point in [point for point in runs.points if point.study == "cross_object"]:

@@ -1,4 +1,4 @@
-"""The report's part about click predictors: which are declared, and what `systems.mtmdd.diagnose` wrote of them."""
+"""The report's section about click predictors: the declared ones, and the results of `systems.mtmdd.diagnose`."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -31,7 +31,7 @@ INPUTS = {
 
 
 class Diagnosed(Params):
-    """Of the section ``diagnose``, what was looked into. `systems.mtmdd.diagnose` has all of it, but loads torch."""
+    """Methods and points of the section ``diagnose``; the whole class, in `systems.mtmdd.diagnose`, needs torch."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -39,29 +39,29 @@ class Diagnosed(Params):
     points: list[str]
 
     def find(self, points: Collection[Point]) -> tuple[list[Point], list[Point]]:
-        """Return the declared points that were looked into, and those whose ratios were measured.
+        """Return the diagnosed methods, and the component points whose ratios were measured, as declared points.
 
         Raises:
-            UserError: one of them is not declared as a method, or as a component point.
+            UserError: a method or a component point is not among the declared points.
         """
         methods = [Point("methods", name) for name in self.methods]
         components = [Point("components", name) for name in self.points]
         for listed, point in [("methods", one) for one in methods] + [("points", one) for one in components]:
             if point not in points:
                 raise UserError(
-                    f"mtmdd.diagnose.{listed}: {point.method} is not among mtmdd.runs; list it there, or take it out"
+                    f"mtmdd.diagnose.{listed}: {point.method} is not among mtmdd.runs; list it there, or remove it here"
                 )
         return methods, components
 
 
 class Diagnosis(NamedTuple):
-    """What the page shows of a method's click predictor.
+    """The diagnosis of a method's click predictor.
 
     Attributes:
         method: its name in the recipes.
-        folder: where the stage wrote.
-        content: of diagnostics.json.
-        inputs: of sigmoid_inputs.csv.
+        folder: the folder that the stage wrote.
+        content: content of diagnostics.json.
+        inputs: content of sigmoid_inputs.csv.
         pictures: PNG bytes by name.
     """
 
@@ -73,10 +73,10 @@ class Diagnosis(NamedTuple):
 
 
 def read_diagnoses(evaluations: Path, points: Sequence[Point]) -> list[Diagnosis]:
-    """Read what was found of the click predictors of some methods.
+    """Read the diagnoses of some methods' click predictors.
 
     Raises:
-        UserError: a method's diagnostics are not there.
+        UserError: a method's diagnostics are missing.
     """
     found = []
     for point in points:
@@ -85,7 +85,7 @@ def read_diagnoses(evaluations: Path, points: Sequence[Point]) -> list[Diagnosis
             content = json.loads((folder / "diagnostics.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(
-                f"{folder}/diagnostics.json: no such file; run `dvc repro`, or take {point.method} out of"
+                f"{folder}/diagnostics.json: no such file; run `dvc repro`, or remove {point.method} from"
                 " mtmdd.diagnose.methods"
             ) from None
         pictures = {name: (folder / f"{name}.png").read_bytes() for name in PICTURES}
@@ -95,7 +95,7 @@ def read_diagnoses(evaluations: Path, points: Sequence[Point]) -> list[Diagnosis
 
 
 def errors_texts(content: dict[str, Any]) -> Table:
-    """Return RMSE-S of the model beside that of simple predictors, the largest error first."""
+    """Return RMSE-S of the model and of simple predictors, the largest error first."""
     errors = {name: value for name, value in content["rmse_source"].items() if value is not None}
     rows = [
         [PREDICTORS[name], number(errors[name], 3)] for name in sorted(errors, key=errors.__getitem__, reverse=True)
@@ -104,7 +104,7 @@ def errors_texts(content: dict[str, Any]) -> Table:
 
 
 def gradients_texts(content: dict[str, Any]) -> Table:
-    """Return the gradient ratios at the shares of the steps that were asked for."""
+    """Return the gradient ratios at the requested shares of the steps."""
     columns = {
         "step": [f"{row['step']:,} ({row['share']:.0%})" for row in content["gradient_ratios"]],
         **{
@@ -120,7 +120,7 @@ def gradients_texts(content: dict[str, Any]) -> Table:
 
 
 def inputs_texts(inputs: pl.DataFrame) -> Table:
-    """Return the shares of the position function's inputs in [0, B], beside the paper's."""
+    """Return the shares of the position function's inputs in [0, B], ours and the paper's."""
     ours, theirs = "ours, on this data", "published"
     shown = {name: heading for name, heading in INPUTS.items() if name in inputs.columns}
     columns = [Column("B"), *(Column(f"{heading}, %", group=ours) for heading in shown.values())]

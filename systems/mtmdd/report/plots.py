@@ -1,4 +1,4 @@
-"""The report's pictures: ours only, with intervals, and the same bytes for the same tables."""
+"""The report's plots: our results with intervals, without the paper's; the same tables give the same bytes."""
 
 from itertools import pairwise
 
@@ -17,16 +17,16 @@ def accuracies_plot(table: pl.DataFrame) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for place, row in enumerate(rows):
+        for height, row in enumerate(rows):
             for domain, colour, offset in (("source", SOURCE, -0.1), ("target", TARGET, 0.1)):
                 mean = row[f"accuracy_{domain}"]
                 if mean is None:
                     continue
                 reach = [[mean - row[f"low_{domain}"]], [row[f"high_{domain}"] - mean]]
-                axes.errorbar(mean, place + offset, xerr=reach, fmt="o", color=colour, markersize=7, elinewidth=2)
+                axes.errorbar(mean, height + offset, xerr=reach, fmt="o", color=colour, markersize=7, elinewidth=2)
                 above = domain == "target"
                 axes.annotate(
-                    f"{mean:.1f}", (mean, place + offset), (0, 6 if above else -6), textcoords="offset points",
+                    f"{mean:.1f}", (mean, height + offset), (0, 6 if above else -6), textcoords="offset points",
                     ha="center", va="bottom" if above else "top", fontsize=8, color=colour if above else GREY,
                 )  # fmt: skip
         axes.set_yticks(range(len(rows)), [label(row["method"]) for row in rows])
@@ -45,24 +45,24 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
 
     Args:
         table: from `systems.mtmdd.report.tables.sweep_table`.
-        axis: what the points are, by reduced domain.
+        axis: label of the points' axis, by reduced domain.
         percent: the points are shares.
     """
     domains = table["reduced"].unique(maintain_order=True).to_list()
     methods = table["method"].unique(maintain_order=True).to_list()
     values = sorted(set(table["value"]))
     steps = [high - low for low, high in pairwise(values)]
-    apart = 0.03 * min(steps, default=values[-1])
+    spacing = 0.03 * min(steps, default=values[-1])
 
     def draw(figure: Figure) -> None:
         panels: list[Axes] = list(figure.subplots(1, len(domains), sharey=True, squeeze=False)[0])
         for panel, domain in zip(panels, domains, strict=True):
             for number, method in enumerate(methods):
                 rows = table.filter(method=method, reduced=domain)
-                places = rows["value"] + apart * (number - (len(methods) - 1) / 2)
+                positions = rows["value"] + spacing * (number - (len(methods) - 1) / 2)
                 reach = [rows["accuracy_target"] - rows["low_target"], rows["high_target"] - rows["accuracy_target"]]
                 panel.errorbar(
-                    places, rows["accuracy_target"], yerr=reach, fmt="o-", color=METHODS[number % len(METHODS)],
+                    positions, rows["accuracy_target"], yerr=reach, fmt="o-", color=METHODS[number % len(METHODS)],
                     linewidth=2, elinewidth=1.2, capsize=2, markersize=6, label=label(method),
                 )  # fmt: skip
             panel.set_xlabel(axis[domain])
@@ -84,7 +84,7 @@ def cross_object_plot(table: pl.DataFrame) -> bytes:
     """Draw each method's target test accuracy with the own source and with others, with 95 % intervals.
 
     Args:
-        table: from `report_cross_object.cross_object_table`.
+        table: from `systems.mtmdd.report.cross_object.cross_object_table`.
     """
     methods = table["method"].unique(maintain_order=True).to_list()
     sources = table["source"].unique(maintain_order=True).to_list()
@@ -122,19 +122,19 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
     """Draw a component study: a panel per measure, its values at equal distances, a colour per series.
 
     Args:
-        table: from `systems.mtmdd.report.component_studies.study_table`; its baseline, where it is none of the values,
+        table: from `systems.mtmdd.report.component_studies.study_table`; a baseline that is not one of the values
             becomes a dashed line.
-        axis: what the values are.
-        is_line: the values are numbers: join them.
+        axis: label of the values' axis.
+        is_line: join the points, because the values are numbers.
     """
     inside = table.filter(pl.col("value").is_not_null())
-    places = inside["value"].unique(maintain_order=True).to_list()
+    ticks = inside["value"].unique(maintain_order=True).to_list()
     if is_line:
-        places.sort(key=float)
+        ticks.sort(key=float)
     series = inside["series"].unique(maintain_order=True).to_list()
     measures = [name for name in MEASURES if inside[name].is_not_null().any()]
-    texts = [label(place) for place in places]
-    # some 32 characters go below a panel
+    texts = [label(tick) for tick in ticks]
+    # about 32 characters fit below a panel
     is_crowded = any((len(one) + len(next_one)) / 2 + 1 > 32 / len(texts) for one, next_one in pairwise(texts))
 
     def draw(figure: Figure) -> None:
@@ -148,7 +148,7 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
                     low, high = (rows[measure.replace("accuracy", end)] for end in ("low", "high"))
                     reach = [rows[measure] - low, high - rows[measure]]
                 panel.errorbar(
-                    [places.index(value) + aside for value in rows["value"]], rows[measure], yerr=reach,
+                    [ticks.index(value) + aside for value in rows["value"]], rows[measure], yerr=reach,
                     fmt="o-" if is_line else "o", color=METHODS[index % len(METHODS)], linewidth=2, elinewidth=1.2,
                     capsize=2, markersize=6, label=series_label(one),
                 )  # fmt: skip
@@ -157,11 +157,11 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
                 panel.axhline(row[measure], color=GREY, linestyle="--", linewidth=1.5, label=name)
             panel.set_title(MEASURES[measure], fontsize=10, fontweight="normal")
             panel.set_xlabel(axis)
-            panel.set_xticks(range(len(places)), texts)
+            panel.set_xticks(range(len(ticks)), texts)
             if is_crowded:
                 for text in panel.get_xticklabels():
                     text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
-            panel.set_xlim(-0.5, len(places) - 0.5)
+            panel.set_xlim(-0.5, len(ticks) - 0.5)
             panel.grid(axis="x", visible=False)
             panel.yaxis.set_major_locator(MaxNLocator(6))
         handles, labels = panels[0].get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""The evaluations that a report is about: those that the parameters declare, all of them and no others."""
+"""The evaluations that a report covers: all those that the parameters declare, and no others."""
 
 import json
 import math
@@ -19,16 +19,16 @@ from systems.mtmdd.runs import Point
 
 @dataclass(frozen=True)
 class Runs:
-    """What was read of the declared runs.
+    """The results of the declared runs.
 
     Attributes:
         points: the declared points.
         seeds: the declared seeds.
-        metrics: ``metrics.json`` by point and seed.
+        metrics: content of ``metrics.json`` by point and seed.
         images: one row per point, seed and test image: `point` (index into `points`), `seed`, `domain`, `image_id`,
-            `correct` and `click_error` (null where no clicks are predicted).
-        studies: the point that each value of a component study has, by study.
-        ratios: what `systems.mtmdd.click_ratios` measured, by point.
+            `correct` and `click_error` (null if no clicks are predicted).
+        studies: by study and value, the point that has the value's recipe.
+        ratios: the results of `systems.mtmdd.click_ratios`, by point.
     """
 
     points: list[Point]
@@ -39,7 +39,7 @@ class Runs:
     ratios: Mapping[Point, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, point: Point, domain: str) -> pl.DataFrame:
-        """Return a point's rows of a domain's test images: `seed`, `image_id`, `correct`."""
+        """Return a point's results on a domain's test images: `seed`, `image_id`, `correct`."""
         return self._rows(point, domain).select("seed", "image_id", "correct")
 
     def click_errors(self, point: Point) -> pl.DataFrame:
@@ -50,9 +50,9 @@ class Runs:
         return self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
 
     def find(self, name: str) -> Point | None:
-        """Return the point of a method, as in ``TDL``, or of a study's value, as in ``tau=0.4``; None if not run.
+        """Return the point of a method (``TDL``) or of a study's value (``tau=0.4``); None if it was not run.
 
-        ``cross_object=TDL`` is the method with the first of the other sources.
+        ``cross_object=TDL`` names the method with the first of the other sources.
         """
         study, is_value, value = name.partition("=")
         if study == "cross_object":
@@ -64,16 +64,19 @@ class Runs:
 
 
 def read_studies(path: Path, points: Sequence[Point]) -> dict[str, dict[str, Point]]:
-    """Read which declared point each value of a component study has, from the file of `systems.mtmdd.recipes`.
+    """Read the declared point of each value of a component study, from the file that `systems.mtmdd.recipes` writes.
 
     Raises:
-        UserError: no such file, or it names a recipe that is none of the points.
+        UserError: the file is missing, or it names a recipe that is not one of the points.
     """
     content = read_json(path)
     by_name = {point.name: point for point in points}
     unknown = [name for values in content.values() for name in values.values() if name not in by_name]
     if unknown:
-        raise UserError(f"{path}: the parameters declare no {unknown[0]}; run python -m systems.mtmdd.recipes again")
+        raise UserError(
+            f"{path}: {unknown[0]} is not among the runs in the parameter file; run python -m systems.mtmdd.recipes"
+            " again"
+        )
     return {study: {value: by_name[name] for value, name in values.items()} for study, values in content.items()}
 
 
@@ -87,13 +90,14 @@ def read_runs(
     """Read the metrics and predictions of every declared run.
 
     Args:
-        evaluations: the folder of all of them.
-        points, seeds: the declared ones.
-        studies: the point that each value of a component study has.
-        measured: points whose ratios of click losses (`systems.mtmdd.click_ratios`) are declared too.
+        evaluations: the folder of all evaluations.
+        points, seeds: the declared points and seeds.
+        studies: by study and value, the point that has the value's recipe.
+        measured: points whose ratios of click losses (`systems.mtmdd.click_ratios`) are declared, too.
 
     Raises:
-        UserError: runs are missing (all are named), or a run's accuracy or RMSE-S is not that of its predictions.
+        UserError: files of runs are missing (the message lists them), or the accuracy or RMSE-S in a run's metrics.json
+            is not that of its predictions.
     """
     runs = [(point, seed, evaluations / point.name / f"seed-{seed}") for point in points for seed in seeds]
     missing = [
@@ -107,8 +111,8 @@ def read_runs(
     if missing:
         listed = "\n".join(f"  {name}" for name in missing[:10]) + ("\n  ..." if len(missing) > 10 else "")
         raise UserError(
-            f"{len(missing)} evaluations that the parameters declare are missing:\n{listed}\nrun `dvc repro`, or take "
-            "their methods, seeds or points out of the parameter file"
+            f"{len(missing)} files of evaluations that the parameters declare are missing:\n{listed}\nrun `dvc repro`, "
+            "or remove their methods, seeds or points from the parameter file"
         )
     metrics, frames = {}, []
     for point, seed, folder in runs:
@@ -129,7 +133,7 @@ def read_runs(
 
 
 def check_metrics(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> None:
-    """Compare the accuracies and the RMSE-S that an evaluation states with its own predictions.
+    """Check that an evaluation's accuracies and RMSE-S agree with its predictions.
 
     Raises:
         UserError: they differ by more than rounding.
@@ -139,7 +143,7 @@ def check_metrics(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> 
         mine = rows.filter(pl.col("domain") == domain)["correct"]
         counted[f"accuracy_{domain}"] = 100 * float(mine.sum()) / len(mine) if len(mine) else None
     errors = rows["click_error"].drop_nulls().to_list()
-    if counted["accuracy_source"] is not None:  # else there are no rows to hold the errors
+    if counted["accuracy_source"] is not None:  # without source rows there are no errors
         counted["rmse_source"] = math.sqrt(math.fsum(errors) / len(errors)) if errors else None
     for name, value in counted.items():
         stated, tolerance = metrics[name], 1e-5 if name == "rmse_source" else 0.01
@@ -148,5 +152,5 @@ def check_metrics(metrics: dict[str, Any], rows: pl.DataFrame, folder: Path) -> 
         ):
             raise UserError(
                 f"{folder}: metrics.json has {name} = {stated}, predictions.parquet gives {value}; "
-                "run the evaluation again"
+                "run the stage `mtmdd:evaluate` again"
             )

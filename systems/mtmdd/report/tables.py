@@ -1,4 +1,4 @@
-"""The report's tables, as data frames: ours with their intervals, what the paper published in columns of its own."""
+"""The report's tables as data frames: our results with intervals, and the paper's in separate columns."""
 
 import statistics
 from typing import Any
@@ -12,14 +12,14 @@ from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
-TRANSFERRED = ("VGGsrc", "TDL")  # the methods of Fig. 13 and 14 that learn from the source, besides ours
-VERDICTS = {1: "holds", 0: "open", -1: "contradicted"}  # by the side of 0 that an interval lies on
+TRANSFERRED = ("VGGsrc", "TDL")  # the methods of Fig. 13 and 14 that learn from the source, except MTMDD-VM
+VERDICTS = {1: "holds", 0: "open", -1: "contradicted"}  # by the sign of an interval; 0: it contains 0
 
 
 def accuracy(runs: Runs, point: Point, domain: str) -> dict[str, Any]:
-    """Return a point's test accuracy in percent: mean over seeds, their standard deviation, interval, images per seed.
+    """Return a point's test accuracy in percent: mean over seeds, interval, standard deviation, images per seed.
 
-    All values are null where the method recognises nothing in that domain; the deviation also for a single seed.
+    All values are None if the method doesn't recognise the domain; the deviation is also None for a single seed.
     """
     correct = runs.of(point, domain)
     names = [f"{name}_{domain}" for name in ("accuracy", "low", "high", "deviation", "images")]
@@ -33,22 +33,22 @@ def accuracy(runs: Runs, point: Point, domain: str) -> dict[str, Any]:
 
 
 def paired(runs: Runs, better: Point, worse: Point, domain: str = "target") -> Interval:
-    """Return the difference in accuracy, in percentage points, on the test images that both recognised.
+    """Return the difference in accuracy, in percentage points, on the test images of both points.
 
     Raises:
-        UserError: the two were not tested on the same images.
+        UserError: the two points were not tested on the same images.
     """
     return _interval_of(_joined(runs, better, worse, domain), better, worse)
 
 
 def paired_rmse(runs: Runs, better: Point, worse: Point) -> Interval | None:
-    """Return by how much the RMSE-S of `better` is smaller, in hundredths; None if one of them predicts no clicks.
+    """Return RMSE-S of `worse` minus RMSE-S of `better`, in hundredths; None if one of them predicts no clicks.
 
-    The error of the root of a mean is taken to first order (delta method): with R the RMSE-S of a run, an image of the
-    squared error e stands for (e / R + R) / 2, whose mean over the run's images is R.
+    The error of the root of a mean is approximated to first order (delta method): with R the RMSE-S of a run, an image
+    with the squared error e has the value (e / R + R) / 2, whose mean over the run's images is R.
 
     Raises:
-        UserError: as :func:`paired`.
+        UserError: as in :func:`paired`.
     """
     shares = [_rmse_shares(runs.click_errors(point)) for point in (better, worse)]
     if any(of_point.is_empty() for of_point in shares):
@@ -75,7 +75,7 @@ def _subtracted(one: pl.DataFrame, other: pl.DataFrame, of_one: Point, of_other:
     if not len(both) == len(one) == len(other):
         raise UserError(
             f"{of_one.name} and {of_other.name} were tested on different {domain} images: {len(one)} and "
-            f"{len(other)}, {len(both)} of them in both; evaluate both again on the same splits"
+            f"{len(other)}, with {len(both)} in common; evaluate both again on the same splits"
         )
     return both.select("seed", "image_id", (pl.col("value") - pl.col("value_other")).alias("difference"))
 
@@ -87,7 +87,7 @@ def _interval_of(differences: pl.DataFrame, better: Point, worse: Point) -> Inte
 
 
 def mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | None:
-    """Return the mean over seeds of a value in ``metrics.json``; null where any seed has none."""
+    """Return the mean over seeds of a value in ``metrics.json``; None if it is null for any seed."""
     values = [runs.metrics[point, seed][name] for seed in runs.seeds]
     return None if None in values else round(sum(values) / len(values), digits)
 
@@ -95,7 +95,7 @@ def mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | Non
 def table_viii(runs: Runs) -> pl.DataFrame:
     """Return Table VIII: our accuracies and RMSE-S by method, the paper's, and the differences (ours minus published).
 
-    Accuracies are in percent, RMSE-S is as it is (the paper prints it times 100).
+    Accuracies are in percent, RMSE-S is unscaled (the paper prints it times 100).
     """
     rows = []
     for point in runs.points:
@@ -127,14 +127,14 @@ def sweep_table(runs: Runs, study: str, whole: float) -> pl.DataFrame:
     """Return a sweep's target accuracies by method and point, with the whole-data runs as its last point.
 
     Args:
-        runs: what was evaluated.
+        runs: the evaluated runs.
         study: ``out_of_class`` (Fig. 13) or ``one_shot`` (Fig. 14).
-        whole: the value that the whole data has on the sweep's axis: all source categories, or a share of 1.
+        whole: the whole data's value on the sweep's axis: the number of source categories, or a share of 1.
 
     Returns:
-        `method`, `reduced` (the domain that has less), `value`, the accuracy's columns, and `decline` with its
-        interval: percentage points lost against the whole data, on the same test images. Null where the method was
-        not run whole.
+        `method`, `reduced` (the domain with fewer images), `value`, the accuracy's columns, and `decline` with its
+        interval: percentage points lost against the whole data, on the same test images; null if the method was not
+        run on the whole data.
     """
     rows = []
     for point in [point for point in runs.points if point.study == study]:
@@ -163,9 +163,9 @@ def _decline(interval: Interval | None) -> dict[str, float | None]:
 
 
 def declines_compared(runs: Runs, ours: str, baseline: str) -> list[dict[str, Any]]:
-    """Return, for each point of the sweeps that both methods have, how much less ours declines than the baseline.
+    """Return the baseline's decline minus ours, for each point of the sweeps that both methods have.
 
-    The difference of the two declines is paired image by image: all four runs are tested on the same images.
+    The difference of the two declines is paired image by image, because all four runs are tested on the same images.
     """
     rows = []
     for point in runs.points:
@@ -189,11 +189,12 @@ def declines_compared(runs: Runs, ours: str, baseline: str) -> list[dict[str, An
 
 
 def claims_table(runs: Runs) -> pl.DataFrame:
-    """Return the paper's claims with the published difference, ours where runs of both sides exist, and a verdict.
+    """Return the paper's claims with the published difference, our difference and a verdict.
 
-    Differences are in percentage points of target accuracy, or in hundredths of RMSE-S, by `measure`; positive where
-    the claim says so. The verdict is ``holds`` or ``contradicted`` where the paired 95 % interval lies on one side of 0
-    (of `Claim.at_most`, where it is given), ``open`` where it contains it, ``not run`` where our runs can't tell.
+    Differences are in percentage points of target accuracy, or in hundredths of RMSE-S, by `measure`; a positive one
+    supports the claim. The verdict is ``holds`` or ``contradicted`` if the paired 95 % interval lies on one side of 0
+    (or of `Claim.at_most`, if given), ``open`` if the interval contains that value, and ``not run`` if one of the two
+    runs is missing.
     """
     rows = []
     for claim in CLAIMS:
@@ -203,8 +204,8 @@ def claims_table(runs: Runs) -> pl.DataFrame:
         rows.append(_row_of(claim, interval))
     for baseline in TRANSFERRED:
         for row in declines_compared(runs, "MTMDD-VM", baseline):
-            says = f"ours declines less than {baseline} {row['what']}"
-            rows.append(_row_of(Claim(7, says, "MTMDD-VM", baseline, None), row["interval"]))
+            statement = f"ours declines less than {baseline} {row['what']}"
+            rows.append(_row_of(Claim(7, statement, "MTMDD-VM", baseline, None), row["interval"]))
     rows.sort(key=lambda row: row["claim"])
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("published", "difference", "low", "high"), pl.Float64))
 
@@ -217,7 +218,7 @@ def _row_of(claim: Claim, interval: Interval | None) -> dict[str, Any]:
     values = (None, None, None) if interval is None else tuple(round(value, 2) for value in interval)
     return {
         "claim": claim.number,
-        "says": claim.says,
+        "says": claim.statement,
         "better": claim.better,
         "worse": claim.worse,
         "measure": claim.measure,
@@ -228,5 +229,5 @@ def _row_of(claim: Claim, interval: Interval | None) -> dict[str, Any]:
 
 
 def chosen_epochs(runs: Runs) -> list[str]:
-    """Return the distinct ways in which the runs' epochs were chosen, as in `target validation accuracy`."""
+    """Return the distinct criteria by which the runs' epochs were chosen, such as `target validation accuracy`."""
     return sorted({phase["chosen_on"] for metrics in runs.metrics.values() for phase in metrics["chosen"].values()})

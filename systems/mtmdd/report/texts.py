@@ -7,7 +7,7 @@ from systems.mtmdd.published import label, point_label
 
 
 def methods_table(table: pl.DataFrame) -> Table:
-    """Return Table VIII as texts: ours in one group of columns, the paper's in another."""
+    """Return Table VIII as texts, our results and the paper's in separate groups of columns."""
     ours, theirs = "ours, on this data", "published"
     columns = [
         Column("method", number=False, name=True),

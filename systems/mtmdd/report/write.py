@@ -1,13 +1,12 @@
-"""Tables beside the paper's, plots, and a part of the report's page.
+"""Write the system's report: tables with our results and the paper's, plots, and a part of the report's page.
 
     python -m systems.mtmdd.report.write --data data/sets/toy --system data/mtmdd --output data/mtmdd/report
 
-In: what the parameters declare, and nothing else that may lie about: the evaluations of the declared runs, which of
-them the component studies are made of, what was found of the click predictors that were looked into (`diagnose`), the
-summaries of `ingest` and `clean`, the splits and the vocabulary.
+In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
+the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
 Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `noise_filter`, each component study as
 `study_<name>`, the sweeps `out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as
-`.json`, `.md` and, for the screen, `.txt`), and pictures as `.png`. The result table stands on the screen at the end.
+`.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`. The command ends by printing Table VIII.
 """
 
 import argparse
@@ -42,15 +41,15 @@ TITLE = "MTMDD-VM, image recognition with predicted user clicks"
 
 
 class ReportParams(Params):
-    """What the report says of the data, and how much of it it shows."""
+    """The report's texts about the data, and the length of its lists."""
 
-    data_set: str = Field(description="the data set's name, as in 'toy (drawn)'", min_length=1)
-    note: str = Field(description="what a reader must know of the data before reading numbers from it", min_length=1)
-    top_words: int = Field(description="vocabulary words to list", ge=1)
+    data_set: str = Field(description="the data set's name, such as 'toy (drawn)'", min_length=1)
+    note: str = Field(description="what a reader must know about the data before reading its numbers", min_length=1)
+    top_words: int = Field(description="number of vocabulary words to list", ge=1)
 
 
 class Sweep(NamedTuple):
-    """A sweep's section of the report: its stage family, the words about it, and its table."""
+    """A sweep's section of the report: the study's name, its texts, and its table."""
 
     name: str
     title: str
@@ -61,17 +60,17 @@ class Sweep(NamedTuple):
 
 
 def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
-    """Return the sweeps that the parameters declare a point of.
+    """Return the sweeps of which the parameters declare at least one point.
 
     Args:
-        runs: what was evaluated.
-        source_categories: how many the whole source has.
+        runs: the evaluated runs.
+        source_categories: number of categories of the whole source.
     """
     sweeps = [
         Sweep(
             "out_of_class",
             "Fewer source categories (Fig. 13)",
-            f"The source is cut to some of its {source_categories} categories; the target keeps all of its own.",
+            f"The source keeps only some of its {source_categories} categories; the target keeps all of its own.",
             {"source": "source categories"},
             False,
             tables_.sweep_table(runs, "out_of_class", whole=source_categories),
@@ -79,7 +78,7 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
         Sweep(
             "one_shot",
             "Fewer training images (Fig. 14)",
-            "Of each category, only a share of the training images is kept, rounded up, in one of the two domains.",
+            "One of the two domains keeps only a share of the training images of each category, rounded up.",
             {domain: f"share of the {domain}'s training images" for domain in DOMAINS},
             True,
             tables_.sweep_table(runs, "one_shot", whole=1.0),
@@ -89,15 +88,15 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
 
 
 def chosen_sentence(runs: Runs) -> str:
-    """Say which split chose the epochs."""
+    """Return the page's sentence about the choice of epochs."""
     ways = tables_.chosen_epochs(runs)
-    return f"Of each training phase that epoch was kept which was best by: {', '.join(ways)}."
+    return f"Each training phase keeps the epoch that is best by: {', '.join(ways)}."
 
 
 def seeds_sentence(seeds: Sequence[int]) -> str:
-    """Say how many trainings stand behind a number."""
+    """Return the page's sentence about the number of trainings."""
     if len(seeds) == 1:
-        return f"One split and one training of each method (seed {seeds[0]}): no spread over seeds can be given"
+        return f"One split and one training of each method (seed {seeds[0]}), so there is no spread over seeds"
     listed = ", ".join(map(str, seeds))
     return f"Means over {len(seeds)} seeds ({listed}: split, initialisation and batches), ± their standard deviation"
 
@@ -148,7 +147,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
     (folder / "table_viii.txt").write_text(f"{pages.as_text(results)}\n\n{below}\n", encoding="utf-8")
 
-    # pictures that lie elsewhere already
+    # the diagnoses' pictures, which stay in their own folders
     shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
     sections = [("methods", "Methods compared"), ("claims", "The claims")]
     sections += [("components", "Component studies")] if studies else []
@@ -165,7 +164,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         note=params.note,
         seeds=seeds_sentence(runs.seeds),
         chosen=chosen_sentence(runs),
-        beside=f"The published columns are the paper's, on {published.DATA}.",
+        published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
         claims=texts.claims_texts(claims),
         studies=[
@@ -246,12 +245,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(data: Path, system: Path, output: Path, params: ReportParams, params_path: Path, closing: Closing) -> None:
-    """Read the runs that the parameter file declares and write the report."""
+    """Read the results that the parameter file declares and write the report."""
     points = load_points(params_path)
     if not points:
         with whole_directory(output) as folder:
             write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (mtmdd.runs)."), folder)
-        closing.wrote[str(output)] = "that nothing was run"
+        closing.wrote[str(output)] = "a part without results, because no run is declared"
         return
     studies = read_studies(system / "recipes" / "studies.json", points)
     diagnosed, measured = load_section(Diagnosed, "mtmdd.diagnose", params_path).find(points)

@@ -36,7 +36,7 @@ def test_orders_differ_between_passes_seeds_and_purposes():
 
 
 def rows_of(examples: Examples) -> dict[str, np.ndarray]:
-    return {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    return {domain: examples.row_numbers(domain, "train") for domain in ("source", "target")}
 
 
 def load(examples: Examples, steps: range, workers: int) -> list[Loaded]:
@@ -98,7 +98,7 @@ def test_one_batch_is_made_while_another_is_used(examples):
             second.set()
         return loader(stream, draws)
 
-    batches = training_batches(noted, {"target": examples.places("target", "train")}, 4, range(5), 3, "joint", 0)
+    batches = training_batches(noted, {"target": examples.row_numbers("target", "train")}, 4, range(5), 3, "joint", 0)
     for number, _ in enumerate(batches):
         assert number > 0 or second.wait(60)  # the second batch is loaded before it is requested
         used += 1
@@ -173,7 +173,7 @@ def test_evaluation_sees_each_row_once_in_order(examples):
         seen.extend((stream, *draw) for draw in draws)
         return loader(stream, draws)
 
-    rows = examples.places("source", "validation")
+    rows = examples.row_numbers("source", "validation")
     batches = list(evaluation_batches(noted, "source", rows, 4, workers=0))
     assert [len(batch.labels) for batch in batches] == [4, 4, 1]
     assert seen == [("source", row, None) for row in rows.tolist()]

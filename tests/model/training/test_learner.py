@@ -160,7 +160,7 @@ def test_what_processes_have_predicted_is_put_together(
     task = PhaseTask(recipe, recipe.phases[0], examples, 0)
     network = task.network(lambda phase: {})
     one = Learner(task, "run", network, network, task.optimizers(network), start_accelerator(train_params), 12)
-    rows = examples.places("source", "validation")
+    rows = examples.row_numbers("source", "validation")
     whole = task.predict(one, "source", rows)
     parts = joined([task.predict(one, "source", rows[share_of(len(rows), part, 2)]) for part in (0, 1)])
     assert parts.num_images == len(rows) == 9

@@ -184,8 +184,8 @@ def test_one_split_trains_and_the_other_chooses(recipe, examples, monkeypatch, r
     steps = record(recipe("MTMDD-VM", epochs=2), examples)
     for domain in ("source", "target"):
         trained = {place for step in steps for place in step.places[domain]}
-        assert trained == set(examples.places(domain, "train").tolist())
-        expected = examples.places(domain, "validation").tolist()
+        assert trained == set(examples.row_numbers(domain, "train").tolist())
+        expected = examples.row_numbers(domain, "validation").tolist()
         assert [places for of, places in validated if of == domain] == [expected] * 2
 
 
@@ -196,7 +196,7 @@ def test_what_is_validated_is_measured_on_all_images_at_once(recipe, examples, m
     network = model.network(model.recipe.phases[0])
     found = {}
     for domain in ("source", "target"):
-        places = examples.places(domain, "validation")
+        places = examples.row_numbers(domain, "validation")
         pixels = np.stack([examples.images.crop(int(place), 16, 0, None) for place in places]).transpose(0, 3, 1, 2)
         with torch.no_grad():
             prediction = network({domain: torch.from_numpy(pixels)})[domain]
@@ -308,7 +308,7 @@ def test_each_pass_of_each_phase_has_its_own_order_crops_and_dropout(recipe, exa
         for first in (0, 3)
     }
     orders = {key: tuple(place for step in of for place in step.places["source"]) for key, of in by_pass.items()}
-    assert all(sorted(order) == examples.places("source", "train").tolist() for order in orders.values())
+    assert all(sorted(order) == examples.row_numbers("source", "train").tolist() for order in orders.values())
     assert len(set(orders.values())) == 4
     crops: dict[int, set[bytes]] = {}
     for step in (step for first in (0, 3) for step in by_pass["predict", first]):

@@ -1,1 +1,1 @@
-"""Predicts a picture's background, the mean colour of its border, from its middle: docs/adding_a_system.md."""
+"""A system that predicts the mean colour of a picture's border from its middle; see docs/adding_a_system.md."""

@@ -24,7 +24,7 @@ if __name__ == "__main__":
         run = read_run(options.model)
         network, params = BackboneParams(**run["network"]), TrainParams.model_validate(run["train"])
         task = Backgrounds(network, params, options.images, options.split, run["seed"])
-        model, rows = task.network(lambda phase: {}).eval(), task.places("test")
+        model, rows = task.network(lambda phase: {}).eval(), task.row_numbers("test")
         load_weights(model, options.model, task.name)
         with torch.no_grad():
             batches = evaluation_batches(task.load, "images", rows, 64, workers=0)

@@ -1,4 +1,4 @@
-"""What is learned: colours of borders from middles, by the plain ConvNet and mean squared error."""
+"""The system's task: learn the colours of borders from middles, by the plain ConvNet and mean squared error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,32 +20,32 @@ from model.training.task import Earlier, Run, Task, Validation
 
 
 class Bordered(NamedTuple):
-    """Middles and the colours around them. B images, S pixels."""
+    """The middles of pictures and the colours of their borders. B images, S pixels."""
 
     images: Tensor  # uint8 (B, 3, S, S)
     colours: Tensor  # float32 (B, 3), mean red, green and blue of the border, in [0, 1]
 
 
 class Backgrounds(Task):
-    """One phase, one stream."""
+    """A task with one stream of images."""
 
     def __init__(self, network: BackboneParams, params: TrainParams, images: Path, split: Path, seed: int) -> None:
         rows = pl.DataFrame(read_tables(split, ["domain", "image_id", "split"])).sort("domain", "image_id")
         self.network_params, self.store = network, ImageStore(images, rows, network.resize, params.cache_images)
         self.split = rows["split"]
-        super().__init__("backgrounds", seed, params, {"images": self.places("train")}, "images")
+        super().__init__("backgrounds", seed, params, {"images": self.row_numbers("train")}, "images")
 
-    def places(self, split: str) -> np.ndarray:
-        """Return the rows of a split."""
+    def row_numbers(self, split: str) -> np.ndarray:
+        """Return the row numbers of a split."""
         return (self.split == split).arg_true().to_numpy()
 
     def network(self, earlier: Earlier) -> nn.Module:
-        """Return the ConvNet, and a layer from phi to a colour."""
+        """Return the ConvNet and a layer from phi to a colour."""
         backbone = build_backbone(self.network_params)
         return nn.ModuleDict({"backbone": backbone, "colour": nn.Linear(backbone.num_features, 3)})
 
     def load(self, stream: str, draws: Sequence[Draw]) -> Bordered:
-        """Return middles and what is around them."""
+        """Return middles and the colours of their borders."""
         size = self.network_params.image_size
         wholes = [self.store[draw.row] / np.float32(255) for draw in draws]
         inner = [centre_crop(whole, size).sum(axis=(0, 1)) for whole in wholes]
@@ -65,8 +65,8 @@ class Backgrounds(Task):
         return self.errors(module, batch["images"]).mean(), {}
 
     def validate(self, learner: Learner) -> Validation:
-        """Keep the epoch with the smallest error on the validation images."""
-        error = torch.cat(learner.run("images", self.places("validation"), self.errors)).mean().item()
+        """Rank epochs by the smallest error on the validation images."""
+        error = torch.cat(learner.run("images", self.row_numbers("validation"), self.errors)).mean().item()
         return Validation({"squared error": error}, [-error], "validation error", error)
 
     def names(self, stream: str, rows: Sequence[int]) -> list[str]:

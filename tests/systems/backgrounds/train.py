@@ -1,4 +1,4 @@
-"""Train: ingested images and a split in, a model folder out."""
+"""Train the system on ingested images and a split, and write a model folder."""
 
 import argparse
 from pathlib import Path

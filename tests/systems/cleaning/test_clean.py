@@ -1,4 +1,4 @@
-"""Table II, cell by cell: the expected fate of every case is worked by hand; the job against a few plain lines."""
+"""Table II cell by cell against results worked out by hand, and the whole job against a plain implementation."""
 
 import json
 import random
@@ -33,7 +33,7 @@ PAPER = CleanParams(**TABLE, below_first_border="keep")
 
 
 def category(n: int, name: str = "corgi", **probabilities: float) -> pl.DataFrame:
-    """Return n images with clicks n, n - 1, ..., 1 and p = 1, except where said otherwise (``i3=0.5``: rank 3)."""
+    """Return n images with clicks n, n - 1, ..., 1 and p = 1 or as given (``i3=0.5`` for rank 3)."""
     return pl.DataFrame(
         {
             "image_id": [f"{name}-{i:04d}" for i in range(n)],
@@ -54,7 +54,7 @@ def fate(n: int, rank: int, probability: float) -> tuple[str, float | None, bool
 @pytest.mark.parametrize(
     ("n", "rank", "probability", "half", "threshold", "kept"),
     [
-        # n < 8: all are kept. 7 is odd: ranks 0-3 are First.
+        # n < 8: all are kept. 7 is odd, so ranks 0-3 are in the first half.
         (7, 0, 0.0, "first", None, True),
         (7, 3, 0.0, "first", None, True),
         (7, 4, 0.0, "second", None, True),
@@ -110,7 +110,7 @@ def test_a_threshold_itself_keeps_and_the_number_below_it_drops(n: int, first: f
 
 @pytest.mark.parametrize("hundredths", range(0, 101))
 def test_any_threshold_keeps_itself_and_drops_the_number_below_it(hundredths: int) -> None:
-    # 0.7 is 0.69999999 as it is stored, less than the threshold in double precision; 0.6 is 0.60000002, more.
+    # 0.7 is stored as 0.69999999, less than the threshold in double precision; 0.6 is stored as 0.60000002, more.
     threshold = hundredths / 100
     params = CleanParams(size_borders=[1], first_half=[threshold], second_half=[threshold], below_first_border="drop")
     stored = np.float32(threshold)
@@ -121,7 +121,7 @@ def test_any_threshold_keeps_itself_and_drops_the_number_below_it(hundredths: in
         assert cleaned["kept"].to_list() == [True, False, True, False]
         assert cleaned.schema["threshold"] == cleaned.schema["probability"] == pl.Float32
         assert cleaned["threshold"].to_list() == [float(stored)] * 4
-    in_double = apply_table_ii(category(2, i0=threshold, i1=threshold), params)  # before it is stored
+    in_double = apply_table_ii(category(2, i0=threshold, i1=threshold), params)  # p in double precision
     assert in_double["kept"].to_list() == [True, True]
 
 
@@ -140,7 +140,7 @@ def test_equal_clicks_across_the_middle_of_an_odd_category() -> None:
             "probability": [0.3] * 9,
         }
     )
-    # 9 e, 4 a, 4 c, 4 d, 4 f | 4 g, 4 h, 4 i, 1 b: five of nine are First, the ties by image id
+    # 9 e, 4 a, 4 c, 4 d, 4 f | 4 g, 4 h, 4 i, 1 b: five of nine are in the first half, ties are ordered by image id
     cleaned = apply_table_ii(images, PAPER)
     assert cleaned.filter(half="first")["image_id"].to_list() == ["a", "c", "d", "e", "f"]
     assert cleaned.filter(pl.col("kept"))["image_id"].to_list() == ["a", "c", "d", "e", "f"]
@@ -205,7 +205,7 @@ def test_the_cells_are_those_the_paper_prints() -> None:
     ]
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # the test must not fail on a busy machine
 @given(
     st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3), st.floats(0, 1, width=32)), min_size=1, max_size=40)
 )
@@ -244,7 +244,7 @@ def test_impossible_tables_are_refused(change: dict[str, object], message: str) 
         CleanParams(**{**PAPER.model_dump(), **change})
 
 
-def test_clicks_add_up_over_queries_and_strangers_in_the_log_do_not_matter() -> None:
+def test_clicks_add_up_over_queries_and_other_images_in_the_log_do_not_matter() -> None:
     scores = category(3).drop("clicks")
     clicks = pl.DataFrame({"image_id": ["corgi-0002", "elsewhere", "corgi-0000", "corgi-0002"], "clicks": [9, 1, 4, 2]})
     clicked = with_total_clicks(scores, clicks)
@@ -259,7 +259,8 @@ def test_clicks_add_up_over_queries_and_strangers_in_the_log_do_not_matter() -> 
 def test_an_image_with_two_scores_is_refused() -> None:
     clicks = pl.DataFrame({"image_id": ["a"], "clicks": [1]})
     scores = category(2).drop("clicks")
-    with pytest.raises(UserError, match="image 'corgi-0000' has 2 scores, not one; run the stage `score` again"):
+    message = "image 'corgi-0000' has 2 scores, expected one; run the stage `cleaning:score` again"
+    with pytest.raises(UserError, match=message):
         with_total_clicks(pl.concat([scores, scores.head(1)]), clicks)
 
 
@@ -282,7 +283,7 @@ def test_the_summary_counts_by_cell() -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """Lay out a scored data set of 9 + 2 images and its click log, both in several shards."""
+    """Write a scored data set of 9 + 2 images and its click log, both in several shards."""
     scores = pl.concat([category(9, i1=0.1, i8=0.3), category(2, "akita", i0=0.0)]).drop("clicks")
     scores = scores.with_columns(pl.col("probability").cast(pl.Float32))
     (tmp_path / "scores").mkdir()
@@ -315,7 +316,7 @@ def test_scores_and_clicks_travel_as_rows_of_one_kind(job: Path) -> None:
         *read_clicks(job / "clicks/part-00000.parquet"),
         *read_clicks(job / "clicks/part-00001.parquet"),
     ]
-    assert rows[1].num_rows == 1  # two queries of one image are one row
+    assert rows[1].num_rows == 1  # two queries of one image make one row
     clicked = next(iter(add_up_clicks(0, pa.concat_batches(rows))))
     found = {row["image_id"]: (row["category"], row["clicks"]) for row in clicked.to_pylist()}
     assert found == {
@@ -334,7 +335,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = {row["image_id"]: row for row in cleaned.to_pylist()}
     assert list(rows) == sorted(rows)
     assert len(rows) == 11
-    # Clicks lift rank 8 to First, where 0.3 is enough; 0.1 is not.
+    # Its clicks move image 8 to the first half, where p = 0.3 is enough; 0.1 is not.
     assert (rows["corgi-0008"]["half"], rows["corgi-0008"]["clicks"], rows["corgi-0008"]["kept"]) == ("first", 11, True)
     assert [name for name, row in rows.items() if not row["kept"]] == ["corgi-0001"]
     assert json.loads((job / "cleaned/summary.json").read_text())["kept"] == 10
@@ -343,7 +344,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_every_parameter_reaches_the_job(job: Path) -> None:
-    # Two size classes with borders of their own, thresholds that are not the paper's, small categories dropped.
+    # Two size classes, borders and thresholds that are not the paper's, small categories dropped.
     (job / "params.yaml").write_text(
         "cleaning: {clean: {size_borders: [3, 9], first_half: [0.1, 0.7], second_half: [0.05, 0.9], "
         "below_first_border: drop}}\n"
@@ -355,7 +356,7 @@ def test_every_parameter_reaches_the_job(job: Path) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schemas.SCORES), shard)
     main(arguments(job))
     rows = {row["image_id"]: row for row in pq.read_table(job / "cleaned/images.parquet").to_pylist()}
-    # By clicks: 8 (11), 0 (2), then 1, 2, 3 | 4, 5, 6, 7.
+    # Order by clicks: 8 (11), 0 (2), then 1, 2, 3 | 4, 5, 6, 7.
     assert {name: (row["half"], row["kept"]) for name, row in rows.items()} == {
         "corgi-0008": ("first", False),  # 0.3
         "corgi-0000": ("first", True),
@@ -383,7 +384,7 @@ def test_the_job_writes_the_same_bytes_again_from_other_shards_and_with_two_work
         table = pa.concat_tables([pq.read_table(file) for file in sorted((job / name).iterdir(), reverse=True)])
         for file in (job / name).iterdir():
             file.unlink()
-        for shard in range(shards):  # taking turns; one shard of the clicks stays empty
+        for shard in range(shards):  # rows go to the shards in turn; one shard of the clicks stays empty
             rows = [] if name == "clicks" and shard == 1 else list(range(shard, table.num_rows, shards))
             if name == "clicks" and shard == 0:
                 rows = sorted(rows + list(range(1, table.num_rows, shards)))
@@ -408,8 +409,8 @@ def test_the_job_agrees_with_a_few_plain_lines(tmp_path: Path) -> None:
     expected = {}
     for name, n in sizes.items():
         mine = sorted((-total.get(image_id, 0), image_id, p) for image_id, of, p in scores if of == name)
-        for place, (_, image_id, p) in enumerate(mine):
-            column = 0 if place < (n + 1) // 2 else 1
+        for rank, (_, image_id, p) in enumerate(mine):
+            column = 0 if rank < (n + 1) // 2 else 1
             cell = None if n < 8 else [(0.2, 0.4), (0.3, 0.5), (0.4, 0.6)][(n >= 100) + (n >= 300)][column]
             expected[image_id] = p is not None and (cell is None or np.float32(p) >= np.float32(cell))
     draw.shuffle(scores)
@@ -434,7 +435,7 @@ def test_a_data_set_without_scores_is_refused(job: Path, caplog: pytest.LogCaptu
         pq.write_table(schemas.SCORES.empty_table(), shard)
     with pytest.raises(SystemExit, match="2"):
         main(arguments(job))
-    assert "no scores; has the data set source images? See the closing lines of `ingest`" in caplog.text
+    assert "no scores; check in the closing lines of `ingest` that the data set has source images" in caplog.text
 
 
 def test_a_probability_that_is_no_number_is_refused_by_the_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -444,7 +445,8 @@ def test_a_probability_that_is_no_number_is_refused_by_the_job(job: Path, caplog
     pq.write_table(pa.Table.from_pylist(rows, schemas.SCORES), shard)
     with pytest.raises(SystemExit, match="2"):
         main(arguments(job))
-    assert f"{shard}: image {rows[3]['image_id']!r} has the probability NaN; run the stage `score` again" in caplog.text
+    message = f"image {rows[3]['image_id']!r} has the probability NaN; run the stage `cleaning:score` again"
+    assert f"{shard}: {message}" in caplog.text
     assert not (job / "cleaned").exists()
 
 
@@ -452,7 +454,7 @@ def test_an_image_scored_twice_is_refused_by_the_job(job: Path, caplog: pytest.L
     (job / "scores/part-00002.parquet").write_bytes((job / "scores/part-00000.parquet").read_bytes())
     with pytest.raises(SystemExit, match="2"):
         main(arguments(job))
-    assert "has 2 scores, not one; run the stage `score` again" in caplog.text
+    assert "has 2 scores, expected one; run the stage `cleaning:score` again" in caplog.text
     assert not (job / "cleaned").exists()
 
 

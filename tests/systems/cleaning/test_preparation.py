@@ -1,4 +1,4 @@
-"""The page to look at before training: its numbers by hand, its examples by a plain sort, its pictures decoded."""
+"""The preparation page: its numbers against hand-made ones, its examples against a plain sort, its pictures decoded."""
 
 import base64
 import csv
@@ -66,7 +66,7 @@ def cleaned_frame() -> pl.DataFrame:
 
 
 def write_data(root: Path, images: pa.Table, num_shards: int = 3) -> None:
-    """Write everything that the page reads, below ``root/data``, and ``root/params.yaml``."""
+    """Write ``root/data``, with everything that the page reads, and ``root/params.yaml``."""
     data = root / "data"
     write_images(data / "ingested/images", images, num_shards)
     (data / "cleaned").mkdir()
@@ -105,7 +105,7 @@ def text(root: Path) -> str:
 
 
 def dropped_of(counts: dict[str, int]) -> pl.DataFrame:
-    """Cleaned images of which so many of each category are dropped, and one is kept."""
+    """Return cleaned images: per category, the given number is dropped and one is kept."""
     rows = [(name, kept) for name, count in counts.items() for kept in [False] * count + [True]]
     return pl.DataFrame(rows, schema={"category": pl.String, "kept": pl.Boolean}, orient="row")
 
@@ -171,7 +171,7 @@ def test_categories_that_keep_least_come_first_and_a_domain_that_lacks_one_has_d
     ]
 
 
-def test_a_category_with_two_fates_tells_both() -> None:
+def test_a_category_with_two_fates_shows_both() -> None:
     rows = [
         ("source", "akita", 9, 2, 0, False, "fewer than 3 images"),
         ("target", "akita", 5, 5, 0, False, "fewer than 3 images in the source"),
@@ -189,8 +189,8 @@ def test_examples_nearest_the_threshold_come_first() -> None:
     assert named == {
         (FIRST, False): ["red-0", "red-1"],
         (FIRST, True): ["red-3", "red-2"],
-        (SECOND, True): ["red-4", "red-5", "red-6"],  # p = t is kept, and nearest of all
-        (UNSCORED, False): ["green-0", "green-1"],  # nothing to order them by but their ids
+        (SECOND, True): ["red-4", "red-5", "red-6"],  # p = t is kept, and is the nearest
+        (UNSCORED, False): ["green-0", "green-1"],  # without probabilities they are ordered by id
         (SMALL, True): ["blue-6", "blue-5", "blue-4"],  # no threshold: the least probable first
     }
     assert dict(chosen.select("rule", "count").unique().iter_rows()) == {FIRST: 2, SECOND: 4, UNSCORED: 2, SMALL: 7}
@@ -249,7 +249,7 @@ def test_its_two_plots_are_those_that_their_captions_name(root: Path, text: str)
     }
     steps, noise_filter = plots.values()
     assert [caption.split(".")[0] for caption in plots] == [
-        "Images of each category by what became of them, the largest category first", "Images kept by each cell",
+        "Images of each category by their fate, the largest category first", "Images kept in each cell",
     ]  # fmt: skip
     assert steps == (root / "preparation/steps.png").read_bytes()
     summary = json.loads((root / "data/cleaned/summary.json").read_text())
@@ -291,7 +291,7 @@ def test_its_tables_as_files_have_each_number_in_its_column(root: Path) -> None:
         **{"clicks": 4, "probability": pytest.approx(0.4), "threshold": pytest.approx(0.4)},
     }
     steps = pl.read_csv(root / "preparation/steps.csv").row(1, named=True)
-    # The red, blue and green images of the cleaning are none of these categories: nothing is dropped from them.
+    # The cleaned images are red, blue and green, so no image of these categories is dropped.
     assert steps == {
         **{"domain": "source", "category": "akita", "images_ingested": 30, "images_cleaned": 18, "images_selected": 15},
         **{"kept_percent": 100.0, "dropped": 0, "duplicates": 12, "left_out": 0, "over_the_cap": 3},

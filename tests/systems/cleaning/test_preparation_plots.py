@@ -1,4 +1,4 @@
-"""The picture of what became of each category's images: the right bars, and the same bytes twice."""
+"""The plot of the fate of each category's images: the right bars, and the same bytes twice."""
 
 import polars as pl
 import pytest
@@ -55,7 +55,7 @@ def test_more_names_than_can_be_read_are_left_out(figure: Figure) -> None:
     preparation_plots.steps_plot(many)
     assert figure.axes[0].get_xlabel() == "categories, the largest first"
     figure.clear()
-    preparation_plots.steps_plot(many.head(most))  # as many as can be
+    preparation_plots.steps_plot(many.head(most))  # the largest number with names
     assert len(figure.axes[0].get_xticklabels()) == most
     assert figure.axes[0].get_xticklabels()[-1].get_text() == f"c{most - 1:03d}"
     figure.clear()

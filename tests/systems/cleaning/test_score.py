@@ -1,4 +1,4 @@
-"""Scores against the classifiers asked image by image, byte identity of the job, and its continuation."""
+"""The scores against classifiers applied to single images, the job's byte identity, and its continuation."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from systems.cleaning.score import FoldRecognisers, main, own_category_probabili
 
 
 class Oracle:
-    """Stands for a recogniser: an image's bytes are its probabilities of a, b and c, in percent."""
+    """A stand-in for a recogniser: an image's bytes are its probabilities of a, b and c, in percent."""
 
     categories = ("a", "b", "c")
 
@@ -70,12 +70,12 @@ def test_a_probability_that_is_no_number_is_refused() -> None:
 
     sound = batch_of(("i", "b", bytes([10, 70, 20])), ("k", "a", bytes([90, 5, 5])))
     assert score_batch(sound, Diverged())["probability"].to_pylist() == pytest.approx([0.7, 0.9])
-    with pytest.raises(UserError, match=r"image 'k': p\(own category\) is NaN, .*run the stage `train_cleaner` again"):
+    with pytest.raises(UserError, match=r"image 'k': p\(own category\) is NaN, .*run the stage `cleaning:train` again"):
         score_batch(batch_of(("i", "b", bytes([10, 70, 20])), ("k", "c", bytes([90, 5, 5]))), Diverged())
 
 
 def folds_of(number_of: dict[str, int]) -> pl.DataFrame:
-    """The folds of the red and blue source images; green was not trained on."""
+    """Return the folds of the red and blue source images; green was not trained on."""
     rows = [row for row in image_table().to_pylist() if row["domain"] == "source" and row["category"] != "green"]
     return pl.DataFrame(
         [(row["image_id"], row["category"], number_of.get(row["image_id"], 0)) for row in rows],
@@ -92,7 +92,7 @@ def test_batches_are_cut_from_the_shard_and_hold_source_images_only(tmp_path: Pa
     write_images(tmp_path / "images", image_table(), num_shards=1)
     shard = tmp_path / "images/part-00000.parquet"
     batches = list(read_source_batches(shard, folds_of({}), 6))
-    # 20 rows in sixes: 6 red; 2 red, 4 blue; 3 blue | 2 green | 1 of the target; the rest is all target.
+    # 20 rows, six at a time: 6 red; 2 red, 4 blue; 3 blue | 2 green | 1 of the target; the rest is all target.
     assert [name for name, _ in batches] == [f"part-00000-{number:06d}" for number in range(4)]
     assert [batch.num_rows for _, batch in batches] == [6, 6, 3, 2]
     assert [set(batch["fold"].to_pylist()) for _, batch in batches] == [{0}, {0}, {0}, {None}]
@@ -105,7 +105,7 @@ def test_a_batch_is_of_one_fold(tmp_path: Path) -> None:
     shard = tmp_path / "images/part-00000.parquet"
     folds = folds_of({"s-red-1": 1, "s-red-4": 1, "s-blue-0": 1})
     batches = dict(read_source_batches(shard, folds, 4))
-    # twice four rows are read at a time: 8 red; 7 blue and 1 green; 1 green and the target
+    # 2 x 4 rows are read at a time: 8 red; 7 blue and 1 green; 1 green and the target
     assert [(names_of(batch), batch["fold"][0].as_py()) for batch in batches.values()] == [
         (["s-red-0", "s-red-2", "s-red-3", "s-red-5"], 0),
         (["s-red-6", "s-red-7"], 0),
@@ -116,16 +116,16 @@ def test_a_batch_is_of_one_fold(tmp_path: Path) -> None:
         (["s-green-0"], None),
         (["s-green-1"], None),
     ]
-    # what is done already is left out, and the others keep their names
-    left = dict(read_source_batches(shard, folds, 4, frozenset(["part-00000-000000", "part-00000-000005"])))
-    assert list(left) == [f"part-00000-{number:06d}" for number in (1, 2, 3, 4, 6, 7)]
-    assert all(left[name].equals(batches[name]) for name in left)
+    # batches that are done are skipped, and the others keep their names
+    remaining = dict(read_source_batches(shard, folds, 4, frozenset(["part-00000-000000", "part-00000-000005"])))
+    assert list(remaining) == [f"part-00000-{number:06d}" for number in (1, 2, 3, 4, 6, 7)]
+    assert all(remaining[name].equals(batches[name]) for name in remaining)
 
 
 def test_an_image_that_the_cleaner_should_know_and_does_not_is_an_error(tmp_path: Path) -> None:
     write_images(tmp_path / "images", image_table(), num_shards=1)
     folds = folds_of({}).filter(pl.col("image_id") != "s-blue-3")
-    with pytest.raises(UserError, match=r"image 's-blue-3' of 'blue' is not among those .*`train_cleaner` again"):
+    with pytest.raises(UserError, match=r"image 's-blue-3' of 'blue' is not among the images .*`cleaning:train` again"):
         list(read_source_batches(tmp_path / "images/part-00000.parquet", folds, 4))
 
 
@@ -134,13 +134,13 @@ def of_fold(fold: int | None, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class Opposite(Oracle):
-    """Knows the same categories in another order."""
+    """An oracle with the same categories in another order."""
 
     categories = ("c", "b", "a")
 
 
 def test_every_batch_goes_to_the_recogniser_of_its_fold() -> None:
-    handler = score.CleanerHandler(Path("model"), folds=2, threads=None, images_in_all=3)
+    handler = score.CleanerHandler(Path("model"), folds=2, threads=None, total_images=3)
     batches = [
         of_fold(fold, batch_of((name, category, bytes([60, 30, 10]))))
         for fold, name, category in ((1, "i", "a"), (0, "j", "a"), (None, "k", "z"))
@@ -150,12 +150,12 @@ def test_every_batch_goes_to_the_recogniser_of_its_fold() -> None:
     assert [batch["probability"][0].as_py() for batch in scored] == [pytest.approx(0.1), pytest.approx(0.6), None]
 
 
-def test_progress_tells_the_rate_and_the_time_left(
+def test_progress_lines_have_the_rate_and_the_time_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(score, "SECONDS_BETWEEN_LINES", 0)
     caplog.set_level("INFO", "clicksight")
-    handler = score.CleanerHandler(Path("model"), folds=1, threads=None, images_in_all=5)
+    handler = score.CleanerHandler(Path("model"), folds=1, threads=None, total_images=5)
     two = of_fold(0, batch_of(("i", "a", b"\x28\x1e\x1e"), ("j", "c", b"\x0a\x0a\x50")))
     three = of_fold(0, batch_of(*[(name, "b", b"\x00\x64\x00") for name in "klm"]))
     list(handler.run_inference([two, three], FoldRecognisers([Oracle()])))
@@ -165,7 +165,7 @@ def test_progress_tells_the_rate_and_the_time_left(
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lay out coloured squares in three shards and two cleaners trained on them: plain, and in three folds."""
+    """Write coloured squares in three shards and train two cleaners on them: one with a single fold, one with three."""
     folder = tmp_path_factory.mktemp("score")
     write_images(folder / "images", image_table(), num_shards=3)
     with pytest.MonkeyPatch.context() as patch:
@@ -216,14 +216,14 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture, cleaner: str
             recogniser = load_classifier(job / cleaner / f"fold-{fold_of[row['image_id']]}", "cleaner")
             alone = recogniser.probabilities([row["image"]["bytes"]])[0]
             own = alone[recogniser.categories.index(row["category"])]
-            # Asked alone or in a batch, sums run in another order: some units in the last place of single precision.
+            # A batch adds up in another order than a single image: they differ by some units in the last place.
             assert score["probability"] == pytest.approx(float(own), rel=1e-5)
     assert "not scored, category too small for the cleaner 2" in caplog.text
-    assert "; next: python -m systems.cleaning.clean (see dvc.yaml)" in caplog.text
+    assert "; next: python -m systems.cleaning.clean (see stages/cleaning/dvc.yaml)" in caplog.text
 
 
 class Breakdown:
-    """Counts the images that are scored, and breaks down at a batch if told."""
+    """A replacement of `score_batch` that records the scored images and fails at a given batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at_batch = -1
@@ -247,7 +247,7 @@ def test_batches_and_threads_are_those_of_the_parameters(
     images, model = str(job / "images"), str(job / "cleaner")
     options = ["--output", str(tmp_path / "scores"), "--params", str(tmp_path / "params.yaml")]
     main(["--images", images, "--model", model, *options])
-    # Shards take turns, so of 17 source images they have 6, 6 and 5.
+    # Rows go to the shards in turn, so the 17 source images are 6, 6 and 5.
     assert max(map(len, breakdown.batches)) == 3
     assert sum(map(len, breakdown.batches)) == 17
     assert threads
@@ -270,8 +270,8 @@ def test_an_interrupted_job_continues_and_writes_the_same_bytes(
     with caplog.at_level("INFO", logger="clicksight"):
         continued = run(job, "continued", cleaner="three")
     assert len(first) == 4
-    assert sorted(first + breakdown.batches) == sorted(every_batch)  # every batch once, by one of the two calls
-    assert f"score: continues, {sum(map(len, first))} of 17 images are scored already" in caplog.text
+    assert sorted(first + breakdown.batches) == sorted(every_batch)  # the two calls score each batch once
+    assert f"score: continuing, {sum(map(len, first))} of 17 images are already scored" in caplog.text
     for shard in range(3):
         name = f"part-{shard:05d}.parquet"
         assert (continued / name).read_bytes() == (whole / name).read_bytes()
@@ -306,7 +306,7 @@ def test_a_folder_without_a_model_is_refused(job: Path, tmp_path: Path, caplog: 
                 *("--output", str(tmp_path / "scores"), "--params", str(job / "params.yaml")),
             ]
         )
-    assert "not the cleaner's folder (no folds.parquet); run the stage `train_cleaner`" in caplog.text
+    assert "not the cleaner's folder (no folds.parquet); run the stage `cleaning:train`" in caplog.text
     assert not (tmp_path / "scores").exists()
 
 

@@ -1,4 +1,4 @@
-"""The folds of the cleaner, which images each network learns from, and the whole job on coloured squares."""
+"""The cleaner's folds, the images that each network learns from, and the whole job on coloured squares."""
 
 import json
 from collections import Counter
@@ -60,7 +60,7 @@ def rows_of(sizes: dict[str, int]) -> pl.DataFrame:
     return images(**sizes).filter(domain="source").drop("domain")
 
 
-@settings(deadline=None)  # a busy machine must fail no test
+@settings(deadline=None)  # the test must not fail on a busy machine
 @given(SIZES, st.integers(1, 9), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_folds_are_dealt_out_evenly_and_once(sizes: dict[str, int], folds: int, seed: int, random: Any) -> None:
     rows = rows_of(sizes)
@@ -73,8 +73,8 @@ def test_folds_are_dealt_out_evenly_and_once(sizes: dict[str, int], folds: int, 
     assert set(assigned["fold"]) == set(range(folds))
     for name, size in sizes.items():
         counts = Counter(assigned.filter(category=name)["fold"])
-        # 7 images in 3 folds: 3, 2, 2
-        expected = [size // folds + (place < size % folds) for place in range(folds)]
+        # for example, 7 images in 3 folds: 3, 2, 2
+        expected = [size // folds + (number < size % folds) for number in range(folds)]
         assert sorted((counts[fold] for fold in range(folds)), reverse=True) == expected
     order = list(range(len(rows)))
     random.shuffle(order)
@@ -90,7 +90,7 @@ def test_new_images_move_none_of_another_category() -> None:
 
 def test_small_categories_do_not_all_begin_with_the_same_fold() -> None:
     assigned = assign_folds(rows_of({f"category{number}": 4 for number in range(40)}), 4, 0)
-    # in the order of the ids, the first image of each category: one fold would hold them all if it had no hash
+    # the first image of each category by id; without the hashes one fold would hold them all
     assert set(assigned.group_by("category").agg(pl.col("fold").first())["fold"]) == {0, 1, 2, 3}
     pairs = assign_folds(rows_of({f"category{number}": 2 for number in range(40)} | {"large": 4}), 4, 0)
     assert min(Counter(pairs["fold"]).values()) >= 10
@@ -114,7 +114,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments_of(folder: Path, output: str, folds: int) -> list[str]:
-    """Write the images and the parameters, and say what the command is told of them."""
+    """Write the images and the parameters, and return the command's arguments."""
     if not (folder / "images").exists():
         write_images(folder / "images", image_table(), num_shards=2)
     (folder / "params.yaml").write_text(CLEANER_PARAMS.replace("folds: 1", f"folds: {folds}"))
@@ -130,7 +130,7 @@ def train_cleaner(folder: Path, output: str, folds: int) -> Path:
 
 
 class Spy:
-    """Stands before the trainer: remembers what each network learned from, and breaks off where told."""
+    """A replacement of the trainer that records what each network learned from and interrupts at a given run."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.learned: dict[str, list[str]] = {}
@@ -144,7 +144,7 @@ class Spy:
         (task,) = run.tasks
         assert isinstance(task, ClassifierTask)
         rows = task.rows["source"]
-        assert task.epoch_rows == len(rows)  # an epoch is one pass over what is learned from
+        assert task.epoch_rows == len(rows)  # an epoch is one pass over the training images
         self.learned[run.name] = task.names("source", rows.tolist())
         return self._train(run, output)
 
@@ -201,8 +201,8 @@ def test_seed_and_parameters_reach_folds_and_networks(tmp_path: Path, monkeypatc
         assert isinstance(task, ClassifierTask)
         assert (task.name, task.main, task.network_params, task.params) == ("cleaner", "source", network, params)
     assert [run.description["seed"] for run in trained] == [0, 0, 5, 5]
-    assert len({run.fingerprint for run in trained}) == 4  # other images are learned from, by another seed
-    assert len(decoded) == 2 * 15  # kept decoded: once each time
+    assert len({run.fingerprint for run in trained}) == 4  # they differ in the training images or the seed
+    assert len(decoded) == 2 * 15  # each call decodes each image once and caches it
 
 
 @pytest.mark.parametrize("file", ["cleaner.safetensors", "run.json", DIGESTS])
@@ -254,7 +254,7 @@ def test_an_interrupted_training_continues_in_its_fold(
     with caplog.at_level("INFO", logger="clicksight"):
         continued = artifact_bytes(train_cleaner(tmp_path, "continued", folds=3))
     assert set(spy.learned) == {"continued/fold-2"}
-    assert "cleaner, fold 2 of 3: was trained already" in caplog.text
+    assert "cleaner, fold 2 of 3: already trained" in caplog.text
     assert continued == whole
     assert not list((tmp_path / ".state/checkpoints").iterdir())
 
@@ -303,11 +303,11 @@ def test_a_parameter_that_cannot_be_is_named(tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.slow
 def test_two_processes_train_each_fold_together(tmp_path: Path) -> None:
-    said = run_in_two_processes(
+    output = run_in_two_processes(
         ["-m", "systems.cleaning.train", *arguments_of(tmp_path, "launched", folds=2)], tmp_path
     )
-    assert said.count("launched/fold-1: 2 processes share each step") == 1
-    assert said.count("train_cleaner: folds 2") == 1  # one process speaks
+    assert output.count("launched/fold-1: 2 processes share each step") == 1
+    assert output.count("train_cleaner: folds 2") == 1  # only one process logs
     alone = train_cleaner(tmp_path, "alone", folds=2)
     names = {path.relative_to(alone) for path in alone.rglob("*")}
     assert {path.relative_to(tmp_path / "launched") for path in (tmp_path / "launched").rglob("*")} == names

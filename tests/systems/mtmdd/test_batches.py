@@ -6,7 +6,7 @@ from systems.mtmdd.batches import ImageLoader
 
 
 def test_only_the_domains_named_are_mirrored(examples):
-    rows = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    rows = {domain: examples.row_numbers(domain, "train") for domain in ("source", "target")}
     both, target_only = (
         list(training_batches(ImageLoader(examples, 16, 3, True, mirrored), rows, 4, range(4), 3, "joint", 0))
         for mirrored in (("source", "target"), ("target",))
@@ -21,7 +21,7 @@ def test_only_the_domains_named_are_mirrored(examples):
 
 
 def test_crops_are_those_of_seed_and_pass(examples):
-    place = int(examples.places("source", "train")[0])
+    place = int(examples.row_numbers("source", "train")[0])
 
     def crops(seed: int, passes: range) -> list[bytes]:
         loader = ImageLoader(examples, 16, seed, with_clicks=False)
@@ -29,7 +29,7 @@ def test_crops_are_those_of_seed_and_pass(examples):
         return [image.numpy().tobytes() for image in batch.images]
 
     assert crops(3, range(8)) == crops(3, range(8))
-    assert len(set(crops(3, range(8)))) > 2  # of 18 and more: windows of 16 pixels in 18, and their mirrors
+    assert len(set(crops(3, range(8)))) > 2  # of 18 or more: windows of 16 pixels in 18, and their mirror images
     assert crops(4, range(8)) != crops(3, range(8))
     images = ImageLoader(examples, 16, 3, with_clicks=False)("source", [Draw(place, 5)]).images
     assert np.array_equal(images[0].permute(1, 2, 0).numpy(), examples.images.crop(place, 16, 3, 5))
@@ -38,7 +38,7 @@ def test_crops_are_those_of_seed_and_pass(examples):
 def test_contents_belong_together(examples):
     labels = examples.labels()
     loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
-    rows = {domain: examples.places(domain, "train") for domain in ("source", "target")}
+    rows = {domain: examples.row_numbers(domain, "train") for domain in ("source", "target")}
     for loaded in training_batches(loader, rows, 4, range(4), 3, "joint", 0):
         assert list(loaded.batch) == ["source", "target"]
         source, target = loaded.batch["source"], loaded.batch["target"]

@@ -40,7 +40,7 @@ def test_shares_against_numpy(bandwidth):
 
 
 def test_a_word_that_never_varies_lies_inside():
-    # second column by hand: (1, 5), mean 3: about -1 and 1, the latter just below 1 for the variance's 1e-5
+    # second column by hand: (1, 5), mean 3, gives about -1 and 1; 1 is not reached because of the variance's 1e-5
     features = torch.tensor([[0.5, 1.0], [0.5, 5.0]])
     assert percent_within(features, 1.0) == 75.0
     assert percent_within(features, 0.9) == 50.0
@@ -65,14 +65,14 @@ def outcome(clicks: list[list[float]], labels: list[int]) -> Outcome:
 
 
 def test_references_by_hand():
-    # directions (1, 0), (0, 1), (0, 1): their mean points to (1, 2); of category 0 to (1, 1), of 1 to (0, 1)
+    # directions (1, 0), (0, 1), (0, 1): their mean points to (1, 2); that of category 0 to (1, 1), of 1 to (0, 1)
     train_clicks, train_labels = torch.tensor([[2.0, 0], [0, 1], [0, 3]]), torch.tensor([0, 0, 1])
-    looked_at = outcome([[4.0, 0], [0, 0], [0, 5], [6, 0]], [0, 1, 1, 2])
-    # squared distances 2 - 2 cos; 1 for an image without clicks (0 if zero is predicted), and for category 2, which
-    # has no training image and so is predicted zero
+    measured = outcome([[4.0, 0], [0, 0], [0, 5], [6, 0]], [0, 1, 1, 2])
+    # squared distances 2 - 2 cos; 1 for an image without clicks (0 if zero is predicted), and 1 for category 2, which
+    # has no training image, so zero is predicted
     constant = [2 - 2 / math.sqrt(5), 1, 2 - 4 / math.sqrt(5), 2 - 2 / math.sqrt(5)]
     by_category = [2 - math.sqrt(2), 1, 0, 1]
-    assert reference_rmse(looked_at, train_clicks, train_labels) == {
+    assert reference_rmse(measured, train_clicks, train_labels) == {
         "zero": round(math.sqrt(3 / 4), 6),
         "constant": round(math.sqrt(sum(constant) / 4), 6),
         "category_means": round(math.sqrt(sum(by_category) / 4), 6),
@@ -88,7 +88,7 @@ def test_no_other_constant_is_better_on_its_images(seed):
     other = torch.from_numpy(draw.normal(size=3).astype(np.float32)).expand_as(clicks)
     # reference_rmse rounds to six decimals
     assert best["constant"] <= math.sqrt(CountLoss()(clicks, other).mean().item()) + 1e-6
-    # of one category it is the same predictor; the sixth decimal may be rounded the other way
+    # with one category both are the same predictor; the sixth decimal may be rounded differently
     assert best["category_means"] == pytest.approx(best["constant"], abs=1.5e-6)
 
 
@@ -99,7 +99,7 @@ HAS_CLICKS = [True, True, False, True, True, False, False]
 @pytest.mark.parametrize("seed", range(5))
 def test_samples_have_clicks_and_go_round_the_categories(seed):
     two, three = (choose_samples(ROWS, HAS_CLICKS, number, seed) for number in (2, 3))
-    assert sorted(ROWS["category"][place] for place in two) == ["x", "y"]
+    assert sorted(ROWS["category"][row] for row in two) == ["x", "y"]
     assert set(two) < set(three) <= {0, 1, 3, 4}
     assert three == sorted(three)
     assert choose_samples(ROWS, HAS_CLICKS, 99, seed) == [0, 1, 3, 4]
@@ -118,8 +118,8 @@ def test_sample_table_by_hand():
     predicted = torch.tensor([[2.0, 0, 1, -2], [1, 1, 1, 1]])
     table = sample_table(rows, ["p", "q", "r", "s"], true, {"predicted": predicted}, num_words=3)
     assert table.columns == ["image_id", "category", "word", "true", "predicted"]
-    # i: N'(v) = (0, .6, .8, 0), N'(v^) = (2/3, 0, 1/3, -2/3): largest are r .8, p 2/3, q .6; s is below 0
-    # j: N'(v) = (0, 0, 0, 1), N'(v^) = 1/2 each: s, then p and q, of equal words the first
+    # i: N'(v) = (0, .6, .8, 0), N'(v^) = (2/3, 0, 1/3, -2/3): the largest are r .8, p 2/3, q .6; s is below 0
+    # j: N'(v) = (0, 0, 0, 1), N'(v^) = 1/2 each: s, then p and q, the first of the equal words
     assert table.rows() == [
         ("i", "x", "r", 0.8, 0.3333), ("i", "x", "q", 0.6, 0.0), ("i", "x", "p", 0.0, 0.6667),
         ("j", "y", "s", 1.0, 0.5), ("j", "y", "p", 0.0, 0.5), ("j", "y", "q", 0.0, 0.5),

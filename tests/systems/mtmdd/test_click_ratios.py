@@ -18,11 +18,11 @@ SECTION = "mtmdd: {diagnose: {methods: [], points: [], every: 2, shares: [0.15],
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory, tiny_data, network_params, objective_params, train_params):
-    """Train methods, with other values in the section objective; return the folder with a model folder for each."""
+    """Return a function that trains methods with given values in the section objective and returns their folder."""
     params = train_params.model_copy(update={"epochs": 8})  # 15 % of the steps are more than one epoch
 
     def train(*methods: str, **values) -> Path:
-        # with B = 0.01 no input of so few lies in [0, B], nor is there a gradient
+        # with B = 0.01 none of these few inputs lies in [0, B], and the gradient is zero
         objective = objective_params.model_copy(update={"bandwidth": 1.0, **values})
         return train_methods(tmp_path_factory.mktemp("models"), methods, tiny_data, network_params, objective, params)
 
@@ -36,7 +36,7 @@ def models(train):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, tiny_data):
-    """Run the stage, or another of the same arguments; return what it wrote."""
+    """Return a function that runs this stage, or another with the same arguments, and returns its output."""
     monkeypatch.chdir(tmp_path)
 
     def run(model: Path, output: str = "ratios.json", stage=main, every: int = 2) -> Path:
@@ -60,7 +60,7 @@ def test_the_ratios_are_those_of_the_whole_diagnosis(run, models, tmp_path, meth
     found = json.loads(run(models / method).read_text())
     folder = run(models / method, "diagnostics", diagnose)
     table = pl.read_csv(folder / "gradient_ratios.csv").select("step", "position_over_count")
-    # 15 % of 8 epochs of 6 steps (TDL: 21 source images, 4 at once) or 4 (15 target images); before, every other step
+    # every second step, and 15 % of 8 epochs of 6 steps (TDL: 21 source images, 4 per step) or 4 (15 target images)
     last = {"TDL": 7, "MTMDD-VM": 5}[method]
     assert [row["step"] for row in found["gradient_ratios"]] == [*range(0, last, 2), last]
     assert all(row["position_over_count"] > 0 for row in found["gradient_ratios"])
@@ -74,7 +74,7 @@ def test_no_more_is_trained_than_is_read(run, models, tmp_path, caplog):
     caplog.set_level("INFO", logger="clicksight")
     before = contents(models / "TDL")
     first = run(models / "TDL").read_bytes()
-    assert "done, epoch" not in caplog.text  # what the trainer says at the end of a phase
+    assert "done, epoch" not in caplog.text  # the trainer logs this at the end of a phase
     assert not list((tmp_path / ".state" / "checkpoints").iterdir())
     assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", "ratios.json", ".state"}
     assert run(models / "TDL", "again.json").read_bytes() == first
@@ -101,14 +101,14 @@ def test_raw_inputs_are_counted_as_they_are(run, train, tiny_data, tiny_rows):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("VGGsrc", "VGGsrc trains no click loss, there is nothing to look into"),
-        ("TDL7", "its click loss is the count loss alone, there is no ratio to measure"),
+        ("VGGsrc", "VGGsrc trains no click loss, so there is nothing to diagnose"),
+        ("TDL7", "the model's click loss is the count loss alone, so there is no ratio to measure"),
     ],
 )
 def test_models_without_a_ratio_are_refused(run, models, tmp_path, caplog, method, message):
     with pytest.raises(SystemExit):
         run(models / method)
-    assert f"{message}; take it out of diagnose.points" in caplog.text
+    assert f"{message}; remove it from mtmdd.diagnose.points" in caplog.text
     assert not (tmp_path / "ratios.json").exists()
 
 
@@ -130,16 +130,16 @@ def test_torch_has_the_threads_of_the_training(run, models, monkeypatch):
 
 
 def test_what_is_trained_again_is_of_the_models_seed(models, examples, monkeypatch):
-    told = []
-    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, examples, seed, *others: told.append(seed))
+    seeds = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, examples, seed, *others: seeds.append(seed))
     model = replace(Model.read(models / "TDL"), seed=6)
     assert click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run") == []
-    assert told == [6]
+    assert seeds == [6]
 
 
 def test_table_v_looks_at_iteration_1500_of_10_000(models, examples, monkeypatch):
-    told = []
-    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, *others: told.append(recorder.shares))
+    shares = []
+    monkeypatch.setattr(click_ratios, "observe", lambda recipe, recorder, *others: shares.append(recorder.shares))
     model = Model.read(models / "TDL")
     click_ratios.gradient_ratios(model, model.recipe.phases[0], examples, 2, "run")
-    assert [[round(share * 10_000) for share in shares] for shares in told] == [[1500]]
+    assert [[round(share * 10_000) for share in of_call] for of_call in shares] == [[1500]]

@@ -27,28 +27,28 @@ def phase(**values) -> Phase:
     ("values", "message"),
     [
         ({"losses": [LossTerm(domain="target", kind="count", weight=1)]}, "the target domain has no clicks"),
-        ({"losses": [COUNT]}, "`features` and a recognition loss go together"),
-        ({"losses": [SOURCE], "features": None}, "`features` and a recognition loss go together"),
+        ({"losses": [COUNT]}, "`features` and a recognition loss need each other"),
+        ({"losses": [SOURCE], "features": None}, "`features` and a recognition loss need each other"),
         ({"losses": [TARGET], "shared_head": True}, "a shared head needs both domains, and a recognition loss on one"),
         (
             {"losses": [TARGET], "unlearned": ["source"]},
-            r"unlearned = \['source'\]: not domains that have other losses",
+            r"unlearned = \['source'\]: each must be a domain with other losses",
         ),
-        ({"losses": [TARGET, COUNT], "unlearned": ["target"]}, r"unlearned = \['target'\]: not domains"),
+        ({"losses": [TARGET, COUNT], "unlearned": ["target"]}, r"unlearned = \['target'\]: each must be a domain"),
         (
             {"losses": [COUNT], "unlearned": ["source"]},
-            r"unlearned = \['source'\]: not domains .* beside a learned one",
+            r"unlearned = \['source'\]: each .* and another domain must have a recognition loss",
         ),
         ({"losses": [SOURCE, SOURCE]}, "a loss is listed twice"),
         ({"losses": [SOURCE], "name": "../p"}, "String should match pattern"),
         ({"losses": [SOURCE], "start": {"recogniser": "a"}}, "Input should be 'backbone' or 'embedding'"),
         (
             {"losses": [SOURCE], "start": {"embedding": "a"}},
-            "start gives the embedding the weights of 'a'; it has none",
+            "start gives the embedding the weights of 'a', but this phase has no embedding",
         ),
         (
             {"losses": [SOURCE, COUNT], "start": {"embedding": "backbone"}},
-            "the embedding comes from an earlier phase; 'backbone' has none",
+            "the embedding must come from an earlier phase; 'backbone' has no embedding",
         ),
     ],
 )
@@ -90,15 +90,15 @@ def test_the_phases_that_a_phase_starts_from(start, earlier):
 @pytest.mark.parametrize(
     ("phases", "message"),
     [
-        ([{"start": "later"}], r"phase p starts from 'later'; before it there are \['backbone'\]"),
-        ([{"start": {"backbone": "later"}}], r"phase p starts from 'later'; before it there are \['backbone'\]"),
+        ([{"start": "later"}], r"phase p starts from 'later'; earlier ones are \['backbone'\]"),
+        ([{"start": {"backbone": "later"}}], r"phase p starts from 'later'; earlier ones are \['backbone'\]"),
         ([{}, {}], "two phases are named 'p'"),
         (
             [{}, {"name": "q", "losses": [COUNT, TARGET], "start": {"backbone": "p", "embedding": "p"}}],
             "phase q: phase 'p' has no embedding to start from",
         ),
-        ([{"features": "click"}], "network.embedding must be there if and only if"),
-        ([{"losses": [COUNT, TARGET]}], "network.embedding must be there if and only if"),
+        ([{"features": "click"}], "network.embedding must be given if and only if"),
+        ([{"losses": [COUNT, TARGET]}], "network.embedding must be given if and only if"),
     ],
 )
 def test_recipes_that_cannot_be(phases, message, network_params, train_params):
@@ -114,7 +114,7 @@ def test_recipes_that_cannot_be(phases, message, network_params, train_params):
 
 def test_position_parameters_go_with_the_position_loss(network_params, train_params):
     position = LossTerm(domain="source", kind="position", weight=1)
-    with pytest.raises(ValidationError, match="position must be there if and only if"):
+    with pytest.raises(ValidationError, match="position must be given if and only if"):
         Recipe(method="x", network=network_params, train=train_params, phases=[phase(losses=[position], features=None)])
 
 

@@ -38,7 +38,7 @@ def models(tmp_path_factory, tiny_data, network_params, objective_params, train_
 
 
 def diagnose(model, data, output, split=None, section=SECTION):
-    """Run the stage in the working folder; return what it wrote."""
+    """Run the stage in the working folder; return its output."""
     Path("params.yaml").write_text(section)
     arguments = {
         "model": model, "images": data.images, "split": split or data.split, "features": data.features,
@@ -71,7 +71,7 @@ def contents(folder) -> dict[str, bytes]:
 def test_a_model_with_recognition_and_both_click_losses(run, tmp_path, caplog):
     caplog.set_level("INFO", logger="clicksight")
     folder = run("MTMDD-VM")
-    assert "has come to the bytes of" in caplog.text
+    assert "the observed training gave the same bytes as" in caplog.text
     assert set(contents(folder)) == FILES
     found = json.loads((folder / "diagnostics.json").read_text())
     assert (found["method"], found["phase"]) == ("MTMDD-VM", "joint")
@@ -86,7 +86,7 @@ def test_a_model_with_recognition_and_both_click_losses(run, tmp_path, caplog):
         of_step = gradients.filter(step=step, layer="all")
         position, count = (of_step.filter(loss=loss)["norm"][0] for loss in ("position", "count"))
         assert ratio == pytest.approx(position / count, rel=1e-5)
-    num_steps = 2 * math.ceil(3 * 5 / 4)  # two epochs of the target's training images, four at once
+    num_steps = 2 * math.ceil(3 * 5 / 4)  # two epochs of the target's training images, four per step
     assert [row["step"] for row in found["gradient_ratios"]] == [0, num_steps // 2]
     assert found["gradient_ratios"][1].items() >= ratios.row(by_predicate=pl.col("step") == 4, named=True).items()
 
@@ -124,7 +124,7 @@ def test_the_features_shown_are_the_networks(of_tdl, models, tiny_data, tiny_row
 def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     tmp_path, monkeypatch, caplog, tiny_data, tiny_rows, network_params, objective_params, train_params
 ):
-    """No defaults: another seed, raw inputs of the position loss, other numbers of steps, words and samples."""
+    """Use other values than the other tests: seed, raw inputs, numbers of steps, words and samples."""
     monkeypatch.chdir(tmp_path)
     caplog.set_level("INFO", logger="clicksight")
     objective = objective_params.model_copy(update={"position_input": "raw", "bandwidth": 0.02})
@@ -134,12 +134,12 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     train_methods(tmp_path, ["TDL"], *given)
     caplog.clear()
     folder = diagnose(tmp_path / "TDL", tiny_data, tmp_path / "found", section=section)
-    assert "has come to the bytes of" in caplog.text
+    assert "the observed training gave the same bytes as" in caplog.text
     found = json.loads((folder / "diagnostics.json").read_text())
 
     examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=False)
-    places = {split: examples.places("source", split) for split in ("train", "validation")}
-    ids = {split: examples.rows["image_id"][of_split.tolist()].to_list() for split, of_split in places.items()}
+    row_numbers = {split: examples.row_numbers("source", split) for split in ("train", "validation")}
+    ids = {split: examples.rows["image_id"][of_split.tolist()].to_list() for split, of_split in row_numbers.items()}
     true = {split: examples.clicks.vectors(of_split).astype(float) for split, of_split in ids.items()}
     assert found["seed"] == 4
     assert found["images"] == {
@@ -148,7 +148,7 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     still = sum(len(set(column)) == 1 for column in true["validation"].T)
     assert found["words"] == {"all": 5, "without_variation": still}
 
-    # what looks at no pixel
+    # predictors that use no pixel
     def unit(vectors: np.ndarray) -> np.ndarray:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
@@ -164,7 +164,7 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     }.items():
         assert found["rmse_source"][name] == pytest.approx(rmse(predicted), abs=2e-6), name
 
-    # without the position loss: what training by the count loss alone comes to
+    # without the position loss: the result of a training with the count loss alone
     count_alone = objective.model_copy(update={"tau": 0.0})
     (tmp_path / "plain").mkdir()
     train_methods(tmp_path / "plain", ["TDL"], *given[:2], count_alone, *given[3:])
@@ -175,10 +175,10 @@ def test_what_is_measured_is_of_this_model_its_seed_and_its_parameters(
     inputs = pl.read_csv(folder / "sigmoid_inputs.csv").row(by_predicate=pl.col("bandwidth") == 0.02, named=True)
     inside = ((true["validation"] >= 0) & (true["validation"] <= 0.02)).mean()
     assert inputs["true_percent"] == pytest.approx(100 * inside, abs=1e-4)
-    # six steps: every fourth, and 0.9 of them
+    # six steps: every fourth step, and the step at a share of 0.9
     assert pl.read_csv(folder / "gradient_ratios.csv")["step"].to_list() == [0, 4, 5]
     samples = pl.read_csv(folder / "click_features.csv")
-    rows = examples.rows[places["validation"].tolist()]
+    rows = examples.rows[row_numbers["validation"].tolist()]
     chosen = choose_samples(rows, true["validation"].any(axis=1).tolist(), 3, seed=4)
     assert samples["image_id"].unique(maintain_order=True).to_list() == rows["image_id"][chosen].to_list()
     assert samples.height == 3 * 2
@@ -218,11 +218,11 @@ def test_a_model_without_position_loss_has_no_other_to_compare(run):
 
 def test_an_interrupted_stage_reads_all_steps_when_it_is_run_again(run, monkeypatch):
     whole = contents(run("TDL7", "whole"))
-    real, told = GradientRecorder.__call__, []
+    real, calls = GradientRecorder.__call__, []
 
     def killed(self, *arguments):
-        told.append(arguments)
-        if len(told) == 8:  # in the second epoch
+        calls.append(arguments)
+        if len(calls) == 8:  # in the second epoch
             raise KeyboardInterrupt
         real(self, *arguments)
 
@@ -237,23 +237,24 @@ def test_what_an_early_end_never_reached_has_no_ratio(
     tmp_path, tiny_data, network_params, objective_params, train_params, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PhaseTraining, "_has_stopped_early", lambda self: self.progress.epoch >= 1)  # of three
+    monkeypatch.setattr(PhaseTraining, "_has_stopped_early", lambda self: self.progress.epoch >= 1)  # of three epochs
     train_methods(tmp_path, ["TDL"], tiny_data, network_params, objective_params, train_params)
     found = json.loads((diagnose(tmp_path / "TDL", tiny_data, tmp_path / "found") / "diagnostics.json").read_text())
-    assert [row["share"] for row in found["gradient_ratios"]] == [0.0]  # the other is half of the steps
+    assert [row["share"] for row in found["gradient_ratios"]] == [0.0]  # the other share is 0.5
 
 
 def test_errors_say_what_to_do(run, tiny_data, tmp_path, caplog):
     with pytest.raises(SystemExit):
         run("VGGsrc")
-    assert "VGGsrc trains no click loss, there is nothing to look into; take it out of diagnose.methods" in caplog.text
+    message = "VGGsrc trains no click loss, so there is nothing to diagnose; remove it from mtmdd.diagnose.methods"
+    assert message in caplog.text
     rows = pl.read_parquet(tiny_data.split)
     rows.filter(~((pl.col("domain") == "source") & (pl.col("split") == "validation"))).write_parquet(
         tmp_path / "none.parquet"
     )
     with pytest.raises(SystemExit):
         run("TDL", split=tmp_path / "none.parquet")
-    assert "none.parquet: the source domain has no validation images to look at" in caplog.text
+    assert "none.parquet: the source domain has no validation images to diagnose the model on" in caplog.text
     rows.filter(pl.col("category") != "bee").write_parquet(tmp_path / "fewer.parquet")
     with pytest.raises(SystemExit):
         run("TDL", split=tmp_path / "fewer.parquet")
@@ -300,7 +301,7 @@ def test_impossible_parameters(values):
 
 
 def test_rmse_of_the_model_is_that_of_its_training(models, of_tdl):
-    # the chosen epoch's value on the same images, as the trainer measured it
+    # the value that the trainer measured on the same images in the chosen epoch
     found = json.loads((of_tdl / "diagnostics.json").read_text())
     path = models / "TDL" / "curves" / "predict" / "plots" / "metrics" / "validation" / "source rmse.tsv"
     curve = [float(line.split("\t")[1]) for line in path.read_text().splitlines()[1:]]

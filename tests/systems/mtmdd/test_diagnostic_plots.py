@@ -1,4 +1,4 @@
-"""The diagnostics' pictures: the right things are drawn."""
+"""The plots of the diagnostics show the right data."""
 
 import io
 import itertools
@@ -46,11 +46,11 @@ def test_a_panel_per_layer_and_a_line_per_loss(monkeypatch):
     assert [panel.get_title() for panel in figure.axes] == ["a.0", "a.3"]
     assert [panel.get_yscale() for panel in figure.axes] == ["log", "log"]
     lines = {line.get_label(): line for line in first.lines}
-    assert set(lines) == {"count", "position", "combined"}  # the objective is in the table only
+    assert set(lines) == {"count", "position", "combined"}  # the objective is only in the table
     assert lines["position"].get_xdata().tolist() == [0, 10, 25]
     assert lines["position"].get_ydata().tolist() == pytest.approx([0.7, 0.35, 0.14])
     recognition = next(line for line in second.lines if line.get_label() == "recognition")
-    assert recognition.get_xdata().tolist() == [0, 25]  # a logarithm of zero cannot be drawn
+    assert recognition.get_xdata().tolist() == [0, 25]  # a zero has no logarithm and is left out
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {"count", "position", "combined", "recognition"}
 
@@ -82,10 +82,10 @@ def test_bars_are_the_features_by_word(monkeypatch, missing):
     assert [text.get_text() for text in bars.get_xticklabels()] == ["blue", "斑点", "eyes"]
     heights = [[bar.get_height() for bar in group] for group in bars.containers]
     assert heights == [FEATURES[name].to_list() for name in FEATURES.columns[3:] if name not in missing]
-    for place in range(3):  # a word's bars stand side by side about its tick
-        edges = [(group[place].get_x(), group[place].get_x() + group[place].get_width()) for group in bars.containers]
+    for tick in range(3):  # a word's bars are side by side, centred at its tick
+        edges = [(group[tick].get_x(), group[tick].get_x() + group[tick].get_width()) for group in bars.containers]
         assert all(left[1] == pytest.approx(right[0]) for left, right in itertools.pairwise(edges))
-        assert (edges[0][0] + edges[-1][1]) / 2 == pytest.approx(place)
+        assert (edges[0][0] + edges[-1][1]) / 2 == pytest.approx(tick)
 
 
 def test_an_odd_sample_leaves_a_place_empty(monkeypatch):

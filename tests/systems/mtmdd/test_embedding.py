@@ -25,20 +25,20 @@ def test_layers(kind, map_shape, weights):
 
 
 @pytest.mark.parametrize(
-    ("side", "padding", "ceil_pooling", "places"),
+    ("side", "padding", "ceil_pooling", "positions"),
     [
         # the released definition: pool5 of 7 x 7, 5 x 5 kernels, padding 1: 5 x 5; Caffe pools it to 2 x 2
         (7, 1, True, 2 * 2),
         (7, 1, None, 1 * 1),
-        (7, None, None, 2 * 2),  # 'same': 7 x 7, whose last row and column are left out
+        (7, None, None, 2 * 2),  # 'same': 7 x 7; pooling leaves out the last row and column
         (7, None, True, 3 * 3),
-        (3, 1, True, 1),  # one place after the convolution
+        (3, 1, True, 1),  # one position after the convolution
     ],
 )
-def test_borders(side, padding, ceil_pooling, places):
+def test_borders(side, padding, ceil_pooling, positions):
     params = EmbeddingParams(kind="CONV+FC", kernel_size=5, kernels=4, padding=padding, ceil_pooling=ceil_pooling)
     embedding = WordEmbedding(params, (2, side, side), num_words=9)
-    assert embedding.layers[-1].in_features == 4 * places
+    assert embedding.layers[-1].in_features == 4 * positions
     assert embedding(torch.randn(3, 2, side, side)).shape == (3, 9)
 
 
@@ -60,7 +60,7 @@ def test_fc_is_linear_and_the_others_are_not():
 
 
 def test_by_hand():
-    # E1: the middle of a 1 x 1 kernel doubles, the maximum over 3 x 3, ReLU; then E
+    # E1: a 1 x 1 kernel of 2 with bias -1, the maximum over 3 x 3, ReLU; then E: weights 2, bias -1
     embedding = WordEmbedding(EmbeddingParams(kind="CONV+FC", kernel_size=1, kernels=1), (1, 3, 6), num_words=1)
     with torch.no_grad():
         for name, value in embedding.named_parameters():
@@ -79,7 +79,7 @@ def test_dropout_only_in_training():
 
 
 def test_the_share_that_is_dropped_is_the_parameter():
-    # E3 is a sum: 200 units of 1, of which dropout leaves some, over the share that is kept
+    # E3 adds up 200 units of 1; dropout keeps some of them and divides by the share that is kept
     params = EmbeddingParams(kind="biFC", hidden=200, dropout=0.75)
     embedding = WordEmbedding(params, (1, 1, 1), num_words=1)
     with torch.no_grad():

@@ -37,7 +37,7 @@ def models(tmp_path_factory, tiny_data, network_params, objective_params, train_
 
 @pytest.fixture
 def evaluate(tmp_path, monkeypatch, models, tiny_data):
-    """Evaluate as the stage does; return the metrics and the predictions."""
+    """Return a function that evaluates as the stage does and returns the metrics and the predictions."""
     monkeypatch.chdir(tmp_path)
 
     def evaluate(method: str, batch_size: int = 5, split=tiny_data.split, features=tiny_data.features):
@@ -95,7 +95,7 @@ def test_metrics_reduce_from_the_units(evaluate, tmp_path, tiny_rows, method):
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "TDL"])
 def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, method):
-    # of TDL, another network predicts the clicks than recognises
+    # TDL recognises and predicts clicks with different networks
     metrics, predictions = evaluate(method)
     model = Model.read(models / method)
     network = model.network(model.recipe.phases[0])
@@ -118,7 +118,7 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, m
     assert metrics["rmse_source"] == pytest.approx(math.sqrt(count), abs=2e-6)
     assert metrics["click_loss"]["count"] == pytest.approx(count, abs=2e-6)
     assert set(metrics["click_loss"]) == {"count", "position"}
-    # of all test images at once, at the recipe's B = 0.01 and T = 0.16; it turns with the last bit of v^
+    # for all test images at once, at the recipe's B = 0.01 and T = 0.16; it depends on the last bit of v^
     position_loss = PositionLoss(bandwidth=0.01, threshold=0.16)
     position = position_loss(torch.from_numpy(true), torch.from_numpy(predicted)).mean().item()
     assert metrics["click_loss"]["position"] == pytest.approx(position, rel=2e-2)
@@ -126,7 +126,7 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, m
 
 @pytest.fixture
 def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, train_params):
-    """Train a method on a data set and evaluate it as the stages do; return metrics, predictions and the model."""
+    """Return a function that trains and evaluates as the stages do and returns metrics, predictions and the model."""
     monkeypatch.chdir(tmp_path)
 
     def train_and_evaluate(method: str, data, epochs: int = 1, **objective_values):
@@ -154,8 +154,8 @@ def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, 
 
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
-def test_prediction_alone_still_tells_the_accuracy_of_the_source(train_and_evaluate, tiny_data, method):
-    """MDD-VM and MDD-VM* of Table VII."""
+def test_prediction_alone_still_has_an_accuracy_of_the_source(train_and_evaluate, tiny_data, method):
+    """Evaluate MDD-VM and MDD-VM* of Table VII."""
     metrics, predictions, model = train_and_evaluate(method, tiny_data, lambda_=1.0)
     assert metrics["null"] == {}
     assert set(metrics["click_loss"]) == {"count", "position"}
@@ -173,11 +173,11 @@ def test_prediction_alone_still_tells_the_accuracy_of_the_source(train_and_evalu
 
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "MTMDD-VM-star"])
-def test_recognition_alone_still_tells_how_far_its_click_features_are_off(train_and_evaluate, tiny_data, method):
+def test_recognition_alone_still_has_an_error_of_its_click_features(train_and_evaluate, tiny_data, method):
     metrics, _, model = train_and_evaluate(method, tiny_data, lambda_=0.0)
     assert metrics["null"] == {}
     assert metrics["click_loss"] == {}
-    assert metrics["rmse_source"] > 0.5  # nothing has drawn v^ to v
+    assert metrics["rmse_source"] > 0.5  # no loss has moved v^ towards v
     assert model.recipe.position is None
 
 
@@ -187,7 +187,7 @@ def test_recognition_alone_still_tells_how_far_its_click_features_are_off(train_
     ids=["disjoint", "overlapping", "subset"],
 )
 def test_unseen_categories(train_and_evaluate, tmp_path, source, target):
-    """Eq. 16: each domain's softmax runs over its own categories; a shared head cannot."""
+    """Check that each domain's softmax is over its own categories (eq. 16), and that a shared head is refused."""
     data = write_tiny_data(tmp_path / "data", source, target)
     metrics, predictions, model = train_and_evaluate("MTMDD-VM", data, epochs=2)
     assert model.categories == {"source": list(source), "target": list(target)}
@@ -213,7 +213,7 @@ def test_what_a_method_lacks_is_null_with_the_reason(evaluate):
 
 def test_probabilities_are_those_of_the_predicted_category(evaluate):
     _, predictions = evaluate("MTMDD-VM")
-    # of three categories: the largest is above a third
+    # three categories: the largest probability is above a third
     assert min(predictions["probability"].to_pylist()) > 1 / 3
 
 
@@ -312,7 +312,7 @@ def test_another_vocabulary_is_refused(evaluate, tiny_data, tmp_path, caplog):
     with pytest.raises(SystemExit, match="2"):
         evaluate("TDL", features=tmp_path / "features")
     assert "10 words, " in caplog.text
-    assert "was trained for 5; train it again" in caplog.text
+    assert "was trained for 5; train the model again" in caplog.text
 
 
 def test_not_a_model_folder(evaluate, caplog):
@@ -370,7 +370,7 @@ def test_cross_object_is_measured_with_the_source_of_its_training(
     assert json.loads((tmp_path / "evaluation/metrics.json").read_text())["rmse_source"] > 0
     with pytest.raises(SystemExit, match="2"):
         evaluate()
-    assert "has the source of birds: give --source-images and --source-split" in caplog.text
-    with pytest.raises(SystemExit, match="2"):  # the images are there, the categories are others
+    assert "uses the source of birds; give --source-images, --source-split and --features" in caplog.text
+    with pytest.raises(SystemExit, match="2"):  # the images exist, but the categories differ
         evaluate(f"--source-images={tiny_data.images}", f"--source-split={tiny_data.split}")
     assert f"{tiny_data.split}: its 3 source categories are not the 3 that model was trained for" in caplog.text

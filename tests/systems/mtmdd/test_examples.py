@@ -69,7 +69,7 @@ def test_the_choice_of_source_categories_depends_on_the_seed():
 
 
 def test_more_source_categories_than_there_are():
-    with pytest.raises(UserError, match="5 source categories asked for, the split file has 4"):
+    with pytest.raises(UserError, match="5 source categories requested, but the split file has 4"):
         keep_source_categories(ROWS, 5, 0)
 
 
@@ -86,7 +86,7 @@ def test_fewer_images_are_the_ceiling_of_their_share(percent, domain, seed):
 
 @pytest.mark.parametrize(("number", "percent"), [(25, 28), (25, 56), (100, 7), (100, 14), (100, 29), (100, 55)])
 def test_a_share_that_is_a_whole_number_is_not_rounded_up(number, percent):
-    # as binary fractions some of these products lie above the whole number: 25 * 0.28 is 7.000000000000001
+    # in binary some of these products are above the whole number: 25 * 0.28 is 7.000000000000001
     rows = make_rows({("source", "ant", "train"): number, ("source", "bee", "train"): 2})
     kept = still_in(keep_fewer(rows, Fewer(domain="source", share=percent / 100), 0))
     assert kept.filter(category="ant").height == number * percent // 100
@@ -114,7 +114,7 @@ def test_fewer_images_do_not_depend_on_the_order_of_rows():
 def test_click_features_are_dense_rows(tiny_data):
     clicks = ClickFeatures.read(tiny_data.features)
     assert clicks.num_words == 5
-    # a category's first image has no clicks, the third has tf-idf 1.2 for its colour
+    # the first image has no clicks, the third has tf-idf 1.2 for its colour
     found = clicks.vectors(["s02-bee", "s00-ant", "s04-cat"])
     expected = np.array([[0, 1.2, 0, 0, 0.1], [0, 0, 0, 0, 0], [0, 0, 1.4, 0, 0.1]], np.float32)
     assert np.array_equal(found, expected)
@@ -125,7 +125,7 @@ def test_an_image_may_have_one_word_or_all():
     assert clicks.vectors(["all", "none", "one", "all"]).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0.5], [1, 2, 3]]
 
 
-def test_an_empty_vocabulary_is_said(tmp_path):
+def test_an_empty_vocabulary_is_refused(tmp_path):
     write_table(schemas.VOCABULARY.empty_table(), tmp_path / "vocabulary.parquet")
     with pytest.raises(UserError, match="the vocabulary is empty"):
         ClickFeatures.read(tmp_path)
@@ -135,16 +135,16 @@ def test_examples(tiny_data, tiny_rows, network_params):
     examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=False)
     assert examples.categories == {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
     assert set(examples.rows["split"]) == {"train", "validation"}
-    assert [len(examples.places(d, "train")) for d in ("source", "target")] == [21, 15]
+    assert [len(examples.row_numbers(d, "train")) for d in ("source", "target")] == [21, 15]
     names = np.array(["ant", "bee", "cat"])
     assert names[examples.labels()].tolist() == examples.rows["category"].to_list()
-    for place in examples.places("target", "validation"):
-        assert examples.rows.row(int(place), named=True)["split"] == "validation"
-        assert examples.images.names[place] == ("target", examples.rows["image_id"][int(place)])
+    for row in examples.row_numbers("target", "validation"):
+        assert examples.rows.row(int(row), named=True)["split"] == "validation"
+        assert examples.images.names[row] == ("target", examples.rows["image_id"][int(row)])
 
 
 def test_categories_come_from_all_splits(tiny_data, tiny_rows, network_params):
-    # no training image of bees: labels stay what they are elsewhere
+    # without training images of bees the labels stay the same
     rows = tiny_rows.filter((pl.col("category") != "bee") | (pl.col("split") == "test"))
     examples = Examples.read(tiny_data.images, rows, None, network_params, cache=False)
     assert examples.categories["source"] == ["ant", "bee", "cat"]
@@ -197,7 +197,7 @@ def test_images_have_the_size_of_the_network_and_are_decoded_once(
         assert decoded == [18] * number
 
 
-def test_a_label_is_a_place_among_the_categories_of_its_own_domain(tmp_path, network_params):
+def test_a_label_is_an_index_into_the_categories_of_its_own_domain(tmp_path, network_params):
     data = write_tiny_data(tmp_path, ("ant", "cat", "dog"), ("bee", "dog"))
     rows = pl.read_parquet(data.split).select("image_id", "domain", "category", "split")
     examples = Examples.read(data.images, rows, None, network_params, cache=False)
@@ -240,19 +240,19 @@ def test_a_study_leaves_the_length_of_an_epoch(tiny_data, network_params, object
 
     whole = examples()
     for domain in ("source", "target"):
-        assert whole.epoch_images[domain] == len(whole.places(domain, "train")) > 0
+        assert whole.epoch_images[domain] == len(whole.row_numbers(domain, "train")) > 0
     fewer = examples(fewer=Fewer(domain="target", share=0.5))
-    assert len(fewer.places("target", "train")) < len(whole.places("target", "train"))
+    assert len(fewer.row_numbers("target", "train")) < len(whole.row_numbers("target", "train"))
     narrower = examples(source_categories=1)
     assert len(narrower.categories["source"]) == 1 < len(whole.categories["source"])
-    assert len(narrower.places("source", "train")) < len(whole.places("source", "train"))
+    assert len(narrower.row_numbers("source", "train")) < len(whole.row_numbers("source", "train"))
     assert fewer.epoch_images == narrower.epoch_images == whole.epoch_images
 
 
 def test_another_source_takes_the_place_of_the_own_one(
     tmp_path, tiny_data, network_params, objective_params, train_params
 ):
-    # image ids of bees are in both data sets: whose they are is told by the domain alone
+    # both data sets have the same image ids of bees; only the domain distinguishes them
     data = write_tiny_data(tmp_path, ("dog", "bee"), ("dog", "bee"))
     recipe = build_recipe("TDL", network_params, objective_params, train_params, source="dogs")
     other = OtherSource(data.images, data.split)
@@ -273,7 +273,7 @@ def test_another_source_takes_the_place_of_the_own_one(
     }
     for place, name in enumerate(examples.images.names):
         assert np.array_equal(examples.images[place], decode(encoded[name], network_params.resize))
-    # image 5 of dogs, the fourth colour, as its own data set has it
+    # image 5 of dogs has the fourth colour of its own data set
     assert np.allclose(examples.clicks.vectors(["s05-dog"]), [[0, 0, 0, 1.5, 0.1]])
     with pytest.raises(UserError, match=rf"{tiny_data.images}: 10 of 41 images are not there, as 's00-dog'"):
         read(tiny_data.images)
@@ -282,10 +282,10 @@ def test_another_source_takes_the_place_of_the_own_one(
 @pytest.mark.parametrize(
     ("source", "images", "split", "message"),
     [
-        (None, "a", None, r"--source-images a, --source-split None: this recipe of TDL has the data set's own source"),
-        (None, None, "b", r"--source-images None, --source-split b: this recipe of TDL has the data set's own source"),
-        ("dogs", "a", None, r"this recipe of TDL has the source of dogs: give --source-images and --source-split"),
-        ("dogs", None, None, r"this recipe of TDL has the source of dogs: give --source-images and --source-split"),
+        (None, "a", None, r"--source-images a, --source-split None: this recipe of TDL uses the data set's own source"),
+        (None, None, "b", r"--source-images None, --source-split b: this recipe of TDL uses the data set's own source"),
+        ("dogs", "a", None, r"this recipe of TDL uses the source of dogs; give --source-images, --source-split"),
+        ("dogs", None, None, r"this recipe of TDL uses the source of dogs; give --source-images, --source-split"),
     ],
 )
 def test_another_source_is_given_where_the_recipe_has_one(

@@ -7,13 +7,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from training_runs import train_recipe
 
 from systems.mtmdd.config import LossTerm, Phase
-from systems.mtmdd.gradients import ALL, GradientRecorder, drawn_layers, layers
+from systems.mtmdd.gradients import ALL, GradientRecorder, layers, plotted_layers
 from systems.mtmdd.network import build_network
 from systems.mtmdd.recipes import build_recipe
 
 
 class TwoLayers(nn.Module):
-    """v = w h + b with h = 2 x, w = (0.5, -1), b = (0, 1); at x = 3: h = 6 and v = (3, -5)."""
+    """A network v = w h + b with h = 2 x, w = (0.5, -1), b = (0, 1); at x = 3, h = 6 and v = (3, -5)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ def phase(*kinds: str) -> Phase:
     return Phase(name="one", losses=[term(kind) for kind in kinds], start="backbone", frozen=[], features=features)
 
 
-# of each loss: its gradient with respect to v
+# the gradient of each loss with respect to v
 TOWARDS_V = {"count": (0.5, 0.0), "position": (0.0, 4.0), "recognition": (3.0, -1.0)}
 BY_HAND = {
     # squared norms: backbone: ((dv . w) x)^2; embedding: |dv h|^2 + |dv|^2
@@ -106,9 +106,9 @@ def test_frozen_parameters_are_left_out_and_no_gradient_is_kept():
     ("every", "shares", "num_steps", "steps"),
     [
         (4, [], 11, [0, 4, 8]),
-        (4, [0.15, 1.0], 11, [0, 2, 4, 8, 10]),  # 1.65 is nearest to step 2; the last step is number 10
+        (4, [0.15, 1.0], 11, [0, 2, 4, 8, 10]),  # 1.65 is rounded to step 2; the last step is 10
         (100, [0.5], 5, [0, 2]),
-        (1000, [0.15], 10_000, [0, 1000, 1500, *range(2000, 10_000, 1000)]),  # the paper's
+        (1000, [0.15], 10_000, [0, 1000, 1500, *range(2000, 10_000, 1000)]),  # the paper's values
     ],
 )
 def test_steps_that_are_read(every, shares, num_steps, steps):
@@ -163,18 +163,18 @@ def test_the_objectives_norms_are_those_of_the_step(
         assert set(reading.norms["objective"]) == {*gradients, ALL}
         for layer, of_layer in gradients.items():
             norm = torch.cat([gradient.flatten() for gradient in of_layer]).double().norm().item()
-            # terms differentiated apart and added, against all at once: single precision
+            # the sum of the terms' gradients equals the gradient of the sum up to single precision
             assert reading.norms["objective"][layer] == pytest.approx(norm, rel=1e-4, abs=1e-7)
 
 
-def test_drawn_layers(network_params, objective_params, train_params):
+def test_plotted_layers(network_params, objective_params, train_params):
     recipe = build_recipe("MTMDD-VM", network_params, objective_params, train_params)
     categories = {"source": ["ant", "bee"], "target": ["ant", "cat", "dog"]}
     network = build_network(recipe.network, recipe.phases[0], categories, 5, load_weights=False)
-    drawn = drawn_layers(network)
-    assert [name for name in drawn if name.startswith("embedding")] == [
+    plotted = plotted_layers(network)
+    assert [name for name in plotted if name.startswith("embedding")] == [
         "embedding.layers.0", "embedding.layers.4", "embedding.layers.7",
     ]  # fmt: skip
     convolutions = [name for name, part in network.backbone.named_modules() if isinstance(part, nn.Conv2d)]
-    assert drawn[:-3] == [f"backbone.{name}" for name in convolutions]
-    assert drawn_layers(network, most=3) == [drawn[0], drawn[3], drawn[-1]]
+    assert plotted[:-3] == [f"backbone.{name}" for name in convolutions]
+    assert plotted_layers(network, most=3) == [plotted[0], plotted[3], plotted[-1]]

@@ -20,7 +20,7 @@ def outcome(clicks: list[list[float]], predicted: list[list[float]]) -> Outcome:
 
 
 def test_rmse_by_hand():
-    # || . ||^2: orthogonal 2, equal 0, image without clicks 1
+    # || . ||^2: 2 for orthogonal features, 0 for equal ones, 1 for an image without clicks
     found = rmse(outcome([[1.0, 0], [0, 2], [0, 0]], [[0.0, 3], [0, 1], [1, 1]]))
     assert found == round(math.sqrt((2 + 0 + 1) / 3), 6)
 
@@ -48,7 +48,7 @@ def test_accuracy_against_scikit_learn():
 
 
 class Noisy(nn.Module):
-    """Normalises by batch and drops; in evaluation its logits are the images, its clicks twice them."""
+    """A network with batch normalisation and dropout; in evaluation, logits are the images and clicks twice them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_predictions_are_of_evaluation_mode_and_leave_the_network_as_it_was(trai
     torch.testing.assert_close(found.prediction.clicks, 2 * expected, rtol=1e-5, atol=0)
     assert found.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
     assert found.clicks[:, 0].tolist() == [*range(9)]
-    assert not found.prediction.logits.requires_grad  # nor does it hold what a gradient would be computed from
+    assert not found.prediction.logits.requires_grad  # no graph is kept for gradients
     assert {module.training for module in network.modules()} == {training}
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -87,7 +87,7 @@ def test_parts_of_unequal_size_count_by_their_images():
     whole = joined(parts)
     assert whole.prediction.logits[:, 0].tolist() == pytest.approx([*range(9)], rel=1e-5)
     assert whole.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
-    # the first category is the largest from image 1 on; image 0's logits are equal, and argmax takes the first
+    # from image 1 on, the first category's logit is the largest; image 0's logits are equal, so argmax takes the first
     assert (num_correct(parts[0]), num_correct(parts[1]), num_correct(whole)) == (3, 0, 3)
     (term,) = build_terms([LossTerm(domain="target", kind="recognition", weight=1.0)], None)
     two = [Outcome(Prediction(torch.zeros(n, 3 if n == 7 else 2), None), torch.zeros(n).long(), None) for n in (7, 2)]

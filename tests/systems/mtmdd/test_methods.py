@@ -66,10 +66,10 @@ def test_with_prediction_alone_the_source_is_recognised_unlearned(method, mu, ob
 
 
 def test_what_nothing_recognises_has_no_recogniser(objective_params):
-    # MTTDL's first phase at lambda = 1 is TDL's: there is no other domain whose recognition is learned
+    # MTTDL's first phase at lambda = 1 is TDL's: it recognises no domain
     phase = weigh(METHODS["MTTDL"].phases[0], objective_params.model_copy(update={"lambda_": 1.0}))
     assert (phase.recognised, phase.unlearned, phase.features) == ([], None, None)
-    # at mu = 0 no target image is seen: its recogniser would have an N without statistics
+    # at mu = 0 no target image is used, so the target's recogniser would have an N without statistics
     phase = weigh(METHODS["MTMDD-VM"].phases[0], objective_params.model_copy(update={"mu_separate_heads": 0.0}))
     assert (phase.domains, phase.recognised, phase.unlearned) == (["source"], ["source"], None)
 
@@ -85,12 +85,12 @@ def test_a_shared_head_needs_both_domains(objective_params):
 @pytest.mark.parametrize(
     ("values", "method", "expected"),
     [
-        # halves of the squared distances only
+        # only the squared distances are halved
         ({"halved_click_losses": True}, "MTMDD-VM-star", [0.6, 0.18, 0.02, 0.9]),
-        # two means, one of each domain: twice the mean of as many images of both
+        # the sum of two domains' means is twice the mean over equally many images of both
         ({"mean_over": "domain"}, "MTMDD-VM-star", [1.2, 0.72, 0.08, 1.8]),
         ({"mean_over": "domain", "halved_click_losses": True}, "MTMDD-VM-star", [1.2, 0.36, 0.04, 1.8]),
-        # one domain has one mean
+        # a single domain has only one mean
         ({"mean_over": "domain", "halved_click_losses": True}, "TDL", [0.45, 0.05]),
         ({"mean_over": "domain", "mu_separate_heads": 0.0}, "MTMDD-VM", [0.6, 0.36, 0.04]),
     ],
@@ -108,14 +108,14 @@ def test_every_method_ends_with_both_recognisers(method, objective_params):
 
 
 def test_unknown_methods_are_named():
-    with pytest.raises(ValueError, match=r"unknown methods \['VGG'\]; known: VGGimg, .*MTMDD-VM-star"):
+    with pytest.raises(ValueError, match=r"unknown methods \['VGG'\]; known methods: VGGimg, .*MTMDD-VM-star"):
         check_names(["VGGimg", "VGG"])
     with pytest.raises(ValueError, match="a method is listed twice"):
         check_names(["TDL", "TDL"])
 
 
 STARTS = {
-    # of each phase: from where it begins, and what is frozen
+    # for each phase: its start, and its frozen parts
     "VGGimg": {"source": ("backbone", []), "target": ("backbone", [])},
     "VGGsrc": {"source": ("backbone", []), "target": ("source", [])},
     "TDL7": {"predict": ("backbone", []), "source": ("predict", ["embedding"]), "target": ("predict", ["embedding"])},

@@ -73,7 +73,7 @@ def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, 
     network.train()
     total, _ = objective(build_terms(phase.losses, recipe.position), network(pixels), batch)
     total.backward()
-    # what keeps its weights: a frozen part, and what only a domain without a loss would use
+    # these keep their weights: frozen parts, and modules that only a domain without a loss uses
     still = [*phase.frozen]
     for domain in phase.unlearned or ():
         still += [f"recogniser.{part}.{domain}." for part in ("heads", "visual_norms", "click_norms")]
@@ -88,7 +88,7 @@ def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, 
 
 @pytest.mark.parametrize(("method", "head"), [("MTMDD-VM", "source"), ("MTMDD-VM-star", "shared")])
 def test_with_prediction_alone_the_source_keeps_a_recogniser(method, head, build, objective_params):
-    """MDD-VM and MDD-VM* of Table VII: lambda = 1."""
+    """Check MDD-VM and MDD-VM* of Table VII: lambda = 1."""
     _, phase, network = build(method, objective=with_lambda(objective_params, 1.0))
     assert [(term.domain, term.kind) for term in phase.losses] == [
         ("source", "count"),
@@ -99,7 +99,7 @@ def test_with_prediction_alone_the_source_keeps_a_recogniser(method, head, build
     assert set(network.recogniser.heads) == ({"shared"} if head == "shared" else {"source", "target"})
     weight = network.recogniser.heads[head].weight
     assert weight.requires_grad == (head == "shared")
-    # N of the source follows the source's images, and no others
+    # N of the source follows only the source's images
     seen = []
     network.backbone.register_forward_hook(lambda _, __, visual: seen.append(visual.phi))
     predictions = network.train()(images(6, 4))
@@ -146,7 +146,7 @@ def test_shared_normalisation_sees_both_domains_as_one():
     expected = (both - both.mean(0)) / (both.var(0, unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(torch.cat(seen), expected)
     assert list(recogniser.visual_norms) == list(recogniser.click_norms) == ["shared"]
-    # in evaluation each domain alone, with the statistics of both
+    # in evaluation a domain alone is normalised with the statistics of both
     recogniser.eval()
     alone = recogniser({"target": (phi["target"], clicks["target"])})["target"]
     together = recogniser({domain: (phi[domain], clicks[domain]) for domain in phi})["target"]
@@ -179,7 +179,7 @@ def test_a_head_sees_phi_before_clicks_less_what_dropout_takes(build):
     pixels = images(5, 60)
     network.train()(pixels)
     zero = (seen[0] == 0).float().mean().item()
-    assert zero == pytest.approx(0.375, abs=0.03)  # of 60 x 139 values
+    assert zero == pytest.approx(0.375, abs=0.03)  # share of 60 x 139 values
     norm = (phi[0][5:] - phi[0][5:].mean(0)) / (phi[0][5:].var(0, unbiased=False) + 1e-5).sqrt()
     kept = seen[0][:, :-K] != 0
     torch.testing.assert_close(seen[0][:, :-K][kept], (norm / 0.625)[kept], rtol=1e-3, atol=1e-5)
@@ -224,7 +224,7 @@ def test_the_shared_head_is_one(build):
 
 
 def test_a_shared_head_needs_the_same_categories(build):
-    with pytest.raises(UserError, match=r"only in the source: 1, as \['eel'\]; only in the target: 2, as \['bee', 'c"):
+    with pytest.raises(UserError, match=r"only in the source: 1, such as \['eel'\]; only in the target: 2, such as"):
         check_same_categories({"source": ["ant", "eel"], "target": ["ant", "bee", "cat"]})
     with pytest.raises(UserError, match=r"use separate heads \(MTMDD-VM\)"):
         build("MTMDD-VM-star", categories={**CATEGORIES, "source": ["ant"]})

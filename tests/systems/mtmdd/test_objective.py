@@ -42,7 +42,7 @@ def test_mean_over_all_images_of_both_domains(step):
         LossTerm(domain="target", kind="recognition", weight=0.9),
     ]
     total, means = objective(build_terms(terms, POSITION), predictions, batch)
-    # two categories: chance costs ln 2; odds of 3 to 1 for the right one cost ln(4/3)
+    # with two categories, equal probabilities cost ln 2; odds of 3 to 1 for the right category cost ln(4/3)
     target = math.log(4 / 3) + math.log(2)
     count = CountLoss()(batch["source"].clicks, predictions["source"].clicks).sum().item()
     position = (
@@ -76,7 +76,7 @@ def test_half_precision_predictions_are_summed_in_single(step):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_loses_no_gradient(dtype):
-    """K = 1000, click features as logs have them: every word learns that does so in single precision."""
+    """Check with K = 1000 and realistic click features: every word with a gradient in single precision keeps one."""
     clicks = torch.from_numpy(sparse_clicks(24, 1000, seed=5)).float()
     batch = {"source": domain_batch([0] * 24, clicks)}
     terms = [LossTerm(domain="source", kind=kind, weight=w) for kind, w in (("count", 0.36), ("position", 0.04))]
@@ -101,7 +101,7 @@ def test_mixed_precision_loses_no_gradient(dtype):
     felt = single.abs() > 1e-6 * single.abs().max()
     assert felt.float().mean() > 0.5
     assert (half[felt] != 0).all()
-    # a position gradient at B = 0.01 turns with every rounding of v^; by much in bfloat16, by little in half precision
+    # rounding of v^ turns a position gradient at B = 0.01; much in bfloat16, little in half precision
     cosine = functional.cosine_similarity(single.flatten(), half.flatten(), dim=0)
     assert cosine > (0.9 if dtype == torch.bfloat16 else 0.99)
 

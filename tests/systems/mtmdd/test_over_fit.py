@@ -1,4 +1,4 @@
-"""A training that cannot learn a few drawn images by heart is broken, whatever its validation says."""
+"""Training must be able to learn a few toy images by heart; otherwise it is broken, whatever the validation shows."""
 
 from collections import Counter
 from dataclasses import replace
@@ -28,7 +28,7 @@ NUM_BREEDS, IMAGES_EACH = 8, 4
 
 
 def write_drawn_data(folder: Path) -> TinyData:
-    """Draw 32 images of each domain, all to learn from, with click features of the English queries by eq. 1."""
+    """Draw 32 training images of each domain, with click features by eq. 1 from the English queries."""
     dogs = ANIMALS["dogs"]
     breeds = [breed for breed in dogs.categories if breed.presence == "both"][:NUM_BREEDS]
     images, clicks = [], {}
@@ -79,7 +79,7 @@ def test_it_learns_32_images_of_each_domain_by_heart(objective_params, train_par
     model = Model.read(tmp_path / "model")
     loader = ImageLoader(examples, SIZE, 0, with_clicks=True)
     for domain in ("source", "target"):
-        batches = evaluation_batches(loader, domain, examples.places(domain, "train"), 32, workers=0)
+        batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "train"), 32, workers=0)
         outcome = predict(model.network(recipe.phases[0]), batches, domain, torch.device("cpu"))
         assert num_correct(outcome) == outcome.num_images == 32
         if domain == "source":

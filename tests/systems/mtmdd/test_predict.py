@@ -13,7 +13,7 @@ from systems.mtmdd.recipes import build_recipe
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tiny_data, tiny_rows, network_params, objective_params, train_params):
-    """A model with two phases that recognise the source: MTTDL's first, and none of the target after it."""
+    """Train only the first phase of MTTDL, and return the model folder."""
     folder = tmp_path_factory.mktemp("model")
     recipe = build_recipe("MTTDL", network_params, objective_params, train_params.model_copy(update={"epochs": 1}))
     recipe = recipe.model_copy(update={"phases": recipe.phases[:1]})
@@ -39,7 +39,7 @@ def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, o
     for phases, of_clicks, of_source, of_target in (
         ([predict, source, target], "predict", "source", "target"),
         ([predict, source, target, *later], "later-predict", "later-source", "target"),
-        ([source, target], "target", "source", "target"),  # no click loss: the last with a word embedding
+        ([source, target], "target", "source", "target"),  # no click loss: the last phase with a word embedding
     ):
         model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, 5, [])
         assert model.phase_that_predicts_clicks().name == of_clicks
@@ -65,8 +65,8 @@ def test_a_network_is_loaded_in_evaluation_mode_and_stays_as_it_is(folder):
     with torch.no_grad():
         first, again, alone = (network({"source": given})["source"] for given in (images, images, images[:1]))
     for once, twice, one in zip(first, again, alone, strict=True):
-        assert torch.equal(once, twice)  # nothing is dropped
-        torch.testing.assert_close(one[0], once[0], rtol=1e-5, atol=1e-6)  # each image for itself
+        assert torch.equal(once, twice)  # no dropout
+        torch.testing.assert_close(one[0], once[0], rtol=1e-5, atol=1e-6)  # independent of the other images
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 

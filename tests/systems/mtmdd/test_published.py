@@ -1,4 +1,4 @@
-"""The published numbers against a second transcription of the paper, and against what it concludes from them."""
+"""The published numbers against a second transcription of the paper, and against the paper's conclusions from them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ PAPER_PRESET = Path(__file__).parents[3] / "presets" / "clickture_dog.yaml"
 
 
 def printed_numbers() -> dict[tuple[str, str, str], float]:
-    """The numbers of Tables III to IX by table, row and column, as the paper names them."""
+    """Return the numbers of Tables III to IX by table, row and column, under the paper's names."""
     numbers = {}
     for table, rows in PRINTED.items():
         columns = rows["columns"]
@@ -43,7 +43,7 @@ def printed_numbers() -> dict[tuple[str, str, str], float]:
 
 
 def numbers_of(table: str, column: str, measured: Measured) -> Iterator[tuple[tuple[str, str, str], float]]:
-    """A column of one of our tables, under the paper's names."""
+    """Yield a column of one of our tables, under the paper's names."""
     yield (table, "Acc-S", column), measured.source
     yield (table, "Acc-T", column), measured.target
     if measured.rmse_source is not None:
@@ -51,7 +51,7 @@ def numbers_of(table: str, column: str, measured: Measured) -> Iterator[tuple[tu
 
 
 def our_numbers() -> dict[tuple[str, str, str], float]:
-    """All numbers of `systems.mtmdd.published`, under the paper's names."""
+    """Return all numbers of `systems.mtmdd.published`, under the paper's names."""
     printed_as = {
         **{"TDL7": "TDL [7]", "MTMDD-VM": "OURS", "MTMDD-VM-star": "OURS*", "C7": "C [7]", "V+C7": "V+C [7]"},
         **{"separate": "VII MTMDD-VM", "shared": "VII MTMDD-VM*"},
@@ -84,7 +84,7 @@ def test_every_number_is_the_papers_and_every_number_of_the_paper_is_there() -> 
 
 
 def test_the_order_of_the_tables_is_the_papers() -> None:
-    # The report's tables follow it.
+    # The report's tables have the same order.
     assert [label(method) for method in TABLE_VIII] == [
         name.replace("OURS", "MTMDD-VM") for name in PRINTED["VIII"]["columns"]
     ]
@@ -104,7 +104,7 @@ def test_the_papers_preset_prepares_the_data_as_the_paper_does() -> None:
     assert (f"{small} <= n < {larger}", f"{larger} <= n < {largest}", f"n >= {largest}") == (low, middle, high)
     assert (clean.first_half, clean.second_half) == (PRINTED["II"]["First"], PRINTED["II"]["Second"])
     assert clean.below_first_border == "keep"
-    # Section IV-A: shared categories of at least 3 images, at most 300 of each, 50 / 25 / 25; section III-A: K = 1,000.
+    # Section IV-A: shared categories of at least 3 images, at most 300 each, 50 / 25 / 25; section III-A: K = 1,000.
     select = load_section(SelectParams, "select", PAPER_PRESET)
     assert (select.categories, select.minimum_images, select.most_images) == ("shared", 3, 300)
     assert (select.shares.train, select.shares.validation, select.shares.test) == (0.5, 0.25, 0.25)
@@ -120,8 +120,8 @@ def test_table_viii_has_the_thirteen_methods_in_the_papers_order_of_merit() -> N
 
 
 def test_what_stands_in_two_tables_has_the_same_numbers() -> None:
-    # Table VI's features are Table VIII's methods: V is VGGimg, V+C[7] TDL [7], V+C TDL; C_E is Table III's CONV+biFC
-    # and Table V's tau = 0, C its tau = 0.1.
+    # Table VI's features are Table VIII's methods: V is VGGimg, V+C[7] is TDL [7], V+C is TDL. C_E is Table III's
+    # CONV+biFC and Table V's tau = 0, C is Table V's tau = 0.1.
     vi, iii, v = STUDIES["features"], STUDIES["embedding"], STUDIES["tau"]
     assert vi["V"] == TABLE_VIII["VGGimg"]
     assert vi["V+C7"] == TABLE_VIII["TDL7"]
@@ -135,7 +135,7 @@ def test_what_stands_in_two_tables_has_the_same_numbers() -> None:
 
 
 def test_the_improvements_that_table_vii_prints() -> None:
-    # Where the table prints 0.6 (separate heads, 0.2), its accuracies 72.3 and 71.5 differ by 0.8.
+    # For separate heads and lambda = 0.2 the table prints 0.6, but its accuracies 72.3 and 71.5 differ by 0.8.
     printed = {"separate": [1.6, 1.6, 1.8, 0.8, 0.4], "shared": [11.7, 11.7, 12.1, 10.9, 11.9]}
     for heads, improvements in printed.items():
         alone = STUDIES["lambda"][f"{heads}-1"].target
@@ -154,7 +154,7 @@ def test_every_claim_has_the_sign_that_the_paper_says(claim: object) -> None:
 
 
 def test_the_claims_are_the_papers_pairs_with_the_differences_of_its_tables() -> None:
-    # By hand from the tables; RMSE-S in hundredths, worse minus better.
+    # computed by hand from the tables; RMSE-S in hundredths, worse minus better
     assert [(claim.number, claim.measure, claim.better, claim.worse, claim.published) for claim in CLAIMS] == [
         (1, "Acc-T", "embedding=CONV+biFC", "embedding=FC", 13.1),  # 57.3 - 44.2
         (1, "Acc-T", "embedding=CONV+biFC", "embedding=biFC", 3.3),  # 57.3 - 54.0

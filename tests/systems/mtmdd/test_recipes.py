@@ -13,7 +13,7 @@ PARAMS = Path(__file__).parents[3] / DEFAULT_PATH
 
 
 def write(tmp_path: Path, change=lambda system: None) -> dict[str, dict]:
-    """Run the stage on this repository's parameters, the system's sections changed; return the recipes by run."""
+    """Run the stage on this repository's parameters with a changed section `mtmdd`; return the recipes by run."""
     yaml = YAML()
     params = yaml.load(PARAMS)
     change(params["mtmdd"])
@@ -45,7 +45,7 @@ def test_one_recipe_per_run(tmp_path):
     assert recipes["one_shot=TDL-target-0.75"]["fewer"] == {"domain": "target", "share": 0.75}
     assert recipes["TDL"] == {k: v for k, v in recipes["one_shot=TDL-target-0.4"].items() if k != "fewer"}
     assert recipes["cross_object=TDL-toy_birds"] == recipes["TDL"] | {"source": "toy_birds"}
-    # a training with another source stands for no point of a component study
+    # a training with another source is not used for a point of a component study
     studies = json.loads((tmp_path / "recipes/studies.json").read_text())
     assert studies["features"]["V+C"] == "TDL"
     assert "cross_object" not in json.dumps(studies)
@@ -128,15 +128,15 @@ def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
             "unknown parameter mtmdd.objective.labmda (value 0.5); known: bandwidth, threshold, position_input",
         ),
         (lambda s: s["train"].pop("epochs"), "parameter mtmdd.train.epochs is missing"),
-        (lambda s: s["runs"].append("VGG"), "'VGG': a method (VGGimg, VGGsrc, "),
-        (lambda s: s["runs"].append("one_shot=TDL-source-1.0"), "one_shot=METHOD-DOMAIN-SHARE expected"),
-        (lambda s: s["runs"].append("out_of_class=TDL-0"), "out_of_class=METHOD-CATEGORIES expected"),
+        (lambda s: s["runs"].append("VGG"), "'VGG': expected a method (VGGimg, VGGsrc, "),
+        (lambda s: s["runs"].append("one_shot=TDL-source-1.0"), "expected one_shot=METHOD-DOMAIN-SHARE"),
+        (lambda s: s["runs"].append("out_of_class=TDL-0"), "expected out_of_class=METHOD-CATEGORIES"),
         (
             lambda s: s["cross_object"].update(methods=["TDL", "MTMDD-VM-star"]),
-            "['MTMDD-VM-star']: one head for both domains can't be where they have no category in common; take",
+            "['MTMDD-VM-star']: one head for both domains is impossible if they have no category in common; list",
         ),
-        (lambda s: s["cross_object"].update(sources=["a/b"]), "distinct names of letters, digits, _ and - expected"),
-        (lambda s: s["network"].pop("embedding"), "network.embedding is missing; TDL7 predicts clicks"),
+        (lambda s: s["cross_object"].update(sources=["a/b"]), "expected distinct names of letters, digits, _ and -"),
+        (lambda s: s["network"].pop("embedding"), "network.embedding is missing, but TDL7 predicts clicks"),
     ],
 )
 def test_bad_parameters_are_named(tmp_path, caplog, change, message):

@@ -1,4 +1,4 @@
-"""Runs as texts: each form round-trips, and what is none is refused with its place and what could stand there."""
+"""Runs as texts: each form round-trips, and another text is refused with its index and the expected forms."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
         ("features=V+C_E", Point("components", "features=V+C_E")),
         ("kernels=3x1024", Point("components", "kernels=3x1024")),
         ("out_of_class=TDL-6", Point("out_of_class", "TDL", 6)),
-        # methods have hyphens of their own
+        # names of methods may contain hyphens
         ("out_of_class=MTMDD-VM-star-12", Point("out_of_class", "MTMDD-VM-star", 12)),
         ("one_shot=TDL-source-0.4", Point("one_shot", "TDL", 0.4, "source")),
         ("one_shot=MTMDD-VM-target-0.75", Point("one_shot", "MTMDD-VM", 0.75, "target")),
@@ -87,9 +87,11 @@ def test_every_value_of_the_paper_is_a_run(point: str) -> None:
 
 STUDY_NAMES = "kernels, embedding, bandwidth, tau, features, lambda, mu, out_of_class, one_shot"
 METHOD_NAMES = "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star"
-SOME_RUN = f"a method ({METHOD_NAMES}), or study=value with a study of {STUDY_NAMES}, expected"
-CATEGORIES = "out_of_class=METHOD-CATEGORIES expected, as in out_of_class=TDL-6"
-SHARE = "one_shot=METHOD-DOMAIN-SHARE expected, as in one_shot=TDL-source-0.4; a share is from 0.0001 to below 1"
+SOME_RUN = f"expected a method ({METHOD_NAMES}), or study=value with one of the studies {STUDY_NAMES}"
+CATEGORIES = "expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6"
+SHARE = (
+    "expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from 0.0001 to below 1"
+)
 MALFORMED = {
     "": SOME_RUN,
     "tdl": SOME_RUN,
@@ -97,12 +99,12 @@ MALFORMED = {
     "methods/TDL": SOME_RUN,
     "=TDL": SOME_RUN,
     "rho=1": SOME_RUN,
-    "tau": "tau=0.4 would be a point",
+    "tau": "an example is tau=0.4",
     "methods=TDL": SOME_RUN,
     "components=tau": SOME_RUN,
-    "tau=": "tau=0.4 would be a point",
-    "tau=0.40": "write tau=0.4, as the tables do",
-    "lambda=0.4": "lambda=shared-0.4 would be a point",
+    "tau=": "an example is tau=0.4",
+    "tau=0.40": "use the shortest form, tau=0.4",
+    "lambda=0.4": "an example is lambda=shared-0.4",
     "out_of_class=TDL": CATEGORIES,
     "out_of_class=TDL-0": CATEGORIES,
     "out_of_class=TDL-06": CATEGORIES,
@@ -120,23 +122,23 @@ MALFORMED = {
     "one_shot=TDL-source-.4": SHARE,
     "one_shot=VGG-source-0.4": SHARE,
     "one_shot=TDL-source-0.00001": SHARE,  # Python would write 1e-05
-    "one_shot=TDL-source-0.12345678901234567891": SHARE,  # has more digits than a number keeps
+    "one_shot=TDL-source-0.12345678901234567891": SHARE,  # more digits than a float keeps
     "cross_object=TDL-toy_birds": "list its method and its source in the section mtmdd.cross_object",
 }
 
 
 @pytest.mark.parametrize(("text", "message"), MALFORMED.items())
-def test_what_is_no_run_says_what_could_stand_there(text: str, message: str) -> None:
+def test_a_text_that_is_not_a_run_is_refused_with_the_expected_form(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"{text!r}: ")) as error:
         read_run(text)
     assert message in str(error.value)
 
 
-def test_every_wrong_text_is_named_with_its_place() -> None:
+def test_every_wrong_text_is_named_with_its_index() -> None:
     with pytest.raises(ParamsError) as error:
         read_runs(["TDL", "tdl", "tau=0.4", "TDL", "out_of_class=TDL", "tau=0.4"], "p.yaml")
     lines = str(error.value).splitlines()
-    assert [line.partition(": '")[0] for line in lines] == [f"p.yaml: mtmdd.runs[{place}]" for place in (1, 3, 4, 5)]
+    assert [line.partition(": '")[0] for line in lines] == [f"p.yaml: mtmdd.runs[{index}]" for index in (1, 3, 4, 5)]
     assert lines[1] == "p.yaml: mtmdd.runs[3]: 'TDL' is listed twice"
     assert lines[3] == "p.yaml: mtmdd.runs[5]: 'tau=0.4' is listed twice"
 
@@ -144,7 +146,7 @@ def test_every_wrong_text_is_named_with_its_place() -> None:
 @pytest.mark.parametrize("texts", ["TDL", {"TDL": 1}, ["TDL", 3], [["TDL"]], [None], None, 7])
 def test_runs_are_a_list_of_texts(texts: object) -> None:
     with pytest.raises(
-        ParamsError, match=r"^p\.yaml: mtmdd\.runs = .*a list of texts expected, as in \[TDL, tau=0\.4\]"
+        ParamsError, match=r"^p\.yaml: mtmdd\.runs = .*expected a list of texts, for example \[TDL, tau=0\.4\]"
     ):
         read_runs(texts, "p.yaml")
 
@@ -160,11 +162,11 @@ def test_runs_keep_their_order() -> None:
     [
         (
             {"methods": ["TDL", "MTMDD-VM-star"], "sources": []},
-            r"\['MTMDD-VM-star'\]: one head for both domains can't be",
+            r"\['MTMDD-VM-star'\]: one head for both domains is impossible",
         ),
-        ({"methods": ["VGG"], "sources": []}, r"unknown methods \['VGG'\]; known: VGGimg, "),
+        ({"methods": ["VGG"], "sources": []}, r"unknown methods \['VGG'\]; known methods: VGGimg, "),
         ({"methods": ["TDL", "TDL"], "sources": []}, "a method is listed twice"),
-        ({"methods": [], "sources": ["a/b"]}, r"distinct names of letters, digits, _ and - expected, found \['a/b'\]"),
+        ({"methods": [], "sources": ["a/b"]}, r"expected distinct names of letters, digits, _ and -, found \['a/b'\]"),
         ({"methods": [], "sources": ["birds", "birds"]}, "distinct names"),
         ({"methods": [], "sources": [""]}, "distinct names"),
         ({"methods": [], "sources": [], "domains": []}, "Extra inputs are not permitted"),
@@ -187,13 +189,13 @@ def test_points_are_the_runs_and_then_those_of_another_source(tmp_path: Path) ->
     [
         (
             "mtmdd: {cross_object: {methods: [], sources: []}}",
-            r"mtmdd\.runs is missing: which trainings there are, as in",
+            r"mtmdd\.runs is missing; list the trainings, for example \[TDL",
         ),
         ("mtmdd: []", r"mtmdd\.runs is missing"),
         ("seeds: [0]", r"mtmdd\.runs is missing"),
         ("mtmdd: {runs: [TDL]}", r"section 'mtmdd\.cross_object' is missing; see systems\.mtmdd\.runs"),
-        ("mtmdd: {runs: [tdl]}", r"mtmdd\.runs\[0\]: 'tdl': a method"),
-        ("mtmdd: {runs: [1]}", r"mtmdd\.runs = \[1\]: a list of texts expected"),
+        ("mtmdd: {runs: [tdl]}", r"mtmdd\.runs\[0\]: 'tdl': expected a method"),
+        ("mtmdd: {runs: [1]}", r"mtmdd\.runs = \[1\]: expected a list of texts"),
     ],
 )
 def test_what_a_file_lacks_is_named(tmp_path: Path, text: str, message: str) -> None:

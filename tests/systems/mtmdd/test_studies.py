@@ -1,4 +1,4 @@
-"""The component studies: each point's recipe against what the paper says of its table, and none trained twice."""
+"""The component studies: each point's recipe against the paper's description, and no recipe trained twice."""
 
 import json
 import re
@@ -51,7 +51,7 @@ def test_studies_of_tdl_train_a_predictor_and_then_what_recognises(made, point, 
     predict, *recognise = recipe.phases
     assert losses(recipe) == [first, {"source recognition": 1.0}, {"target recognition": 1.0}]
     assert (predict.features, [phase.features for phase in recognise]) == (None, [features] * 2)
-    # Seeing v^ alone, a recogniser learns from the predictor h as it is (eq. 5): nothing of it is trained further.
+    # A recogniser on v^ alone leaves the whole predictor h unchanged (eq. 5).
     frozen = ["backbone", "embedding"] if features == "click" else ["embedding"]
     assert [phase.frozen for phase in recipe.phases] == [[], frozen, frozen]
 
@@ -64,7 +64,7 @@ def test_studies_of_tdl_train_a_predictor_and_then_what_recognises(made, point, 
         ("embedding=CONV+FC", {"kind": "CONV+FC", "hidden": None}, None),
         ("features=C7", {"kind": "FC"}, None),
         ("features=V+C7", {"kind": "FC"}, None),
-        # Table IV: T = 0.1; everywhere else the parameter file's.
+        # Table IV: T = 0.1; all other points have the parameter file's T
         ("bandwidth=10", {"kind": "CONV+biFC"}, (10.0, 0.1)),
         ("tau=1", {"kind": "CONV+biFC"}, (0.01, 0.16)),
         ("tau=0", {"kind": "CONV+biFC"}, None),
@@ -80,7 +80,7 @@ def test_a_point_changes_its_own_part_of_the_network_and_of_the_position_functio
 @pytest.mark.parametrize(
     ("point", "weights", "is_shared"),
     [
-        # Table VII has mu = 1 whatever the parameter file says; Fig. 12 has its lambda, 0.4, and tau, 0.1
+        # Table VII has mu = 1 whatever is in the parameter file; Fig. 12 has the file's lambda, 0.4, and tau, 0.1
         ("lambda=separate-0.8", (0.2, 0.72, 0.08, 1.0), False),
         ("lambda=shared-0.2", (0.8, 0.18, 0.02, 1.0), True),
         ("mu=separate-0.3", (0.6, 0.36, 0.04, 0.3), False),
@@ -102,26 +102,26 @@ def test_values_that_are_the_same_training_have_the_same_content(made):
         "embedding=FC": ["features=C7"],
     }.items():
         assert {content_of(made(other)) for other in others} == {content_of(made(one))}
-    # B = 0.01 is the parameter file's, but T is not.
+    # the parameter file has the same B = 0.01, but another T
     assert content_of(made("bandwidth=0.01")) != content_of(made("tau=0.1"))
     every = [f"{name}={value}" for name, study in STUDIES.items() for value in study.paper if not value.endswith("-1")]
-    # 4 + 6 + 7 + 7 + 10, less the coincidences: CONV+biFC and C_E and tau = 0; FC and C7; C and tau = 0.1.
+    # 4 + 6 + 7 + 7 + 10, without the duplicates: CONV+biFC and C_E and tau = 0; FC and C7; C and tau = 0.1
     assert (len(every), len({content_of(made(point)) for point in every})) == (34, 30)
 
 
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ("rho=1", "'rho=1': study=value expected, with a study of kernels, embedding"),
-        ("tau", "'tau': tau=0.4 would be a point"),
-        ("tau=high", "'tau=high': tau=0.4 would be a point"),
-        ("tau=0.40", "'tau=0.40': write tau=0.4, as the tables do"),
-        ("tau=1e-1", "'tau=1e-1': write tau=0.1"),
-        ("tau=1.2.3", "'tau=1.2.3': '1.2.3' is no number"),
-        ("lambda=0.4", "lambda=shared-0.4 would be a point"),
-        ("lambda=shared-0.40", "write lambda=shared-0.4"),
-        ("features=V+", "features=V+C_E would be a point"),
-        ("kernels=3", "kernels=3x1024 would be a point"),
+        ("rho=1", "'rho=1': expected study=value with one of the studies kernels, embedding"),
+        ("tau", "'tau': not a value of tau; an example is tau=0.4"),
+        ("tau=high", "'tau=high': not a value of tau; an example is tau=0.4"),
+        ("tau=0.40", "'tau=0.40': use the shortest form, tau=0.4"),
+        ("tau=1e-1", "'tau=1e-1': use the shortest form, tau=0.1"),
+        ("tau=1.2.3", "'tau=1.2.3': '1.2.3' is not a number"),
+        ("lambda=0.4", "an example is lambda=shared-0.4"),
+        ("lambda=shared-0.40", "use the shortest form, lambda=shared-0.4"),
+        ("features=V+", "an example is features=V+C_E"),
+        ("kernels=3", "an example is kernels=3x1024"),
     ],
 )
 def test_points_that_are_none(point, message):
@@ -134,7 +134,7 @@ def test_a_number_is_a_value_in_its_shortest_form_alone(number):
     shortest = f"{number:g}"
     check_point(f"bandwidth={shortest}")
     assert split_value(f"shared-{shortest}") == ("shared", shortest)
-    with pytest.raises(ValueError, match="write bandwidth="):
+    with pytest.raises(ValueError, match="use the shortest form, bandwidth="):
         check_point(f"bandwidth=0{shortest}")
 
 
@@ -172,13 +172,13 @@ def test_values_in_the_order_of_a_table(network_params, objective_params: Object
 
     assert found("tau", "tau=0.3", "mu=shared-2") == ["0", "0.05", "0.1", "0.15", "0.2", "0.3", "0.4", "1"]
     assert found("bandwidth")[:2] == ["0.0001", "0.001"]
-    # the parameter file is at 3x6, mu = 0.1 and 0.9
+    # the parameter file has 3x6, mu = 0.1 and 0.9
     assert found("kernels", "kernels=11x16", "kernels=5x32", "kernels=11x8") == ["3x6", "5x32", "11x8", "11x16"]
     assert found("mu", "mu=shared-0.1", "mu=separate-2") == ["separate-0.1", "separate-2", "shared-0.1", "shared-0.9"]
     assert found("embedding", "embedding=FC") == ["FC", "biFC", "CONV+FC", "CONV+biFC"]
 
 
-def test_values_are_split_into_series_and_place():
+def test_values_are_split_into_series_and_value():
     values = ["shared-0.4", "separate-1e-05", "3x1024", "V+C_E", "1e-05"]
     assert [split_value(value) for value in values] == [
         ("shared", "0.4"), ("separate", "1e-05"), ("3", "1024"), ("", "V+C_E"), ("", "1e-05"),
@@ -211,8 +211,8 @@ def test_tables_find_the_runs_that_their_values_have_elsewhere(tmp_path):
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (["features=V+C"], "features=V+C is the same training as TDL; take it out"),
-        (["features=C_E", "tau=0"], "tau=0 is the same training as features=C_E; take it out"),
+        (["features=V+C"], "features=V+C is the same training as TDL; remove it"),
+        (["features=C_E", "tau=0"], "tau=0 is the same training as features=C_E; remove it"),
     ],
 )
 def test_nothing_is_trained_twice(tmp_path, caplog, points, message):
@@ -253,7 +253,7 @@ def test_presets_declare_points_that_can_be_trained(preset, tmp_path):
 def test_presets_measure_the_ratios_of_tables_iv_and_v(preset, tmp_path):
     main(["--output", str(tmp_path / "recipes"), "--params", str(preset)])
     studies = json.loads((tmp_path / "recipes/studies.json").read_text())
-    # a ratio of two losses needs both: tau = 0 and 1 have a dash in Table V
+    # a ratio needs both losses: tau = 0 and 1 have a dash in Table V
     of_tau = [run for value, run in studies["tau"].items() if value not in ("0", "1")]
     measured = load_section(DiagnoseParams, "mtmdd.diagnose", preset).points
     assert sorted(measured) == sorted({*studies["bandwidth"].values(), *of_tau})

@@ -33,7 +33,7 @@ def recipe(network_params, objective_params, train_params):
     return recipe
 
 
-# --- tasks that learn otherwise
+# --- tasks with other kinds of steps
 
 
 @pytest.mark.parametrize("kind", [Adversarial, MostConfident, NowAndThen])
@@ -76,12 +76,12 @@ def test_alternating_steps_with_two_optimisers(recipe, examples, tmp_path, monke
                 return super().step(learner)
 
     train_recipe(recipe(epochs=1), examples, 0, tmp_path / "model", "run", kind=Seen)
-    # each moves its own part, and leaves the other's alone
+    # each optimiser changes only its own part
     assert critics == [(1, False, True), (0, True, False)] * 4
     curves = tmp_path / "model" / "curves" / "joint"
     for name in ("critic", "fooled", "objective", "target recognition", "learning rate critic"):
         assert len(read_curve(curves, f"train/{name}")) == 1
-    weights = load_file(tmp_path / "model" / "joint.safetensors")  # what is saved is the network, as of any method
+    weights = load_file(tmp_path / "model" / "joint.safetensors")  # only the network is saved, as for any method
     whole = recipe()
     expected = build_network(whole.network, whole.phases[0], examples.categories, 5, load_weights=False)
     assert set(weights) == set(expected.state_dict())
@@ -116,7 +116,7 @@ def test_images_are_chosen_anew_in_each_epoch(recipe, examples, tmp_path):
     train_recipe(recipe(), examples, 0, tmp_path / "model", "run", kind=Seen)
     assert [len(epoch["target"]) for epoch in chosen] == [5, 9, 13]
     for rows, of_epoch in zip(chosen, seen, strict=True):
-        assert len(of_epoch["target"]) == 16  # four steps of four, whatever was chosen
+        assert len(of_epoch["target"]) == 16  # four steps of four images, however many were chosen
         assert set(of_epoch["target"]) == set(rows["target"].tolist())
         assert set(of_epoch["source"]) <= set(rows["source"].tolist())
     assert read_curve(tmp_path / "model" / "curves" / "joint", "train/target images") == [5, 9, 13]
@@ -154,7 +154,7 @@ def test_an_epoch_of_all_images_after_one_of_a_choice_draws_at_its_own_steps(rec
             return {"objective": torch.tensor(0.0)}
 
     train_recipe(recipe(epochs=6), examples, 0, tmp_path / "model", "run", kind=Seen)
-    rows = examples.places("target", "train")
+    rows = examples.row_numbers("target", "train")
     for epoch in (1, 3, 5):  # four steps each
         for step in range(4 * epoch, 4 * epoch + 4):
             assert seen[step] == [draw.row for draw in draws_of_step(rows, 4, step, 0, "joint/target")]
@@ -168,7 +168,7 @@ def test_validation_has_the_precision_of_training_whatever_is_around_the_network
 
     def noted(self, values):
         result = forward(self, values)
-        if self.out_features == 3:  # a recogniser's
+        if self.out_features == 3:  # a recogniser's layer
             found.append((result.requires_grad, result.dtype))
         return result
 
@@ -217,11 +217,11 @@ def test_every_parameter_of_a_step_gets_a_finite_gradient(kind, recipe, examples
         assert gradient.abs().sum() > 0, name
 
 
-# --- where a phase begins, and by which parameters it learns
+# --- the start of a phase, and its training parameters
 
 
 class Begun(PhaseTask):
-    """Keeps the weights that each phase begins with."""
+    """A task that records the weights at the start of each phase."""
 
     begun: ClassVar[dict[str, dict[str, torch.Tensor]]] = {}
 
@@ -237,7 +237,7 @@ def term(domain: str, kind: str = "recognition") -> LossTerm:
 
 @pytest.fixture
 def joined(network_params, train_params):
-    """Two phases apart, and a third that joins parts of them."""
+    """Return a function that makes a recipe of two independent phases, and a third that joins parts of them."""
 
     def joined(start, own: TrainParams | None = None, **values) -> Recipe:
         apart = [
@@ -317,7 +317,7 @@ def test_a_phase_has_rates_and_epochs_of_its_own(joined, train_params, examples,
     }
     assert rates["clicks"] == rates["source"] == [0.01]
     assert len(rates["joint"]) == 2
-    # of six steps, 15 images in fives, that of the third: one cycle of the phase's own
+    # the rate at the third of six steps (15 images, five per step) of the phase's own schedule
     assert rates["joint"][0] == pytest.approx(0.3 * rate_factor(own.schedule, 2, 6))
     assert Model.read(tmp_path / "model").recipe == whole
     tasks = training_run(whole, examples, 0, "run").tasks
@@ -335,13 +335,13 @@ def test_a_phase_that_stops_early_by_itself_needs_images_to_stop_by(joined, trai
     train_recipe(joined("source"), replace(examples, rows=rows), 0, tmp_path / "model", "run")
 
 
-# --- which runs are the same
+# --- runs that are continued
 
 
 def test_other_start_weights_at_the_same_place_do_not_continue_a_run(recipe, examples, tmp_path):
     whole, path = recipe("VGGsrc"), tmp_path / "start.safetensors"
     named = whole.model_copy(update={"network": whole.network.model_copy(update={"weights": str(path)})})
-    fingerprints = {training_run(named, examples, 0, "run").fingerprint}  # missing: an error when it is loaded
+    fingerprints = {training_run(named, examples, 0, "run").fingerprint}  # a missing file is no error yet
     for content in (b"one", b"two"):
         path.write_bytes(content)
         fingerprints.add(training_run(named, examples, 0, "run").fingerprint)
@@ -356,7 +356,7 @@ def test_a_run_is_not_continued_by_tasks_of_another_kind(recipe, examples):
     assert runs[0].fingerprint == runs[-1].fingerprint
 
 
-# --- which weights learn, and how fast
+# --- the optimiser's groups
 
 
 def test_each_part_learns_at_its_own_rate(recipe):
@@ -368,7 +368,7 @@ def test_each_part_learns_at_its_own_rate(recipe):
     network = build_network(tdl.network, tdl.phases[2], categories, 5, load_weights=True)
     groups = parameter_groups(network, tdl.train)
     assert [group["peak"] for group in groups] == [0.02, 0.04]
-    assert len(groups[1]["params"]) == 2  # the recogniser's; the embedding is frozen
+    assert len(groups[1]["params"]) == 2  # weight and bias of the recogniser; the embedding is frozen
     frozen = tdl.phases[2].model_copy(update={"frozen": ["backbone", "embedding"]})
     network = build_network(tdl.network, frozen, categories, 5, load_weights=True)
     assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.04]
@@ -378,7 +378,7 @@ def test_biases_of_the_recognisers_learn_at_a_rate_of_their_own(recipe):
     whole = recipe("MTMDD-VM", recogniser_bias_multiplier=2.0)
     network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
     groups = parameter_groups(network, whole.train)
-    # the released definition's x10 and x20, here x2 and x4
+    # like the released definition's x10 and x20, here x2 and x4
     assert [group["peak"] for group in groups] == [0.02, 0.06, 0.04, 0.08]
     shapes = [sorted(tuple(weight.shape) for weight in group["params"]) for group in groups[2:]]
     inputs = network.recogniser.heads["target"].in_features

@@ -15,7 +15,7 @@ from systems.mtmdd.train import main
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, tiny_data, network_params, objective_params, train_params):
-    """Train a method as the stage does and return the model folder."""
+    """Return a function that trains a method as the stage does and returns the model folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(method: str, seed: int = 0, split=tiny_data.split, features=tiny_data.features, options=(), **study):
@@ -68,7 +68,7 @@ def test_images_are_kept_decoded_if_the_recipe_says_so(run, monkeypatch):
     real, decoded = images.decode, []
     monkeypatch.setattr(images, "decode", lambda *arguments: decoded.append(1) or real(*arguments))
     run("VGGsrc")
-    assert len(decoded) == 36 + 15  # train and validation images of both domains, each once in two phases
+    assert len(decoded) == 36 + 15  # train and validation images of both domains, decoded once for two phases
 
 
 def test_the_embedding_of_the_second_step_is_that_of_the_first(run):
@@ -130,7 +130,8 @@ def test_a_shared_head_for_different_categories_ends_with_exit_code_2(run, tiny_
     rows.filter((pl.col("domain") == "target") | (pl.col("category") != "bee")).write_parquet(tmp_path / "s.parquet")
     with pytest.raises(SystemExit, match="2"):
         run("MTMDD-VM-star", split=tmp_path / "s.parquet")
-    assert "a shared head needs the same categories in both domains (only in the target: 1, as ['bee'])" in caplog.text
+    message = "a shared head needs the same categories in both domains (only in the target: 1, such as ['bee'])"
+    assert message in caplog.text
 
 
 def test_cross_object_trains_on_another_data_sets_source(run, tiny_data, tmp_path):
@@ -148,4 +149,4 @@ def test_cross_object_trains_on_another_data_sets_source(run, tiny_data, tmp_pat
 def test_a_recipe_with_another_source_asks_for_it(run, caplog):
     with pytest.raises(SystemExit, match="2"):
         run("MTMDD-VM", source="birds")
-    assert "has the source of birds: give --source-images and --source-split of that data set" in caplog.text
+    assert "uses the source of birds; give --source-images, --source-split and --features of that" in caplog.text

@@ -1,4 +1,4 @@
-"""A small data folder as the stages before the report leave it, with accuracies that are known by construction."""
+"""A small data folder as the stages before the report write it, with accuracies that are known by construction."""
 
 import json
 import math
@@ -25,7 +25,7 @@ mtmdd:
   report: {data_set: test data, note: "Made <up> for a test.", top_words: 2}
 """
 
-# How many of the 16 target test images each point recognises: the first ones by image id, in both seeds.
+# The number of the 16 target test images that each point recognises: the first ones by image id, in both seeds.
 RIGHT = {
     "VGGimg": 8,
     "VGGsrc": 9,
@@ -45,7 +45,7 @@ RIGHT = {
 
 COMPONENTS = ("features=C", "lambda=separate-0.4", "lambda=separate-1")
 
-# What `systems.mtmdd.recipes` says of them: features has a method's run in its table, mu nothing but one.
+# The studies as `systems.mtmdd.recipes` writes them: features contains a method's run, mu has nothing else.
 STUDIES = {
     "tau": {},
     "features": {"V": "VGGimg", "C": "features=C"},
@@ -58,7 +58,7 @@ STUDIES = {
 
 
 def image_ids(domain: str, seed: int) -> list[str]:
-    """Return a seed's test images; half of them, rounded down, are also tested by the next seed."""
+    """Return a seed's test images; half of them, rounded down, are also test images of the next seed."""
     number = IMAGES[domain]
     return [f"{domain[0]}{number // 2 * seed + i:03d}" for i in range(number)]
 
@@ -66,14 +66,14 @@ def image_ids(domain: str, seed: int) -> list[str]:
 def write_run(
     folder: Path, seed: int, right: Mapping[str, int], rmse: float | None = None, errors: Sequence[float] = ()
 ) -> None:
-    """Write one evaluation that recognises the first so many test images of each domain.
+    """Write one evaluation that recognises the first test images of each domain.
 
     Args:
-        folder: of the run.
+        folder: the run's folder.
         seed: decides which images are tested.
-        right: how many are recognised, by domain.
+        right: number of recognised images, by domain.
         rmse: RMSE-S, equal for all images; None: no clicks are predicted.
-        errors: instead, the squared errors of the source images.
+        errors: the squared errors of the source images, instead of `rmse`.
     """
     if rmse is not None:
         errors = [rmse**2] * IMAGES["source"]
@@ -96,7 +96,7 @@ def write_run(
 
 
 def write_ratios(folder: Path, readings: Sequence[float | None] = (0.6, 1.7, 0.9), bandwidth: float = 0.01) -> None:
-    """Write what `systems.mtmdd.click_ratios` writes of a point."""
+    """Write a point's ratios as `systems.mtmdd.click_ratios` writes them."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "method": "TDL",
@@ -109,7 +109,7 @@ def write_ratios(folder: Path, readings: Sequence[float | None] = (0.6, 1.7, 0.9
 
 
 def write_diagnostics(folder: Path) -> None:
-    """Write of what `systems.mtmdd.diagnose` writes of a method as much as the report reads."""
+    """Write those outputs of `systems.mtmdd.diagnose` that the report reads."""
     folder = folder / "diagnostics"
     folder.mkdir()
     content = {

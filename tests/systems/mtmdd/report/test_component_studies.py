@@ -1,4 +1,4 @@
-"""Tables of component studies against numbers worked by hand."""
+"""Tables of component studies against numbers worked out by hand."""
 
 import polars as pl
 import pytest
@@ -66,7 +66,7 @@ def test_values_are_compared_with_a_method_that_is_the_last_row(runs: Runs) -> N
 def test_values_are_compared_within_their_series_and_stand_beside_the_paper(runs: Runs) -> None:
     table = study_table(runs, "lambda")
     names = ("series", "value", "gain", "published_source", "published_target", "published_rmse")
-    # 7 against 2 of 16; with separate heads lambda = 1 was not run. Table VII.
+    # 7 against 2 of 16; with separate heads lambda = 1 was not run; published numbers from Table VII
     assert table.select(names).rows() == [
         ("shared", "0.4", 31.25, 76.6, 75.6, 0.87),
         ("shared", "1", None, 40.1, 63.5, 0.81),
@@ -94,7 +94,7 @@ def with_ratios(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 def test_gradient_ratios_stand_beside_table_v(with_ratios: Runs) -> None:
     table = study_table(with_ratios, "tau")
     names = ("value", "gradient_ratio", "gradient_ratio_least", "gradient_ratio_largest", "published_ratio")
-    # 0 is not measured, nor is 0.4, 1 has no count loss; Table V
+    # 0 and 0.4 are not measured, 1 has no count loss; published numbers from Table V
     assert table.select(names).rows() == [
         ("0", None, None, None, None),
         ("0.1", 0.9, 0.6, 1.7, 0.99),

@@ -1,4 +1,4 @@
-"""Table IX against numbers worked by hand."""
+"""Table IX against numbers worked out by hand."""
 
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def test_each_number_of_table_ix_stands_below_its_heading() -> None:
 def test_a_small_cost_is_one_of_at_most_the_papers_largest(
     tmp_path: Path, single: int, cross: int, verdict: str
 ) -> None:
-    # no image differs: 0 is below 3.1; one of 16: 6.2 points, -6 to 18; 15 of 16: 94 points, 82 to 106
+    # no image differs: 0 is below 3.1; one of 16 differs: 6.2 points, -6 to 18; 15 of 16: 94 points, 82 to 106
     for point, right in ((SINGLE, single), (CROSS, cross)):
         write_run(tmp_path / point.name / "seed-0", 0, {"target": right})
     runs = read_runs(tmp_path, [SINGLE, CROSS], [0])

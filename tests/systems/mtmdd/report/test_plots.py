@@ -1,4 +1,4 @@
-"""Pictures of methods and studies: the right things are drawn, and the same bytes come out twice."""
+"""Plots of methods and studies: they show the right data, and the same tables give the same bytes."""
 
 import io
 
@@ -98,7 +98,7 @@ def test_each_domains_accuracy_has_its_own_interval_place_and_colour(figure: Fig
         point, _, (bars,) = container.lines
         ((low, y), (high, _)) = bars.get_segments()[0].tolist()
         found.append((float(point.get_xdata()[0]), low, high, y, point.get_color()))
-    # The source below the line of its method, the target above; VGGimg has no source accuracy.
+    # The source is below the line of its method, the target above; VGGimg has no source accuracy.
     assert found == [
         (60.0, 55.0, 66.0, pytest.approx(-0.1), SOURCE),
         (50.0, 40.0, 58.0, pytest.approx(0.1), TARGET),
@@ -135,7 +135,7 @@ def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None
     lines = {container.get_label(): container.lines[0] for container in axes.containers}
     assert list(lines) == ["TDL", "VGGsrc"]
     assert list(lines["VGGsrc"].get_ydata()) == [30.0, 45.0]
-    # Two methods stand 3 % of the step apart, around the value.
+    # Two methods are 3 % of the step apart, on both sides of the value.
     assert list(lines["TDL"].get_xdata()) == pytest.approx([6 - 0.27, 24 - 0.27])
     (segments,) = axes.containers[1].lines[2]
     assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[26.0, 36.0], [40.0, 49.0]]
@@ -145,7 +145,7 @@ def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None
 def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -> None:
     plots.study_plot(STUDY, "µ", is_line=True)
     target, source = figure.axes  # no value of the study has an RMSE-S
-    # In ascending order whatever the table's, and at equal distances; the two series stand 0.12 apart.
+    # Values are in ascending order, whatever the table's order, and at equal distances; the two series are 0.12 apart.
     assert [text.get_text() for text in target.get_xticklabels()] == ["0.1", "0.3", "0.9"]
     lines = {container.get_label(): container.lines[0] for container in target.containers}
     assert list(lines["separate heads"].get_xdata()) == pytest.approx([1 - 0.06, 2 - 0.06])
@@ -153,7 +153,7 @@ def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -
     assert list(lines["shared head"].get_xdata()) == pytest.approx([0.06])
     (segments,) = target.containers[0].lines[2]
     assert [segment[:, 1].tolist() for segment in segments.get_segments()] == [[44.0, 55.0], [51.0, 68.0]]
-    # Where a measure is null there is no point; the baseline is a line across.
+    # A null has no point; the baseline is a horizontal line.
     assert list(source.containers[0].lines[0].get_ydata()) == [70.0]
     (dashed,) = [line for line in source.get_lines() if line.get_label() == "MTTDL"]
     assert set(dashed.get_ydata()) == {72.0}

@@ -1,4 +1,4 @@
-"""Which runs a report is about, and what it refuses."""
+"""The runs that a report covers, and the evaluations that it refuses."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_every_missing_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "TDL/seed-0/predictions.parquet").unlink()
     with pytest.raises(UserError) as error:
         read_runs(tmp_path, [Point("methods", "TDL")], [0, 3])
-    assert "3 evaluations that the parameters declare are missing" in str(error.value)
+    assert "3 files of evaluations that the parameters declare are missing" in str(error.value)
     assert f"{tmp_path}/TDL/seed-0/predictions.parquet" in str(error.value)
     assert f"{tmp_path}/TDL/seed-3/metrics.json" in str(error.value)
     assert f"{tmp_path}/TDL/seed-0/metrics.json" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The report's tables against numbers worked by hand from the runs of `report_data`."""
+"""The report's tables against numbers worked out by hand from the runs of `report_data`."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_table_viii(runs: Runs) -> None:
     rows = {row["method"]: row for row in table_viii(runs).to_dicts()}
     assert list(rows) == ["VGGimg", "VGGsrc", "MTMDD-VM"]
     ours = rows["MTMDD-VM"]
-    # 13 of 16 in both seeds; seed 1 has 8 of seed 0's images and 8 others: 24 distinct ones.
+    # 13 of 16 in both seeds; seed 1 has 8 of seed 0's images and 8 others: 24 distinct images.
     interval = wilson(13 / 16, 24)
     assert ours["accuracy_target"] == 81.25
     assert (ours["low_target"], ours["high_target"]) == (round(100 * interval.low, 2), round(100 * interval.high, 2))
@@ -63,7 +63,7 @@ def test_a_method_that_the_paper_lacks_has_no_published_numbers(tmp_path: Path) 
     assert (row["published_target"], row["difference_target"]) == (None, None)
 
 
-def test_the_sweeps_end_at_the_whole_data_and_tell_the_decline(runs: Runs) -> None:
+def test_the_sweeps_end_at_the_whole_data_and_have_the_decline(runs: Runs) -> None:
     table = sweep_table(runs, "out_of_class", whole=24)
     points = table.select("method", "reduced", "value", "accuracy_target", "decline").rows()
     assert points == [
@@ -96,8 +96,8 @@ def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
     better, worse = Point("methods", "MTMDD-VM"), Point("methods", "VGGsrc")
     interval = paired(runs, better, worse)
     assert interval.mean == pytest.approx(25.0)
-    # The places 9-12 of each seed differ. Seed 1 begins 8 images later, so these are the images 9-12 and 17-20, and the
-    # images 8-15 are tested twice. By d and m: 9-12 (1, 2); 17-20 (1, 1); 8, 13-15 (0, 2); the other 12 (0, 1).
+    # The test images 9-12 of each seed differ. Seed 1 begins 8 images later, so these are the images 9-12 and 17-20,
+    # and the images 8-15 are tested twice. By d and m: 9-12 (1, 2); 17-20 (1, 1); 8, 13-15 (0, 2); the other 12 (0, 1).
     residuals = 4 * (1 - 2 * 0.25) ** 2 + 4 * (1 - 0.25) ** 2 + 4 * (2 * 0.25) ** 2 + 12 * 0.25**2
     half = 1.959963984540054 * (24 / 23 * residuals) ** 0.5 / 32
     assert (interval.low, interval.high) == pytest.approx((25 - 100 * half, 25 + 100 * half))
@@ -109,7 +109,7 @@ def test_pairs_on_different_images_are_refused(tmp_path: Path) -> None:
     write_run(tmp_path / "TDL/seed-0", 0, {"target": 4})
     write_run(tmp_path / "TDL7/seed-0", 1, {"target": 4})
     points = [Point("methods", "TDL"), Point("methods", "TDL7")]
-    with pytest.raises(UserError, match="tested on different target images: 16 and 16, 8 of them in both"):
+    with pytest.raises(UserError, match="tested on different target images: 16 and 16, with 8 in common"):
         paired(read_runs(tmp_path, points, [0]), *points)
 
 
@@ -129,7 +129,7 @@ def test_claims_have_the_published_difference_and_a_verdict_of_ours(runs: Runs) 
     verdicts = {(row["better"], row["worse"], row["claim"]): row for row in table.to_dicts() if row["claim"] != 7}
     ours = verdicts["MTMDD-VM", "VGGsrc", 5]
     assert (ours["published"], ours["difference"], ours["verdict"]) == (2.5, 25.0, "holds")
-    # Table VIII: 74.7 - 73.3; the runs have no MTTDL.
+    # Table VIII: 74.7 - 73.3; MTTDL was not run.
     unknown = verdicts["MTMDD-VM", "MTTDL", 5]
     assert (unknown["published"], unknown["difference"], unknown["verdict"]) == (1.4, None, "not run")
     # Table III: 57.3 - 44.2.
@@ -147,7 +147,7 @@ def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tm
         write_run(tmp_path / f"out_of_class={name}-6/seed-0", 0, {"target": reduced})
     points = [read_run(text) for name in methods for text in (name, f"out_of_class={name}-6")]
     table = claims_table(read_runs(tmp_path, points, [0]))
-    # 8 of 16 lost against 2; VGGimg has no source to lose
+    # 8 of 16 lost against 2; VGGimg uses no source
     assert table.filter(claim=7).select("says", "worse", "difference").rows() == [
         ("ours declines less than TDL with 6 source categories", "TDL", 37.5)
     ]
@@ -155,7 +155,7 @@ def test_declines_are_claimed_against_each_method_that_learns_from_the_source(tm
 
 def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
     good, bad, blind = (Point("components", f"lambda=separate-{value}") for value in ("0.4", "0", "0.2"))
-    # RMSE-S 0.5 and 1, the errors of the images 0-3 apart from those of the others
+    # RMSE-S 0.5 and 1; in the second run the images 0-3 have other errors than the rest
     errors = {good: [0.25] * 9, bad: [1.9] * 4 + [0.28] * 5, blind: []}
     for point, of_point in errors.items():
         write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
@@ -163,7 +163,7 @@ def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
     runs = read_runs(tmp_path, list(errors), [0], studies)
     interval = paired_rmse(runs, good, bad)
     assert interval is not None
-    # to first order an image stands for (e / R + R) / 2: 1.45 or 0.64 with R = 1, minus 0.5, so 0.95 or 0.14
+    # to first order an image has the value (e / R + R) / 2: 1.45 or 0.64 with R = 1, minus 0.5, so 0.95 or 0.14
     half = 1.959963984540054 * (9 / 8 * (4 * 0.45**2 + 5 * 0.36**2)) ** 0.5 / 9
     assert interval == pytest.approx((50.0, 50 - 100 * half, 50 + 100 * half), rel=1e-6)
     assert paired_rmse(runs, bad, good) == pytest.approx((-50.0, -50 - 100 * half, -50 + 100 * half), rel=1e-6)
@@ -181,10 +181,10 @@ def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
         write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
     found = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
     assert found is not None
-    drawn = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
-    roots = np.sqrt(errors[:, drawn].mean(axis=2))
+    samples = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
+    roots = np.sqrt(errors[:, samples].mean(axis=2))
     assert found.mean == pytest.approx(100 * np.subtract(*np.sqrt(errors.mean(axis=1))[::-1]), abs=1e-4)
-    # of 9 images, the bootstrap's deviation is sqrt(8 / 9) of the unbiased one; the rest is the first order's error
+    # with 9 images, the bootstrap's deviation is sqrt(8 / 9) of the unbiased one; the rest is the error of first order
     deviation = 100 * np.std(roots[1] - roots[0]) * math.sqrt(9 / 8)
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(deviation, rel=0.1)
 

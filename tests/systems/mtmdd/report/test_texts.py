@@ -1,4 +1,4 @@
-"""How the tables of methods, claims and sweeps read."""
+"""The texts in the tables of methods, claims and sweeps."""
 
 import polars as pl
 import pytest
@@ -8,7 +8,7 @@ from systems.mtmdd.report.texts import claims_texts, methods_table, sweep_texts
 
 
 def headed(table: Table, row: int = 0) -> list[tuple[str, str, str]]:
-    """A row's cells, each with the group and the heading above it."""
+    """Return a row's cells, each with the group and the heading above it."""
     return [(column.group, column.heading, cell) for column, cell in zip(table.columns, table.rows[row], strict=True)]
 
 
@@ -38,7 +38,7 @@ def test_each_number_of_table_viii_stands_below_its_heading() -> None:
     [("Acc-T", "λ = 0.4, shared head −\nλ = 0, shared head"), ("RMSE-S", "λ = 0, shared head −\nλ = 0.4, shared head")],
 )
 def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, compared: str) -> None:
-    # A smaller RMSE-S is better, so there it is worse minus better that the claim wants above 0.
+    # A smaller RMSE-S is better, so the claim is that worse minus better is above 0.
     row = {
         "claim": 4, "says": "so", "better": "lambda=shared-0.4", "worse": "lambda=shared-0", "measure": measure,
         "published": 14.0, "difference": 3.25, "low": -1.0, "high": 7.5, "verdict": "open",

@@ -1,4 +1,4 @@
-"""The whole report: read back from its files, with an independent reader where there is one."""
+"""The whole report, read back from its files, with an independent reader if there is one."""
 
 import base64
 import csv
@@ -33,7 +33,7 @@ def run(root: Path, output: str = "report", page: str = "page") -> Path:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     write_data(folder)
-    # What an earlier parameter file left: must not show anywhere.
+    # Evaluations of an earlier parameter file, which must not be reported.
     write_run(folder / "system/evaluations/LEFTOVER/seed-0", 0, {"target": 16})
     write_run(folder / "system/evaluations/VGGsrc/seed-7", 1, {"target": 16})
     run(folder)
@@ -95,7 +95,7 @@ def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) 
         ("Target test accuracy with 95 % intervals, by method and source", root / "report/cross_object.png"),
         ("Gradient norm of each weighted loss", diagnostics / "gradients.png"),
         ("True and predicted click features", diagnostics / "click_features.png"),
-        ("Images kept by each cell of Table II", root / "report/noise_filter.png"),
+        ("Images kept in each cell of Table II", root / "report/noise_filter.png"),
         ("Clicks and images of the vocabulary", root / "report/vocabulary.png"),
     ]
     for (encoded, caption), (words, path) in zip(found, expected, strict=True):
@@ -124,8 +124,8 @@ def test_the_pictures_are_drawn_from_the_tables_beside_them(root: Path) -> None:
     assert (folder / "out_of_class.png").read_bytes() == categories
     for name, axis, is_line in (("features", "what the recognisers see", False), ("lambda", "λ", True)):
         table = pl.read_csv(folder / f"study_{name}.csv", schema_overrides={"series": pl.String, "value": pl.String})
-        drawn = plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
-        assert (folder / f"study_{name}.png").read_bytes() == drawn, name
+        plot = plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
+        assert (folder / f"study_{name}.png").read_bytes() == plot, name
 
 
 def test_every_predictor_and_every_input_has_its_own_name() -> None:
@@ -190,7 +190,7 @@ def test_the_whole_source_is_the_sweeps_last_point(root: Path) -> None:
         *(("VGGsrc", 1.0, "25.0"), ("VGGsrc", 2.0, "56.25"), ("MTMDD-VM", 1.0, "75.0"), ("MTMDD-VM", 2.0, "81.25")),
     ]
     text = (root / "page/index.html").read_text(encoding="utf-8")
-    assert "The source is cut to some of its 2 categories" in text
+    assert "The source keeps only some of its 2 categories" in text
     assert "The 2 most clicked of 3 words." in text
 
 
@@ -227,7 +227,7 @@ def test_names_from_the_data_are_shown_as_they_are_and_never_as_markup(page: Pag
     assert "斑点狗" in cells
     assert "<dingo>" in cells
     assert "<dingo>" not in (root / "page/index.html").read_text(encoding="utf-8")
-    # Two words were asked for: the third is not listed.
+    # The third word is not listed, because `top_words` is 2.
     assert "<b>" not in cells
 
 
@@ -262,7 +262,7 @@ def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog:
     (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "28 evaluations that the parameters declare are missing" in caplog.text
+    assert "28 files of evaluations that the parameters declare are missing" in caplog.text
     assert "VGGimg/seed-5/metrics.json" in caplog.text
     assert not (tmp_path / "report").exists()
 
@@ -289,7 +289,7 @@ def test_studies_that_are_left_out_have_no_section(tmp_path: Path) -> None:
 
 def test_component_studies_stand_beside_the_paper(root: Path, page: Page) -> None:
     assert {"Visual and click feature (Table VI)", "One task or two (Table VII)"} <= set(page.headings)
-    # A study whose values are all methods' runs, or of one value, has nothing to show.
+    # A study is left out if all its values are methods' runs, or if it has only one value.
     assert not any("Fig. 12" in heading or "Table V)" in heading for heading in page.headings)
     (table,) = [table for table in page.tables if table[1][0] == "what the recognisers see"]
     # C: 6 and 7 of 9 source images, 6 of 16 target images in both seeds; 8 with V; RMSE-S 0.80 and 0.82.
@@ -326,7 +326,7 @@ def test_a_report_without_the_cross_object_study(tmp_path: Path) -> None:
         assert {row["verdict"] for row in csv.DictReader(file) if row["claim"] == "8"} == {"not run"}
 
 
-def test_claims_of_component_studies_are_told_by_their_runs(root: Path) -> None:
+def test_claims_of_component_studies_are_judged_by_their_runs(root: Path) -> None:
     with (root / "report/claims.csv").open(encoding="utf-8") as file:
         claims = {(row["better"], row["worse"]): row for row in csv.DictReader(file)}
     ours = claims["lambda=separate-0.4", "lambda=separate-1"]
@@ -342,11 +342,11 @@ def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pyt
     )
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "studies.json: the parameters declare no features=C; run python -m systems.mtmdd.recipes" in caplog.text
+    assert "studies.json: features=C is not among the runs in the parameter file; run python -m" in caplog.text
 
 
-def test_click_predictors_that_were_looked_into_are_shown(page: Page, root: Path) -> None:
-    assert page.headings.count("Click predictors, looked into") == 1
+def test_diagnoses_of_click_predictors_are_shown(page: Page, root: Path) -> None:
+    assert page.headings.count("Diagnoses of click predictors") == 1
     by_corner = {table[0][0]: table for table in page.tables}
     errors, gradients = by_corner["what is predicted"], by_corner["step"]
     (inputs,) = [table for table in page.tables if table[1][0] == "B"]
@@ -355,7 +355,7 @@ def test_click_predictors_that_were_looked_into_are_shown(page: Page, root: Path
         ["the mean click feature of the image's own category", "0.500"],
     ]  # fmt: skip
     assert gradients[1:] == [["0 (0%)", "0.66", "7.24", "-0.03"], ["1,500 (15%)", "–", "9.20", "0.04"]]
-    # beside Table IV, which has no B = 0.05
+    # Table IV has no B = 0.05
     assert inputs[1] == ["B", "v, %", "v^, %", "standard normal, %", "Ratio, %"]
     assert inputs[2:] == [["10", "14.60", "45.90", "50.00", "57.53"], ["0.05", "0.40", "2.00", "1.99", "–"]]
 
@@ -366,6 +366,7 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
         PARAMS.replace("methods: [MTMDD-VM], points: [features=C]", "methods: [], points: []")
     )
     text = run(tmp_path).read_text(encoding="utf-8")
+    assert "Diagnoses of click predictors" not in text
     assert "Click predictors" not in text
     assert len(Page(text).pictures) == 8
 
@@ -393,7 +394,7 @@ def test_diagnoses_of_what_is_not_declared_are_refused(
     (tmp_path / "params.yaml").write_text(PARAMS.replace(old, new))
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert f"{message}; list it there, or take it out" in caplog.text
+    assert f"{message}; list it there, or remove it here" in caplog.text
 
 
 def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -402,12 +403,12 @@ def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCa
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
     assert (
-        "diagnostics.json: no such file; run `dvc repro`, or take MTMDD-VM out of mtmdd.diagnose.methods" in caplog.text
+        "diagnostics.json: no such file; run `dvc repro`, or remove MTMDD-VM from mtmdd.diagnose.methods" in caplog.text
     )
 
 
 def test_one_seed_says_that_it_has_no_spread() -> None:
-    assert seeds_sentence([3]).endswith("(seed 3): no spread over seeds can be given")
+    assert seeds_sentence([3]).endswith("(seed 3), so there is no spread over seeds")
 
 
 def test_the_contents_lead_to_every_section_of_the_page(page: Page) -> None:
@@ -417,7 +418,7 @@ def test_the_contents_lead_to_every_section_of_the_page(page: Page) -> None:
     ]  # fmt: skip
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
-    # no level is left out below another
+    # headings skip no level
     assert page.levels[:2] == [1, 2]
     assert all(level <= above + 1 for above, level in pairwise(page.levels))
 
