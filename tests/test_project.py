@@ -144,6 +144,23 @@ def test_documented_commands_exist(name: str) -> None:
             assert is_there or module.split(".")[0] not in (*PACKAGES, "benchmarks"), f"{name}: {command}"
 
 
+def long_lines(text: str) -> list[str]:
+    """Return the lines of Markdown over 120 columns that could be broken: no table rows, links alone or code blocks."""
+    found, in_code = [], False
+    for line in text.splitlines():
+        in_code ^= line.lstrip().startswith("```")
+        if len(line) > 120 and not in_code and not line.lstrip().startswith("|") and " " in line.strip("-* "):
+            found.append(line)
+    return found
+
+
+def test_lines_of_markdown_have_at_most_120_columns() -> None:
+    assert long_lines(f"{'x ' * 60}\n- {'y' * 130}\n```\n{'z ' * 70}\n```\n| {'a ' * 70}\n{'b ' * 61}") == ["b " * 61]
+    pages = [path for path in tracked() if path.suffix == ".md"]
+    assert pages
+    assert {path.name: lines for path in pages if (lines := long_lines(path.read_text(encoding="utf-8")))} == {}
+
+
 def test_readme_shows_the_commands_that_ci_runs() -> None:
     readme = commands(ROOT / "README.md")
     assert {"make repro", "make test"} <= set(readme)
