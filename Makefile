@@ -30,9 +30,10 @@ repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, wr
 	python -m flows.reproduce
 	@echo && cat data/mtmdd/report/table_viii.txt && echo && echo "The report: $(CURDIR)/data/report/index.html"
 
-# loadfile: one worker runs all tests of a file, so that they share one Prefect server.
+# loadfile: the tests of one file share a worker, so that they share one Prefect server. They run in the order of
+# tests/conftest.py, the slow files first.
 test: $(INSTALLED) ## run the tests
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-flink: $(INSTALLED) $(JOB_SERVER) ## run the click-feature jobs on a local Flink cluster; needs Java 11 or newer, and Maven
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m flink tests/test_flink.py

@@ -112,6 +112,18 @@ def validate_section(model: type[Section], name: str, content: Any, where: str) 
         raise ParamsError("\n".join(lines)) from None
 
 
+def read_data_sets(path: Path = DEFAULT_PATH) -> dict[str, str]:
+    """Return the raw folder of each data set, by the data set's name and in the file's order.
+
+    Raises:
+        ParamsError: data_sets is not a mapping.
+    """
+    folders = read_params(path).get("data_sets") or {}
+    if not isinstance(folders, dict):
+        raise ParamsError(f"{path}: data_sets = {folders!r}: expected names with their raw folders")
+    return {str(name): str(folder) for name, folder in folders.items()}
+
+
 def read_seeds(path: Path = DEFAULT_PATH) -> list[int]:
     """Read the seeds of splits and trainings.
 

@@ -54,10 +54,9 @@ def run_here(name: str, flow: Callable[[], State[Any]], check: Callable[[], obje
     started = time.monotonic()
     try:
         check()
-        with display(name, verbose) as log_file:
+        with display(name, verbose) as log_file, server() as address:
             sys.stderr.write(f"log: {log_file}\n")
-            with server() as address:
-                state = _run(flow, address)
+            state = _run(flow, address)
     except UserError as error:  # a mistake, or the server did not start
         sys.stderr.write(f"error: {printable(str(error), keep=BREAKS)}\n")
         raise SystemExit(2) from None

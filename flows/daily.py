@@ -32,7 +32,7 @@ from base.artifacts import whole_file
 from base.console import UserError
 from base.inputs import is_file
 from base.markdown import code
-from base.params import load_section, read_params
+from base.params import load_section, read_data_sets
 from flows import page
 from flows.command import add_options, run_here
 from flows.processes import Stopped
@@ -185,15 +185,13 @@ def _raw_folder(params: Path, data_set: str | None) -> str:
     Raises:
         UserError: no data set has that name, or there are no data sets.
     """
-    folders = read_params(params).get("data_sets") or {}
+    folders = read_data_sets(params)
     if data_set is None and folders:
         data_set = next(iter(folders))
     if data_set not in folders:
-        what = (
-            "is empty" if data_set is None else f"has no {data_set!r}; it has {', '.join(map(str, folders)) or 'none'}"
-        )
+        what = "is empty" if data_set is None else f"has no {data_set!r}; it has {', '.join(folders) or 'none'}"
         raise UserError(f"{params}: data_sets {what}; add the data set's name and raw folder there")
-    return str(folders[data_set])
+    return folders[data_set]
 
 
 def _digests(files: Sequence[LogFile]) -> dict[LogFile, str]:

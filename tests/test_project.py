@@ -158,7 +158,7 @@ def test_lines_of_markdown_have_at_most_120_columns() -> None:
     assert long_lines(f"{'x ' * 60}\n- {'y' * 130}\n```\n{'z ' * 70}\n```\n| {'a ' * 70}\n{'b ' * 61}") == ["b " * 61]
     pages = [path for path in tracked() if path.suffix == ".md"]
     assert pages
-    assert {path.name: lines for path in pages if (lines := long_lines(path.read_text(encoding="utf-8")))} == {}
+    assert {str(path): lines for path in pages if (lines := long_lines(path.read_text(encoding="utf-8")))} == {}
 
 
 def test_readme_shows_the_commands_that_ci_runs() -> None:

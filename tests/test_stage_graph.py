@@ -55,6 +55,8 @@ def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
                 read.add(ast.literal_eval(node.args[1]))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "read_seeds":
                 read.add("seeds")
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "read_data_sets":
+                read.add("data_sets")
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "load_points":
                 read |= {"mtmdd.runs", "mtmdd.cross_object"}
     filled_in = (

@@ -14,7 +14,7 @@ import polars as pl
 
 from base.artifacts import whole_directory
 from base.console import stage
-from base.params import DEFAULT_PATH, read_params
+from base.params import DEFAULT_PATH, read_data_sets
 from report.sections import Part, not_run, part_of, write_part
 from systems.cleaning.preparation import totals_texts
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
     with stage("report cleaning") as closing:
-        data_sets = [str(name) for name in read_params(arguments.params).get("data_sets") or {}]
+        data_sets = list(read_data_sets(arguments.params))
         with whole_directory(arguments.output) as folder:
             write_part(part(arguments.preparation, data_sets), folder)
         closing.counts["data sets"] = len(data_sets)

@@ -41,7 +41,7 @@ from systems.mtmdd.diagnose import (
     significant,
     up_to,
 )
-from systems.mtmdd.examples import Examples
+from systems.mtmdd.examples import Examples, add_data
 from systems.mtmdd.gradients import GradientRecorder
 from systems.mtmdd.network import MultidomainNetwork
 from systems.mtmdd.predict import Model
@@ -137,9 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
-    parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
-    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_data(parser, split="the split file of the training")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)

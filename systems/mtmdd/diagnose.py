@@ -44,7 +44,7 @@ from systems.mtmdd.click_diagnostics import choose_samples, reference_rmse, samp
 from systems.mtmdd.config import Phase, Recipe
 from systems.mtmdd.diagnostic_plots import Sample, click_features_plot, gradients_plot
 from systems.mtmdd.evaluate import check_same_data
-from systems.mtmdd.examples import Examples, read_rows
+from systems.mtmdd.examples import Examples, add_data, read_rows
 from systems.mtmdd.gradients import GradientRecorder, Reading, plotted_layers
 from systems.mtmdd.measures import Outcome, predict, rmse
 from systems.mtmdd.methods import check_names
@@ -323,9 +323,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
-    parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
-    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_data(parser, split="the split file of the training")
     parser.add_argument("--output", type=Path, required=True, help="folder for tables and pictures")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)

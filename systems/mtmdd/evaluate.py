@@ -37,7 +37,7 @@ from model.measures.accuracy import accuracy
 from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import DOMAINS, Domain
-from systems.mtmdd.examples import Examples, OtherSource, add_other_source, other_source, read_rows
+from systems.mtmdd.examples import Examples, OtherSource, add_data, add_other_source, other_source, read_rows
 from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.objective import Term, build_terms
 from systems.mtmdd.predict import Model
@@ -225,9 +225,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
-    parser.add_argument("--split", type=Path, required=True, help="the split file of the training")
-    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_data(parser, split="the split file of the training")
     add_other_source(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")

@@ -94,6 +94,18 @@ def other_source(recipe: Recipe, images: Path | None, split: Path | None) -> Oth
     return OtherSource(images, split)
 
 
+def add_data(parser: argparse.ArgumentParser, split: str) -> None:
+    """Add the options for a data set's files to a command.
+
+    Args:
+        parser: of the command.
+        split: the help text of --split.
+    """
+    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
+    parser.add_argument("--split", type=Path, required=True, help=split)
+    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+
+
 def add_other_source(parser: argparse.ArgumentParser) -> None:
     """Add the options for an other source (`other_source`) to a command."""
     other = "of the other data set in the cross-object study"

@@ -28,7 +28,7 @@ from base.console import UserError, stage
 from base.inputs import check_file
 from model.training.curves import live_folder, run_name
 from systems.mtmdd.config import Recipe
-from systems.mtmdd.examples import Examples, add_other_source, other_source, read_rows
+from systems.mtmdd.examples import Examples, add_data, add_other_source, other_source, read_rows
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -53,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--recipe", type=Path, required=True, help="the recipe to train (.json, from systems.mtmdd.recipes)"
     )
     parser.add_argument("--seed", type=int, required=True, help="of initialisation, batches, crops and dropout")
-    parser.add_argument("--images", type=Path, required=True, help="folder of ingested images")
-    parser.add_argument("--split", type=Path, required=True, help="split file, normally of the same seed")
-    parser.add_argument("--features", type=Path, required=True, help="folder with vocabulary and click features")
+    add_data(parser, split="split file, normally of the same seed")
     add_other_source(parser)
     parser.add_argument("--output", type=Path, required=True, help="the model folder")
     arguments = parser.parse_args(argv)

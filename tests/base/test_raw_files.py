@@ -25,7 +25,7 @@ def test_what_is_neither_file_nor_folder_is_named(tmp_path: Path, kind: str) -> 
     (tmp_path / "link").symlink_to("odd")
     for name in ("odd", "link"):
         for check in (check_file, is_file):
-            with pytest.raises(UserError, match=rf"{name}: is {kind}, and only regular files are read; write what is"):
+            with pytest.raises(UserError, match=rf"{name}: is {kind}, and only regular files are read; write the data"):
                 check(tmp_path / name)
     (tmp_path / "gone").symlink_to("nowhere")
     with pytest.raises(UserError, match="gone: is a link that leads to nothing"):

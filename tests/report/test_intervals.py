@@ -104,7 +104,7 @@ def test_units_that_cannot_be_paired_are_refused() -> None:
     one = units([("x", 1, 1), ("y", 0, 1)])
     with pytest.raises(ValueError, match="unit 'z' is in only one of the two evaluations"):
         paired_ratio_interval(one, units([("x", 1, 1), ("y", 0, 1), ("z", 1, 1)]))
-    with pytest.raises(ValueError, match="1 units: two or more"):
+    with pytest.raises(ValueError, match="1 units: an interval needs two or more units"):
         paired_ratio_interval(one.head(1), one.head(1))
     with pytest.raises(ValueError, match="denominators above 0"):
         paired_ratio_interval(one, units([("x", 0, 0), ("y", 0, 0)]))

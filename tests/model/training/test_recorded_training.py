@@ -336,6 +336,7 @@ def test_mirrored_images_are_those_of_the_recipe(recipe, examples, record):
 # --- other settings of a training
 
 
+@pytest.mark.forks
 def test_as_many_processes_load_images_as_the_recipe_has_workers(recipe, examples, monkeypatch):
     crop = ImageStore.crop
 
@@ -393,7 +394,7 @@ def test_mixed_precision_holds_in_training_and_in_validation(recipe, examples, m
 
 def processes_of(monkeypatch, number: int) -> None:
     together = SimpleNamespace(num_processes=number, is_main_process=True, wait_for_everyone=lambda: None)
-    monkeypatch.setattr(trainer, "processes", lambda: together)
+    monkeypatch.setattr(trainer, "training_processes", lambda: together)
 
 
 def test_too_many_processes_for_a_batch_are_refused(recipe, examples, monkeypatch):
