@@ -37,6 +37,8 @@ from flows.site_cache import open_repo
 
 log = logging.getLogger("clicksight")
 Result = TypeVar("Result")
+for name in ("dvc.progress", "dvc_data.callbacks"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # no progress bars for the queries of this process
 
 LOCK_PAUSES_S = (1, 2, 4, 8, 15, 30, 30, 30)  # two minutes altogether
 LOCK_FILE = STATE / "flow.lock"

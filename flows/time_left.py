@@ -1,8 +1,9 @@
 """How long the stages of a flow will still take, from how long they took before and in this run.
 
-A stage's seconds are those of its last run in this workspace (``.state/timings.jsonl``), times the pace of this run
-against those; else the mean of what has ended in this run: of the same matrix, of the stages that use a GPU as it does,
-of all. The time left is the end of a simulated run of what remains, in the walk's order and with its slots.
+A stage's seconds are those of its last run in this workspace (``.state/timings.jsonl``), times this run's pace relative
+to the earlier one; without an earlier run, the mean of the stages of the same matrix that have ended in this run, or
+else of all stages that use a GPU as it does. A stage takes at least as long as a running one of its matrix has run. The
+time left is the end of a simulated run of the remaining stages, in the walk's order and with its slots.
 """
 
 import heapq
@@ -74,23 +75,24 @@ class TimeLeft:
         Args:
             running: for how many seconds each running stage has run.
         """
-        expected = {name: self._expected(name) for name in self._waiting}
+        so_far: dict[str, float] = {}
+        for name, seconds in running.items():
+            so_far[_matrix_of(name)] = max(seconds, so_far.get(_matrix_of(name), 0.0))
+        expected = {name: self._expected(name, so_far.get(_matrix_of(name), 0.0)) for name in self._waiting}
         known = {name: seconds for name, seconds in expected.items() if seconds is not None}
         if len(known) < len(expected):
             return None
         return self._simulated(running, known)
 
-    def _expected(self, name: str) -> float | None:
+    def _expected(self, name: str, at_least: float) -> float | None:
         if name in self._before:
-            return self._before[name] * self._pace()
-        for is_alike in (
-            lambda other: _matrix_of(other) == _matrix_of(name),
-            lambda other: self._stages[other].on_gpu == self._stages[name].on_gpu,
-            lambda other: True,
-        ):
-            if alike := [seconds for other, seconds in self._took.items() if is_alike(other)]:
-                return fmean(alike)
-        return None
+            return max(self._before[name] * self._pace(), at_least)
+        of_matrix = [seconds for other, seconds in self._took.items() if _matrix_of(other) == _matrix_of(name)]
+        of_kind = [
+            seconds for other, seconds in self._took.items() if self._stages[other].on_gpu == self._stages[name].on_gpu
+        ]
+        alike = of_matrix or of_kind
+        return max(fmean(alike), at_least) if alike else None
 
     def _pace(self) -> float:
         """Return how many times longer than before the stages of this run take."""

@@ -190,5 +190,6 @@ def test_a_terminal_has_a_live_line_that_leaves_no_trace(prefect_server: str, pr
     text = seen.decode()
     assert re.search(r"  train TDL seed 0  \d s", text), text
     assert "[1/3] stages have ended" in text
+    assert "Collecting" not in text  # DVC's own bars
     assert re.search(r"\[3/3\] train MTTDL seed 0  +\d+ s", text)
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h")  # the cursor is there again

@@ -37,6 +37,8 @@ def test_what_remains_is_run_with_the_walks_slots(cpus: int, gpus: int, seconds:
 def test_running_stages_count_with_what_is_left_of_them() -> None:
     time_left = TimeLeft(graph(a="", b="", c="a b"), 2, 0, {"a": 10.0, "b": 4.0, "c": 5.0})
     assert time_left.seconds({"a": 3.0, "b": 9.0}) == 7.0 + 5.0  # b is late: it may end at any moment
+    several = TimeLeft(graph(**{"t@1": "", "t@2": "", "t@3": ""}), 1, 0, {"t@1": 10.0, "t@2": 10.0, "t@3": 12.0})
+    assert several.seconds({"t@1": 11.0}) == 0.0 + 11.0 + 12.0
     time_left.ended("b", 4.0)
     assert time_left.seconds({"a": 4.0}) == 6.0 + 5.0
 
@@ -56,6 +58,8 @@ def test_without_earlier_runs_like_stages_are_the_measure() -> None:
     time_left.ended("g_train@1", 20.0)
     # g_train@2 as its matrix's other, g_other as the one for a GPU, the two others as `code`.
     assert time_left.seconds({}) == 20.0 + 20.0 + 1.0 + 1.0
+    # A running stage that takes longer raises what is expected of its matrix, and of nothing else.
+    assert time_left.seconds({"g_train@2": 50.0}) == 0.0 + 20.0 + 1.0 + 1.0
 
 
 def test_a_stage_that_did_not_run_to_its_end_teaches_nothing() -> None:
