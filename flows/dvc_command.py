@@ -2,11 +2,10 @@
 
     python -m flows.dvc_command repro --single-item STAGE
 
-Quick: after each stage DVC reads the whole dvc.lock with a parser written in Python, which keeps comments and line
-breaks, and writes it again; meanwhile no other stage can begin or end. A lock has no comments, so here the C parser
-reads it, as DVC itself does everywhere else. The written bytes are the same, except for floats of 16 digits and more
-with an exponent: DVC's own way changes their last digit. (DVC 3.67; its maintainers recommend the C parser in
-treeverse/dvc#10942.)
+Quick: after each stage DVC reads the whole dvc.lock with a parser written in Python, and writes it again; meanwhile no
+other stage can begin or end. Here only the stage's own record is written anew (:class:`flows.records.Records`), and the
+C parser reads what has to be read, as its maintainers recommend in treeverse/dvc#10942. The written bytes are the same,
+except for floats of 16 digits and more with an exponent: DVC's own way changes their last digit (DVC 3.67).
 
 Safe: dvc.lock, and DVC's list of the files in use, are replaced instead of overwritten, so a kill leaves the old text
 or the new one. Files that a kill of plain ``dvc`` has cut are mended first (:mod:`flows.records`). Between the end of a

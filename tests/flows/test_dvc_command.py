@@ -77,7 +77,7 @@ values = st.recursive(scalars, lambda some: st.lists(some, max_size=3) | st.dict
 stages = st.dictionaries(st.text(min_size=1, max_size=20), st.dictionaries(st.text(min_size=1), values, max_size=4))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=600)
 @given(before=stages, added=stages)
 def test_any_lock_is_changed_as_dvc_changes_it(
     tmp_path_factory: pytest.TempPathFactory, before: dict[str, Any], added: dict[str, Any]
@@ -89,6 +89,38 @@ def test_any_lock_is_changed_as_dvc_changes_it(
         dump_yaml(lock, {"schema": "2.0", "stages": before})
         with change(lock) as content:
             content["stages"].update(added)
+    assert locks[0].read_bytes() == locks[1].read_bytes()
+
+
+plain = st.text("ab1=.- '#,中", min_size=1, max_size=12).map(lambda text: f"train@{text}")
+plain_records = st.fixed_dictionaries(
+    {"cmd": st.sampled_from(["cp a b", "echo one two three four five six seven eight nine ten eleven twelve"])},
+    optional={"params": st.dictionaries(st.sampled_from(["params.yaml", "other: x"]), st.integers() | floats)},
+)
+
+
+@settings(deadline=None)
+@given(
+    before=st.dictionaries(plain, plain_records, min_size=1, max_size=6), added=st.dictionaries(plain, plain_records)
+)
+def test_a_stages_record_is_the_only_one_that_is_written_anew(
+    tmp_path_factory: pytest.TempPathFactory, before: dict[str, Any], added: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    locks = [folder / "one" / "dvc.lock", folder / "other" / "dvc.lock"]
+    for lock, change in zip(locks, (modify, modify_yaml), strict=True):
+        lock.parent.mkdir(exist_ok=True)
+        dump_yaml(lock, {"schema": "2.0", "stages": before})
+        with change(lock) as content:
+            if change is modify:
+                assert isinstance(content["stages"], records.Records)
+                assert set(content["stages"]) == set(before)
+            for name, record in added.items():
+                assert (content["stages"].get(name, {}) != record) == (before.get(name, {}) != record)
+                content["stages"].update({name: record})
+            if change is modify:
+                untouched = [name for name, text in content["stages"]._texts.items() if text is not None]
+                assert untouched == [name for name in before if name not in added]
     assert locks[0].read_bytes() == locks[1].read_bytes()
 
 
