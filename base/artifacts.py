@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +18,10 @@ from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 COMPRESSION = "zstd"
+# Encodings of every Parquet file that other programs read: dictionaries (unless `use_dictionary` names columns), and
+# plain values where they grow too large. BYTE_STREAM_SPLIT and DELTA_* would pack floats, integers and strings better,
+# but common readers refuse them (docs/click_features.md).
+PARQUET: dict[str, Any] = {"version": "2.6", "data_page_version": "1.0", "use_byte_stream_split": False}
 SHARDS = ("part-*.parquet",)  # names of all files in a folder of shards
 
 
@@ -102,40 +106,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
-
-    Floats rarely repeat, so byte-stream split packs them better than a dictionary does, in half the time.
-    """
-    floats, others = _leaves(table.schema)
+    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable."""
     with whole_file(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression=COMPRESSION,
-            row_group_size=row_group_rows,
-            version="2.6",
-            use_dictionary=others,
-            use_byte_stream_split=floats,
-        )
-
-
-def _leaves(fields: Iterable[pa.Field], path: str = "") -> tuple[list[str], list[str]]:
-    """Return the Parquet paths of the float columns and of all others."""
-    floats, others = [], []
-    for field in fields:
-        name = path + field.name
-        if pa.types.is_struct(field.type) or pa.types.is_list(field.type):
-            inner = (
-                list(field.type)
-                if pa.types.is_struct(field.type)
-                else [pa.field("list.element", field.type.value_type)]
-            )
-            more_floats, more_others = _leaves(inner, f"{name}.")
-            floats += more_floats
-            others += more_others
-        else:
-            (floats if pa.types.is_floating(field.type) else others).append(name)
-    return floats, others
+        pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=row_group_rows, **PARQUET)
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
