@@ -106,9 +106,16 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable."""
-    with whole_file(path) as temporary:
-        pq.write_table(table, temporary, compression=COMPRESSION, row_group_size=row_group_rows, **PARQUET)
+    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
+
+    A table without rows has no row group: Hugging Face's `datasets` refuses a folder with an empty row group in it.
+    """
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, table.schema, compression=COMPRESSION, **PARQUET) as writer,
+    ):
+        if table.num_rows:
+            writer.write_table(table, row_group_size=row_group_rows)
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

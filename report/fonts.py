@@ -67,8 +67,8 @@ def _families_with(missing: str) -> tuple[str, ...]:
 def _installed() -> Iterator[FontEntry]:
     """Yield a regular font of each family of this machine: the preferred ones first, the others by name.
 
-    matplotlib keeps a list of fonts in a file, which may be older than the fonts; new fonts are added here. matplotlib's
-    own fonts are left out: they are for formulas, or draw each letter as the name of its script.
+    matplotlib keeps a list of fonts in a file, which may be older than the fonts, so new fonts are added here. Its own
+    fonts are left out: they are for formulas, or draw each letter as the name of its script.
     """
     known = {entry.fname for entry in font_manager.fontManager.ttflist}
     for path in sorted(set(font_manager.findSystemFonts()) - known):

@@ -140,7 +140,8 @@ def write_image_shard(
                 writer.write_batch(image_batch(good))
                 fingerprints.append(fingerprint_batch(good))
                 good = []
-        writer.write_batch(image_batch(good))
+        if good:  # an empty row group would be refused by some readers (see write_table)
+            writer.write_batch(image_batch(good))
         fingerprints.append(fingerprint_batch(good))
     write_table(pa.Table.from_batches(fingerprints), directory / "fingerprints" / shard_name(plan.shard))
     return pa.RecordBatch.from_pylist(refused, schema=QUARANTINE), counts

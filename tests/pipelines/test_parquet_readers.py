@@ -9,17 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
+import duckdb
 import numpy as np
+import pandas
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click_builds import LOG, build, write_log
+from click_builds import LOG, build, digest, write_log
 
 from base import schemas
-from base.artifacts import write_table
+from base.artifacts import shard_name, write_table
 
 Rows = list[dict[str, Any]]
-Reader = Callable[[Path], Rows]
+Reader = Callable[[Sequence[Path]], Rows]
 
 NODE_PROGRAM = Path(__file__).parents[1] / "parquet_readers"
 # Data pages of these encodings and codecs are read by Spark 3.3 and fastparquet too; RLE packs lengths and null flags.
@@ -64,7 +68,9 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, bytes | bytearray):
         return bytes(value).decode("latin-1")
-    return None if isinstance(value, float) and math.isnan(value) else value
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value  # JavaScript has no integers
+    return value
 
 
 def in_order(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -72,31 +78,27 @@ def in_order(rows: Sequence[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(plain(row), ensure_ascii=False) for row in rows)
 
 
-def by_pandas(file: Path) -> Rows:
-    pandas = pytest.importorskip("pandas")
-    return pandas.read_parquet(file, engine="pyarrow").to_dict("records")
+def by_pandas(files: Sequence[Path]) -> Rows:
+    return [row for file in files for row in pandas.read_parquet(file, engine="pyarrow").to_dict("records")]
 
 
-def by_polars(file: Path) -> Rows:
-    polars = pytest.importorskip("polars")
-    return polars.read_parquet(file).to_dicts()
+def by_polars(files: Sequence[Path]) -> Rows:
+    return pl.read_parquet(list(files)).to_dicts()
 
 
-def by_duckdb(file: Path) -> Rows:
-    duckdb = pytest.importorskip("duckdb")
-    table = duckdb.connect().execute("from read_parquet(?)", [str(file)])
+def by_duckdb(files: Sequence[Path]) -> Rows:
+    table = duckdb.connect().execute("from read_parquet(?)", [[str(file) for file in files]])
     names = [column[0] for column in table.description]
     return [dict(zip(names, row, strict=True)) for row in table.fetchall()]
 
 
-def by_datasets(file: Path) -> Rows:
-    datasets = pytest.importorskip("datasets")
-    return list(datasets.Dataset.from_parquet(str(file), cache_dir=f"{file}.cache"))
+def by_datasets(files: Sequence[Path]) -> Rows:
+    return list(datasets.Dataset.from_parquet([str(file) for file in files], cache_dir=f"{files[0]}.cache"))
 
 
-def by_fastparquet(file: Path) -> Rows:
+def by_fastparquet(files: Sequence[Path]) -> Rows:
     fastparquet = pytest.importorskip("fastparquet")
-    return fastparquet.ParquetFile(str(file)).to_pandas().to_dict("records")
+    return [row for file in files for row in fastparquet.ParquetFile(str(file)).to_pandas().to_dict("records")]
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def node_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with read.mjs and its packages, in the versions of package-lock.json, whose digests npm checks."""
+    """Return a folder with read.mjs and its packages; npm checks their digests in package-lock.json."""
     if shutil.which("npm") is None:
         pytest.skip("node and npm are not installed")
     folder = tmp_path_factory.mktemp("node") / "readers"
@@ -140,12 +142,10 @@ def reader(request: pytest.FixtureRequest) -> Reader:
     """Return the function of a program that reads the rows of a file."""
     if request.param == "spark":
         session = request.getfixturevalue("spark")
-        return lambda file: [row.asDict(recursive=True) for row in session.read.parquet(str(file)).collect()]
+        return lambda files: [row.asDict(recursive=True) for row in session.read.parquet(*map(str, files)).collect()]
     if request.param == "arrow js":
-        folder = request.getfixturevalue("node_program")
-        return lambda file: json.loads(
-            subprocess.run(["node", folder / "read.mjs", file], capture_output=True, text=True, check=True).stdout
-        )[0]
+        program = ["node", request.getfixturevalue("node_program") / "read.mjs"]
+        return lambda files: json.loads(subprocess.run([*program, *files], stdout=subprocess.PIPE, check=True).stdout)
     return {
         "pandas": by_pandas,
         "polars": by_polars,
@@ -171,10 +171,11 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @readers
 def test_common_programs_read_the_click_features(reader: Reader, features: Path) -> None:
-    files = [features / "vocabulary.parquet", *sorted(features.glob("*/*.parquet"))]
-    assert {file.parent.name for file in files} == {"out", "click_features", "quarantine"}
-    for file in files:
-        assert in_order(reader(file)) == in_order(pq.read_table(file).to_pylist()), file
+    for name, num_rows in {"vocabulary.parquet": 11, "click_features": 5, "quarantine": 1}.items():
+        files = [features / name] if name.endswith(".parquet") else sorted((features / name).glob("*.parquet"))
+        expected = [row for file in files for row in pq.read_table(file).to_pylist()]
+        assert len(expected) == num_rows
+        assert in_order(reader(files)) == in_order(expected), name
 
 
 @readers
@@ -185,20 +186,44 @@ def test_common_programs_read_every_schema(reader: Reader, tmp_path: Path, reque
         write_table(pa.Table.from_pylist(rows, schema), tmp_path / f"{name}.parquet", row_group_rows=64)
         if is_flat:
             rows = [flat(row) for row in rows]
-        assert in_order(reader(tmp_path / f"{name}.parquet")) == in_order(rows), name
+        assert in_order(reader([tmp_path / f"{name}.parquet"])) == in_order(rows), name
 
 
 @readers
-def test_common_programs_read_a_table_without_rows(reader: Reader, tmp_path: Path) -> None:
-    write_table(schemas.CLICK_FEATURES.empty_table(), tmp_path / "empty.parquet")
-    assert list(reader(tmp_path / "empty.parquet")) == []
+def test_common_programs_read_shards_of_which_one_is_empty(reader: Reader, tmp_path: Path) -> None:
+    rows = rows_of(schemas.CLICK_FEATURES)
+    for shard, some in enumerate(([], rows, [])):
+        write_table(pa.Table.from_pylist(some, schemas.CLICK_FEATURES), tmp_path / shard_name(shard))
+    assert in_order(reader(sorted(tmp_path.glob("*.parquet")))) == in_order(rows)
+
+
+@pytest.mark.parametrize("writer", ["fastparquet", "spark"])
+def test_a_folder_that_another_program_wrote_is_a_log(
+    writer: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    log, folder = write_log(LOG, tmp_path / "log.tsv"), tmp_path / "logs"
+    if writer == "spark":
+        session = request.getfixturevalue("spark")
+        rows = session.read.csv(str(log), sep="\t", schema="image_id string, query string, clicks long")
+        rows.write.parquet(str(folder))
+        by_products = {"_SUCCESS"}
+    else:
+        fastparquet = pytest.importorskip("fastparquet")
+        rows = pandas.DataFrame(LOG, columns=["image_id", "query", "clicks"])
+        fastparquet.write(str(folder), rows, file_scheme="hive", row_group_offsets=[0, 4])
+        by_products = {"_metadata", "_common_metadata"}
+    assert {path.name for path in folder.glob("_*")} == by_products
+    assert digest(build(folder, tmp_path / "out")) == digest(build(log, tmp_path / "expected"))
 
 
 def flat(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row with a struct's parts as columns of their own."""
     columns: dict[str, Any] = {}
     for name, value in row.items():
-        columns.update({f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value})
+        columns.update(
+            {f"{name}.{part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
+        )
     return columns
 
 

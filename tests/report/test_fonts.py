@@ -1,4 +1,4 @@
-"""Letters that DejaVu Sans lacks are drawn with an installed font; where there is none, one warning names the remedy."""
+"""Letters that DejaVu Sans lacks are drawn with an installed font; without one, one warning names what to install."""
 
 import io
 from collections.abc import Sequence

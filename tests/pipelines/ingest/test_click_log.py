@@ -46,8 +46,8 @@ def test_a_folders_folders_belong_to_the_log(tmp_path):
 
 
 BY_PRODUCTS = [
-    "_SUCCESS", "_metadata", "_common_metadata", "_committed_7", "_started_7", ".part-0.parquet.crc", "part-0.parquet.crc",
-    "_delta_log/00000000000000000000.json", "_temporary/0/part-1.parquet", "day=2/_SUCCESS",
+    "_SUCCESS", "_metadata", "_common_metadata", "_committed_7", "_started_7", ".part-0.parquet.crc",
+    "part-0.parquet.crc", "_delta_log/00000000000000000000.json", "_temporary/0/part-1.parquet", "day=2/_SUCCESS",
 ]  # fmt: skip
 
 
