@@ -3,7 +3,7 @@
 import json
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,9 +18,8 @@ from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 COMPRESSION = "zstd"
-# Encodings of every Parquet file that other programs read: dictionaries (unless `use_dictionary` names columns), and
-# plain values where they grow too large. BYTE_STREAM_SPLIT and DELTA_* would pack floats, integers and strings better,
-# but common readers refuse them (docs/click_features.md).
+# The form of every Parquet file: plain values and dictionaries are the encodings that all common programs read.
+# BYTE_STREAM_SPLIT would pack floats better, but Spark and fastparquet refuse it (docs/click_features.md).
 PARQUET: dict[str, Any] = {"version": "2.6", "data_page_version": "1.0", "use_byte_stream_split": False}
 SHARDS = ("part-*.parquet",)  # names of all files in a folder of shards
 
@@ -108,14 +107,30 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
     """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
 
-    A table without rows has no row group: Hugging Face's `datasets` refuses a folder with an empty row group in it.
+    Floats rarely repeat, so they have no dictionary: it would take more bytes and more time than plain values. A table
+    without rows has no row group, because Hugging Face's `datasets` refuses a folder with an empty row group in it.
     """
+    columns = columns_but_floats(table.schema)
     with (
         whole_file(path) as temporary,
-        pq.ParquetWriter(temporary, table.schema, compression=COMPRESSION, **PARQUET) as writer,
+        pq.ParquetWriter(temporary, table.schema, compression=COMPRESSION, use_dictionary=columns, **PARQUET) as writer,
     ):
         if table.num_rows:
             writer.write_table(table, row_group_size=row_group_rows)
+
+
+def columns_but_floats(fields: Iterable[pa.Field], path: str = "") -> list[str]:
+    """Return the Parquet paths of all columns except those of floats, as in ``clicks.list.element``."""
+    columns = []
+    for field in fields:
+        if pa.types.is_struct(field.type):
+            columns += columns_but_floats(field.type, f"{path}{field.name}.")
+        elif pa.types.is_list(field.type):
+            element = pa.field("list.element", field.type.value_type)
+            columns += columns_but_floats([element], f"{path}{field.name}.")
+        elif not pa.types.is_floating(field.type):
+            columns.append(path + field.name)
+    return columns
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

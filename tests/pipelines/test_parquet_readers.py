@@ -232,6 +232,7 @@ def test_only_common_encodings_are_written(name: str, tmp_path: Path) -> None:
     table = pa.Table.from_pylist(rows_of(SCHEMAS[name]) * 300, SCHEMAS[name])
     write_table(table, tmp_path / "table.parquet")
     assert encodings_of(tmp_path / "table.parquet") <= ENCODINGS
+    assert pq.read_table(tmp_path / "table.parquet") == table
 
 
 def test_too_many_values_for_a_dictionary_are_written_plain(tmp_path: Path) -> None:
