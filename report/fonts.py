@@ -79,12 +79,18 @@ def _installed() -> Iterator[FontEntry]:
     own = Path(mpl.get_data_path())
     regular: dict[str, FontEntry] = {}
     for entry in font_manager.fontManager.ttflist:
-        better = entry.name not in regular or abs(entry.weight - 400) < abs(regular[entry.name].weight - 400)
+        better = entry.name not in regular or _distance(entry) < _distance(regular[entry.name])
         if better and entry.style == "normal" and own not in Path(entry.fname).parents:
             regular[entry.name] = entry
     for name in (*PREFERRED, *sorted(regular.keys() - set(PREFERRED))):
         if name in regular:
             yield regular[name]
+
+
+def _distance(entry: FontEntry) -> int:
+    """Return how far a font's weight is from a regular one's."""
+    weight = entry.weight if isinstance(entry.weight, int) else font_manager.weight_dict.get(entry.weight, 400)
+    return abs(weight - 400)
 
 
 def _found(entry: FontEntry, letters: Collection[str]) -> set[str]:
