@@ -25,8 +25,6 @@ from base.artifacts import shard_name, write_table
 Rows = list[dict[str, Any]]
 Reader = Callable[[Sequence[Path]], Rows]
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # fastparquet leaves its files open
-
 NODE_PROGRAM = Path(__file__).parents[1] / "parquet_readers"
 # Data pages of these encodings and codecs are read by Spark 3.3 and fastparquet too; RLE packs lengths and null flags.
 ENCODINGS = {"PLAIN", "RLE", "RLE_DICTIONARY"}
