@@ -18,6 +18,9 @@ from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
 
 COMPRESSION = "zstd"
+# The form of every Parquet file: plain values and dictionaries are the encodings that all common programs read.
+# BYTE_STREAM_SPLIT would pack floats better, but Spark and fastparquet refuse it (docs/click_features.md).
+PARQUET: dict[str, Any] = {"version": "2.6", "data_page_version": "1.0", "use_byte_stream_split": False}
 SHARDS = ("part-*.parquet",)  # names of all files in a folder of shards
 
 
@@ -104,38 +107,30 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
     """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
 
-    Floats rarely repeat, so byte-stream split packs them better than a dictionary does, in half the time.
+    Floats rarely repeat, so they have no dictionary: it would take more bytes and more time than plain values. A table
+    without rows has no row group, because Hugging Face's `datasets` refuses a folder with an empty row group in it.
     """
-    floats, others = _leaves(table.schema)
-    with whole_file(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression=COMPRESSION,
-            row_group_size=row_group_rows,
-            version="2.6",
-            use_dictionary=others,
-            use_byte_stream_split=floats,
-        )
+    columns = columns_but_floats(table.schema)
+    with (
+        whole_file(path) as temporary,
+        pq.ParquetWriter(temporary, table.schema, compression=COMPRESSION, use_dictionary=columns, **PARQUET) as writer,
+    ):
+        if table.num_rows:
+            writer.write_table(table, row_group_size=row_group_rows)
 
 
-def _leaves(fields: Iterable[pa.Field], path: str = "") -> tuple[list[str], list[str]]:
-    """Return the Parquet paths of the float columns and of all others."""
-    floats, others = [], []
+def columns_but_floats(fields: Iterable[pa.Field], path: str = "") -> list[str]:
+    """Return the Parquet paths of all columns except those of floats, as in ``clicks.list.element``."""
+    columns = []
     for field in fields:
-        name = path + field.name
-        if pa.types.is_struct(field.type) or pa.types.is_list(field.type):
-            inner = (
-                list(field.type)
-                if pa.types.is_struct(field.type)
-                else [pa.field("list.element", field.type.value_type)]
-            )
-            more_floats, more_others = _leaves(inner, f"{name}.")
-            floats += more_floats
-            others += more_others
-        else:
-            (floats if pa.types.is_floating(field.type) else others).append(name)
-    return floats, others
+        if pa.types.is_struct(field.type):
+            columns += columns_but_floats(field.type, f"{path}{field.name}.")
+        elif pa.types.is_list(field.type):
+            element = pa.field("list.element", field.type.value_type)
+            columns += columns_but_floats([element], f"{path}{field.name}.")
+        elif not pa.types.is_floating(field.type):
+            columns.append(path + field.name)
+    return columns
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:

@@ -124,7 +124,7 @@ def find_click_logs(raw: Path) -> list[LogFile]:
         UserError: there is no log, or more than one of CLICK_LOGS.
     """
     first = [raw / "source" / name for name in CLICK_LOGS if is_file(raw / "source" / name)]
-    later = list(files_below(raw / LATER_LOGS)) if os.path.lexists(raw / LATER_LOGS) else []
+    later = [raw / LATER_LOGS] if os.path.lexists(raw / LATER_LOGS) and files_below(raw / LATER_LOGS)[0] else []
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(

@@ -12,6 +12,7 @@ and query are added up.
     rows.counts | "Counts" >> WriteCounts(folder / "counts.parquet")   # shards.read_counts reads them after the run
 """
 
+import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import apache_beam as beam
 import polars as pl
 import pyarrow as pa
 
-from base.console import UserError
+from base.console import UserError, log
 from base.inputs import is_file
 from base.raw_files import matches, walk, why_not_a_file
 from base.schemas import CLICKS
@@ -48,45 +49,88 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
     """Return the files that paths, folders and globs name, each file once, in name order.
 
     Args:
-        patterns: files, folders (see :func:`files_below`) or globs (``**`` too).
+        patterns: files, folders (see :func:`files_below`) or globs (``**`` too). By-products of the job that wrote a
+            folder are left out, and named in a log line; a file that is named itself is always read.
         root: the folder that names are relative to; by default the deepest folder that holds all files.
 
     Raises:
         UserError: a pattern is empty or matches nothing.
     """
-    paths: set[Path] = set()
+    paths, by_products = set[Path](), set[Path]()
     for pattern in patterns:
         if not str(pattern):  # Path would take it for the current folder
             raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
         found = [Path(pattern)]
         if not found[0].exists():
-            found = matches(str(pattern))
-        files = [file for path in found for file in files_below(path)]
+            found, of_glob = _matches(str(pattern))
+            by_products.update(file.absolute() for file in of_glob)
+        below = [files_below(path) for path in found]
+        files = [file for data, _ in below for file in data]
+        by_products.update(file.absolute() for _, others in below for file in others)
         if not files:
             raise UserError(
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
             )
         paths.update(file.absolute() for file in files)  # links are not resolved: a linked log keeps its name in `root`
+    _log_by_products(sorted(by_products - paths))
     base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
     return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
 
 
-def files_below(path: Path) -> Iterator[Path]:
-    """Yield a file, or all files of a folder and of the folders in it, except hidden ones.
+def _matches(pattern: str) -> tuple[list[Path], list[Path]]:
+    """Return the paths that a glob matches, and apart from them those that are by-products.
 
-    Links to folders are followed; a folder that several links lead to is read once.
+    A pattern with a name that begins with ``_``, as in ``logs/_*.tsv``, asks for such files.
+    """
+    found = matches(pattern)
+    parts = Path(pattern).parts
+    first = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    if any(part.startswith("_") for part in parts[first:]):
+        return found, []
+    data, by_products = list[Path](), list[Path]()
+    for path in found:
+        (by_products if is_by_product(path.parts[first:]) else data).append(path)
+    return data, [path for path in by_products if path.is_file()]
+
+
+def files_below(path: Path) -> tuple[list[Path], list[Path]]:
+    """Return a file, or the files of a folder and of the folders in it; by-products (:func:`is_by_product`) apart.
+
+    Hidden files are left out. Links to folders are followed; a folder that several links lead to is read once.
 
     Raises:
         UserError: a path is neither file nor folder, or is a broken link.
     """
     if is_file(path):
-        yield path
-        return
+        return [path], []
+    data, by_products = list[Path](), list[Path]()
     for found, kind in walk(path):
-        if kind in ("broken", "odd"):
+        if is_by_product(found.relative_to(path).parts):
+            by_products += [found] if kind == "file" else []
+        elif kind in ("broken", "odd"):
             raise UserError(f"{found}: {why_not_a_file(found)}; remove it or name the log's files one by one")
-        if kind == "file":
-            yield found
+        elif kind == "file":
+            data.append(found)
+    return data, by_products
+
+
+def is_by_product(parts: Sequence[str]) -> bool:
+    """Return whether a path below a log's folder is no data, but was written beside the data by the job that made it.
+
+    This is the convention of Hadoop, Spark, Hive and Arrow: names that begin with ``_`` are no data, such as
+    ``_SUCCESS``, ``_metadata``, ``_common_metadata`` and the folders ``_temporary`` and ``_delta_log``; a partition's
+    folder ``_day=1`` is data. Files that end in ``.crc`` are Hadoop's checksums.
+
+    Args:
+        parts: the names on the way from the log's folder to the file.
+    """
+    return any((part.startswith("_") and "=" not in part) or part.endswith(".crc") for part in parts)
+
+
+def _log_by_products(paths: Sequence[Path]) -> None:
+    if paths:
+        names = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
+        log.info("names that begin with _ or end in .crc are no part of a log; not read: %s", names)
 
 
 def num_buckets(files: Sequence[LogFile]) -> int:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from base import console
-from base.artifacts import COMPRESSION, shard_name, shard_of, whole_file, write_table
+from base.artifacts import COMPRESSION, PARQUET, shard_name, shard_of, whole_file, write_table
 from base.schemas import IMAGES, QUARANTINE
 from pipelines.ingest.decoding import THUMBNAIL_SIDE, BadImageError, CheckedImage, check_image
 from pipelines.ingest.duplicates import fingerprints_of
@@ -113,9 +113,7 @@ def write_image_shard(
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(whole_file(directory / "images" / shard_name(plan.shard)))
         writer = stack.enter_context(
-            pq.ParquetWriter(
-                path, IMAGE_SHARDS, compression=CODECS, version="2.6", use_dictionary=["domain", "category"]
-            )
+            pq.ParquetWriter(path, IMAGE_SHARDS, compression=CODECS, use_dictionary=["domain", "category"], **PARQUET)
         )
         reader = stack.enter_context(PlaceReader(raw))
         good: list[tuple[Entry, CheckedImage]] = []
@@ -142,7 +140,8 @@ def write_image_shard(
                 writer.write_batch(image_batch(good))
                 fingerprints.append(fingerprint_batch(good))
                 good = []
-        writer.write_batch(image_batch(good))
+        if good:  # an empty row group would be refused by some readers (see write_table)
+            writer.write_batch(image_batch(good))
         fingerprints.append(fingerprint_batch(good))
     write_table(pa.Table.from_batches(fingerprints), directory / "fingerprints" / shard_name(plan.shard))
     return pa.RecordBatch.from_pylist(refused, schema=QUARANTINE), counts

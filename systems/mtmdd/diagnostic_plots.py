@@ -1,13 +1,10 @@
 """Plots of a click predictor: gradients by layer (Fig. 11), true and predicted click features (Fig. 10)."""
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -26,16 +23,6 @@ FEATURES = {
     "predicted": ("predicted", TARGET),
     "predicted_without_position": ("predicted, trained without the position loss", METHODS[1]),
 }
-# Words may be Chinese, for which DejaVu has no glyphs. These are file names, because matplotlib's own list of fonts may
-# be older than the fonts. If none is installed, the picture shows boxes; click_features.csv has the words.
-HAN_FONTS = (
-    "NotoSansCJK-Regular",
-    "SourceHanSansSC-Regular",
-    "wqy-microhei",
-    "DroidSansFallbackFull",
-    "PingFang",
-    "msyh",
-)
 
 
 class Sample(NamedTuple):
@@ -128,7 +115,6 @@ def _draw_sample(image: Axes, bars: Axes, sample: Sample) -> None:
         )
     bars.set_xticks(positions, sample.features["word"].to_list(), rotation=45, ha="right", rotation_mode="anchor")
     for text in bars.get_xticklabels():
-        text.set_fontfamily(_families())
         text.set_fontsize(8)
     bars.tick_params(axis="x", length=0, pad=2)
     bars.tick_params(axis="y", labelsize=8)
@@ -136,13 +122,3 @@ def _draw_sample(image: Axes, bars: Axes, sample: Sample) -> None:
     bars.axhline(0, color=GREY, linewidth=0.8)
     bars.grid(axis="x", visible=False)
     bars.margins(x=0.02)
-
-
-@cache
-def _families() -> list[str]:
-    installed = {Path(path).stem: path for path in sorted(font_manager.findSystemFonts())}
-    for name in HAN_FONTS:
-        if name in installed:
-            font_manager.fontManager.addfont(installed[name])
-            return ["DejaVu Sans", font_manager.FontProperties(fname=installed[name]).get_name()]
-    return ["DejaVu Sans"]

@@ -1,9 +1,11 @@
-"""Keeps the figure of a plot, for tests that read its axes."""
+"""Helpers for tests of plots: keep a plot's figure, whose axes a test reads; refuse fonts of the machine."""
 
 from types import ModuleType
 
 import pytest
 from matplotlib.figure import Figure
+
+from report import fonts
 
 
 def keep_drawing(monkeypatch: pytest.MonkeyPatch, plots: ModuleType) -> Figure:
@@ -16,3 +18,8 @@ def keep_drawing(monkeypatch: pytest.MonkeyPatch, plots: ModuleType) -> Figure:
 
     monkeypatch.setattr(plots, "picture", draw_only)
     return kept
+
+
+def refuse_other_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a picture fail that has a letter which DejaVu Sans lacks."""
+    monkeypatch.setattr(fonts, "_families_with", lambda letters: pytest.fail(f"DejaVu Sans lacks {letters}"))

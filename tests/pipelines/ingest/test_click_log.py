@@ -45,6 +45,61 @@ def test_a_folders_folders_belong_to_the_log(tmp_path):
         find_logs([tmp_path / "logs"])
 
 
+BY_PRODUCTS = [
+    "_SUCCESS", "_metadata", "_common_metadata", "_committed_7", "_started_7", ".part-0.parquet.crc",
+    "part-0.parquet.crc", "_delta_log/00000000000000000000.json", "_temporary/0/part-1.parquet", "day=2/_SUCCESS",
+]  # fmt: skip
+
+
+@pytest.fixture
+def spark_folder(tmp_path):
+    """A folder as Spark, Hive, Delta Lake and Databricks leave it, with two files of data."""
+    for name in ["part-0.parquet", "day=2/part-0.parquet", *BY_PRODUCTS]:
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_bytes(b"")
+    (tmp_path / "logs/_temporary/moved").symlink_to("gone")
+    return tmp_path / "logs"
+
+
+def test_what_a_job_leaves_beside_its_data_is_not_part_of_the_log(spark_folder, caplog):
+    caplog.set_level("INFO")
+    expected = ["day=2/part-0.parquet", "part-0.parquet"]
+    for pattern in [spark_folder, f"{spark_folder}/*", f"{spark_folder}/**", f"{spark_folder}/**/*part-0*"]:
+        assert [file.name for file in find_logs([pattern])] == expected
+    assert [line.split("; not read: ")[0] for line in caplog.messages] == [
+        "names that begin with _ or end in .crc are no part of a log"
+    ] * 4
+
+
+def test_a_by_product_that_is_named_is_read(spark_folder, caplog):
+    caplog.set_level("INFO")
+    assert [file.name for file in find_logs([spark_folder / "_SUCCESS"])] == ["_SUCCESS"]
+    assert [file.name for file in find_logs([f"{spark_folder}/_com*"])] == ["_committed_7", "_common_metadata"]
+    assert [file.name for file in find_logs([spark_folder / "_delta_log"])] == ["00000000000000000000.json"]
+    assert caplog.messages == []
+
+
+def test_a_partition_whose_name_begins_with_an_underscore_is_data(tmp_path):
+    for name in ["_day=1/part-0.parquet", "_notes/part-0.parquet"]:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"")
+    assert [file.path for file in find_logs([tmp_path])] == [str(tmp_path / "_day=1/part-0.parquet")]
+
+
+def test_a_folder_of_by_products_alone_is_no_log(tmp_path):
+    (tmp_path / "_SUCCESS").write_bytes(b"")
+    with pytest.raises(UserError, match="no such click log; expected a file, a folder with files, or a glob"):
+        find_logs([tmp_path])
+
+
+def test_by_products_are_named_up_to_three(tmp_path, caplog):
+    caplog.set_level("INFO")
+    for name in ["log.tsv", *(f"_{number}" for number in range(1005))]:
+        (tmp_path / name).write_bytes(b"")
+    find_logs([tmp_path])
+    assert f"; not read: {tmp_path}/_0, {tmp_path}/_1, {tmp_path}/_10 and 1,002 more" in caplog.text
+
+
 def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log.tsv").write_bytes(b"")
