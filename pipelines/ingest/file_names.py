@@ -1,8 +1,8 @@
 """Read the names of files, in folders and archives, as text.
 
 Names are bytes on disk and in archives. They are taken for UTF-8 or, where they are not UTF-8 without doubt, for the
-encoding that the user states. A file whose name is neither is quarantined, and the name is shown with ``\\xNN`` for its bytes. In
-Python a byte that can't be decoded is a lone surrogate (PEP 383), so that any name can be kept as a text.
+encoding that the user states. A file whose name is neither is quarantined, and the name is shown with ``\\xNN`` for its
+bytes. In Python a byte that can't be decoded is a lone surrogate (PEP 383), so that any name can be kept as a text.
 
 A member of a .zip states whether its name is UTF-8. If it doesn't, its encoding is that of the machine which packed it:
 code page 437 by the letter of the format, but in practice GBK, Shift-JIS, ... or unmarked UTF-8 (as from a Mac). Such a
