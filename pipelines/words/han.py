@@ -17,7 +17,7 @@ from base.console import UserError
 from base.cores import CORES
 from base.inputs import check_file
 from base.pool import processes
-from pipelines.words.normal_form import normalise_text
+from pipelines.words.normal_form import normalise_text, visible_text
 
 MANY = 20000
 CHUNK = 2_000  # runs that a process gets at once
@@ -143,7 +143,7 @@ def read_dictionary(path: str | None, needs_frequencies: bool) -> list[Dictionar
             raise UserError(f"{path}:{row}: no frequency: {line!r}; a line is: word, space or tab, frequency")
         if frequency is not None and frequency < 0:
             raise UserError(f"{path}:{row}: the frequency is below 0: {line!r}; 0 stands for a word never to be found")
-        words.append(DictionaryWord(raw, normalise_text(raw), frequency))
+        words.append(DictionaryWord(raw, normalise_text(visible_text(raw)), frequency))
     return words
 
 

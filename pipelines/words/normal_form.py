@@ -20,15 +20,24 @@ INVISIBLE = (
 _INVISIBLE = re.compile(INVISIBLE)
 
 
+def visible_text(text: str) -> str:
+    r"""Return a text without invisible characters; this comes first, because they keep letters and marks apart.
+
+    >>> visible_text("co\u00adoperate")
+    'cooperate'
+    """
+    return _INVISIBLE.sub("", text)
+
+
 def compatible_text(text: str) -> str:
-    """Return a text without invisible characters and differences between compatibility forms; its case stays."""
-    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+    """Return a text without differences between compatibility forms; its case stays."""
+    return unicodedata.normalize("NFKC", text)
 
 
 def normalise_text(text: str) -> str:
-    r"""Return a text in the form in which words are compared.
+    """Return a text without invisible characters in the form in which words are compared.
 
-    >>> normalise_text("Ｇｏｌｄｅｎ Stra\u00adße")
+    >>> normalise_text("Ｇｏｌｄｅｎ Straße")
     'golden strasse'
     """
     return unicodedata.normalize("NFKC", compatible_text(text).casefold())

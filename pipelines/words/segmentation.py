@@ -47,7 +47,7 @@ from pydantic import Field
 from base.console import UserError
 from base.params import Params
 from pipelines.words.han import build_tokenizer, cut_runs, read_lines
-from pipelines.words.normal_form import compatible_text, normalise_text
+from pipelines.words.normal_form import INVISIBLE, compatible_text, normalise_text
 
 OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
 HAN_RUN = r"[\p{Han}&&[\p{L}\p{N}]]+"
@@ -94,10 +94,10 @@ class Segmenter:
         if params.dictionary or params.user_dictionary:  # report a bad one now, not at the first Han run
             build_tokenizer(params.dictionary, params.user_dictionary)
         self._known: dict[str, str] = {}
-        lines = read_lines(params.stop_words)
-        entries = self.split(pa.array(lines, pa.string())).to_list()
+        lines = pa.array(read_lines(params.stop_words), pa.string())
+        entries = self.split(lines).to_list()
         # jieba sometimes finds an entry whole in a query, but cuts it where it stands alone: so both forms are used.
-        self.stop_words = {entry[0] for entry in entries if len(entry) == 1} | {normalise_text(line) for line in lines}
+        self.stop_words = {entry[0] for entry in entries if len(entry) == 1} | {*normalise(lines)}
         self.stop_phrases: dict[str, list[list[str]]] = {}
         for entry in sorted((entry for entry in entries if len(entry) > 1), key=len, reverse=True):
             self.stop_phrases.setdefault(entry[0], []).append(entry)
@@ -245,7 +245,9 @@ def segmenter_of(params: SegmentParams) -> Segmenter:
 
 
 def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) -> pl.Series:
-    """Normalise queries: all ASCII queries at once by lower-casing them, the others one by one, without their emoji.
+    """Normalise queries: all ASCII queries at once by lower-casing them, the others one by one.
+
+    The others lose their emoji and their invisible characters first.
 
     Args:
         queries: any.
@@ -257,6 +259,7 @@ def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) ->
     lowered = pl.Series(queries, dtype=pl.String).str.to_lowercase()
     others = np.flatnonzero(~np.asarray(pc.string_is_ascii(queries)))
     if len(others):
-        texts = pl.Series(queries.take(pa.array(others)), dtype=pl.String).str.replace_all(EMOJI, " ")
+        texts = pl.Series(queries.take(pa.array(others)), dtype=pl.String)
+        texts = texts.str.replace_all(EMOJI, " ").str.replace_all(INVISIBLE, "")
         lowered[others] = pl.Series([form(text) for text in texts])
     return lowered

@@ -113,7 +113,7 @@ def test_a_backslash_separates_folders_in_a_zip(raw, encoding, separator):
     folder = {"utf-8": "猫", "gbk": "猫", "shift_jis": "表ソ", "cp437": "café"}[encoding]  # ソ ends with a backslash
     names = [separator.join(parts) for parts in (("pets", folder, ""), ("pets", folder, "1.jpg"), ("dog", "2.jpg"))]
     write_zip(raw / "target/x.zip", [name.encode(encoding) for name in names])
-    assert targets(raw, encoding) == [("dog/2", "dog"), (f"{folder}/1", folder)]
+    assert targets(raw, encoding) == sorted([("dog/2", "dog"), (f"{folder}/1", folder)])
     assert list_images(raw, encoding).refused == []
 
 
@@ -163,7 +163,7 @@ def test_names_that_are_not_utf8_in_tar_and_folders(raw, form):
             tar.add(raw / "1.jpg", name)
     assert [refused.reason for refused in list_images(raw).refused] == [UNKNOWN]
     assert targets(raw, "gb18030") == [("小狗/图", "小狗")]
-    assert [refused.reason for refused in list_images(raw, "utf-16").refused] == [UNKNOWN]  # an odd number of bytes
+    assert [refused.reason for refused in list_images(raw, "ascii").refused] == [UNKNOWN]  # it doesn't fit
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1)))
