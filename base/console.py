@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ class UserError(ValueError):
 
 
 USER_ERRORS = (UserError, FileNotFoundError)
+NAMED = 20  # entries that a warning names
 
 
 def is_user_error(error: BaseException | None) -> bool:
@@ -175,6 +176,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def named(entries: Sequence[str]) -> str:
+    """Return the first entries of a list as text for a warning, and how many more there are."""
+    more = f" and {len(entries) - NAMED:,} more" if len(entries) > NAMED else ""
+    return ", ".join(map(repr, entries[:NAMED])) + more
 
 
 def rows_add_up(read: int, kept: int, quarantined: Mapping[str, int], what: str) -> None:

@@ -72,6 +72,7 @@ from pipelines.words.vocabulary import (
     check_vocabulary,
     write_vocabulary,
 )
+from pipelines.words.word_lists import warn_of_idle_entries
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
 BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # all that a build holds
@@ -236,9 +237,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
-    parser.add_argument("--stop-words", metavar="FILE", help="words to leave out, one per line, UTF-8")
-    parser.add_argument("--dictionary", metavar="FILE", help="jieba dictionary that replaces jieba's own")
-    parser.add_argument("--user-dictionary", metavar="FILE", help="jieba dictionary in addition")
+    parser.add_argument("--stop-words", metavar="FILE", help="words or phrases to leave out, one per line, UTF-8")
+    parser.add_argument(
+        "--dictionary", metavar="FILE", help="jieba dictionary in place of jieba's own: word, frequency"
+    )
+    parser.add_argument(
+        "--user-dictionary", metavar="FILE", help="more Han words, one per line; a frequency may follow"
+    )
     parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="fewest characters of a word (1)")
     parser.add_argument("--lemmas", metavar="LANGUAGE", help="replace a language's words by their lemmas, as in en")
     arguments, beam_arguments = parser.parse_known_args(argv)
@@ -253,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         vocabulary = validate_section(
             VocabularyParams, "vocabulary", {"top_words": arguments.top_words, "fit_on": "all"}, **options
         )
-        segmenter_of(segment)
+        warn_of_idle_entries(segment)
         if not 1 <= arguments.longest_line <= MOST_LINE:
             raise UserError(f"--longest-line {arguments.longest_line}: expected 1 .. {MOST_LINE} bytes")
         image_ids = source_images(arguments.images) if arguments.images else None

@@ -14,6 +14,7 @@ Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode
 """
 
 import argparse
+import codecs
 import os
 import shutil
 from collections import Counter
@@ -24,7 +25,7 @@ from typing import Any, Literal
 import apache_beam as beam
 import polars as pl
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from base import console
 from base.artifacts import read_tables, whole_directory, write_json, write_table
@@ -60,7 +61,7 @@ LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not, ea
 
 
 class IngestParams(Params):
-    """Section `ingest`: the number of shards of the checked tables, and the size of images."""
+    """Section `ingest`: the number of shards of the checked tables, the size of images, the encoding of names."""
 
     click_shards: int = Field(
         description="number of files of clicks/; about a million rows in each is a good size", ge=1, le=32_767
@@ -72,6 +73,20 @@ class IngestParams(Params):
     duplicate_distance: int = Field(
         description="the most bits of 256 in which the perceptual hashes of near duplicates may differ", ge=0, le=96
     )
+    name_encoding: str | None = Field(
+        description="encoding of names of image files, in folders and archives, that are not UTF-8, as in gb18030; "
+        "null quarantines such files"
+    )
+
+    @field_validator("name_encoding")
+    @classmethod
+    def _check_encoding(cls, encoding: str | None) -> str | None:
+        try:
+            if encoding is not None:
+                codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError("Python knows no such encoding; common ones are gb18030, big5, shift_jis, cp437") from None
+        return encoding
 
 
 def ingest_shard(
@@ -141,7 +156,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
         UserError: the data set lacks a file, or a domain has no usable image.
     """
     logs = find_click_logs(raw)
-    catalogue = list_images(raw)
+    catalogue = list_images(raw, params.name_encoding)
     in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
     with whole_directory(output, holds=OUTPUT) as directory:
         for name in ("clicks", "images", "fingerprints", "quarantine"):
@@ -267,8 +282,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             if renamed := summary["categories"]["renamed"][domain]:
                 names = ", ".join(f"{name} to {singular}" for name, singular in list(renamed.items())[:NAMED])
                 closing.counts[f"{domain} categories renamed: {names}"] = len(renamed)
-        if idle := summary["categories"]["aliases_without_category"]:
-            closing.counts[f"aliases of names that no category has: {', '.join(idle[:NAMED])}"] = len(idle)
         pairs, images = summary["clicks"]["image_query_pairs"], summary["images"]
         closing.wrote[str(arguments.output)] = (
             f"{pairs:,} (image, query) pairs, {images['source']:,} source and {images['target']:,} target images"

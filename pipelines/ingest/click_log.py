@@ -38,6 +38,7 @@ from pipelines.ingest.click_rows import (
     check_columns,
     check_lines,
 )
+from pipelines.ingest.file_names import escape
 from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, plan_slices, read_slice
 
 BUCKET_BYTES = 1 << 25  # of text in a bucket: a few workers can have a bucket each in memory at once
@@ -74,7 +75,7 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
         paths.update(file.absolute() for file in files)  # links are not resolved: a linked log keeps its name in `root`
     _log_by_products(sorted(by_products - paths))
     base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
-    return [LogFile(str(path), path.relative_to(base).as_posix()) for path in sorted(paths)]
+    return [LogFile(str(path), escape(path.relative_to(base).as_posix())) for path in sorted(paths)]
 
 
 def _matches(pattern: str) -> tuple[list[Path], list[Path]]:

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.schemas import CLICKS, QUARANTINE
+from pipelines.ingest.image_ids import composed_ids
 
 MOST_CLICKS = 10**12
 LARGEST_EXACT = 2**53  # up to this number a float64 stands for one integer only
@@ -64,7 +65,7 @@ class CheckedRows:
     """The checked rows of one file, or of a part of it.
 
     Attributes:
-        clicks: the kept rows, in order; schemas.CLICKS.
+        clicks: the kept rows, in order, image ids in NFC; schemas.CLICKS.
         quarantine: the other rows, equal ones as one record, by row; schemas.QUARANTINE.
     """
 
@@ -127,7 +128,7 @@ def check_lines(
     bad = np.flatnonzero(reasons != KEPT)
     shown = np.where(is_long, np.minimum(ends, starts + kept_of_long(longest)), ends)
     return CheckedRows(
-        clicks=pa.record_batch([image_ids, queries, clicks], schema=CLICKS).filter(kept),
+        clicks=pa.record_batch([composed_ids(image_ids), queries, clicks], schema=CLICKS).filter(kept),
         quarantine=quarantine(file, first_row + bad, reasons[bad], gather(block, starts[bad], shown[bad])),
     )
 
@@ -156,7 +157,7 @@ def check_columns(batch: pa.RecordBatch, file: str, first_row: int, longest: int
         is_long = pa.array(reasons[bad] == TOO_LONG)
         lines = pc.if_else(is_long, pc.binary_slice(lines, 0, kept_of_long(longest)), lines)
     return CheckedRows(
-        clicks=pa.record_batch([*checked[:2], clicks], schema=CLICKS).filter(kept),
+        clicks=pa.record_batch([composed_ids(checked[0]), checked[1], clicks], schema=CLICKS).filter(kept),
         quarantine=quarantine(file, first_row + bad, reasons[bad], lines),
     )
 

@@ -9,7 +9,7 @@ location of its bytes, so that any worker can read any file:
   while the archive is listed, once per process, and kept in memory; it takes about 3 % of the archive's size.
 
 Names in archives are only compared, never opened as paths: links and names that lead out of an archive (absolute,
-``..``) are refused with a reason of their own.
+``..``) are refused with a reason of their own. :mod:`pipelines.ingest.file_names` decodes names.
 """
 
 import base64
@@ -18,6 +18,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import struct
 import tarfile
@@ -35,6 +36,7 @@ import indexed_gzip
 from base.console import UserError
 from base.raw_files import walk
 from pipelines.ingest.decoding import BadImageError
+from pipelines.ingest.file_names import readable, zip_names
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".zip")
 GZIPPED = (".tar.gz", ".tgz")
@@ -47,6 +49,7 @@ TAR_BLOCK = 512
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError)
 # Errors of the operating system for which the file itself is at fault; too many open files, for example, are not.
 UNREADABLE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EIO, errno.ESTALE)
+ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 ZIP_LOCAL_HEADER = struct.Struct("<4s22xHH")  # magic, lengths of name and extra field; then the member's bytes
 
 LEADS_OUT, TOO_LONG = "name leads out of the archive", "name too long"
@@ -81,7 +84,7 @@ class Listed(NamedTuple):
     """A file of a folder or archive.
 
     Attributes:
-        name: without its folders.
+        name: without its folders; in NFC, see :func:`pipelines.ingest.file_names.readable`.
         place: the location of its bytes.
         reason: why it must not be read; empty if it may be read.
     """
@@ -96,7 +99,7 @@ class Folder:
     """A folder's files and folders by name; hidden ones (``.DS_Store``) are not listed.
 
     Attributes:
-        name: without the folders above; an archive's without its suffix.
+        name: without the folders above, in NFC; an archive's without its suffix.
         files: in name order.
         folders: in name order.
     """
@@ -110,11 +113,11 @@ class Folder:
         return sorted([*self.files, *self.folders.values()], key=lambda child: child.name)
 
     def sort(self) -> None:
-        """Sort everything below by name; files of the same name stay in the archive's order."""
+        """Sort everything below by name; files of the same name in the archive's order, or by their names on disk."""
         folders = [self]
         while folders:
             folder = folders.pop()
-            folder.files.sort(key=lambda listed: listed.name)
+            folder.files.sort(key=lambda listed: (listed.name, listed.place.file, listed.place.row))
             folder.folders = dict(sorted(folder.folders.items()))
             folders += folder.folders.values()
 
@@ -124,7 +127,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
-def list_folder(raw: Path, path: str) -> Folder:
+def list_folder(raw: Path, path: str, encoding: str | None = None) -> Folder:
     """List a folder or archive, and every archive in it as the folder that it unpacks to.
 
     A folder that several names lead to is listed once (:func:`base.raw_files.walk`); its other names are refused.
@@ -132,22 +135,22 @@ def list_folder(raw: Path, path: str) -> Folder:
     Args:
         raw: the raw data set's folder.
         path: relative to ``raw``, with forward slashes.
+        encoding: of names that are not UTF-8.
 
     Raises:
         UserError: an archive is damaged.
     """
     if is_archive(path) and (raw / path).is_file():
-        return _list_archive(raw, path)
+        return _list_archive(raw, path, encoding)
     root = Folder(path.rpartition("/")[2])
     folders = {raw / path: (root, path)}
     for found, kind in walk(raw / path):
         parent, above = folders[found.parent]
-        name, below = found.name, f"{above}/{found.name}"
+        name, below = readable(found.name, encoding), f"{above}/{found.name}"
         if kind == "folder":
-            parent.folders[name] = Folder(name)
-            folders[found] = (parent.folders[name], below)
+            folders[found] = (parent.folders.setdefault(name, Folder(name)), below)
         elif is_archive(name) and kind in ("file", "broken"):
-            parent.folders[name] = _list_archive(raw, below)
+            parent.folders[found.name] = _list_archive(raw, below, encoding)
         else:
             reason = {"again": "link to a folder listed already", "odd": "neither file nor folder"}.get(kind, "")
             parent.files.append(Listed(name, Place(below, name=name), reason))
@@ -155,14 +158,21 @@ def list_folder(raw: Path, path: str) -> Folder:
     return root
 
 
-def _list_archive(raw: Path, path: str) -> Folder:
-    file_name = path.rpartition("/")[2]
+def _list_archive(raw: Path, path: str, encoding: str | None) -> Folder:
+    file_name = readable(path.rpartition("/")[2], encoding)
     suffix = next(suffix for suffix in ARCHIVES if file_name.lower().endswith(suffix))
     root = Folder(file_name[: -len(suffix)])
-    members = _zip_members(raw / path, path) if suffix == ".zip" else _tar_members(raw / path, path, suffix in GZIPPED)
+    is_zip, is_gzipped = suffix == ".zip", suffix in GZIPPED
+    members = (
+        _zip_members(raw / path, path, encoding) if is_zip else _tar_members(raw / path, path, is_gzipped, encoding)
+    )
     try:
         for place, reason in members:
             _add_member(root, place, reason)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{raw / path}: the name of a member is marked as UTF-8 but isn't: {error.object!r}; pack it again"
+        ) from None
     except DAMAGED as error:
         raise UserError(f"{raw / path}: not a whole {suffix} archive ({error}); copy or download it again") from None
     root.sort()
@@ -171,7 +181,7 @@ def _list_archive(raw: Path, path: str) -> Folder:
 
 def _add_member(root: Folder, place: Place, reason: str) -> None:
     parts = [part for part in place.name.split("/") if part not in ("", ".")]
-    if place.name.startswith("/") or ".." in parts:
+    if ABSOLUTE.match(place.name) or ".." in parts:
         root.files.append(Listed(place.name, place, LEADS_OUT))
         return
     if not parts or any(part.startswith(".") for part in parts):
@@ -185,7 +195,7 @@ def _add_member(root: Folder, place: Place, reason: str) -> None:
     folder.files.append(Listed(parts[-1], place, reason))
 
 
-def _tar_members(archive: Path, path: str, gzipped: bool) -> Iterator[tuple[Place, str]]:
+def _tar_members(archive: Path, path: str, gzipped: bool, encoding: str | None) -> Iterator[tuple[Place, str]]:
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(_open_gzipped(archive) if gzipped else archive.open("rb"))
         tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
@@ -198,17 +208,20 @@ def _tar_members(archive: Path, path: str, gzipped: bool) -> Iterator[tuple[Plac
                 else ""
             )  # fmt: skip
             packing: Packing = "gzipped" if gzipped else "stored"
-            yield Place(path, row, member.name, packing, member.offset_data, member.size, member.size), reason
+            name = readable(member.name, encoding)
+            yield Place(path, row, name, packing, member.offset_data, member.size, member.size), reason
             vars(tar)["members"] = []  # otherwise it keeps a kilobyte of every member
         stream.seek(tar.offset)
         if stream.read(TAR_BLOCK) != bytes(TAR_BLOCK):  # tarfile accepts an archive that was cut before this block
             raise tarfile.ReadError("no end mark")
 
 
-def _zip_members(archive: Path, path: str) -> Iterator[tuple[Place, str]]:
+def _zip_members(archive: Path, path: str, encoding: str | None) -> Iterator[tuple[Place, str]]:
     with zipfile.ZipFile(archive) as contents, archive.open("rb") as stream:
-        for row, member in enumerate(contents.infolist(), start=1):
-            if member.is_dir():
+        members = contents.infolist()
+        names = zip_names(members, encoding)
+        for row, (name, member) in enumerate(zip(names, members, strict=True), start=1):
+            if name.endswith("/"):
                 continue
             reason = (
                 "link in an archive" if stat.S_ISLNK(member.external_attr >> 16)
@@ -222,7 +235,7 @@ def _zip_members(archive: Path, path: str) -> Iterator[tuple[Place, str]]:
                 raise zipfile.BadZipFile(f"no member where {member.filename!r} should be")
             packing: Packing = "stored" if member.compress_type == zipfile.ZIP_STORED else "deflated"
             offset = member.header_offset + ZIP_LOCAL_HEADER.size + name_length + extra_length
-            yield Place(path, row, member.filename, packing, offset, member.compress_size, member.file_size), reason
+            yield Place(path, row, name, packing, offset, member.compress_size, member.file_size), reason
 
 
 def _open_gzipped(archive: Path) -> BinaryIO:

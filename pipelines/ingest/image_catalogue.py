@@ -10,6 +10,7 @@ archives of them. Source images are in images.tsv, or are ``<image id>.<suffix>`
 Every row and every file, except hidden files, is listed or is refused with the first reason that applies:
 
 - ``empty line``, ``not UTF-8``, ``not two fields``, ``empty image id``, ``empty category``;
+- ``name in an unknown encoding``: a file whose name, or whose category folder's name, can't be read as text;
 - ``second label of the image``, ``second image of the id``: the first in file order stays (source before target);
 - ``label without image``, ``image without label``, ``folder among the images`` (of each
   file in it): source domain;
@@ -30,9 +31,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from base.console import UserError
+from base.console import UserError, log, named
 from base.inputs import is_file
 from pipelines.ingest.categories import Aliases, matching_plurals, normalise_category
+from pipelines.ingest.file_names import escape, is_text, likely_readings
 from pipelines.ingest.image_archives import (
     ARCHIVES,
     OUT_OF_PLACE,
@@ -43,11 +45,13 @@ from pipelines.ingest.image_archives import (
     is_archive,
     list_folder,
 )
+from pipelines.ingest.image_ids import composed
 
 LABELS, SOURCE_IMAGES, TARGET_IMAGES = "labels", "source images", "target images"  # tables of the summary
 IMAGES_TSV = "source/images.tsv"
 ALIASES_TSV = "aliases.tsv"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+UNKNOWN_ENCODING = "name in an unknown encoding"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 READ_BYTES = 1 << 20  # bytes read at a time; a line of images.tsv is some ten times Python's default
 
@@ -88,6 +92,7 @@ class Catalogue:
         refusals: how many were refused, by table and reason.
         renamed: by domain, the categories whose plural was replaced by the other domain's singular.
         idle_aliases: names in aliases.tsv that no category of the data set has.
+        unknown_names: the paths of files that are refused with UNKNOWN_ENCODING.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -98,6 +103,7 @@ class Catalogue:
     )
     renamed: dict[str, dict[str, str]] = field(default_factory=dict)
     idle_aliases: list[str] = field(default_factory=list)
+    unknown_names: list[str] = field(default_factory=list)
 
     def refuse(self, table: str, file: str, row: int, reason: str, raw: str) -> None:
         """Add a row or file that cannot be used, and count it."""
@@ -110,7 +116,7 @@ class Line(NamedTuple):
 
     Attributes:
         row: from 1.
-        first: the first field; empty if it is not UTF-8.
+        first: the first field, in NFC; empty if it is not UTF-8.
         start: of the line in the file, bytes.
         tab: length of the first field, bytes.
         reason: why it is refused; empty if it has two fields.
@@ -135,8 +141,12 @@ class Line(NamedTuple):
         return self.start + self.tab + 1
 
 
-def list_images(raw: Path) -> Catalogue:
-    """List the images of both domains with their categories.
+def list_images(raw: Path, encoding: str | None = None) -> Catalogue:
+    """List the images of both domains with their categories; warn of names that can't be read and of idle aliases.
+
+    Args:
+        raw: the raw data set's folder.
+        encoding: of files' names that are not UTF-8.
 
     Raises:
         UserError: the folder does not have the layout of a click data set, or its archives or aliases are unusable.
@@ -148,16 +158,30 @@ def list_images(raw: Path) -> Catalogue:
     seen: set[str] = set()
     _list_tsv(raw, labels, seen, catalogue)
     for name in _source_folders(raw):
-        _list_source(list_folder(raw, name), labels, seen, catalogue)
+        _list_source(list_folder(raw, name, encoding), labels, seen, catalogue)
     for image_id, (row, _, text) in labels.items():
         if image_id not in seen:
             catalogue.refuse(LABELS, "source/labels.tsv", row, "label without image", text)
-    children = list_folder(raw, "target").children()[::-1]
+    children = list_folder(raw, "target", encoding).children()[::-1]
     while children:
         children += reversed(_list_target(children.pop(), aliases, seen, catalogue))
     catalogue.idle_aliases = aliases.idle()
     _align(catalogue)
+    _warn(catalogue)
     return catalogue
+
+
+def _warn(catalogue: Catalogue) -> None:
+    if names := catalogue.unknown_names:
+        log.warning(
+            "files quarantined because of names in an unknown encoding: %d, for example %s; set ingest.name_encoding "
+            "to the right one of these readings, or to another encoding: %s",
+            len(names), escape(names[0]), likely_readings(names[0]),
+        )  # fmt: skip
+    if idle := catalogue.idle_aliases:
+        log.warning(
+            "%s: names that no category has, so that they do nothing: %d: %s", ALIASES_TSV, len(idle), named(idle)
+        )
 
 
 def _align(catalogue: Catalogue) -> None:
@@ -239,7 +263,7 @@ def read_lines(path: Path) -> Iterator[Line]:
             text = line[: -2 if line.endswith(b"\r\n") else -1] if line.endswith(b"\n") else line.removesuffix(b"\r")
             tab = text.find(b"\t")  # the second field may be a whole image, so it is not copied
             try:
-                name, reason = (text if tab < 0 else text[:tab]).decode("utf-8"), ""
+                name, reason = composed((text if tab < 0 else text[:tab]).decode("utf-8")), ""
             except UnicodeDecodeError:
                 name, reason = "", "not UTF-8"
             if not text:
@@ -334,7 +358,7 @@ def _list_target(
             continue
         catalogue.read[TARGET_IMAGES] += 1
         image_id = f"{child.name}/{stem(below.name)}"
-        reason = _unreadable(below) or ("" if is_text(child.name) else "not UTF-8")
+        reason = _unreadable(below) or ("" if is_text(child.name) else UNKNOWN_ENCODING)
         if not reason and not category:
             reason = "empty category"
         if not reason and image_id in seen:
@@ -360,7 +384,7 @@ def stem(name: str) -> str:
 
 
 def _unreadable(listed: Listed) -> str:
-    return listed.reason or ("" if is_text(listed.name) else "not UTF-8")
+    return listed.reason or ("" if is_text(listed.name) else UNKNOWN_ENCODING)
 
 
 def _refuse_folder(catalogue: Catalogue, table: str, folder: Folder, reason: str) -> None:
@@ -377,19 +401,11 @@ def _refuse_folder(catalogue: Catalogue, table: str, folder: Folder, reason: str
 
 def _refuse_file(catalogue: Catalogue, table: str, place: Place, reason: str) -> None:
     catalogue.refuse(table, escape(place.file), place.row, reason, escape(place.name))
+    if reason == UNKNOWN_ENCODING:
+        catalogue.unknown_names.append(place.name if is_archive(place.file) else place.file)
 
 
 def show(raw: bytes) -> str:
     r"""Return the beginning of a line as text; bytes that are not UTF-8 become ``\xNN``, and a cut ends with ``…``."""
     text = raw[: 4 * SHOWN].decode("utf-8", "backslashreplace")
     return text if len(raw) <= 4 * SHOWN and len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def is_text(name: str) -> bool:
-    """Return True if a file's name is Unicode; on POSIX it may be any bytes."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def escape(name: str) -> str:
-    r"""Return a file's name as text; bytes that are not UTF-8 become ``\xNN``."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -24,8 +24,9 @@ from base.artifacts import COMPRESSION, PARQUET, shard_name, shard_of, whole_fil
 from base.schemas import IMAGES, QUARANTINE
 from pipelines.ingest.decoding import THUMBNAIL_SIDE, BadImageError, CheckedImage, check_image
 from pipelines.ingest.duplicates import fingerprints_of
+from pipelines.ingest.file_names import escape
 from pipelines.ingest.image_archives import Place, PlaceReader, decode_base64
-from pipelines.ingest.image_catalogue import SOURCE_IMAGES, TARGET_IMAGES, Entry, escape, show
+from pipelines.ingest.image_catalogue import SOURCE_IMAGES, TARGET_IMAGES, Entry, show
 
 ROW_GROUP_IMAGES = 256  # images that are in memory at a time, and that a reader of the shards gets at a time
 TABLE_OF = {"source": SOURCE_IMAGES, "target": TARGET_IMAGES}

@@ -6,6 +6,7 @@ takes memory for each row is done on pieces of blocks, which have a limited numb
 """
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -32,7 +33,8 @@ class LogFile(NamedTuple):
 
     Attributes:
         path: of the file.
-        name: its name in the quarantine: its path below the folder that holds the whole log, the same on every machine.
+        name: its name in the quarantine: its path below the folder that holds the whole log, the same on every machine;
+            bytes that are not UTF-8 are escaped.
     """
 
     path: str
@@ -89,9 +91,14 @@ def _text_slices(file: LogFile, stream: BinaryIO) -> Iterator[LogSlice]:
         yield LogSlice(file, "text", start, position, first_row)
 
 
+def _opened(path: str) -> pa.OSFile:
+    """Open a file for Arrow, which accepts a path that is not UTF-8 only as bytes."""
+    return pa.OSFile(os.fsencode(path))
+
+
 def _parquet_slices(file: LogFile) -> list[LogSlice]:
     with reading(Path(file.path)):
-        parquet = pq.ParquetFile(file.path)
+        parquet = pq.ParquetFile(_opened(file.path))
     names = parquet.schema_arrow.names
     if any(names.count(column) != 1 for column in COLUMNS):
         found = ", ".join(names)
@@ -151,14 +158,14 @@ def _batches(part: LogSlice, longest: int) -> Iterator[pa.RecordBatch]:
     """
     path = Path(part.file.path)
     with reading(path):
-        footer = pq.read_metadata(path)
+        footer = pq.read_metadata(_opened(part.file.path))
         columns = [column for column in map(footer.schema.column, range(footer.num_columns)) if column.path in COLUMNS]
         texts = [
             column.path
             for column in columns
             if column.physical_type == "BYTE_ARRAY" and column.converted_type != "DECIMAL"
         ]
-        parquet = pq.ParquetFile(path, metadata=footer, read_dictionary=texts, buffer_size=1 << 20)
+        parquet = pq.ParquetFile(_opened(part.file.path), metadata=footer, read_dictionary=texts, buffer_size=1 << 20)
         for group in range(part.start, part.end):
             num = batch_rows(footer.row_group(group))
             for batch in parquet.iter_batches(num, row_groups=[group], columns=list(COLUMNS)):

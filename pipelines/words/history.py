@@ -49,6 +49,8 @@ from pipelines.words.segmentation import SegmentParams
 HISTORY = "history"
 FILES = "files.json"
 NOTHING = hashlib.sha256().hexdigest()  # the digest of an empty file
+# The version of the rules by which a row's text gives an image id and words. Raise it when the same row gives others.
+RULES = 2
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
 
 
@@ -65,7 +67,7 @@ def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
         name: hashlib.sha256(Path(value).read_bytes()).hexdigest() if name in files and value is not None else value
         for name, value in named.items()
     }
-    return {**digests, **{name: version(name) for name in ("jieba", "simplemma")}}
+    return {**digests, "version_of_rules": RULES, **{name: version(name) for name in ("jieba", "simplemma")}}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 from base.artifacts import reading
 from base.console import UserError
 from base.inputs import is_file
+from pipelines.ingest.image_ids import composed_ids
 
 
 def source_images(path: Path, split: str | None = None) -> pa.Array:
-    """Return the image ids of a Parquet file that lists images, in code-point order.
+    """Return the image ids of a Parquet file that lists images, in NFC and in code-point order.
 
     Args:
         path: a file with a column image_id; if it has a column domain, only its ``source`` images are taken.
@@ -38,6 +39,7 @@ def source_images(path: Path, split: str | None = None) -> pa.Array:
         raise UserError(f"{path}: {image_ids.null_count} rows without an image_id (null); leave them out")
     if not len(image_ids):
         raise UserError(f"{path}: no source images{f' in split {split}' if split else ''}")
+    image_ids = composed_ids(image_ids)
     image_ids = image_ids.take(pc.sort_indices(image_ids))
     if twice := image_ids[1:].filter(pc.equal(image_ids[1:], image_ids[:-1])).to_pylist():
         raise UserError(f"{path}: image {twice[0]!r} occurs more than once; keep one row for each image")

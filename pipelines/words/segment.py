@@ -23,6 +23,7 @@ from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
 from pipelines.words.query_buckets import QueryBucket, query_bucket
 from pipelines.words.segmentation import Segmenter, SegmentParams, segmenter_of
+from pipelines.words.word_lists import warn_of_idle_entries
 
 
 def segment_queries(clicks: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBatch:
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("segment") as closing:
         params = load_section(SegmentParams, "segment", arguments.params)
-        segmenter_of(params)
+        warn_of_idle_entries(params)
         files = list(enumerate(map(str, shard_files(arguments.clicks))))
         with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"

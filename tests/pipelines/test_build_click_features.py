@@ -1,6 +1,7 @@
 """The whole command, compared with other ways to compute the same, and its bytes."""
 
 import gzip
+import io
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_files import time_limit
 
+from base.artifacts import read_tables
 from base.schemas import CLICK_MATRIX, CLICKS
 from pipelines.beam.shuffle import merge, shards_of, split_by_shard
 from pipelines.words.click_features import with_weights
@@ -245,6 +247,44 @@ def test_only_a_build_is_replaced(tmp_path, caplog, monkeypatch):
     assert log.is_file()
     assert digest(tmp_path / "out").keys() == {*first, "notes.txt"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["logs", "out"]
+
+
+@pytest.mark.parametrize("form", ["tsv", "tsv.gz", "parquet"])
+def test_a_log_whose_name_is_not_utf8(tmp_path, form):
+    logs = tmp_path / os.fsdecode(b"logs \xff")
+    logs.mkdir()
+    names = [os.fsdecode(b"caf\xe9."), os.fsdecode(b"\xc3."), "other."]
+    parts = [[("a", "red cat", 3), ("a", "", 1)], [("b", "dog", 2)], [("a", "red cat", 5)]]
+    for name, rows in zip(names, parts, strict=True):
+        text = "".join(f"{image}\t{query}\t{clicks}\n" for image, query, clicks in rows).encode()
+        content = gzip.compress(text, mtime=0) if form == "tsv.gz" else text
+        if form == "parquet":
+            buffer = io.BytesIO()
+            pl.DataFrame(rows, ("image_id", "query", "clicks"), orient="row").write_parquet(buffer)
+            content = buffer.getvalue()
+        (logs / (name + form)).write_bytes(content)
+    whole = build(logs, tmp_path / "whole")
+    assert read_features(whole)[0][:1] == [("cat", 8, 1, pytest.approx(0.693147, rel=1e-5))]
+    [refused] = read_tables(whole / "quarantine").to_pylist()
+    assert (refused["file"], refused["reason"]) == (f"caf\\xe9.{form}", "empty query")
+    first = build([logs / (name + form) for name in names[:2]], tmp_path / "first")
+    both = build(logs / (names[2] + form), tmp_path / "both", "--previous", str(first))
+    assert digest(both)["vocabulary.parquet"] == digest(whole)["vocabulary.parquet"]
+    assert set(json.loads((whole / "history/log-0000/files.json").read_text(encoding="utf-8"))) == {
+        *(f"caf\\xe9.{form}", f"\\xc3.{form}", f"other.{form}")
+    }
+
+
+def test_idle_entries_of_lists_are_named(tmp_path, caplog):
+    (tmp_path / "stop.txt").write_text("dog\n!!\n", encoding="utf-8")
+    (tmp_path / "user.txt").write_text("T恤 10000 n\n", encoding="utf-8")
+    lists = ["--stop-words", str(tmp_path / "stop.txt"), "--user-dictionary", str(tmp_path / "user.txt")]
+    build(write_log(LOG, tmp_path / "log.tsv"), tmp_path / "out", *lists)
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(":")[2] for line in warnings] == [
+        " 1 of 2 stop words can never match, because no word has their signs: '!!'",
+        " 1 of 1 words can never be found, because jieba joins only Han characters from U+4E00 to U+9FD5: 'T恤'",
+    ]
 
 
 @pytest.mark.parametrize("between", [["--clicks"], []], ids=["option again", "one option"])

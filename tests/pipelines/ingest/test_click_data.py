@@ -31,7 +31,7 @@ from pipelines.ingest.image_catalogue import Entry
 from pipelines.ingest.image_shards import ROW_GROUP_IMAGES, plan_shards
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
-PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None, duplicate_distance=48)
+PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None, duplicate_distance=48, name_encoding=None)
 
 
 def jpeg(number: int, width: int = 12, height: int = 9) -> bytes:
@@ -336,7 +336,7 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     photograph.save(raw / "target/001.Red_Fox/large.jpg", quality=95)
     photograph.resize((96, 72)).save(raw / "target/001.Red_Fox/small.jpg", quality=70)
     (tmp_path / "params.yaml").write_text(
-        "ingest: {click_shards: 1, image_shards: 3, longest_side: null, duplicate_distance: 48}\n"
+        "ingest: {click_shards: 1, image_shards: 3, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
     )
     output = tmp_path / "ingested"
     with caplog.at_level("INFO", logger="clicksight"):
@@ -374,7 +374,7 @@ def test_every_parameter_reaches_the_job_and_a_turned_copy_is_a_duplicate(tmp_pa
     photograph.transpose(Image.Transpose.ROTATE_90).save(folder / "turned.jpg", quality=90, exif=exif)
     photograph.crop((0, 0, 157, 120)).resize((160, 120)).save(folder / "cropped.jpg", quality=90)
     (tmp_path / "params.yaml").write_text(
-        "ingest: {click_shards: 5, image_shards: 4, longest_side: 100, duplicate_distance: 32}\n"
+        "ingest: {click_shards: 5, image_shards: 4, longest_side: 100, duplicate_distance: 32, name_encoding: null}\n"
     )
     output = tmp_path / "ingested"
     main(["--raw", str(raw), "--output", str(output), "--params", str(tmp_path / "params.yaml")])
@@ -493,7 +493,9 @@ def test_row_groups_bound_what_a_reader_holds(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text("ingest: {click_shards: 1, image_shards: 5, longest_side: null, duplicate_distance: 48}\n")
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 5, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
+    )
     output = tmp_path / "ingested"
     main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
     assert len(list((output / "images").iterdir())) == 5  # every shard has a file, though there are fewer images
@@ -518,7 +520,9 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
 ) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     (raw / damage).unlink()
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
+    )
     with pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -532,7 +536,9 @@ def test_a_log_that_is_a_pipe_ends_the_command(tmp_path: Path, caplog: pytest.Lo
     (raw / "source/clicks.tsv").unlink()
     (raw / "source" / name).parent.mkdir(exist_ok=True)
     os.mkfifo(raw / "source" / name)
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
+    )
     with time_limit(60), pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -565,7 +571,9 @@ def test_odd_files_among_the_images_are_quarantined_and_rows_add_up(tmp_path: Pa
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     pq.write_table(pa.Table.from_pylist([], schema=schemas.CLICKS), raw / "source/clicks.parquet")
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
+    )
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "found clicks.tsv, clicks.parquet" in caplog.text
@@ -575,7 +583,9 @@ def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pyte
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     for path in (raw / "target").rglob("*.jpg"):
         path.write_bytes(b"no image")
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
+    )
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "no usable image in the target domain: 3 read, quarantined: not an image 3" in caplog.text

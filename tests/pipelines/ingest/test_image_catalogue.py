@@ -126,7 +126,18 @@ def test_refused_target_files(raw: Path) -> None:
 def test_file_names_that_are_not_unicode(raw: Path) -> None:
     (raw / "target/fox").mkdir()
     Path(os.fsdecode(os.fsencode(raw) + b"/target/fox/caf\xe9.jpg")).touch()
-    assert list_images(raw).refused == [Refused("target/fox/caf\\xe9.jpg", 1, "not UTF-8", "caf\\xe9.jpg")]
+    reason = "name in an unknown encoding"
+    assert list_images(raw).refused == [Refused("target/fox/caf\\xe9.jpg", 1, reason, "caf\\xe9.jpg")]
+
+
+def test_aliases_of_names_that_no_category_has_are_named(raw: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(raw / "aliases.tsv", b"\xef\xbb\xbfRed_Fox\tvulpes\r\ngsd\tshepherd\nwolve\twolf\nVulpes\tvulpes\n")
+    with caplog.at_level("WARNING", logger="clicksight"):
+        catalogue = list_images(raw)
+    assert [entry.category for entry in catalogue.entries] == ["vulpes", "grey wolf"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "aliases.tsv: names that no category has, so that they do nothing: 2: 'gsd', 'wolve'"
+    ]
 
 
 def test_spellings_of_a_category_meet_in_it(raw: Path) -> None:

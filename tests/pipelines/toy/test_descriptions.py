@@ -131,7 +131,7 @@ def test_another_process_writes_the_same_bytes(views: dict[str, list[View]], tmp
 
 
 def test_ingest_has_no_use_for_them(toy: Path, tmp_path: Path) -> None:
-    params = IngestParams(click_shards=2, image_shards=2, longest_side=None, duplicate_distance=48)
+    params = IngestParams(click_shards=2, image_shards=2, longest_side=None, duplicate_distance=48, name_encoding=None)
     with_them = run(toy, tmp_path / "with", params)
     alone = tmp_path / "alone"
     for name, data in content(toy).items():

@@ -201,7 +201,7 @@ def test_streams_differ_by_purpose_and_seed() -> None:
 
 
 def test_ingest_quarantines_what_is_broken_on_purpose(toy: Path, tmp_path: Path) -> None:
-    params = IngestParams(click_shards=2, image_shards=2, longest_side=None, duplicate_distance=48)
+    params = IngestParams(click_shards=2, image_shards=2, longest_side=None, duplicate_distance=48, name_encoding=None)
     summary = run(toy, tmp_path / "ingested", params)
     assert summary["tables"]["clicks"]["quarantined"] == {
         "clicks below 1": 1,
