@@ -6,6 +6,7 @@ Every stage's ``main`` runs inside :func:`stage`, so that all stages begin, end 
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -33,11 +34,22 @@ class UserError(ValueError):
 
 
 USER_ERRORS = (UserError, FileNotFoundError)
+# A disk is full, a quota is used up, or a file is larger than allowed (ENOSPC, EDQUOT, EFBIG), in the words of Python
+# and Arrow, of libraries written in Rust, and of torch, which gives no reason.
+NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|PytorchStreamWriter failed writing")
+MAKE_ROOM = "no room is left to write: free some disk space, or raise the quota or the file size limit (ulimit -f)"
 
 
 def is_user_error(error: BaseException | None) -> bool:
-    """Return whether the user can fix an error: a user error, or a system error about a file, as no permission."""
-    return isinstance(error, USER_ERRORS) or (isinstance(error, OSError) and error.filename is not None)
+    """Return whether the user can fix an error: a user error, no room on a disk, or a system error about a file."""
+    if isinstance(error, OSError) and (error.filename is not None or is_no_room(error)):
+        return True
+    return isinstance(error, USER_ERRORS)
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Return whether an error of any library says that something could not be written for lack of room."""
+    return MAKE_ROOM in str(error) or NO_ROOM.search(str(error)) is not None
 
 
 class Closing:
@@ -138,7 +150,8 @@ def is_first_process() -> bool:
 
 def fail(name: str, error: Exception) -> NoReturn:
     """Log an error, one log line per line of its text, and exit with code 2."""
-    for line in str(error).split("\n"):  # other kinds of line breaks occur only in names
+    text = f"{error}: {MAKE_ROOM}" if NO_ROOM.search(str(error)) else str(error)
+    for line in text.split("\n"):  # other kinds of line breaks occur only in names
         log.error("%s: error: %s", name, line)
     raise SystemExit(2) from error
 

@@ -16,7 +16,7 @@ from base.terminal import printable
 from flows import walk
 from flows.display import LOGS, display
 from flows.hangup import interrupt_on_hangup
-from flows.server.lifetime import refused, server
+from flows.server.lifetime import no_answer, refused, server
 
 BREAKS = "\n\t"  # of our own messages
 
@@ -87,10 +87,7 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
     except httpx.TransportError as error:
         state = walk.ended_as.get()
         if state is None:
-            raise UserError(
-                f"no Prefect server answers on {address} ({error}); start it, or unset PREFECT_API_URL to have one "
-                "for the moment"
-            ) from None
+            raise no_answer(address, error) from None
         sys.stderr.write(
             f"\nThe Prefect server on {address} is gone ({error}): its page won't show how this run ended.\n"
         )

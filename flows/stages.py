@@ -27,6 +27,8 @@ from dvc.lock import LockError
 from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
+from dvc.scm import SCMError
+from pygit2 import GitError
 
 from base.console import STATE, UserError
 from base.replacement import is_alive
@@ -271,7 +273,8 @@ class Workspace:
         """Ask a freshly opened repository, since dvc.lock changes meanwhile; mend what a kill has cut first.
 
         Raises:
-            UserError: other processes held DVC's lock for more than two minutes.
+            UserError: other processes held DVC's lock for more than two minutes, the folder is no git repository, or
+                git refuses the repository because it belongs to another user.
         """
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
@@ -281,6 +284,8 @@ class Workspace:
                             with repo.lock:
                                 records.mend(self.root)
                         return question(repo)
+                except (SCMError, GitError) as error:
+                    raise _without_git(self.root, error) from error
                 except LockError as error:
                     if pause is None:
                         raise UserError(
@@ -290,6 +295,18 @@ class Workspace:
                     log.warning("DVC's lock is taken by another process, trying again in %d s", pause)
                     self.processes.pause(pause)
         raise AssertionError("unreachable")
+
+
+def _without_git(root: Path, error: Exception) -> UserError:
+    """Return the error for a workspace whose git repository is missing, or that git refuses."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return UserError(
+            f"{root}: no git repository, which DVC needs; run `git init` there (for example after unpacking an archive)"
+        )
+    return UserError(
+        f"{root}: git refuses this repository ({error}); if it belongs to another user whom you trust, run "
+        f"`git config --global --add safe.directory {root}`"
+    )
 
 
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
