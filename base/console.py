@@ -36,7 +36,7 @@ class UserError(ValueError):
 USER_ERRORS = (UserError, FileNotFoundError)
 # A disk is full, a quota is used up, or a file is larger than allowed (ENOSPC, EDQUOT, EFBIG), in the words of Python
 # and Arrow, of libraries written in Rust, and of torch, which gives no reason.
-NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|PytorchStreamWriter failed writing")
+NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|enforce fail at inline_container\.cc")
 MAKE_ROOM = "no room is left to write: free some disk space, or raise the quota or the file size limit (ulimit -f)"
 
 

@@ -27,7 +27,7 @@ from dvc.lock import LockError
 from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
-from dvc.scm import SCMError
+from dvc.scm import Git, SCMError
 from pygit2 import GitError
 
 from base.console import STATE, UserError
@@ -106,8 +106,8 @@ class Workspace:
             targets: stage names (``mtmdd:train`` means all of its matrix) or paths of outputs; none means all stages.
 
         Raises:
-            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or another process keeps
-                DVC's lock.
+            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, another process keeps DVC's
+                lock, there is no git repository, or git refuses it.
         """
         try:
             return self._ask(lambda repo: _collect(repo, list(targets)))
@@ -310,6 +310,8 @@ def _without_git(root: Path, error: Exception) -> UserError:
 
 
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
+    if isinstance(repo.scm, Git):
+        _ = repo.scm.pygit2  # raises an error now if git refuses the repository, instead of after the first stages
     graph = repo.index.graph  # an edge leads from a stage to one it depends on
     wanted = set(graph)
     if targets:

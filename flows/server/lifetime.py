@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
@@ -162,24 +163,46 @@ class _Server:
 
 
 def _check_answers(address: str) -> None:
-    """Check that the server at PREFECT_API_URL can be reached; Prefect itself would print a traceback, after minutes.
+    """Check that Prefect's API answers at PREFECT_API_URL; Prefect itself would print a traceback, after minutes.
 
     Raises:
-        UserError: it cannot be reached, or not by the proxy that the environment names.
+        UserError: it cannot be reached, or not by the proxy that the environment names; or another program answers; or
+            the server refuses the password.
     """
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        try:
+            client = get_client(httpx_settings={"timeout": ANSWER_S}, sync_client=True)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise UserError(
+                f"the Prefect server on {address} cannot be reached ({error}); change HTTP_PROXY, HTTPS_PROXY and "
+                "ALL_PROXY, name the server in NO_PROXY, or unset PREFECT_API_URL to have a server of your own"
+            ) from None
+        with client:
+            _ask_version(client, address)
+
+
+def _ask_version(client: SyncPrefectClient, address: str) -> None:
     try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-            get_client(httpx_settings={"timeout": ANSWER_S}, sync_client=True) as client,
-        ):
-            error = client.api_healthcheck()
-    except (ImportError, ValueError, httpx.InvalidURL) as unusable:
-        raise UserError(
-            f"the Prefect server on {address} cannot be reached: {unusable} Change HTTP_PROXY, HTTPS_PROXY and "
-            "ALL_PROXY, name the server in NO_PROXY, or unset PREFECT_API_URL to have a server of your own"
-        ) from None
-    if isinstance(error, httpx.TransportError | httpx.InvalidURL):
-        raise no_answer(address, error)
+        client.api_version()
+    except httpx.TransportError as error:
+        raise no_answer(address, error) from None
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status == httpx.codes.UNAUTHORIZED:
+            raise refused(address) from None
+        if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return  # Prefect's client tries again
+        if client.server_type != ServerType.CLOUD:
+            raise _other_program(address, f"status {status}") from None
+    except ValueError:  # no JSON
+        raise _other_program(address, "a page") from None
+
+
+def _other_program(address: str, answer: str) -> UserError:
+    return UserError(
+        f"{address} answers with {answer}, so it is not Prefect's API; PREFECT_API_URL must be the address of the API, "
+        f"as in http://127.0.0.1:4200/api"
+    )
 
 
 def no_answer(address: str, error: Exception) -> UserError:

@@ -175,6 +175,7 @@ def _quiet_about_user_errors() -> Iterator[None]:
         with redirect_stderr(_OtherThanUserErrors(sys.stderr)):
             yield
     finally:
+        workers.wait_for_threads()
         threading.excepthook = previous_hook
         for handler in handlers:
             handler.removeFilter(is_news)

@@ -7,6 +7,7 @@ and the second ends at once. Importing this module replaces Beam's own classes.
 
 import queue
 import threading
+import time
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,9 @@ from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 # An error of the job begins with this text if a worker has ended before it had answered all requests.
 ENDED = "a worker of Beam has ended before the job"
-THREADS = ("run_worker", "beam_control_read")  # Beam's names of the threads that end with a worker
+# Beam's names of the threads that end with a worker.
+THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
+END_S = 2  # in which these threads end after a job
 
 # Beam's in-process workers would flush their output once a second, from another thread, even in the middle of an
 # element. With several workers, elements then arrive torn. Beam's other workers flush by size only.
@@ -31,6 +34,14 @@ def note_error(ended: threading.ExceptHookArgs) -> bool:
         return False
     _errors[ended.thread] = str(ended.exc_value)
     return True
+
+
+def wait_for_threads() -> None:
+    """Wait until the threads of a closed job's workers have ended, with their errors, or some seconds have passed."""
+    deadline = time.monotonic() + END_S
+    for thread in threading.enumerate():
+        if thread.name in THREADS:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 class _Connection(worker_handlers.ControlConnection):

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,11 +53,11 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
 
 
-def run(command: list[str], folder: Path, before=limit_files) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path, before=limit_files, within=()) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLICKSIGHT_NO_STATE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, preexec_fn=before, capture_output=True, text=True,
-        timeout=120, check=False,
+        [*within, sys.executable, *command], cwd=folder, env=environment, preexec_fn=before, capture_output=True,
+        text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -65,7 +66,8 @@ def test_whatever_is_written_one_line_names_the_output(what: str, tmp_path: Path
     ended = run(["-c", PROGRAM.format(WRITERS[what]), "out"], tmp_path)
     assert ended.returncode == 2, ended.stderr
     lines = [line.partition(" ")[2] for line in ended.stderr.splitlines()]
-    assert lines == ["write: started", f"write: error: out: {MAKE_ROOM}"]
+    assert (lines[0], lines[-1]) == ("write: started", f"write: error: out: {MAKE_ROOM}")
+    assert all("apitools" in line for line in lines[1:-1])  # Beam's import may warn
     assert not list(tmp_path.iterdir())
 
 
@@ -81,6 +83,26 @@ def test_a_job_without_room_leaves_one_line_and_the_earlier_output(tmp_path: Pat
     assert [line.partition(" ")[2] for line in errors] == [f"build_click_features: error: out: {MAKE_ROOM}"]
     assert "Traceback" not in ended.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["log.tsv"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["Parquet", "weights", "checkpoint", "a worker's file"])
+def test_a_full_disk_is_one_line_too(what: str, tmp_path: Path) -> None:
+    full = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=64k x . && cd "$PWD" && "$@"',
+        "-",
+    ]
+    if shutil.which("unshare") is None or subprocess.run([*full, "true"], cwd=tmp_path, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    ended = run(["-c", PROGRAM.format(WRITERS[what]), "out"], tmp_path, before=None, within=full)
+    assert ended.returncode == 2, ended.stderr
+    assert ended.stderr.endswith(f" write: error: out: {MAKE_ROOM}\n")
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

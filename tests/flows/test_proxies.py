@@ -85,7 +85,7 @@ def test_another_server_is_still_asked_by_the_proxy(project: Path, proxy: tuple[
     ended = reproduce(project, http_proxy=address, PREFECT_API_URL="http://prefect.example:4200/api")
     assert ended.returncode == 2
     assert "no Prefect server answers on http://prefect.example:4200 (" in ended.stderr
-    assert asked[0] == "GET http://prefect.example:4200/api/health HTTP/1.1"
+    assert asked[0] == "GET http://prefect.example:4200/api/admin/version HTTP/1.1"
 
 
 def test_a_proxy_that_cannot_be_used_for_another_server_is_one_line(project: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_proxy_that_cannot_be_used_for_another_server_is_one_line(project: Pat
     lines = ended.stderr.splitlines()
     assert lines[0].startswith("log: ")
     (line,) = lines[1:]
-    assert line.startswith("error: the Prefect server on http://prefect.example:4200 cannot be reached: ")
+    assert line.startswith("error: the Prefect server on http://prefect.example:4200 cannot be reached (")
     assert "socks4" in line
     assert line.endswith("name the server in NO_PROXY, or unset PREFECT_API_URL to have a server of your own")
 
@@ -111,3 +111,13 @@ def test_a_server_that_does_not_answer_is_one_line(project: Path, command: list[
     (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("log: ")]
     assert line.startswith(f"error: no Prefect server answers on http://{DEAD} (")
     assert line.endswith("; start it, or unset PREFECT_API_URL to have one for the moment")
+
+
+@pytest.mark.parametrize("path", ["", "/missing"])
+def test_an_address_that_is_not_the_apis_is_one_line(prefect_server: str, project: Path, path: str) -> None:
+    wrong = f"{prefect_server.removesuffix('/api')}{path}"
+    ended = reproduce(project, PREFECT_API_URL=wrong)
+    assert ended.returncode == 2
+    (line,) = [line for line in ended.stderr.splitlines() if not line.startswith("log: ")]
+    assert line.startswith(f"error: {wrong} answers with ")
+    assert line.endswith("PREFECT_API_URL must be the address of the API, as in http://127.0.0.1:4200/api")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from model.data.parcels import ALIGNMENT, Parcel
 
@@ -65,3 +66,19 @@ def test_a_slice_of_a_large_tensor_is_sent_alone() -> None:
 def test_what_cannot_be_pickled_is_an_error_of_the_sender() -> None:
     with pytest.raises(Exception, match="pickle"):
         Parcel((torch.ones(3), lambda: None))
+
+
+def test_pinned_content_arrives_as_well(monkeypatch) -> None:
+    empty = torch.empty
+
+    def pageable(*size: int, pin_memory: bool = False, **options: object) -> Tensor:  # pinning needs a GPU
+        pinned.append(pin_memory)
+        return empty(*size, **options)
+
+    pinned: list[bool] = []
+    parcel = Parcel([torch.arange(5), "text"])
+    monkeypatch.setattr(torch, "empty", pageable)
+    numbers, text = pin_memory(parcel).content()
+    assert numbers.tolist() == [0, 1, 2, 3, 4]
+    assert text == "text"
+    assert pinned[0]
