@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO
 
+import grpc
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -113,10 +114,12 @@ class _Job(Pipeline):
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
-            with _quiet_about_user_errors():
+            with quiet_about_user_errors():
                 super().__exit__(kind, error, trace)
         except USER_ERRORS as raised:
             raise UserError(str(raised).rpartition(STEP)[0] or str(raised)) from raised
+        except grpc.RpcError as raised:
+            raise UserError(workers.ENDED) from raised
         except RuntimeError as raised:
             user_error = user_error_in(str(raised))
             if user_error is None:
@@ -147,14 +150,14 @@ def _names() -> list[str]:
 
 
 @contextmanager
-def _quiet_about_user_errors() -> Iterator[None]:
+def quiet_about_user_errors() -> Iterator[None]:
     """Suppress the tracebacks of workers' user errors that Beam logs and prints, and its waiting for a job server.
 
     Nothing gets lost: the job fails with the error itself, or with a RuntimeError that contains the whole text. The
     gRPC thread that watches a job server's channel fails when Beam gives up that server for another (grpc/grpc#18995).
     The error of a worker's own thread becomes the job's error (:mod:`pipelines.beam.workers`).
     """
-    suppressed = ("Waiting for grpc channel", *(f"{name}: " for name in _names()))
+    suppressed = ("Waiting for grpc channel", workers.BROKEN_CHANNEL, *(f"{name}: " for name in _names()))
 
     def is_news(record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None

@@ -6,17 +6,22 @@ and the second ends at once. Importing this module replaces Beam's own classes.
 """
 
 import queue
+import shlex
+import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import grpc
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 # An error of the job begins with this text if a worker has ended before it had answered all requests.
 ENDED = "a worker of Beam has ended before the job"
+BROKEN_CHANNEL = "Failed to read inputs in the data plane"  # Beam logs this, with a traceback, when a worker is killed
 # Beam's names of the threads that end with a worker.
 THREADS = ("run_worker", "beam_control_read", "read_grpc_client_inputs")
 END_S = 2  # in which these threads end after a job
@@ -89,6 +94,13 @@ class _Watched(worker_handlers.GrpcWorkerHandler):
         super().start_worker()
         threading.Thread(target=self._watch, daemon=True).start()
 
+    def close(self) -> None:
+        """Close the connections and wait for the worker; if it has ended early, its data channel is broken already."""
+        self.control_conn.close()
+        with suppress(grpc.RpcError):
+            self.data_conn.close()
+        self.stop_worker()
+
     def _watch(self) -> None:
         self.worker_thread.join()
         why = _errors.get(self.worker_thread, "")
@@ -102,7 +114,13 @@ class _ThreadWorker(_Watched, worker_handlers.EmbeddedGrpcWorkerHandler):
 
 @worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)
 class _ProcessWorker(_Watched, worker_handlers.SubprocessSdkWorkerHandler):
-    """A worker in a process of its own."""
+    """A worker in a process of its own, which runs :mod:`pipelines.beam.worker_process` instead of Beam's program."""
+
+    def __init__(self, program: bytes, *arguments: Any) -> None:
+        command = (
+            f"exec {shlex.join([sys.executable, '-m', 'pipelines.beam.worker_process'])}"  # the shell reports no kill
+        )
+        super().__init__(command.encode(), *arguments)
 
 
 worker_handlers.ControlConnection = _Connection

@@ -82,10 +82,19 @@ def test_the_end_of_a_workers_thread_ends_the_job(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_worker_process_ends_the_job() -> None:
+def test_a_killed_worker_process_ends_the_job(caplog) -> None:
     error = ends(lambda: run_job(PROCESSES, kill), 60)
     assert isinstance(error, UserError)
-    assert str(error).startswith(f"{ENDED} (Worker subprocess exited with return code ")
+    assert str(error).startswith(ENDED)
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_user_error_of_a_worker_process_is_printed_nowhere(capfd) -> None:
+    error = ends(lambda: run_job(PROCESSES, refuse), 60)
+    assert isinstance(error, UserError)
+    assert str(error).endswith(" is refused")
+    assert "refused" not in "".join(capfd.readouterr())
 
 
 def test_a_worker_that_connects_to_a_closed_job_gets_no_work() -> None:
