@@ -116,11 +116,9 @@ class _ThreadWorker(_Watched, worker_handlers.EmbeddedGrpcWorkerHandler):
 class _ProcessWorker(_Watched, worker_handlers.SubprocessSdkWorkerHandler):
     """A worker in a process of its own, which runs :mod:`pipelines.beam.worker_process` instead of Beam's program."""
 
-    def __init__(self, program: bytes, *arguments: Any) -> None:
-        command = (
-            f"exec {shlex.join([sys.executable, '-m', 'pipelines.beam.worker_process'])}"  # the shell reports no kill
-        )
-        super().__init__(command.encode(), *arguments)
+    def __init__(self, beams_program: bytes, *arguments: Any) -> None:
+        program = shlex.join([sys.executable, "-m", "pipelines.beam.worker_process"])
+        super().__init__(f"exec {program}".encode(), *arguments)  # without `exec` a shell would report a kill
 
 
 worker_handlers.ControlConnection = _Connection
