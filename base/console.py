@@ -35,16 +35,23 @@ class UserError(ValueError):
 
 USER_ERRORS = (UserError, FileNotFoundError)
 # A disk is full, a quota is used up, or a file is larger than allowed (ENOSPC, EDQUOT, EFBIG), in the words of Python
-# and Arrow, of libraries written in Rust, and of torch, which gives no reason.
-NO_ROOM = re.compile(r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|enforce fail at inline_container\.cc")
+# and Arrow, of libraries written in Rust, of torch, which gives no reason, and of SQLite.
+NO_ROOM = re.compile(
+    r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|enforce fail at inline_container\.cc|database or disk is full"
+)
 MAKE_ROOM = "no room is left to write: free some disk space, or raise the quota or the file size limit (ulimit -f)"
 
 
 def is_user_error(error: BaseException | None) -> bool:
     """Return whether the user can fix an error: a user error, no room on a disk, or a system error about a file."""
-    if isinstance(error, OSError) and (error.filename is not None or is_no_room(error)):
-        return True
-    return isinstance(error, USER_ERRORS)
+    if error is None or isinstance(error, USER_ERRORS):
+        return error is not None
+    return (isinstance(error, OSError) and error.filename is not None) or is_no_room(error)
+
+
+def described(error: BaseException) -> str:
+    """Return the text of a user error, with what to do where there is no room on a disk."""
+    return f"{error}: {MAKE_ROOM}" if NO_ROOM.search(str(error)) else str(error)
 
 
 def is_no_room(error: BaseException) -> bool:
@@ -82,7 +89,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     try:
         _check_paths()
         yield closing
-    except (UserError, OSError) as error:
+    except Exception as error:
         if not is_user_error(error):
             raise
         fail(name, error)
@@ -150,8 +157,7 @@ def is_first_process() -> bool:
 
 def fail(name: str, error: Exception) -> NoReturn:
     """Log an error, one log line per line of its text, and exit with code 2."""
-    text = f"{error}: {MAKE_ROOM}" if NO_ROOM.search(str(error)) else str(error)
-    for line in text.split("\n"):  # other kinds of line breaks occur only in names
+    for line in described(error).split("\n"):  # other kinds of line breaks occur only in names
         log.error("%s: error: %s", name, line)
     raise SystemExit(2) from error
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from prefect.client.schemas.objects import State
 
-from base.console import UserError, duration
+from base.console import described, duration, is_user_error
 from base.terminal import printable
 from flows import walk
 from flows.display import LOGS, display
@@ -58,8 +58,10 @@ def run_here(name: str, flow: Callable[[], State[Any]], check: Callable[[], obje
             sys.stderr.write(f"log: {log_file}\n")
             with server() as address:
                 state = _run(flow, address)
-    except UserError as error:  # a mistake, or the server did not start
-        sys.stderr.write(f"error: {printable(str(error), keep=BREAKS)}\n")
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        sys.stderr.write(f"error: {printable(described(error), keep=BREAKS)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")
