@@ -280,6 +280,8 @@ class Workspace:
             for pause in (*LOCK_PAUSES_S, None):
                 try:
                     with open_repo(self.root) as repo:
+                        if isinstance(repo.scm, Git):
+                            _ = repo.scm.pygit2  # raises GitError now if git refuses the repository, not hours later
                         if records.is_suspect(self.root):
                             with repo.lock:
                                 records.mend(self.root)
@@ -310,8 +312,6 @@ def _without_git(root: Path, error: Exception) -> UserError:
 
 
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
-    if isinstance(repo.scm, Git):
-        _ = repo.scm.pygit2  # raises an error now if git refuses the repository, instead of after the first stages
     graph = repo.index.graph  # an edge leads from a stage to one it depends on
     wanted = set(graph)
     if targets:

@@ -6,6 +6,7 @@ are in memory that belongs to no file system (``memfd_create``), and an error is
 """
 
 import io
+import mmap
 import os
 import pickle
 from multiprocessing.reduction import DupFd
@@ -46,20 +47,21 @@ class Parcel:
             self._file = DupFd(file.fileno())
 
     def content(self) -> Any:
-        """Return the object; to be called once."""
-        return self._content(torch.empty(self._length, dtype=torch.uint8))
+        """Return the object; to be called once. Its tensors lie in the parcel's memory, without a copy."""
+        with os.fdopen(self._file.detach(), "rb") as file:
+            return self._content(torch.frombuffer(mmap.mmap(file.fileno(), self._length), dtype=torch.uint8))
 
     def pin_memory(self) -> "_Pinned":
         """Return the parcel with its content in pinned memory; torch's loader calls this in a thread."""
-        return _Pinned(self._content(torch.empty(self._length, dtype=torch.uint8, pin_memory=True)))
+        memory = torch.empty(self._length, dtype=torch.uint8, pin_memory=True)
+        with os.fdopen(self._file.detach(), "rb") as file:
+            file.seek(0)  # both processes share one position, which is the end
+            file.readinto(memory.numpy().data)
+        return _Pinned(self._content(memory))
 
     def _content(self, memory: Tensor) -> Any:
         """Return the object; its tensors lie in ``memory``."""
-        to_fill = memoryview(memory.numpy())
-        with os.fdopen(self._file.detach(), "rb") as file:
-            file.seek(0)  # both processes share one position, which is the end
-            file.readinto(to_fill)
-        unpickler = _Unpickler(io.BytesIO(to_fill[self._length - self._pickled :]))
+        unpickler = _Unpickler(io.BytesIO(memory.numpy()[self._length - self._pickled :].tobytes()))
         unpickler.memory = memory
         return unpickler.load()
 

@@ -44,6 +44,6 @@ def uuid_texts(column: pa.Array) -> pa.Array:
     raw = memoryview(filled.buffers()[1])[16 * filled.offset : 16 * (filled.offset + len(filled))]
     digits = np.frombuffer(raw.hex().encode(), np.uint8).reshape(len(column), 32)
     texts = np.insert(digits, DASHES, ord("-"), axis=1)
-    ends = np.arange(0, texts.size + 1, texts.shape[1], np.int32)
+    ends = np.arange(len(column) + 1, dtype=np.int32) * np.int32(texts.shape[1])
     strings = pa.Array.from_buffers(pa.string(), len(column), [None, pa.py_buffer(ends), pa.py_buffer(texts.tobytes())])
     return pc.if_else(column.is_valid(), strings, None)
