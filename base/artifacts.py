@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from base.console import UserError
+from base.console import MAKE_ROOM, UserError, is_no_room
 from base.inputs import check_file
 from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
@@ -39,7 +39,8 @@ def whole_directory(path: Path, holds: Sequence[str] = ("*",)) -> Iterator[Path]
             any other name in it is not replaced.
 
     Raises:
-        UserError: ``path`` must not be replaced: it is a file, holds the current folder, or holds other names.
+        UserError: ``path`` must not be replaced: it is a file, holds the current folder, or holds other names. Or there
+            is no room to write.
     """
     path = _follow_link(Path(path))
     put_back(path)
@@ -72,16 +73,20 @@ def scratch_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder with a hidden name beside ``path``; delete it after the block.
 
     The next run with the same ``path`` deletes what a killed run left.
+
+    Raises:
+        UserError: there is no room to write.
     """
     path = _follow_link(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
     temporary = hidden_name(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _no_room_is_reported(path):
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary file name that replaces ``path`` if the block succeeds; delete the file if the block fails.
 
     Raises:
-        UserError: ``path`` is a folder.
+        UserError: ``path`` is a folder, or there is no room to write.
     """
     path = Path(path)
     if path.is_dir():
@@ -97,11 +102,29 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(path)
     temporary = hidden_name(path)
+    with _no_room_is_reported(path):
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_room_is_reported(path: Path) -> Iterator[None]:
+    """Turn any library's error about a full disk into a :class:`UserError` that names the output.
+
+    Outputs are nested: a file of a folder, which has a hidden name yet. The outermost output is named in the end.
+
+    Raises:
+        UserError: there was no room to write.
+    """
     try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except Exception as error:
+        if not is_no_room(error):
+            raise
+        raise UserError(f"{path}: {MAKE_ROOM}") from error
 
 
 def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:

@@ -6,6 +6,7 @@ Every stage's ``main`` runs inside :func:`stage`, so that all stages begin, end 
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -34,11 +35,29 @@ class UserError(ValueError):
 
 USER_ERRORS = (UserError, FileNotFoundError)
 NAMED = 20  # entries that a warning names
+# A disk is full, a quota is used up, or a file is larger than allowed (ENOSPC, EDQUOT, EFBIG), in the words of Python
+# and Arrow, of libraries written in Rust, of torch, which gives no reason, and of SQLite.
+NO_ROOM = re.compile(
+    r"\[Errno (?:27|28|122)\]|\(os error (?:27|28|122)\)|enforce fail at inline_container\.cc|database or disk is full"
+)
+MAKE_ROOM = "no room is left to write: free some disk space, or raise the quota or the file size limit (ulimit -f)"
 
 
 def is_user_error(error: BaseException | None) -> bool:
-    """Return whether the user can fix an error: a user error, or a system error about a file, as no permission."""
-    return isinstance(error, USER_ERRORS) or (isinstance(error, OSError) and error.filename is not None)
+    """Return whether the user can fix an error: a user error, no room on a disk, or a system error about a file."""
+    if error is None or isinstance(error, USER_ERRORS):
+        return error is not None
+    return (isinstance(error, OSError) and error.filename is not None) or is_no_room(error)
+
+
+def described(error: BaseException) -> str:
+    """Return the text of a user error, with what to do where there is no room on a disk."""
+    return f"{error}: {MAKE_ROOM}" if NO_ROOM.search(str(error)) else str(error)
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Return whether an error of any library says that something could not be written for lack of room."""
+    return MAKE_ROOM in str(error) or NO_ROOM.search(str(error)) is not None
 
 
 class Closing:
@@ -71,7 +90,7 @@ def stage(name: str, describe: str = "") -> Iterator[Closing]:
     try:
         _check_paths()
         yield closing
-    except (UserError, OSError) as error:
+    except Exception as error:
         if not is_user_error(error):
             raise
         fail(name, error)
@@ -139,7 +158,7 @@ def is_first_process() -> bool:
 
 def fail(name: str, error: Exception) -> NoReturn:
     """Log an error, one log line per line of its text, and exit with code 2."""
-    for line in str(error).split("\n"):  # other kinds of line breaks occur only in names
+    for line in described(error).split("\n"):  # other kinds of line breaks occur only in names
         log.error("%s: error: %s", name, line)
     raise SystemExit(2) from error
 

@@ -11,12 +11,12 @@ from typing import Any
 import httpx
 from prefect.client.schemas.objects import State
 
-from base.console import UserError, duration
+from base.console import described, duration, is_user_error
 from base.terminal import printable
 from flows import walk
 from flows.display import LOGS, display
 from flows.hangup import interrupt_on_hangup
-from flows.server.lifetime import refused, server
+from flows.server.lifetime import no_answer, refused, server
 
 BREAKS = "\n\t"  # of our own messages
 
@@ -57,8 +57,10 @@ def run_here(name: str, flow: Callable[[], State[Any]], check: Callable[[], obje
         with display(name, verbose) as log_file, server() as address:
             sys.stderr.write(f"log: {log_file}\n")
             state = _run(flow, address)
-    except UserError as error:  # a mistake, or the server did not start
-        sys.stderr.write(f"error: {printable(str(error), keep=BREAKS)}\n")
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        sys.stderr.write(f"error: {printable(described(error), keep=BREAKS)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; what is finished stays, the next run goes on from there\n")
@@ -86,10 +88,7 @@ def _run(flow: Callable[[], State[Any]], address: str) -> State[Any]:
     except httpx.TransportError as error:
         state = walk.ended_as.get()
         if state is None:
-            raise UserError(
-                f"no Prefect server answers on {address} ({error}); start it, or unset PREFECT_API_URL to have one "
-                "for the moment"
-            ) from None
+            raise no_answer(address, error) from None
         sys.stderr.write(
             f"\nThe Prefect server on {address} is gone ({error}): its page won't show how this run ended.\n"
         )

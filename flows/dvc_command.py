@@ -28,7 +28,7 @@ from dvc.repo import Repo
 from dvc.stage import run
 from dvc.utils.serialize import dump_yaml, modify_yaml
 
-from base.console import UserError
+from base.console import described, is_user_error
 from base.terminal import printable
 from flows import records
 from flows.site_cache import open_repo, private_site_cache
@@ -118,8 +118,10 @@ def main(argv: Sequence[str]) -> int:
     with suppress(NotDvcRepoError):  # DVC reports it where the command needs a repository
         try:
             prepare(Path(Repo.find_root()))
-        except UserError as error:
-            sys.stderr.write(f"error: {printable(str(error))}\n")
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            sys.stderr.write(f"error: {printable(described(error))}\n")
             return 2
     return int(cli.main(argv))
 

@@ -26,7 +26,7 @@ from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, PREFECT_SERVER_API_AUTH_STRING
 
-from base.console import UserError
+from base.console import UserError, described, is_user_error
 from base.terminal import printable
 from flows.deployments import DEFAULT_PATH, of_studies, read_deployments
 from flows.hangup import interrupt_on_hangup
@@ -105,8 +105,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 if error.response.status_code != httpx.codes.UNAUTHORIZED:
                     raise
                 raise refused(address) from None
-    except UserError as error:
-        for line in str(error).split("\n"):  # our own line breaks; printable escapes all other control characters
+    except Exception as error:
+        if not is_user_error(error):
+            raise
+        for line in described(error).split("\n"):  # our own line breaks; printable escapes all other control characters
             sys.stderr.write(f"error: {printable(line)}\n")
         raise SystemExit(2) from None
     except KeyboardInterrupt:

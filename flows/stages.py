@@ -27,6 +27,8 @@ from dvc.lock import LockError
 from dvc.parsing import MatrixDefinition
 from dvc.parsing.context import Value
 from dvc.repo import Repo
+from dvc.scm import Git, SCMError
+from pygit2 import GitError
 
 from base.console import STATE, UserError
 from base.replacement import is_alive
@@ -106,8 +108,8 @@ class Workspace:
             targets: stage names (``mtmdd:train`` means all of its matrix) or paths of outputs; none means all stages.
 
         Raises:
-            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, or another process keeps
-                DVC's lock.
+            UserError: dvc.yaml or params.yaml is broken, there is no such stage or output, another process keeps DVC's
+                lock, there is no git repository, or git refuses it.
         """
         try:
             return self._ask(lambda repo: _collect(repo, list(targets)))
@@ -273,16 +275,21 @@ class Workspace:
         """Ask a freshly opened repository, since dvc.lock changes meanwhile; mend what a kill has cut first.
 
         Raises:
-            UserError: other processes held DVC's lock for more than two minutes.
+            UserError: other processes held DVC's lock for more than two minutes, the folder is no git repository, or
+                git refuses the repository because it belongs to another user.
         """
         with self._dvc:
             for pause in (*LOCK_PAUSES_S, None):
                 try:
                     with open_repo(self.root) as repo:
+                        if isinstance(repo.scm, Git):
+                            _ = repo.scm.pygit2  # raises GitError now if git refuses the repository, not hours later
                         if records.is_suspect(self.root):
                             with repo.lock:
                                 records.mend(self.root)
                         return question(repo)
+                except (SCMError, GitError) as error:
+                    raise _without_git(self.root, error) from error
                 except LockError as error:
                     if pause is None:
                         raise UserError(
@@ -292,6 +299,18 @@ class Workspace:
                     log.warning("DVC's lock is taken by another process, trying again in %d s", pause)
                     self.processes.pause(pause)
         raise AssertionError("unreachable")
+
+
+def _without_git(root: Path, error: Exception) -> UserError:
+    """Return the error for a workspace whose git repository is missing, or that git refuses."""
+    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return UserError(
+            f"{root}: no git repository, which DVC needs; run `git init` there (for example after unpacking an archive)"
+        )
+    return UserError(
+        f"{root}: git refuses this repository ({error}); if it belongs to another user whom you trust, run "
+        f"`git config --global --add safe.directory {root}`"
+    )
 
 
 def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:

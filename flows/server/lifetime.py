@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import IO
 
 import httpx
+from prefect.client.base import ServerType
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_AUTH_STRING,
     PREFECT_API_URL,
     PREFECT_CLIENT_CSRF_SUPPORT_ENABLED,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_HOME,
     PREFECT_SERVER_API_AUTH_STRING,
     temporary_settings,
@@ -38,6 +41,7 @@ HOST = "127.0.0.1"  # reachable from this machine only
 START_S = 120  # a start takes 5 to 20 s, longer while training stages run
 CLIENT_SETTINGS = ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")  # not passed to the server
 MIN_LIFETIME_S = 10  # a server that dies sooner is not started again
+ANSWER_S = 10  # in which a server that runs already has to answer
 
 
 @contextlib.contextmanager
@@ -49,10 +53,13 @@ def server(port: int | None = None, page: bool = False) -> Iterator[str]:
         page: whether the new server also serves its page (the UI).
 
     Raises:
-        UserError: the port is taken, or the server did not start; the message names the server's log.
+        UserError: the port is taken; or the server did not start, then the message names its log; or nobody answers at
+            PREFECT_API_URL.
     """
     if PREFECT_API_URL.value():
-        yield str(PREFECT_API_URL.value()).removesuffix("/api")
+        address = str(PREFECT_API_URL.value()).removesuffix("/api")
+        _check_answers(address)
+        yield address
         return
     home = Path(PREFECT_HOME.value())
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,6 +160,57 @@ class _Server:
                     self._listener.close()  # otherwise clients would wait for ever
                     return
                 self._process = self._start()
+
+
+def _check_answers(address: str) -> None:
+    """Check that Prefect's API answers at PREFECT_API_URL; Prefect itself would print a traceback, after minutes.
+
+    Raises:
+        UserError: it cannot be reached, or not by the proxy that the environment names; or another program answers; or
+            the server refuses the password.
+    """
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        try:
+            client = get_client(httpx_settings={"timeout": ANSWER_S}, sync_client=True)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise UserError(
+                f"the Prefect server on {address} cannot be reached ({error}); change HTTP_PROXY, HTTPS_PROXY and "
+                "ALL_PROXY, name the server in NO_PROXY, or unset PREFECT_API_URL to have a server of your own"
+            ) from None
+        with client:
+            _ask_version(client, address)
+
+
+def _ask_version(client: SyncPrefectClient, address: str) -> None:
+    try:
+        client.api_version()
+    except httpx.TransportError as error:
+        raise no_answer(address, error) from None
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if status == httpx.codes.UNAUTHORIZED:
+            raise refused(address) from None
+        if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return  # Prefect's client tries again
+        if client.server_type != ServerType.CLOUD:
+            raise _other_program(address, f"status {status}") from None
+    except ValueError:  # no JSON
+        raise _other_program(address, "a page") from None
+
+
+def _other_program(address: str, answer: str) -> UserError:
+    return UserError(
+        f"{address} answers with {answer}, so it is not Prefect's API; PREFECT_API_URL must be the address of the API, "
+        f"as in http://127.0.0.1:4200/api"
+    )
+
+
+def no_answer(address: str, error: Exception) -> UserError:
+    """Return the error for a server that cannot be reached."""
+    return UserError(
+        f"no Prefect server answers on {address} ({error or type(error).__name__}); start it, or unset PREFECT_API_URL "
+        "to have one for the moment"
+    )
 
 
 def _flush_prefect() -> None:

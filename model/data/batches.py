@@ -7,13 +7,16 @@ loader processes gives the same batches in the same order. The system's `Load` f
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from base.console import UserError, is_user_error
 from base.seeding import derive_seed
+from model.data.parcels import Parcel
 
 
 class Draw(NamedTuple):
@@ -114,7 +117,18 @@ class _Loader(Dataset):
     def __init__(self, load: Load) -> None:
         self.load = load
 
-    def __getitems__(self, draws: Sequence[tuple[str, Draw]]) -> Loaded:
+    def __getitems__(self, draws: Sequence[tuple[str, Draw]]) -> Loaded | Parcel | Exception:
+        """Return the loaded draws; in a loader process a parcel, or a user error (torch would add a traceback)."""
+        if get_worker_info() is None:
+            return self._loaded(draws)
+        try:
+            return Parcel(self._loaded(draws))
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            return error
+
+    def _loaded(self, draws: Sequence[tuple[str, Draw]]) -> Loaded:
         by_stream: dict[str, list[Draw]] = {}
         for stream, draw in draws:
             by_stream.setdefault(stream, []).append(draw)
@@ -168,7 +182,39 @@ def _load(load: Load, plan: Any, workers: int) -> Iterator[Loaded]:
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # a loader draws a seed when it starts; that must not change dropout's numbers
     )  # fmt: skip
-    yield from loader if workers else _one_ahead(loader)
+    yield from map(_unpack, loader) if workers else _one_ahead(loader)
+
+
+def _unpack(sent: Parcel | Exception) -> Loaded:
+    """Return what a loader process has sent.
+
+    Raises:
+        UserError or OSError: the process could not load the batch, for a reason that the user can remove.
+    """
+    if isinstance(sent, Exception):
+        raise sent
+    loaded: Loaded = sent.content()
+    return loaded
+
+
+@contextmanager
+def dead_loaders_reported() -> Iterator[None]:
+    """Turn torch's error about a loader process that has died into a user error.
+
+    torch raises this error in the main thread at any place, from a signal handler.
+
+    Raises:
+        UserError: a loader process was killed while the block ran.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise UserError(
+            f"a process that loads images has died ({str(error).strip()}); probably the memory ran out: "
+            "lower train.workers or train.batch_size"
+        ) from error
 
 
 def _one_ahead(batches: Iterable[Loaded]) -> Iterator[Loaded]:

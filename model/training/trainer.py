@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from base.artifacts import whole_directory, write_json
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.batches import Loaded, training_batches
+from model.data.batches import Loaded, dead_loaders_reported, training_batches
 from model.training.averaging import MovingAverage
 from model.training.checkpoints import Checkpoints, code_digest
 from model.training.clock import Clock
@@ -104,8 +104,8 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         One entry per phase.
 
     Raises:
-        UserError: a phase has no training rows, or a loss, a weight or a validation value became NaN or infinite (the
-            message names phase, epoch, step, rows and the last good checkpoint).
+        UserError: a phase has no training rows, a process that loads images died, or a loss, a weight or a validation
+            value became NaN or infinite (the message names phase, epoch, step, rows and the last good checkpoint).
     """
     group = training_processes()
     checkpoints = Checkpoints(run.name, run.fingerprint, group.num_processes)
@@ -125,7 +125,8 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         if checkpoints.finished(task.name) is None:
             later = len(run.tasks) - number - 1
             name = f"{run.name}, phase {task.name}"
-            PhaseTraining(task, name, checkpoints, live_folder(run.name, task.name), later).train()
+            with dead_loaders_reported():
+                PhaseTraining(task, name, checkpoints, live_folder(run.name, task.name), later).train()
         result = checkpoints.finished(task.name)
         assert result is not None
         chosen.append(ChosenEpoch(**result["chosen"]))

@@ -10,12 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
+from base.console import UserError
 from base.cores import CORES
 from pipelines.beam.steps import add_microseconds
 
@@ -54,7 +56,13 @@ class _OnThreads(beam.DoFn):
 
     def _call(self, element: Any, side_inputs: tuple[Any, ...]) -> tuple[list[Any], int]:
         started = time.perf_counter_ns()
-        results = list(self.function(element, *self.arguments, *side_inputs))
+        try:
+            results = list(self.function(element, *self.arguments, *side_inputs))
+        except BrokenProcessPool as error:  # of base.pool
+            raise UserError(
+                "a process of this command has died; probably it was killed because the memory ran out: free some "
+                f"memory, or use fewer cores (taskset --cpu-list 0-{max(0, CORES // 2 - 1)} python -m ...)"
+            ) from error
         return results, (time.perf_counter_ns() - started) // 1000
 
     def _oldest(self) -> list[Any]:

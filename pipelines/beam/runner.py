@@ -15,6 +15,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, TextIO
 
+import grpc
 from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
@@ -23,9 +24,11 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, worker_handlers
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from base.console import USER_ERRORS, UserError, is_user_error
+from base.console import NO_ROOM, USER_ERRORS, UserError, is_user_error
+from base.proxies import bypass_for_this_machine
+from pipelines.beam import workers
 
 JOB_SERVER = Path(".state/flink/job-server.jar")  # `make test-flink` puts a job server there
 STEP = " [while running '"  # Beam writes this between a worker's error message and the name of the step
@@ -33,12 +36,11 @@ STEP = " [while running '"  # Beam writes this between a worker's error message 
 # not create an error of that type again. Beam then raises a RuntimeError, as for any error whose first argument is not
 # a string.
 RAISED = re.compile(r"(?:^[ \t]+\S.*\n|\A)(?:RuntimeError: )?([\w.]+): ", re.MULTILINE)
-OF_A_FILE = re.compile(r"\[Errno \d+\] [^:]+: b?['\"]")  # the beginning of an OSError that names its file
+# The beginning of an OSError that names its file, or that says that a disk is full.
+OF_A_FILE = re.compile(rf"\[Errno \d+\] [^:]+: b?['\"]|{NO_ROOM.pattern}")
 CHANNEL_CLOSED = "Cannot monitor channel state: Channel closed"  # gRPC's thread raises it when Beam closes a channel
 
-# Beam's in-process workers would flush their output once a second, from another thread, even in the middle of an
-# element. With several workers, elements then arrive torn. Beam's other workers flush by size only.
-worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+bypass_for_this_machine()  # several workers, and a job server, answer on this machine; gRPC would ask a proxy for them
 
 
 def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
@@ -112,10 +114,12 @@ class _Job(Pipeline):
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
-            with _quiet_about_user_errors():
+            with quiet_about_user_errors():
                 super().__exit__(kind, error, trace)
         except USER_ERRORS as raised:
             raise UserError(str(raised).rpartition(STEP)[0] or str(raised)) from raised
+        except grpc.RpcError as raised:
+            raise UserError(workers.ENDED) from raised
         except RuntimeError as raised:
             user_error = user_error_in(str(raised))
             if user_error is None:
@@ -133,6 +137,8 @@ def user_error_in(text: str) -> UserError | None:
     raised = list(RAISED.finditer(before))
     if step and raised and (raised[-1][1] in _names() or OF_A_FILE.match(before, raised[-1].end())):
         return UserError(before[raised[-1].end() :])
+    if text.startswith(workers.ENDED):
+        return UserError(f"{text}; if it was killed, the memory ran out: use fewer workers (--direct_num_workers)")
     if text.startswith("Service failed to start up"):
         return UserError("the job server did not start; run `java -jar ITS_JAR --job-port 8099` to see why")
     return None
@@ -144,13 +150,14 @@ def _names() -> list[str]:
 
 
 @contextmanager
-def _quiet_about_user_errors() -> Iterator[None]:
+def quiet_about_user_errors() -> Iterator[None]:
     """Suppress the tracebacks of workers' user errors that Beam logs and prints, and its waiting for a job server.
 
     Nothing gets lost: the job fails with the error itself, or with a RuntimeError that contains the whole text. The
     gRPC thread that watches a job server's channel fails when Beam gives up that server for another (grpc/grpc#18995).
+    The error of a worker's own thread becomes the job's error (:mod:`pipelines.beam.workers`).
     """
-    suppressed = ("Waiting for grpc channel", *(f"{name}: " for name in _names()))
+    suppressed = ("Waiting for grpc channel", workers.BROKEN_CHANNEL, *(f"{name}: " for name in _names()))
 
     def is_news(record: logging.LogRecord) -> bool:
         raised = record.exc_info[1] if record.exc_info else None
@@ -158,11 +165,12 @@ def _quiet_about_user_errors() -> Iterator[None]:
         is_user_errors = is_user_error(raised) or any(words in text for words in suppressed) or OF_A_FILE.search(text)
         return not is_user_errors
 
-    def except_channel_closed(thread: threading.ExceptHookArgs) -> None:
-        if not (thread.exc_type is ValueError and CHANNEL_CLOSED in str(thread.exc_value)):
+    def except_beams_own(thread: threading.ExceptHookArgs) -> None:
+        is_of_channel = thread.exc_type is ValueError and CHANNEL_CLOSED in str(thread.exc_value)
+        if not (is_of_channel or workers.note_error(thread)):
             previous_hook(thread)
 
-    previous_hook, threading.excepthook = threading.excepthook, except_channel_closed
+    previous_hook, threading.excepthook = threading.excepthook, except_beams_own
     handlers = list(logging.getLogger().handlers)
     for handler in handlers:
         handler.addFilter(is_news)
@@ -170,6 +178,7 @@ def _quiet_about_user_errors() -> Iterator[None]:
         with redirect_stderr(_OtherThanUserErrors(sys.stderr)):
             yield
     finally:
+        workers.wait_for_threads()
         threading.excepthook = previous_hook
         for handler in handlers:
             handler.removeFilter(is_news)

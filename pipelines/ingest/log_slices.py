@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
-from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, NEWLINE, TAB, kept_of_long, row_bytes
+from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, NEWLINE, TAB, as_bytes, kept_of_long, row_bytes
+from pipelines.ingest.extension_types import plain_batch, plain_type
 
 SLICE_BYTES = 1 << 24  # of a file, read at once: some 400,000 rows
 SLICE_ROWS = 1 << 18  # of a Parquet file, read at once
@@ -104,10 +105,10 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
         found = ", ".join(names)
         raise UserError(f"{file.path}: a Parquet click log needs the columns {', '.join(COLUMNS)}; it has {found}")
     for column in ("image_id", "query"):
-        kind = parquet.schema_arrow.field(column).type
-        if pa.types.is_nested(kind):
+        kind = plain_type(parquet.schema_arrow.field(column).type)
+        if pa.types.is_nested(kind) or not _has_text(kind):
             raise UserError(f"{file.path}: column {column} is {kind}; expected strings")
-    kind = parquet.schema_arrow.field("clicks").type
+    kind = plain_type(parquet.schema_arrow.field("clicks").type)
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or is_text):
@@ -117,6 +118,15 @@ def _parquet_slices(file: LogFile) -> list[LogSlice]:
         slices.append(LogSlice(file, "parquet", group, group + 1, first_row))
         first_row += parquet.metadata.row_group(group).num_rows
     return slices
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    """Return True if Arrow can turn the values of a type into text."""
+    try:
+        as_bytes(pa.array([], kind))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+    return True
 
 
 class Block(NamedTuple):
@@ -165,11 +175,12 @@ def _batches(part: LogSlice, longest: int) -> Iterator[pa.RecordBatch]:
             for column in columns
             if column.physical_type == "BYTE_ARRAY" and column.converted_type != "DECIMAL"
         ]
+        uuids = frozenset(column.path for column in columns if column.logical_type.type == "UUID")
         parquet = pq.ParquetFile(_opened(part.file.path), metadata=footer, read_dictionary=texts, buffer_size=1 << 20)
         for group in range(part.start, part.end):
             num = batch_rows(footer.row_group(group))
             for batch in parquet.iter_batches(num, row_groups=[group], columns=list(COLUMNS)):
-                yield from cut_batch(batch, longest)
+                yield from cut_batch(plain_batch(batch, uuids), longest)
 
 
 def batch_rows(group: pq.RowGroupMetaData) -> int:

@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,17 @@ def test_what_the_system_says_of_a_file_is_a_line(path: str, caplog: pytest.LogC
 
 
 def test_what_the_system_says_of_itself_keeps_its_traceback() -> None:
-    with pytest.raises(OSError, match="No space left"), stage("clean"):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="Too many open files"), stage("clean"):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_a_line_that_says_what_to_do(number: int, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit) as exit_, stage("clean"):
+        raise OSError(number, os.strerror(number))
+    assert exit_.value.code == 2
+    line = f"clean: error: [Errno {number}] {os.strerror(number)}: no room is left to write: free some disk space, or "
+    assert caplog.messages[-1].startswith(line)
 
 
 def test_our_own_errors_keep_their_traceback() -> None:

@@ -62,6 +62,6 @@ def test_a_wrong_password_is_told_in_one_line(
     )
 
 
-def test_the_users_own_server_is_used() -> None:
-    with temporary_settings({PREFECT_API_URL: "http://elsewhere:4200/api"}), server() as address:
-        assert address == "http://elsewhere:4200"
+def test_the_users_own_server_is_used(prefect_server: str) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect_server}), server() as address:
+        assert f"{address}/api" == prefect_server

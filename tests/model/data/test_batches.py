@@ -1,7 +1,12 @@
 import multiprocessing
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +18,30 @@ from base.console import UserError
 from model.data.batches import Loaded, draws_of_step, evaluation_batches, training_batches
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.examples import Examples
+
+ROOT = Path(__file__).parents[3]
+SMALL_SHM = [
+    "unshare",
+    "--map-root-user",
+    "--mount",
+    "sh",
+    "-c",
+    'mount -t tmpfs -o size=1m shm /dev/shm && exec "$@"',
+    "-",
+]
+
+
+def run_loaders(kind: str, within: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run faulty_loading.py, within another command; it must not wait for ever."""
+    command = [*within, sys.executable, str(ROOT / "tests/model/faulty_loading.py"), kind]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLICKSIGHT_NO_STATE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+def errors(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the error lines without their time of day; torch may warn that there are few cores."""
+    assert "Traceback" not in ended.stderr
+    return [line.partition(" ")[2] for line in ended.stderr.splitlines() if "error" in line.lower()]
 
 
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(0, 5))
@@ -181,3 +210,38 @@ def test_evaluation_sees_each_row_once_in_order(examples):
     for index, row in enumerate(rows.tolist()):
         middle = examples.images.crop(row, 16, 0, None)
         assert np.array_equal(batches[index // 4].images[index % 4].permute(1, 2, 0).numpy(), middle)
+
+
+@pytest.mark.slow
+def test_batches_need_no_room_in_shared_memory():
+    if subprocess.run([*SMALL_SHM, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small /dev/shm")
+    ended = run_loaders("whole", within=tuple(SMALL_SHM))
+    assert ended.stdout == f"{2 * sum(range(16)) << 20}\n", ended.stderr  # 4 MiB in a batch, in 1 MiB of /dev/shm
+
+
+@pytest.mark.slow
+def test_a_killed_loader_process_ends_the_command_with_one_line():
+    ended = run_loaders("killed")
+    assert ended.returncode == 2
+    (line,) = errors(ended)
+    assert re.fullmatch(
+        r"load: error: a process that loads images has died \(DataLoader worker \(pid.*\); probably the memory ran out:"
+        r" lower train\.workers or train\.batch_size",
+        line,
+    )
+
+
+@pytest.mark.slow
+def test_a_user_error_of_a_loader_process_is_one_line():
+    ended = run_loaders("unreadable")
+    assert ended.returncode == 2
+    assert errors(ended) == ["load: error: images image '7': cannot decode an image of 3 bytes"]
+
+
+@pytest.mark.slow
+def test_a_defect_in_a_loader_process_keeps_its_traceback():
+    ended = run_loaders("defect")
+    assert ended.returncode == 1
+    assert "faulty_loading.py" in ended.stderr
+    assert "ZeroDivisionError" in ended.stderr

@@ -1,5 +1,6 @@
 """Steps that work on several elements at a time."""
 
+import signal
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from base.artifacts import whole_directory, whole_file
 from base.console import UserError
+from base.pool import processes
 from pipelines.beam import concurrency
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
@@ -94,3 +96,15 @@ def test_what_has_begun_ends_before_a_failed_job_and_leaves_nothing(tmp_path):
     while time.monotonic() < started + 1.5:  # by then any running call would have ended
         assert list(tmp_path.iterdir()) == []
         time.sleep(0.1)
+
+
+def with_a_killed_process(number: int) -> list[int]:
+    return [processes().submit(signal.raise_signal, signal.SIGKILL).result()]
+
+
+@pytest.mark.slow
+def test_the_death_of_a_helping_process_is_a_user_error(caplog):
+    message = r"^a process of this command has died; probably it was killed because the memory ran out"
+    with pytest.raises(UserError, match=message), pipeline() as job:
+        _ = job | beam.Create([1]) | concurrently("kill", with_a_killed_process)
+    assert "Traceback" not in caplog.text
