@@ -1,6 +1,6 @@
 """Time one stage in projects whose dvc.lock has many records: `python -m benchmarks.long_lock`.
 
-    python -m benchmarks.long_lock --records 0 150 600 --repeats 3
+    python -m benchmarks.long_lock --records 1 150 600 --repeats 3
 
 The stage copies a file. `dvc repro --single-item` and `python -m flows.dvc_command repro --single-item`, by which a
 flow runs a stage, run it in turns, each time with new content, in the same small project. The benchmark prints a
@@ -20,7 +20,7 @@ RUN_ONE = {name: [*COMMANDS[name], "--single-item", "a0"] for name in ("dvc", "d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, nargs="+", default=[0, 150, 600], help="of 64 lines each")
+    parser.add_argument("--records", type=int, nargs="+", default=[1, 150, 600], help="of 64 lines each; at least 1")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     COMMANDS.update(RUN_ONE)
