@@ -1,6 +1,6 @@
 """What a flow shows in the terminal that started it: one line per stage as it ends, warnings, and where the log is.
 
-    [41/69] mtmdd train MTTDL seed 0  14 s  ~3 min 5 s left
+    [41/69] mtmdd train MTTDL seed 0  14 s  ~3 min left
 
 On a terminal a line for each running stage stands below and moves; elsewhere a line every minute in which no other came
 names what runs. All output of all stages goes to a log file, and with ``verbose`` to the terminal too. Failures of

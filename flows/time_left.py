@@ -75,18 +75,19 @@ class TimeLeft:
         Args:
             running: for how many seconds each running stage has run.
         """
+        pace = self._pace()
         so_far: dict[str, float] = {}
         for name, seconds in running.items():
             so_far[_matrix_of(name)] = max(seconds, so_far.get(_matrix_of(name), 0.0))
-        expected = {name: self._expected(name, so_far.get(_matrix_of(name), 0.0)) for name in self._waiting}
+        expected = {name: self._expected(name, pace, so_far.get(_matrix_of(name), 0.0)) for name in self._waiting}
         known = {name: seconds for name, seconds in expected.items() if seconds is not None}
         if len(known) < len(expected):
             return None
         return self._simulated(running, known)
 
-    def _expected(self, name: str, at_least: float) -> float | None:
+    def _expected(self, name: str, pace: float, at_least: float) -> float | None:
         if name in self._before:
-            return max(self._before[name] * self._pace(), at_least)
+            return max(self._before[name] * pace, at_least)
         of_matrix = [seconds for other, seconds in self._took.items() if _matrix_of(other) == _matrix_of(name)]
         of_kind = [
             seconds for other, seconds in self._took.items() if self._stages[other].on_gpu == self._stages[name].on_gpu
