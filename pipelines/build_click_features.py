@@ -35,7 +35,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from base.artifacts import whole_directory, write_json
-from base.console import as_counts, by_reason, rows_add_up, stage
+from base.console import UserError, as_counts, by_reason, rows_add_up, stage
 from base.params import validate_section
 from base.schemas import CLICKS
 from pipelines.beam.concurrency import concurrently
@@ -43,7 +43,7 @@ from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
 from pipelines.beam.steps import seconds_by_step
-from pipelines.ingest.bad_rows import check_share
+from pipelines.ingest.bad_rows import ReadLog
 from pipelines.ingest.click_log import (
     LARGE_BUCKET,
     ReadClickLog,
@@ -159,8 +159,12 @@ class Build:
             with packing(beam_arguments, output) as packer, pipeline(beam_arguments) as job:
                 self.wire(job, packer, folder)
             counts = read_counts(folder / COUNTS_FILE)
-            check_share(counts, self.most_bad_rows, folder / "quarantine", self.files, self.form)
-            counts["vocabulary"] = check_vocabulary(folder / VOCABULARY_FILE, self.top_words)
+            log = ReadLog(self.files, self.form, counts, folder / "quarantine")
+            log.check(self.most_bad_rows)
+            try:
+                counts["vocabulary"] = check_vocabulary(folder / VOCABULARY_FILE, self.top_words)
+            except UserError as error:
+                raise UserError("\n".join([str(error), *log.explanation()])) from error
             old = None if self.previous is None else self.previous.summary()
             summary = summarise(counts, seconds_by_step(job.result), old)
             write_json(summary, folder / "summary.json")

@@ -4,6 +4,7 @@ Header rows and empty lines don't count: they hold nothing that could be lost.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -19,44 +20,57 @@ HARMLESS = (REASONS[HEADER], REASONS[EMPTY_LINE])
 SHOWN = 120  # characters of an example
 
 
-def check_share(
-    counts: Mapping[str, int], most: float, quarantine: Path, files: Sequence[LogFile], form: LogFormat
-) -> None:
-    """Check that a log's rows can be used.
+@dataclass(frozen=True)
+class ReadLog:
+    """A log that has been read.
 
-    Args:
-        counts: ``rows read``, ``rows kept`` and ``quarantined: <reason>`` of the log.
-        most: the largest share of bad rows, 0 to 1.
-        quarantine: the folder of the quarantine's files.
+    Attributes:
         files: the log.
         form: how it was read.
-
-    Raises:
-        UserError: no row is good, or the share is larger. The message has the counts by reason, an example of each,
-            and what to try.
+        counts: ``rows read``, ``rows kept`` and ``quarantined: <reason>``.
+        quarantine: the folder of the quarantine's files; it may have other records too.
     """
-    reasons = {name: number for name, number in by_reason("quarantined", counts).items() if name not in HARMLESS}
-    bad, kept = sum(reasons.values()), counts.get("rows kept", 0)
-    if not bad or (kept and bad <= most * (bad + kept)):
-        return
-    if kept:
-        share = (
-            f"{bad / (bad + kept):.1%} of the rows are bad, more than {form.spelled(most_bad_rows=f'{most:g}')} allows"
-        )
-    else:
-        share = "no row can be used, so the vocabulary is empty"
-    records = _records(quarantine, files, reasons)
-    lines = [f"{share}: {counts.get('rows read', 0):,} read, {kept:,} kept"]
-    for reason, number in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
-        example = records.filter(pl.col("reason") == reason).sort("file", "row").head(1)
-        seen = "".join(
-            f", as row {row:,} of {file}: {raw!r}" for file, row, raw in example.select("file", "row", "raw").rows()
-        )
-        lines.append(f"  {number:,} {reason}{seen}")
-    worst = _worst_file(records, files)
-    if worst is not None and (hint := advice(_head(worst), form, reasons)):
-        lines.append(f"{worst.name}: {hint}")
-    raise UserError("\n".join(lines))
+
+    files: Sequence[LogFile]
+    form: LogFormat
+    counts: Mapping[str, int]
+    quarantine: Path
+
+    def check(self, most: float) -> None:
+        """Check that no more than a share of the rows is bad.
+
+        Args:
+            most: 0 to 1.
+
+        Raises:
+            UserError: the share is larger; see :meth:`explanation`.
+        """
+        bad, kept = sum(self.reasons().values()), self.counts.get("rows kept", 0)
+        if bad > most * (bad + kept):
+            allowed = self.form.spelled(most_bad_rows=f"{most:g}")
+            raise UserError("\n".join([f"too many rows are bad, more than {allowed} allows", *self.explanation()]))
+
+    def reasons(self) -> dict[str, int]:
+        """Return the number of bad rows by reason."""
+        counts = by_reason("quarantined", self.counts)
+        return {reason: number for reason, number in counts.items() if reason not in HARMLESS}
+
+    def explanation(self) -> list[str]:
+        """Return lines with the counts by reason, an example of each, and what to try; none if no row is bad."""
+        reasons = self.reasons()
+        if not reasons:
+            return []
+        records = _records(self.quarantine, self.files, reasons)
+        read, kept = self.counts["rows read"], self.counts.get("rows kept", 0)
+        lines = [f"the log has {read:,} rows: {kept:,} were kept, {sum(reasons.values()):,} are bad"]
+        for reason, number in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
+            of_reason = records.filter(pl.col("reason") == reason).sort("file", "row")
+            examples = [f", as row {row:,} of {file}: {raw!r}" for file, _, row, raw, _ in of_reason.head(1).rows()]
+            lines.append("".join([f"  {number:,} {reason}", *examples]))
+        worst = _worst_file(records, self.files)
+        if worst is not None and (hint := advice(_head(worst), self.form, reasons)):
+            lines.append(f"{worst.name}: {hint}")
+        return lines
 
 
 def _records(quarantine: Path, files: Sequence[LogFile], reasons: Mapping[str, int]) -> pl.DataFrame:

@@ -2,9 +2,9 @@
 
     python -m pipelines.ingest.click_data --raw data/raw/toy --output data/sets/toy/ingested
 
-Input, below --raw: source/clicks.tsv (.csv, .parquet, .tsv.gz, …) or files in source/clicks/ or both, source/images.tsv or
-source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and optionally
-aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS, bucketed by query),
+Input, below --raw: source/clicks.tsv (.csv, .parquet, .tsv.gz, …) or files in source/clicks/ or both,
+source/images.tsv or source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them,
+and optionally aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS, bucketed by query),
 images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/
 (schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of
 images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and later stages
@@ -38,7 +38,7 @@ from pipelines.beam import runner
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import packing, unpack
-from pipelines.ingest.bad_rows import check_share
+from pipelines.ingest.bad_rows import ReadLog
 from pipelines.ingest.click_log import (
     ReadClickLog,
     WriteClicks,
@@ -145,8 +145,8 @@ def find_click_logs(raw: Path) -> list[LogFile]:
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(
-            f"{source}: expected one click log, as clicks.tsv, clicks.csv, clicks.jsonl, clicks.parquet or clicks.tsv.gz, "
-            f"or a folder {LATER_LOGS.name}/ of them; {seen}"
+            f"{source}: expected one click log, as clicks.tsv, clicks.csv, clicks.jsonl, clicks.parquet or "
+            f"clicks.tsv.gz, or a folder {LATER_LOGS.name}/ of them; {seen}"
         )
     return find_logs([*first, *later], root=raw)
 
@@ -191,7 +191,7 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
             )
         counts = Counter(read_counts(directory / "counts.parquet"))
         of_log = {name.removeprefix("clicks: "): count for name, count in counts.items() if name.startswith("clicks: ")}
-        check_share(of_log, params.log.most_bad_rows, directory / "quarantine", logs, form)
+        ReadLog(logs, form, of_log, directory / "quarantine").check(params.log.most_bad_rows)
         counts.update(catalogue_counts(catalogue))
         summary = summarise(counts, directory)
         summary["categories"] |= {"renamed": catalogue.renamed, "aliases_without_category": catalogue.idle_aliases}

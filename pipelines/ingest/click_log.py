@@ -96,8 +96,8 @@ def files_below(path: Path) -> Iterator[Path]:
 def num_buckets(files: Sequence[LogFile]) -> int:
     """Return the number of buckets by query into which a log is cut while it is processed; no artifact depends on it.
 
-    A packed file, known by its name, counts four times its size. A bucket that turns out larger is cut again, so the number affects only
-    the speed.
+    A packed file, known by its name, counts four times its size. A bucket that turns out larger is cut again, so the
+    number affects only the speed.
     """
     text_bytes = sum(Path(path).stat().st_size * (4 if path.endswith(PACKED) else 1) for path, _ in files)
     return min(1 + text_bytes // BUCKET_BYTES, 32_767)

@@ -30,11 +30,12 @@ HIVE = re.compile(r"(\w+)=(.*)")
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 # Names under which logs have the three fields, in lower case and without what stands between words.
 KNOWN = {
-    "image_id": "imageid image img imgid imageurl imagekey imagehash photo photoid photourl picture pictureid pic picid "
-    "itemid item docid doc documentid url productid asin assetid mediaid fileid filename file",
-    "query": "query q queries querytext keyword keywords search searchterm searchterms searchquery searchtext term text "
-    "words phrase userquery rawquery",
-    "clicks": "clicks click count counts clickcount clickcounts numclicks nclicks n frequency freq num number total hits",
+    "image_id": "imageid image img imgid imageurl imagekey imagehash photo photoid photourl picture pictureid pic "
+    "picid itemid item docid doc documentid url productid asin assetid mediaid fileid filename file",
+    "query": "query q queries querytext keyword keywords search searchterm searchterms searchquery searchtext term "
+    "text words phrase userquery rawquery",
+    "clicks": "clicks click count counts clickcount clickcounts numclicks nclicks n frequency freq num number total "
+    "hits",
 }
 ROLE_OF = {name: role for role, names in KNOWN.items() for name in names.split()}
 DELIMITERS = "\t,;|\x01"
@@ -285,7 +286,7 @@ def advice(raw: bytes, form: LogFormat, reasons: Mapping[str, int]) -> str:
 
 
 def _advice_on_fields(lines: Sequence[str], form: LogFormat) -> str:
-    """Return what number of fields and which delimiter the lines seem to have, if not those that they were read with."""
+    """Return the number of fields and the delimiter that lines seem to have, if they were read with others."""
     order = form.columns.order or tuple(form.columns.names)
     best = max(DELIMITERS, key=lambda delimiter: _evenness(lines, delimiter, len(order)))
     _, share, number = _evenness(lines, best, len(order))

@@ -18,11 +18,12 @@ def check_sums(clicks: np.ndarray, add_up: Callable[[np.ndarray], np.ndarray]) -
     """Check that no sum of clicks wraps.
 
     Usually the largest number and the number of numbers show that. Otherwise the upper and lower halves of the numbers
-    are added up separately.
+    are added up separately; both plus 1, because SciPy leaves zeros out of a product.
 
     Args:
         clicks: not negative.
-        add_up: returns the sums of some numbers in place of the clicks; each is added at most 2^31 times to a sum.
+        add_up: returns the sums of some positive numbers in place of the clicks, always in the same order; each number
+            is at most once in a sum.
 
     Shape:
         clicks: int64 (n,)
@@ -32,15 +33,21 @@ def check_sums(clicks: np.ndarray, add_up: Callable[[np.ndarray], np.ndarray]) -
     """
     if not len(clicks) or int(clicks.max()) * len(clicks) <= LARGEST_SUM:
         return
-    upper, lower = add_up(clicks >> HALF), add_up(clicks & ((1 << HALF) - 1))
-    if len(upper) and int((upper + (lower >> HALF)).max()) >= 1 << (63 - HALF):
+    times = add_up(np.ones_like(clicks))
+    upper, lower = add_up((clicks >> HALF) + 1) - times, add_up((clicks & ((1 << HALF) - 1)) + 1) - times
+    if len(times) and int((upper + (lower >> HALF)).max()) >= 1 << (63 - HALF):
         raise UserError(TOO_MANY)
 
 
 def sums_by(keys: pl.DataFrame, numbers: np.ndarray) -> np.ndarray:
-    """Return the sums of the numbers whose rows of keys are equal, in any order.
+    """Return the sums of the numbers whose rows of keys are equal, in order of the keys' first rows.
 
     Shape:
         keys: (n,); numbers: integers (n,); result: integers, one for each of the different keys
     """
-    return keys.with_columns(number=numbers).group_by(keys.columns).agg(pl.col("number").sum())["number"].to_numpy()
+    return (
+        keys.with_columns(number=numbers)
+        .group_by(keys.columns, maintain_order=True)
+        .agg(pl.col("number").sum())["number"]
+        .to_numpy()
+    )

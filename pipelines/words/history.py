@@ -218,8 +218,8 @@ class Previous:
             digest = history.files[file.name]
             if digest in known and has_clicks(file, form):
                 raise UserError(
-                    f"{file.name}: {self.build} has this file already, as {known[digest]}: its clicks would count twice; "
-                    "leave it out"
+                    f"{file.name}: {self.build} has this file already, as {known[digest]}: its clicks would count "
+                    "twice; leave it out"
                 )
 
     def summary(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pipelines.ingest import click_data, image_shards
 from pipelines.ingest.click_data import IngestParams, main, run
 from pipelines.ingest.image_archives import Place
 from pipelines.ingest.image_catalogue import Entry
+from pipelines.ingest.log_format import LogParams
 from pipelines.ingest.image_shards import ROW_GROUP_IMAGES, plan_shards
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
@@ -199,7 +200,7 @@ def test_bad_rows_and_images_go_to_quarantine_with_the_reason(tmp_path: Path) ->
         clicks.write(b"s1\tfox\tmany\ns1\tfox\ns1\t\t3\ns1\tf\xffx\t2\ns1\tfox\t0\n\tfox\t1\ns1\tfox\n")
     (raw / "target/grey_wolf/empty.jpg").touch()
     output = tmp_path / "ingested"
-    summary = run(raw, output, PARAMS)
+    summary = run(raw, output, PARAMS.model_copy(update={"log": LogParams(most_bad_rows=0.6)}))
 
     clicks_tsv, images_tsv, labels_tsv = "source/clicks.tsv", "source/images.tsv", "source/labels.tsv"
     cut = base64.b64encode(IMAGES["s2"][:300]).decode()
@@ -507,7 +508,7 @@ def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     [
         (
             "source/clicks.tsv",
-            "expected one click log of clicks.tsv, clicks.tsv.gz, clicks.parquet, or a folder clicks/ of them; found none",  # noqa: E501
+            "expected one click log, as clicks.tsv, clicks.csv, clicks.jsonl, clicks.parquet or clicks.tsv.gz, or a folder clicks/ of them; found none",  # noqa: E501
         ),
         ("source/labels.tsv", "no source/labels.tsv; a raw data set has"),
         ("source/images.tsv", "no source/images.tsv or source/images/; a raw data set has"),
@@ -568,7 +569,7 @@ def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFix
     params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
-    assert "found clicks.tsv, clicks.parquet" in caplog.text
+    assert "found clicks.parquet, clicks.tsv" in caplog.text
 
 
 def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
