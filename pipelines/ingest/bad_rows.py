@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from base.artifacts import SHARDS
 from base.console import UserError, by_reason
 from pipelines.ingest.click_rows import EMPTY_LINE, HEADER, REASONS
 from pipelines.ingest.containers import documents, unpacking
@@ -74,19 +75,23 @@ class ReadLog:
 
 
 def _records(quarantine: Path, files: Sequence[LogFile], reasons: Mapping[str, int]) -> pl.DataFrame:
-    """Return for each of the log's files and reasons the first record, with its rows summed."""
-    names = [file.name for file in files]
-    of_log = pl.col("file").is_in(names) | pl.any_horizontal(
-        pl.lit(False), *(pl.col("file").str.starts_with(f"{name}/") for name in names[:100])
-    )
-    return (
-        pl.scan_parquet(sorted(quarantine.glob("part-*.parquet")))
-        .filter(of_log & pl.col("reason").is_in(list(reasons)))
+    """Return (file, reason, row, raw, rows) of the first record of each of the log's files and reasons."""
+    records = (
+        pl.scan_parquet(sorted(quarantine.glob(SHARDS[0])))
+        .filter(pl.col("reason").is_in(list(reasons)))
         .with_columns(pl.col("raw").str.head(SHOWN))
         .group_by("file", "reason")
         .agg(pl.col("row").min(), pl.col("raw").sort_by("row").first(), pl.col("rows").sum())
         .collect()
     )
+    found = [_file_of(name, {file.name: file for file in files}) is not None for name in records["file"]]
+    return records.filter(pl.Series(found, dtype=pl.Boolean))
+
+
+def _file_of(name: str, files: Mapping[str, LogFile]) -> LogFile | None:
+    """Return the file of a log that has a name in the quarantine, or that is the archive of a member of that name."""
+    names = (path.as_posix() for path in (Path(name), *Path(name).parents))
+    return next((files[name] for name in names if name in files), None)
 
 
 def _worst_file(records: pl.DataFrame, files: Sequence[LogFile]) -> LogFile | None:
@@ -94,8 +99,7 @@ def _worst_file(records: pl.DataFrame, files: Sequence[LogFile]) -> LogFile | No
     if records.is_empty():
         return None
     totals = records.group_by("file").agg(pl.col("rows").sum()).sort("rows", "file", descending=[True, False])
-    name = totals["file"][0]
-    return next((file for file in files if name == file.name or name.startswith(f"{file.name}/")), None)
+    return _file_of(totals["file"][0], {file.name: file for file in files})
 
 
 def _head(file: LogFile) -> bytes:

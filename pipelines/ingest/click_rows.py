@@ -3,9 +3,9 @@
 A row is an image id, a query and a number of clicks. It is kept if none of these reasons applies; otherwise it is
 quarantined with the first reason that applies:
 
-- ``header row``: the first row of a file that holds the names of the fields;
-- ``empty line``: the line is empty;
 - ``line too long``: it has more bytes than the longest line allowed; only its beginning is read and quarantined;
+- ``header row``: the first row of a file, if it holds the names of the fields;
+- ``empty line``: the line is empty;
 - ``not UTF-8``, or another encoding that the log was said to have: some byte sequence in it is not text;
 - ``NUL byte``: a text row has one, as binary data and damaged files have;
 - ``broken quotes``: a quote of a CSV row is not closed, or followed by something other than a delimiter;

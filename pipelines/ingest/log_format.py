@@ -7,6 +7,7 @@ concerns it.
 
 import argparse
 import codecs
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -155,15 +156,8 @@ class LogFormat:
         if "delimiter" in values:
             values["delimiter"] = names.get(values["delimiter"], values["delimiter"])
         if self.as_options:
-            return " ".join(f"--{name.replace('_', '-')} {_quoted(str(value))}" for name, value in values.items())
+            return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in values.items())
         return ", ".join(f"ingest.log.{name}: {value}" for name, value in values.items())
-
-
-def _quoted(text: str) -> str:
-    """Return an option's value, in quotes if a shell would not take it as it is."""
-    return (
-        text if text.replace("_", "a").replace("-", "a").replace(",", "a").replace("=", "a").isalnum() else f"'{text}'"
-    )
 
 
 def format_of(params: LogParams, as_options: bool = True) -> LogFormat:
@@ -196,8 +190,22 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
             choices=CHOICES.get(name),
             default=field.default,
             metavar=None if name in CHOICES else metavars.get(name, "SHARE"),
-            help=f"{field.description} ({field.default})".replace("%", "%%").replace("null:", "by default:"),
+            help=_help(str(field.description), field.default),
         )
+
+
+def _help(description: str, default: Any) -> str:
+    text = description.replace("%", "%%").replace("null:", "by default")
+    return text if default is None else f"{text} ({default})"
+
+
+def options_of(params: LogParams) -> list[str]:
+    """Return the options of a command line for the parameters that don't have their defaults."""
+    options = []
+    for name, field in LogParams.model_fields.items():
+        if (value := getattr(params, name)) != field.default:
+            options += [f"--{name.replace('_', '-')}", str(value)]
+    return options
 
 
 def log_params_of(arguments: argparse.Namespace) -> LogParams:

@@ -95,10 +95,10 @@ def look_at(raw: bytes, path: str, form: LogFormat) -> Look:
         constants = constants_of(path, form, names)
         return Look(Layout("jsonl", "", (), names, constants, form.encoding), False, has_cr_ends)
     rows = [_fields(line, form) for line in lines]
-    has_header = bool(rows) and (form.header == "yes" or (form.header == "auto" and _is_header(rows, form)))
-    columns = _columns(rows[0] if has_header else [], path, form, is_empty=not rows)
-    if has_cr_ends and len(rows[0]) != len(columns):  # one long line, not many short ones
-        has_cr_ends = False
+    has_header = bool(rows) and (form.header == "yes" or (form.header == "auto" and _is_header(rows, path, form)))
+    is_named = has_header or not form.columns.order
+    columns = _columns(rows[0] if rows and is_named else [], path, form)
+    has_cr_ends = has_cr_ends and bool(rows) and len(rows[0]) == len(columns)  # else it is one long line
     _check_quotes(rows, columns, path, form)
     layout = Layout(form.format, form.delimiter, columns, {}, constants_of(path, form, columns), form.encoding)
     return Look(layout, has_header, has_cr_ends)
@@ -155,11 +155,11 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.strip().strip('"').casefold() if letter.isalnum())
 
 
-def _is_header(rows: Sequence[Sequence[str]], form: LogFormat) -> bool:
+def _is_header(rows: Sequence[Sequence[str]], path: str, form: LogFormat) -> bool:
     """Return whether a log's first row looks like the names of its fields.
 
-    All fields must look like different names. Then either those of image_id and query are well known, or a column of
-    numbers or times has a name in this row only.
+    All fields must look like different names. Then either those of image_id and query are well known, or a column that
+    is neither has numbers or times in nearly all other rows. If the user gives names, they must be there.
     """
     first, others = (
         [field.strip().strip('"') for field in rows[0]],
@@ -169,10 +169,8 @@ def _is_header(rows: Sequence[Sequence[str]], form: LogFormat) -> bool:
         return False
     if len(set(first)) < len(first) or any(name.casefold() in NULLS for name in first):
         return False
-    by_name = not form.columns.order
-    wanted = [_plain(name) for name in form.columns.names.values()]
-    if by_name and all(name in map(_plain, first) for name in wanted):
-        return True
+    if not form.columns.order:
+        return {*form.columns.names.values()} <= {*first, *partitions_of(path)}
     roles = [ROLE_OF.get(_plain(name)) for name in first]
     if {"image_id", "query"} <= set(roles):
         return True
@@ -182,26 +180,25 @@ def _is_header(rows: Sequence[Sequence[str]], form: LogFormat) -> bool:
     ) and bool(others)
 
 
-def _columns(header: Sequence[str], path: str, form: LogFormat, is_empty: bool) -> tuple[str, ...]:
+def _columns(header: Sequence[str], path: str, form: LogFormat) -> tuple[str, ...]:
     """Return the names of a text's fields: as the user names them, or as the header does.
 
     Raises:
-        UserError: the names are to be taken from a header that is missing or lacks them, or contradict the header.
+        UserError: the header lacks the names that the user gives, or has them in another order.
     """
     names = [name.strip() for name in header]
     if not form.columns.order:
-        if is_empty:
-            return COLUMNS
+        if not header:
+            return COLUMNS  # of no row
         role_of = {field: role for role, field in form.columns.names.items()}
         found = tuple(role_of.get(name, "") for name in names)
-        missing = [field for role, field in form.columns.names.items() if role not in found]
-        if not header:
-            raise UserError(
-                f"{path}: has no header to find {', '.join(missing)} in; name its fields in order, as in "
-                f"{form.spelled(columns='query,image_id,clicks')}, or give {form.spelled(header='yes')}"
-            )
+        folders = partitions_of(path)
+        missing = [field for role, field in form.columns.names.items() if role not in found and field not in folders]
         if missing:
-            raise UserError(f"{path}: its header has no field {', '.join(missing)}; it has {', '.join(names)}")
+            raise UserError(
+                f"{path}: its first row has no field {', '.join(missing)}; it has {', '.join(names)}; if it is no "
+                f"header, name the fields in their order, as in {form.spelled(columns='query,image_id,clicks')}"
+            )
         return found
     roles = [ROLE_OF.get(_plain(name), _plain(name)) for name in names]
     if not form.are_columns_given and sorted(role for role in roles if role in COLUMNS) == sorted(COLUMNS):
@@ -244,14 +241,14 @@ def constants_of(path: str, form: LogFormat, present: Collection[str]) -> Mappin
     Raises:
         UserError: the file has no image ids, no queries, or no clicks though the columns have them.
     """
-    values = dict(match.groups() for part in Path(path).parts[:-1] if (match := HIVE.fullmatch(part)))
+    values = partitions_of(path)
     constants = {}
     for role in COLUMNS:
         name = form.columns.names.get(role, role)
         if role in present:
             continue
         if name in values:
-            constants[role] = "" if values[name] == HIVE_NULL else unquote(values[name])
+            constants[role] = values[name]
         elif role == "clicks" and role not in form.columns.names:
             constants[role] = "1"
         else:
@@ -260,6 +257,12 @@ def constants_of(path: str, form: LogFormat, present: Collection[str]) -> Mappin
                 f"{form.spelled(columns='day,image_id,query')} (without clicks each row is one click)"
             )
     return constants
+
+
+def partitions_of(path: str) -> dict[str, str]:
+    """Return the values of the folders above a file that are named as Hive names them, by their names."""
+    found = [match.groups() for part in Path(path).parts[:-1] if (match := HIVE.fullmatch(part))]
+    return {name: "" if value == HIVE_NULL else unquote(value) for name, value in found}
 
 
 def advice(raw: bytes, form: LogFormat, reasons: Mapping[str, int]) -> str:
@@ -291,7 +294,8 @@ def _advice_on_fields(lines: Sequence[str], form: LogFormat) -> str:
     best = max(DELIMITERS, key=lambda delimiter: _evenness(lines, delimiter, len(order)))
     _, share, number = _evenness(lines, best, len(order))
     if not share:
-        return f"its first rows have none of the usual delimiters: {lines[0][:100]!r}"
+        has_any = any(delimiter in line for line in lines for delimiter in DELIMITERS)
+        return "" if has_any else f"its first rows have none of the usual delimiters: {lines[0][:100]!r}"
     is_quoted = any(f'{best}"' in f"{best}{line}" for line in lines)
     are_quotes_read = form.format == "csv" or not is_quoted
     if best != form.delimiter or not are_quotes_read:

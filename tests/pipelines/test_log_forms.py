@@ -1,4 +1,4 @@
-"""Logs in other forms through the whole command: what is read, what is refused and why, what is kept of a failed job."""
+"""Logs in other forms through the whole command: what is read or refused and why, what is kept of a failed job."""
 
 import gzip
 import json
@@ -48,6 +48,7 @@ def fails(caplog, log: Path, output: Path, *options: str) -> list[str]:
     ]
 
 
+R_OPTIONS = ["--format", "csv", "--delimiter", "tab"]
 TWO = {("im1", "red"): 3, ("im1", "cat"): 3, ("im2", "blue"): 2, ("im2", "dog"): 2}
 
 
@@ -59,7 +60,7 @@ TWO = {("im1", "red"): 3, ("im1", "cat"): 3, ("im2", "blue"): 2, ("im2", "dog"):
         ("log.zip", [], TWO),
         ("log.csv", ["--format", "csv"], TWO),
         ("utf16.tsv", ["--encoding", "utf-16"], TWO),
-        ("r_quotes.tsv", ["--format", "csv", "--delimiter", "tab"], {("im1", "red"): 3, ("im1", "cat"): 3, ("im2", "dog"): 2}),
+        ("r_quotes.tsv", R_OPTIONS, {("im1", "red"): 3, ("im1", "cat"): 3, ("im2", "dog"): 2}),
         (
             "events_unsplash_columns.tsv",
             ["--columns", "time,type,query,image_id,user,country"],
@@ -85,7 +86,7 @@ def test_example_in_gb18030(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("log.csv", "log.csv: its first rows have no tabs and are separated by ',' and in double quotes; try --format csv"),
+        ("log.csv", "have no tabs and are separated by ',' and in double quotes; try --format csv"),
         ("utf16.tsv", "utf16.tsv: is not UTF-8 but UTF-16; give --encoding utf-16"),
         ("r_quotes.tsv", "to read the fields without them"),
     ],
@@ -191,9 +192,9 @@ ROWS = "".join(f"img{n},red cat {n},{n + 1}\n" for n in range(9))
     [
         (ROWS.encode(), [], "log: its first rows have no tabs and are separated by ','; try --format csv"),
         (ROWS.replace(",", ";").encode(), [], "separated by ';'; try --delimiter ';'"),
-        (ROWS.replace(",", "\t").encode(), ["--format", "csv"], "fields that are separated by '\\t'; try --delimiter tab"),
+        (ROWS.replace(",", "\t").encode(), ["--format", "csv"], "separated by '\\t'; try --delimiter tab"),
         (b'{"image_id": "a", "query": "dog", "clicks": 1}\n', [], "looks like JSON; try --format jsonl"),
-        (b'[\n{"image_id": "a", "query": "dog", "clicks": 1}\n]', [], "looks like a JSON array; write one object on each"),
+        (b'[\n{"image_id": "a", "query": "dog", "clicks": 1}\n]', [], "JSON array; write one object on each line"),
         (b"2026\ta\tdog\t1\n2026\tb\tcow\t1\n", [], "its first rows have 4 fields, as '2026\\ta\\tdog\\t1', where 3"),
         (b"only\nwords\n", [], "none of the usual delimiters: 'only'"),
         (("狗和猫的图片" * 9 + "\t狗\t1\n").encode("gb18030") * 9, [], "the text is not UTF-8; try --encoding gb18030"),
@@ -244,13 +245,24 @@ def test_an_empty_vocabulary_of_a_log_with_bad_rows(tmp_path, caplog):
     assert lines[2] == "  1 clicks not an integer, as row 2 of log: 'b\\tdog\\tx'"
 
 
+BY_NAME = ["--format", "csv", "--columns", "image_id=photo,query=keyword"]
+
+
 @pytest.mark.parametrize(
     ("content", "options", "message"),
     [
-        ("image,query\nx,y\n", ["--format", "csv", "--columns", "image_id=photo,query=keyword"], "has no header to find photo, keyword in"),
-        ("photo,word\nx,y\n", ["--format", "csv", "--columns", "image_id=photo,query=keyword", "--header", "yes"], "its header has no field keyword; it has photo, word"),
-        ("keyword\tphoto\tn\nx\ty\t1\n", ["--columns", "image_id,query,clicks"], "has the fields in another order than image_id,query,clicks; give --columns query,image_id,clicks, or --header no"),
-        ('"a"\t"dog"\t1\n"b"\t"cat"\t2\n', [], 'every image id is in double quotes, as "a"; give --format csv --delimiter tab to read'),
+        ("image,query\nx,y\n", BY_NAME, "its first row has no field photo, keyword; it has image, query; if it is no"),
+        ("photo,word\nx,y\n", [*BY_NAME, "--header", "yes"], "its first row has no field keyword; it has photo, word"),
+        (
+            "keyword\tphoto\tn\nx\ty\t1\n",
+            ["--columns", "image_id,query,clicks"],
+            "in another order than image_id,query,clicks; give --columns query,image_id,clicks, or --header no",
+        ),
+        (
+            '"a"\t"dog"\t1\n"b"\t"cat"\t2\n',
+            [],
+            'every image id is in double quotes, as "a"; give --format csv --delimiter tab to read',
+        ),
         ("a\t1\n", ["--columns", "image_id,clicks"], "has no field query and lies in no folder query=…/"),
         ("a\t1\n", ["--columns", "image_id,query,query"], "columns 'image_id,query,query': query occurs 2 times"),
         ("a\t1\n", ["--columns", "day,hour"], "names none of image_id, query, clicks"),

@@ -28,8 +28,8 @@ from pipelines.ingest import click_data, image_shards
 from pipelines.ingest.click_data import IngestParams, main, run
 from pipelines.ingest.image_archives import Place
 from pipelines.ingest.image_catalogue import Entry
-from pipelines.ingest.log_format import LogParams
 from pipelines.ingest.image_shards import ROW_GROUP_IMAGES, plan_shards
+from pipelines.ingest.log_format import LogParams
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
 PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None, duplicate_distance=48)

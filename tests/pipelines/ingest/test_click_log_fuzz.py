@@ -42,7 +42,8 @@ ODD = [
     b"", b" ", b"  ", "\u3000".encode(), "\u00a0".encode(), "\u2028".encode(), "\x85".encode(), "\u200b".encode(),
     b"\x1c", b"\x0b\x0c", b"\r", b"\x00", MARK, MARK + b" ", b"\t", b"\n", b"\r\n", b"1\r",
     # numbers, and texts that only look like one
-    b"-", b"-1", b"-0", b"0", b"00", b"+1", b" 1", b"1 ", b"1.0", b"2.00", b"1.5", b"1e3", b"0x1", b"1_000", b"nan", b"inf", b"--3",
+    b"-", b"-1", b"-0", b"0", b"00", b"+1", b" 1", b"1 ", b"1.0", b"2.00", b"1.5", b"1e3",
+    b"0x1", b"1_000", b"nan", b"inf", b"--3",
     "٣".encode(), "１".encode(), "²".encode(), b"0" * 50 + b"2", b"1000000000001", b"-1000000000001", b"9" * 19,
     b"9" * 500, b"9223372036854775808", b"-9223372036854775809", b"18446744073709551617",
     # not UTF-8: cut short, overlong, surrogates, beyond the last code point; then the valid limits
