@@ -3,6 +3,7 @@
 Header rows and empty lines don't count: they hold nothing that could be lost.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from base.console import UserError, by_reason
 from pipelines.ingest.click_rows import EMPTY_LINE, HEADER, REASONS
 from pipelines.ingest.containers import documents, unpacking
 from pipelines.ingest.log_format import LogFormat
-from pipelines.ingest.log_head import HEAD, advice
+from pipelines.ingest.log_head import HEAD, SHOWN, advice
 from pipelines.ingest.log_slices import LogFile
 
 HARMLESS = (REASONS[HEADER], REASONS[EMPTY_LINE])
-SHOWN = 120  # characters of an example
+MANY = 0.1  # share of bad rows from which on a job that succeeds warns of them
+
+logger = logging.getLogger("clicksight")
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class ReadLog:
     quarantine: Path
 
     def check(self, most: float) -> None:
-        """Check that no more than a share of the rows is bad.
+        """Check that no more than a share of the rows is bad; warn if many are.
 
         Args:
             most: 0 to 1.
@@ -50,6 +53,9 @@ class ReadLog:
         if bad > most * (bad + kept):
             allowed = self.form.spelled(most_bad_rows=f"{most:g}")
             raise UserError("\n".join([f"too many rows are bad, more than {allowed} allows", *self.explanation()]))
+        if bad > MANY * (bad + kept):
+            for line in self.explanation():
+                logger.warning("%s", line)
 
     def reasons(self) -> dict[str, int]:
         """Return the number of bad rows by reason."""

@@ -5,10 +5,11 @@
 Input, below --raw: source/clicks.tsv (.csv, .parquet, .tsv.gz, …) or files in source/clicks/ or both,
 source/images.tsv or source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them,
 and optionally aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS,
-bucketed by query), images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/
-(schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of
-images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and later stages
-use only the clicks of the images that they select.
+bucketed by query), images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES),
+quarantine/ (schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined.
+Clicks of images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and
+later stages use only the clicks of the images that they select. The quarantine of a job that fails is kept in
+OUTPUT.quarantine/.
 
 Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """

@@ -15,12 +15,14 @@ from urllib.parse import unquote
 import numpy as np
 
 from base.console import UserError
-from pipelines.ingest.click_rows import COLUMNS, MARK
+from pipelines.ingest.click_rows import COLUMNS, MARK, as_text, is_utf8
 from pipelines.ingest.containers import refused_kind
 from pipelines.ingest.encodings import MARKS, as_utf8, guessed_encoding
 from pipelines.ingest.log_format import PLAIN, LogFormat
 
 HEAD = 1 << 16  # bytes that are looked at
+MOST_UNDECODABLE = 0.5  # share of the first lines
+SHOWN = 120  # characters of an example
 MOST_CONTROLS = 0.01  # share of bytes; text in any encoding has next to none, packed data has a tenth
 CONTROLS = bytes(code for code in range(32) if code not in b"\x01\t\n\v\f\r\x1b")  # without the delimiter of Hive
 NAME_LIKE = re.compile(r"[^\W\d][\w .:/()#-]*")
@@ -89,6 +91,7 @@ def look_at(raw: bytes, path: str, form: LogFormat) -> Look:
     _check_text(raw, path, form)
     head = _decoded(raw, form)
     has_cr_ends = b"\n" not in head and b"\r" in head
+    _check_encoding(raw, head, path, form)
     lines = _lines(head, has_cr_ends, is_whole=len(raw) < HEAD)
     if form.format == "jsonl":
         names = form.columns.names
@@ -121,6 +124,22 @@ def _check_text(raw: bytes, path: str, form: LogFormat) -> None:
         raise UserError(
             f"{path}: is not text: {controls:,} of its first {len(raw):,} bytes are NULs or other control characters; "
             "name the log's text files, or packed ones (gzip, bzip2, xz, zstd, lz4, zip, tar)"
+        )
+
+
+def _check_encoding(raw: bytes, head: bytes, path: str, form: LogFormat) -> None:
+    """Raise an error if most lines are not text of the log's encoding: those that are would be so by chance."""
+    lines = head.split(b"\n")
+    if len(raw) == HEAD and len(lines) > 1:
+        lines.pop()
+    lines = [line for line in lines if line]
+    bad = [line for line in lines if not is_utf8(line)]
+    if len(bad) > MOST_UNDECODABLE * len(lines):
+        guess = guessed_encoding(raw)
+        advised = f"; try {form.spelled(encoding=guess)}" if guess and guess != form.encoding else ""
+        raise UserError(
+            f"{path}: {len(bad):,} of its first {len(lines):,} rows are not {form.encoding.upper()}, as "
+            f"{as_text(bad[0])[:SHOWN]!r}{advised}"
         )
 
 
@@ -165,7 +184,8 @@ def _is_header(rows: Sequence[Sequence[str]], path: str, form: LogFormat) -> boo
         [field.strip().strip('"') for field in rows[0]],
         [row for row in rows[1:] if len(row) == len(rows[0])],
     )
-    if len(first) < 2 or not all(NAME_LIKE.fullmatch(name) for name in first):
+    names = first[first[0] == "" :]  # R and pandas leave the column of row numbers without a name
+    if len(names) < 2 or not all(NAME_LIKE.fullmatch(name) for name in names):
         return False
     if len(set(first)) < len(first) or any(name.casefold() in NULLS for name in first):
         return False
@@ -295,7 +315,7 @@ def _advice_on_fields(lines: Sequence[str], form: LogFormat) -> str:
     _, share, number = _evenness(lines, best, len(order))
     if not share:
         has_any = any(delimiter in line for line in lines for delimiter in DELIMITERS)
-        return "" if has_any else f"its first rows have none of the usual delimiters: {lines[0][:100]!r}"
+        return "" if has_any else f"its first rows have none of the usual delimiters: {lines[0][:SHOWN]!r}"
     is_quoted = any(f'{best}"' in f"{best}{line}" for line in lines)
     are_quotes_read = form.format == "csv" or not is_quoted
     if best != form.delimiter or not are_quotes_read:
@@ -307,8 +327,8 @@ def _advice_on_fields(lines: Sequence[str], form: LogFormat) -> str:
         return f"its first rows have {seen} separated by {best!r}{quoted}; try {form.spelled(**values)}"
     if number != len(order):
         return (
-            f"its first rows have {number} fields, as {lines[0][:200]!r}, where {len(order)} are expected; name all of "
-            f"them in order, as in {form.spelled(columns='day,image_id,query,clicks')}"
+            f"its first rows have {number} fields, as {lines[0][:SHOWN]!r}, where {len(order)} are expected; name "
+            f"all of them in order, as in {form.spelled(columns='day,image_id,query')} (without clicks each row is one click)"
         )
     return ""
 

@@ -77,9 +77,9 @@ def test_examples(tmp_path, name, options, clicks):
 @NO_CASES
 def test_example_in_gb18030(tmp_path, caplog):
     assert summary_of(build(CASES / "sogou_gb18030.tsv", tmp_path / "out", "--encoding", "gb18030"))["rows_kept"] == 3
-    lines = fails(caplog, CASES / "sogou_gb18030.tsv", tmp_path / "without")
-    assert "the log has 3 rows: 1 were kept, 2 are bad" in lines
-    assert "sogou_gb18030.tsv: the text is not UTF-8; try --encoding gb18030" in lines
+    (line,) = fails(caplog, CASES / "sogou_gb18030.tsv", tmp_path / "without")
+    assert "sogou_gb18030.tsv: 2 of its first 3 rows are not UTF-8, as 'im1\\t\\\\xca" in line
+    assert line.endswith("; try --encoding gb18030")
 
 
 @NO_CASES
@@ -197,7 +197,11 @@ ROWS = "".join(f"img{n},red cat {n},{n + 1}\n" for n in range(9))
         (b'[\n{"image_id": "a", "query": "dog", "clicks": 1}\n]', [], "JSON array; write one object on each line"),
         (b"2026\ta\tdog\t1\n2026\tb\tcow\t1\n", [], "its first rows have 4 fields, as '2026\\ta\\tdog\\t1', where 3"),
         (b"only\nwords\n", [], "none of the usual delimiters: 'only'"),
-        (("狗和猫的图片" * 9 + "\t狗\t1\n").encode("gb18030") * 9, [], "the text is not UTF-8; try --encoding gb18030"),
+        (
+            b"a\tdog\n" * 6 + b"b\tcow\t1\t1\n" * 2 + ("狗和猫的图片" * 9 + "\t狗\t1\n").encode("gb18030") * 7,
+            [],
+            "the text is not UTF-8; try --encoding gb18030",
+        ),
     ],
 )  # fmt: skip
 def test_a_log_of_bad_rows_is_explained_and_its_quarantine_kept(tmp_path, caplog, content, options, message):
@@ -278,6 +282,34 @@ def test_what_is_refused_before_anything_runs(tmp_path, caplog, content, options
     (tmp_path / "log").write_text(content)
     assert message in "\n".join(fails(caplog, tmp_path / "log", tmp_path / "out", *options))
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_file_in_another_encoding_among_others_is_refused(tmp_path, caplog):
+    write_log(LOG * 9, tmp_path / "logs/1.tsv")
+    (tmp_path / "logs/2.tsv").write_bytes("a\tdog\t1\nb\t手机壳\t3\nc\t红色连衣裙\t2\n".encode("gb18030"))
+    (line,) = fails(caplog, tmp_path / "logs", tmp_path / "out")
+    assert "logs/2.tsv: 2 of its first 3 rows are not UTF-8" in line
+
+
+def test_many_bad_rows_are_a_warning(tmp_path, caplog):
+    (tmp_path / "log").write_text("".join(f"a{n}\tdog\t1\n" for n in range(8)) + "b,dog,1\n")
+    build(tmp_path / "log", tmp_path / "out")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        "the log has 9 rows: 8 were kept, 1 are bad",
+        "  1 wrong number of fields, as row 9 of log: 'b,dog,1'",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ['"","image_id","query","clicks"\n"1","a","red cat",3\n', ",query,image_id,clicks\n0,red cat,a,3\n"]
+)
+def test_row_numbers_of_r_and_pandas_have_no_name(tmp_path, text):
+    (tmp_path / "log.csv").write_text(text)
+    assert clicks_of(build(tmp_path / "log.csv", tmp_path / "out", "--format", "csv")) == {
+        ("a", "red"): 3,
+        ("a", "cat"): 3,
+    }
 
 
 def test_quoted_ids_are_kept_if_that_is_said(tmp_path):
