@@ -319,18 +319,19 @@ def _advice_on_fields(lines: Sequence[str], form: LogFormat) -> str:
     is_quoted = any(f'{best}"' in f"{best}{line}" for line in lines)
     are_quotes_read = form.format == "csv" or not is_quoted
     if best != form.delimiter or not are_quotes_read:
-        values = {"format": "csv"} if is_quoted or best == "," else {}
-        if best != (chr(9) if not values else ","):
+        is_csv = is_quoted or best == "," or form.format == "csv"
+        values = {"format": "csv"} if is_csv and form.format != "csv" else {}
+        if best != ("," if is_csv else "\t"):
             values["delimiter"] = best
         seen = "no tabs and are" if best != "\t" and form.delimiter == "\t" else "fields that are"
         quoted = " and in double quotes" if is_quoted else ""
         return f"its first rows have {seen} separated by {best!r}{quoted}; try {form.spelled(**values)}"
-    if number != len(order):
-        return (
-            f"its first rows have {number} fields, as {lines[0][:SHOWN]!r}, where {len(order)} are expected; name "
-            f"all of them in order, as in {form.spelled(columns='day,image_id,query')} (without clicks each row is one click)"
-        )
-    return ""
+    if number == len(order):
+        return ""
+    return (
+        f"its first rows have {number} fields, as {lines[0][:SHOWN]!r}, where {len(order)} are expected; name all of "
+        f"them in order, as in {form.spelled(columns='day,image_id,query')} (without clicks each row is one click)"
+    )
 
 
 def _evenness(lines: Sequence[str], delimiter: str, expected: int) -> tuple[bool, float, int]:
