@@ -130,8 +130,8 @@ def _check_text(raw: bytes, path: str, form: LogFormat) -> None:
 def _check_encoding(raw: bytes, head: bytes, path: str, form: LogFormat) -> None:
     """Raise an error if most lines are not text of the log's encoding: those that are would be so by chance."""
     lines = head.split(b"\n")
-    if len(raw) == HEAD and len(lines) > 1:
-        lines.pop()
+    if len(raw) == HEAD:
+        lines.pop()  # it may be cut within a character
     lines = [line for line in lines if line]
     bad = [line for line in lines if not is_utf8(line)]
     if len(bad) > MOST_UNDECODABLE * len(lines):

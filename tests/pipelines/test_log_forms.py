@@ -356,3 +356,10 @@ def test_an_archive_and_its_members_count_as_the_files(tmp_path, plain):
     assert digest(build(tmp_path / "log.tar.bz2", tmp_path / "out")).keys() == plain.keys()
     found = digest(tmp_path / "out")
     assert {**found, "quarantine/part-00000.parquet": 0} == {**plain, "quarantine/part-00000.parquet": 0}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+@pytest.mark.parametrize("length", [65_520, 65_521, 65_522])
+def test_a_first_line_that_is_longer_than_what_is_looked_at(tmp_path, encoding, length):
+    (tmp_path / "log").write_bytes(("a" * length + "狗" * 99 + "\tdog\t3\nb\tcat\t2\n").encode(encoding))
+    assert summary_of(build(tmp_path / "log", tmp_path / "out", "--encoding", encoding))["rows_kept"] == 2
