@@ -181,14 +181,14 @@ def _documents(stream: Ahead, file: Any, path: Path, name: str, depth: int) -> I
     yield from _documents(Ahead(_unpacked(stream, head)), None, path, name, depth + 1)
 
 
-def _unpacked(stream: Ahead, head: bytes) -> Readable:
-    """Return the unpacked stream of one that begins with these bytes."""
+def _unpacked(stream: Any, head: bytes) -> Readable:
+    """Return the unpacked stream of one that begins with these bytes and can only be read."""
     if head.startswith(GZIP):
-        return gzip.open(stream)  # type: ignore[arg-type,return-value]
+        return gzip.open(stream)
     if head.startswith(XZ):
-        return lzma.open(stream)  # type: ignore[arg-type]
+        return lzma.open(stream)
     if head.startswith(b"BZh"):
-        return bz2.open(stream)  # type: ignore[call-overload]
+        return bz2.open(stream)
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "lz4" if head.startswith(LZ4) else "zstd")
 
 
@@ -202,8 +202,8 @@ def _zip_members(file: Any, path: Path, name: str, depth: int) -> Iterator[Docum
                     yield from _documents(Ahead(content), None, path, f"{name}/{member.filename}", depth + 1)
 
 
-def _tar_members(stream: Ahead, path: Path, name: str, depth: int) -> Iterator[Document]:
-    with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+def _tar_members(stream: Any, path: Path, name: str, depth: int) -> Iterator[Document]:
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() and _is_visible(member.name) else None
             if content is not None:

@@ -189,9 +189,9 @@ def read_slice(part: LogSlice, form: LogFormat = TSV) -> Iterator[Block]:
             yield from _read_document(document, part.file.path, form)
         return
     row = part.first_row
-    layout = part.look.layout if part.look else PLAIN_LAYOUT
+    layout, has_header = (part.look.layout, part.look.has_header) if part.look else (PLAIN_LAYOUT, False)
     for rows in _batches(part, form) if part.form == "parquet" else whole_lines(_chunks(part, form), form.longest):
-        block = Block(part.file.name, row, rows, layout, bool(part.look) and part.look.has_header and row == 1)
+        block = Block(part.file.name, row, rows, layout, has_header and row == 1)
         yield block
         row += num_rows(block)
 
