@@ -191,14 +191,14 @@ ROWS = "".join(f"img{n},red cat {n},{n + 1}\n" for n in range(9))
     ("content", "options", "message"),
     [
         (ROWS.encode(), [], "log: its first rows have no tabs and are separated by ','; try --format csv"),
-        (ROWS.replace(",", ";").encode(), [], "separated by ';'; try --delimiter ';'"),
+        (ROWS.replace(",", ";").encode(), [], "separated by ';'; try --delimiter semicolon"),
         (ROWS.replace(",", "\t").encode(), ["--format", "csv"], "separated by '\\t'; try --delimiter tab"),
         (b'{"image_id": "a", "query": "dog", "clicks": 1}\n', [], "looks like JSON; try --format jsonl"),
         (b'[\n{"image_id": "a", "query": "dog", "clicks": 1}\n]', [], "JSON array; write one object on each line"),
         (b"2026\ta\tdog\t1\n2026\tb\tcow\t1\n", [], "its first rows have 4 fields, as '2026\\ta\\tdog\\t1', where 3"),
         (b"only\nwords\n", [], "none of the usual delimiters: 'only'"),
         (
-            b"a\tdog\n" * 6 + b"b\tcow\t1\t1\n" * 2 + ("狗和猫的图片" * 9 + "\t狗\t1\n").encode("gb18030") * 7,
+            b"a\tdog\n" * 4 + b"b\t\t1\n" * 4 + ("狗和猫的图片" * 9 + "\t狗\t1\n").encode("gb18030") * 7,
             [],
             "the text is not UTF-8; try --encoding gb18030",
         ),

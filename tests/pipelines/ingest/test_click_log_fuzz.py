@@ -212,7 +212,7 @@ NUMBERS = [3, 1, 10**12, 0, 2, -5, 4, 10**12 + 1, 8, 16]
         (pa.int64(), pa.large_string(), pa.float64()),
         (pa.int8(), pa.string_view(), pa.int64()),
         (pa.decimal128(20, 0), pa.string(), pa.int64()),
-        (pa.int64(), pa.string(), pa.decimal128(20, 2)),
+        (pa.int64(), pa.string(), pa.decimal128(21, 2)),
     ],
     ids=lambda kind: str(kind),
 )
