@@ -16,7 +16,7 @@ from report.pages import render
 from report.sections import Part, read_part
 
 TEMPLATE = Path(__file__).with_name("index.html.jinja")
-TITLE = "What clicks and tags say of pictures"
+TITLE = "What clicks and tags say about pictures"
 
 
 def page(parts: Sequence[Part]) -> str:
