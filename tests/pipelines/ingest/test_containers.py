@@ -7,6 +7,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +16,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from base.console import UserError
 from pipelines.ingest import log_slices
@@ -26,15 +26,14 @@ TEXT = b"a\tdog\t1\nbad\nb\tred cat\t22\n"
 KEPT = [("a", "dog", 1), ("b", "red cat", 22)]
 
 
-def lz4(content: bytes) -> bytes:
+def by_arrow(content: bytes, codec: str) -> bytes:
     sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "lz4") as stream:
+    with pa.CompressedOutputStream(sink, codec) as stream:
         stream.write(content)
     return sink.getvalue().to_pybytes()
 
 
-def zstd(content: bytes) -> bytes:
-    return zstandard.ZstdCompressor().compress(content)
+lz4, zstd = partial(by_arrow, codec="lz4"), partial(by_arrow, codec="zstd")
 
 
 def tar(*members: tuple[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
