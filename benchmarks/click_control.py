@@ -30,7 +30,7 @@ from base.artifacts import read_tables, whole_directory, whole_file, write_table
 from base.schemas import CLICKS  # noqa: E402
 from benchmarks.project import Project, differences  # noqa: E402
 from pipelines.beam.shards import shard_files  # noqa: E402
-from pipelines.ingest.click_data import CLICK_LOGS, LATER_LOGS  # noqa: E402
+from pipelines.ingest.click_data import LATER_LOGS, is_click_log  # noqa: E402
 from systems.mtmdd.report.runs import Runs, read_runs  # noqa: E402
 from systems.mtmdd.runs import Point  # noqa: E402
 
@@ -66,7 +66,7 @@ def link_with_log(raw: Path, log: Path, output: Path) -> None:
     (output / "source").mkdir(parents=True)
     (output / "target").symlink_to(raw / "target")
     for file in (raw / "source").iterdir():
-        if file.name not in (*CLICK_LOGS, LATER_LOGS.name):
+        if file.name != LATER_LOGS.name and not is_click_log(file):
             (output / "source" / file.name).symlink_to(file)
     (output / "source/clicks.tsv").symlink_to(log.resolve())  # its format is detected from its content
 

@@ -32,13 +32,14 @@ from base.artifacts import whole_file
 from base.console import UserError
 from base.inputs import is_file
 from base.markdown import code
-from base.params import load_section, read_data_sets
+from base.params import load_section, read_data_sets, read_params, validate_section
 from flows import page
 from flows.command import add_options, run_here
 from flows.processes import Stopped
 from flows.stages import Workspace
 from flows.walk import CpuSlots, in_workspace, run_graph
 from pipelines.ingest.click_data import LATER_LOGS, find_click_logs
+from pipelines.ingest.log_format import LogParams, options_of
 from pipelines.ingest.log_slices import LogFile
 from pipelines.words.history import NOTHING, digests_of, known_files
 from pipelines.words.segmentation import SegmentParams
@@ -117,6 +118,8 @@ class Day:
         params = workspace.root / "params.yaml"
         self.raw = workspace.root / _raw_folder(params, data_set)
         self._segment = load_section(SegmentParams, "segment", params)
+        log_params = (read_params(params).get("ingest") or {}).get("log")
+        self._log = validate_section(LogParams, "ingest.log", log_params, where=str(params))
         self._top_words = load_section(VocabularyParams, "vocabulary", params).top_words
         if log is not None and not is_file(log):
             raise UserError(f"{log}: no such file on this machine; give the path of the day's log")
@@ -157,7 +160,7 @@ class Day:
         for name, value in self._segment.model_dump().items():
             if value is not None:
                 command += [f"--{name.replace('_', '-')}", str(value)]
-        return command
+        return command + options_of(self._log)
 
     def join(self) -> Path | None:
         """Copy the log into the raw data set, whole or not at all; return the copy's path, None if there was one."""

@@ -3,8 +3,8 @@
     python -m pipelines.build_click_features --clicks clicks.tsv --output features
     python -m pipelines.build_click_features --previous features --clicks new_day.tsv --output features
 
-Input: a log of (image id, query, clicks) rows: tab-separated text, the same gzipped, Parquet, folders, globs; any
-number of them (see pipelines/ingest/click_log.py). Output, whole or not at all:
+Input: a log of (image id, query, clicks) rows: tab-separated text, CSV, JSON Lines, the same packed, Parquet, folders,
+globs; any number of them (see docs/click_features.md). Output, whole or not at all:
 
 - ``vocabulary.parquet``: word_id, word, clicks, document_frequency, idf; by word_id, which is the rank by clicks;
 - ``click_features/part-*.parquet``: image_id, word_ids, clicks, tfidf; a row for every image of the log;
@@ -13,6 +13,9 @@ number of them (see pipelines/ingest/click_log.py). Output, whole or not at all:
 - ``history/``: what is needed to add a later log (see pipelines/words/history.py);
 - ``summary.json``: rows read = rows kept + rows quarantined, images, queries, words, and the seconds that workers
   spent in each step. Only the seconds differ from one run to the next.
+
+If the job fails after it has read the log, the quarantine is kept in ``OUTPUT.quarantine/``; so it is if more rows are
+bad than ``--most-bad-rows`` allows.
 
 The same log and options give the same bytes of vocabulary and features, however the log is cut into files, on any
 runner, and whether it is built at once or added log by log with ``--previous``. (The quarantine names files and rows,
@@ -40,17 +43,17 @@ from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
 from pipelines.beam.steps import seconds_by_step
+from pipelines.ingest.bad_rows import ReadLog
 from pipelines.ingest.click_log import (
     LARGE_BUCKET,
     ReadClickLog,
     add_up,
     find_logs,
     num_buckets,
-    read_columns,
 )
-from pipelines.ingest.click_rows import COLUMNS, LONGEST_LINE, MOST_LINE
+from pipelines.ingest.log_format import LogFormat, add_log_options, format_of, log_params_of
 from pipelines.ingest.log_slices import LogFile
-from pipelines.ingest.quarantine import WriteQuarantine
+from pipelines.ingest.quarantine import WriteQuarantine, outliving
 from pipelines.words.click_features import write_packed
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.history import (
@@ -124,8 +127,8 @@ class Build:
 
     Attributes:
         files: the log.
-        columns: the names of the log's text fields.
-        longest_line: bytes that a line may have.
+        form: how the log is written.
+        most_bad_rows: the largest share of bad rows, 0 to 1.
         image_ids: the images to keep and to make features of; ``None``: those of the log.
         segment: how queries are segmented.
         top_words: K.
@@ -134,8 +137,8 @@ class Build:
     """
 
     files: Sequence[LogFile]
-    columns: Sequence[str]
-    longest_line: int
+    form: LogFormat
+    most_bad_rows: float
     image_ids: pa.Array | None
     segment: SegmentParams
     top_words: int
@@ -146,9 +149,10 @@ class Build:
         """Write the build, whole or not at all; return its summary.
 
         Raises:
-            UserError: no word is left for a vocabulary, or the folder holds something other than a build.
+            UserError: too many rows are bad, no word is left for a vocabulary, or the folder holds something other than
+                a build.
         """
-        with whole_directory(output, holds=BUILD) as folder:
+        with whole_directory(output, holds=BUILD) as folder, outliving(folder / "quarantine", output):
             for name in ("click_features", "quarantine"):
                 (folder / name).mkdir()
             if self.history is not None:
@@ -156,7 +160,12 @@ class Build:
             with packing(beam_arguments, output) as packer, pipeline(beam_arguments) as job:
                 self.wire(job, packer, folder)
             counts = read_counts(folder / COUNTS_FILE)
-            counts["vocabulary"] = check_vocabulary(folder / VOCABULARY_FILE, self.top_words)
+            log = ReadLog(self.files, self.form, counts, folder / "quarantine")
+            log.check(self.most_bad_rows)
+            try:
+                counts["vocabulary"] = check_vocabulary(folder / VOCABULARY_FILE, self.top_words)
+            except UserError as error:
+                raise UserError("\n".join([str(error), *log.explanation()])) from error
             old = None if self.previous is None else self.previous.summary()
             summary = summarise(counts, seconds_by_step(job.result), old)
             write_json(summary, folder / "summary.json")
@@ -165,7 +174,7 @@ class Build:
     def wire(self, job: beam.Pipeline, packer: Packer, folder: Path) -> None:
         """Add the steps that write everything but the summary into the folder."""
         old = self.previous
-        log = job | "ClickLog" >> ReadClickLog(self.files, self.columns, self.longest_line)
+        log = job | "ClickLog" >> ReadClickLog(self.files, self.form)
         clicks, quarantine = log.clicks, log.quarantine
         if self.image_ids is not None:
             clicks |= "OfImages" >> beam.Map(of_images, self.image_ids).with_output_types(pa.RecordBatch)
@@ -220,19 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--clicks", nargs="+", action="extend", required=True, metavar="LOG", help="files, folders (whole) or globs"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--columns",
-        default=",".join(COLUMNS),
-        metavar="NAMES",
-        help=f"names of the text fields, in order ({','.join(COLUMNS)}); fields with any other name are ignored",
-    )
-    parser.add_argument(
-        "--longest-line",
-        type=int,
-        default=LONGEST_LINE,
-        metavar="BYTES",
-        help=f"longer lines go to quarantine; only their beginning is read; 1 .. {MOST_LINE} ({LONGEST_LINE})",
-    )
+    add_log_options(parser)
     parser.add_argument("--previous", type=Path, metavar="DIR", help="an earlier build, to which the log is added")
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
@@ -259,18 +256,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             VocabularyParams, "vocabulary", {"top_words": arguments.top_words, "fit_on": "all"}, **options
         )
         warn_of_idle_entries(segment)
-        if not 1 <= arguments.longest_line <= MOST_LINE:
-            raise UserError(f"--longest-line {arguments.longest_line}: expected 1 .. {MOST_LINE} bytes")
+        log_params = log_params_of(arguments)
+        form = format_of(log_params)
         image_ids = source_images(arguments.images) if arguments.images else None
-        files, columns = find_logs(arguments.clicks), read_columns(arguments.columns)
-        history = History(fingerprint(segment, arguments.images), digests_of(files))
+        files = find_logs(arguments.clicks)
+        history = History(fingerprint(segment, arguments.images), digests_of(files, form))
         previous = None if arguments.previous is None else Previous(arguments.previous)
         if previous is not None:
-            previous.check(history)
+            previous.check(history, files, form)
         summary = Build(
             files=files,
-            columns=columns,
-            longest_line=arguments.longest_line,
+            form=form,
+            most_bad_rows=log_params.most_bad_rows,
             image_ids=image_ids,
             segment=segment,
             top_words=vocabulary.top_words,

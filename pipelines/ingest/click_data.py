@@ -2,13 +2,14 @@
 
     python -m pipelines.ingest.click_data --raw data/raw/toy --output data/sets/toy/ingested
 
-Input, below --raw: source/clicks.tsv (.tsv.gz, .parquet) or files in source/clicks/ or both, source/images.tsv or
-source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them, and optionally
-aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS, bucketed by query),
-images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES), quarantine/
-(schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined. Clicks of
-images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and later stages
-use only the clicks of the images that they select.
+Input, below --raw: source/clicks.tsv (.csv, .parquet, .tsv.gz, …) or files in source/clicks/ or both,
+source/images.tsv or source/images/<image id>.jpg, source/labels.tsv and target/<category>/*.jpg, or archives of them,
+and optionally aliases.tsv; data/README.md describes the layouts. Output, below --output: clicks/ (schemas.CLICKS,
+bucketed by query), images/ (schemas.IMAGES, every image decoded once), duplicates.parquet (schemas.DUPLICATES),
+quarantine/ (schemas.QUARANTINE), and summary.json, in which the rows of every table add up: read = kept + quarantined.
+Clicks of images that the data set lacks are kept and counted: a log is commonly larger than the set of images, and
+later stages use only the clicks of the images that they select. The quarantine of a job that fails is kept in
+OUTPUT.quarantine/.
 
 Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode multi_processing``.
 """
@@ -16,6 +17,7 @@ Any Beam option may follow, as in ``--direct_num_workers 2 --direct_running_mode
 import argparse
 import codecs
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -38,6 +40,7 @@ from pipelines.beam import runner
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import packing, unpack
+from pipelines.ingest.bad_rows import ReadLog
 from pipelines.ingest.click_log import (
     ReadClickLog,
     WriteClicks,
@@ -47,15 +50,19 @@ from pipelines.ingest.click_log import (
 from pipelines.ingest.duplicates import count_duplicates, find_duplicates
 from pipelines.ingest.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
 from pipelines.ingest.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
+from pipelines.ingest.log_format import LogParams, format_of
 from pipelines.ingest.log_slices import LogFile
-from pipelines.ingest.quarantine import WriteQuarantine
+from pipelines.ingest.quarantine import WriteQuarantine, outliving
+from pipelines.ingest.sums import LARGEST_SUM, TOO_MANY
 
 # For at least this many images, each core has a process that checks images: Pillow decodes without Python's lock, but
 # holds it to open files, read headers and convert. For fewer images, starting the processes takes longer than it saves.
 MANY = 10_000
 NAMED = 20  # categories that the closing lines list; summary.json lists all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
-CLICK_LOGS = ("clicks.tsv", "clicks.tsv.gz", "clicks.parquet")  # in source/
+CLICK_LOG = re.compile(
+    r"clicks(\.(tsv|txt|csv|json|jsonl|ndjson|parquet))?(\.(tar|gz|tgz|bz2|xz|zst|lz4|zip))*"
+)  # in source/
 OUTPUT = ("clicks", "images", "duplicates.parquet", "quarantine", "summary.json")
 LATER_LOGS = Path("source/clicks")  # any number of files, in folders or not, each for example one day's log
 
@@ -72,6 +79,9 @@ class IngestParams(Params):
     )
     duplicate_distance: int = Field(
         description="the most bits of 256 in which the perceptual hashes of near duplicates may differ", ge=0, le=96
+    )
+    log: LogParams = Field(
+        default=LogParams(), description="how the click log is written: pipelines/ingest/log_format.py; {}: as TSV"
     )
     name_encoding: str | None = Field(
         description="encoding of names of image files, in folders and archives, that are not UTF-8, as in gb18030; "
@@ -132,19 +142,27 @@ def catalogue_counts(catalogue: Catalogue) -> dict[str, int]:
     return counts
 
 
+def is_click_log(path: Path) -> bool:
+    """Return whether a file of source/ is a click log by its name, as ``clicks.tsv`` and ``clicks.csv.gz``."""
+    return path.name != LATER_LOGS.name and bool(CLICK_LOG.fullmatch(path.name))
+
+
 def find_click_logs(raw: Path) -> list[LogFile]:
-    """Return the files of a raw data set's click log: one of CLICK_LOGS, and those of the folder LATER_LOGS.
+    """Return the files of a raw data set's click log: one whose name is that of a log, and those of LATER_LOGS.
 
     Raises:
-        UserError: there is no log, or more than one of CLICK_LOGS.
+        UserError: there is no log, or more than one beside LATER_LOGS.
     """
-    first = [raw / "source" / name for name in CLICK_LOGS if is_file(raw / "source" / name)]
+    source = raw / "source"
+    first = (
+        [path for path in sorted(source.iterdir()) if is_click_log(path) and is_file(path)] if source.is_dir() else []
+    )
     later = [raw / LATER_LOGS] if os.path.lexists(raw / LATER_LOGS) and files_below(raw / LATER_LOGS)[0] else []
     if len(first) > 1 or not first + later:
         seen = f"found {', '.join(path.name for path in first)}" if first else "found none of them"
         raise console.UserError(
-            f"{raw / 'source'}: expected one click log of {', '.join(CLICK_LOGS)}, or a folder {LATER_LOGS.name}/ "
-            f"of them; {seen}"
+            f"{source}: expected one click log, as clicks.tsv, clicks.csv, clicks.jsonl, clicks.parquet or "
+            f"clicks.tsv.gz, or a folder {LATER_LOGS.name}/ of them; {seen}"
         )
     return find_logs([*first, *later], root=raw)
 
@@ -153,18 +171,19 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     """Ingest a raw data set; return the contents of summary.json.
 
     Raises:
-        UserError: the data set lacks a file, or a domain has no usable image.
+        UserError: the data set lacks a file, too many rows of the log are bad, or a domain has no usable image.
     """
+    form = format_of(params.log, as_options=False)
     logs = find_click_logs(raw)
     catalogue = list_images(raw, params.name_encoding)
     in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
-    with whole_directory(output, holds=OUTPUT) as directory:
+    with whole_directory(output, holds=OUTPUT) as directory, outliving(directory / "quarantine", output):
         for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
             plans = plan_shards(catalogue.entries, params.image_shards)
             packed_plans = [(plan.shard, packer.pack([plan.table])[0]) for plan in plans]
-            log = pipeline | "ClickLog" >> ReadClickLog(logs)
+            log = pipeline | "ClickLog" >> ReadClickLog(logs, form)
             log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards, packer)
             images = (
                 pipeline
@@ -187,6 +206,8 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
                 | "Counts" >> WriteCounts(directory / "counts.parquet")
             )
         counts = Counter(read_counts(directory / "counts.parquet"))
+        of_log = {name.removeprefix("clicks: "): count for name, count in counts.items() if name.startswith("clicks: ")}
+        ReadLog(logs, form, of_log, directory / "quarantine").check(params.log.most_bad_rows)
         counts.update(catalogue_counts(catalogue))
         summary = summarise(counts, directory)
         summary["categories"] |= {"renamed": catalogue.renamed, "aliases_without_category": catalogue.idle_aliases}
@@ -221,7 +242,7 @@ def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
         "tables": tables,
         "clicks": {
             "image_query_pairs": _number(clicks.select(pl.len())),
-            "clicks": _number(clicks.select(pl.col("clicks").sum())),
+            "clicks": _total(clicks),
             "distinct_queries": _number(clicks.select(pl.col("query").n_unique())),
             "clicked_images": _number(clicks.select(pl.col("image_id").n_unique())),
             "pairs_of_unknown_images": _number(unknown.select(pl.len())),
@@ -237,6 +258,18 @@ def summarise(counts: Counter[str], directory: Path) -> dict[str, Any]:
             "only_in_target": sorted(categories["target"] - categories["source"]),
         },
     }
+
+
+def _total(clicks: pl.LazyFrame) -> int:
+    """Return the clicks of all rows; no sum of some of them is larger.
+
+    Raises:
+        UserError: they don't fit into 64 bits, so that later sums could wrap.
+    """
+    total = _number(clicks.select(pl.col("clicks").cast(pl.Int128).sum()))
+    if total > LARGEST_SUM:
+        raise console.UserError(f"the log has {total:,} clicks: {TOO_MANY}")
+    return total
 
 
 def _number(frame: pl.LazyFrame) -> int:

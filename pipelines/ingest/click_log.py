@@ -1,9 +1,8 @@
 """Read click logs as batches of clean rows, quarantine the other rows with a reason, and bucket the log by query.
 
-A log is any number of files. Each is tab-separated text (``image id <TAB> query <TAB> clicks``, or fields in another
-order; UTF-8 with or without a byte-order mark, ``LF`` or ``CRLF``), the same gzipped, or Parquet with columns image_id,
-query and clicks. pipelines/ingest/click_rows.py lists the conditions for a row. The clicks of rows with the same image
-and query are added up.
+A log is any number of files. Each is text (pipelines/ingest/log_format.py), the same packed
+(pipelines/ingest/containers.py), or Parquet. pipelines/ingest/click_rows.py lists the conditions for a row. The clicks
+of rows with the same image and query are added up.
 
     files = find_logs([Path("source/clicks.tsv")])
     rows = pipeline | "ClickLog" >> ReadClickLog(files)
@@ -32,17 +31,22 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import write_shard
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer
 from pipelines.ingest.click_rows import (
-    COLUMNS,
     LONGEST_LINE,
+    RECORDS,
     CheckedRows,
     check_columns,
     check_lines,
+    check_records,
 )
 from pipelines.ingest.file_names import escape
-from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, plan_slices, read_slice
+from pipelines.ingest.log_format import LogFormat
+from pipelines.ingest.log_records import json_rows
+from pipelines.ingest.log_slices import TSV, Block, LogFile, num_rows, pieces_of, plan_slices, read_slice
+from pipelines.ingest.sums import check_sums, sums_by
 
 BUCKET_BYTES = 1 << 25  # of text in a bucket: a few workers can have a bucket each in memory at once
 LARGE_BUCKET = 2 * BUCKET_BYTES  # bytes of a bucket's rows in memory; a bucket of the intended size has half as many
+PACKED = (".parquet", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tgz")
 LARGE_SHARD = 1 << 29  # bytes of a shard's rows in memory; a shard of ingested/clicks must not be cut
 
 
@@ -137,50 +141,49 @@ def _log_by_products(paths: Sequence[Path]) -> None:
 def num_buckets(files: Sequence[LogFile]) -> int:
     """Return the number of buckets by query into which a log is cut while it is processed; no artifact depends on it.
 
-    A packed file counts four times its size. A bucket that turns out larger is cut again, so the number affects only
-    the speed.
+    A packed file, known by its name, counts four times its size. A bucket that turns out larger is cut again, so the
+    number affects only the speed.
     """
-    text_bytes = sum(Path(path).stat().st_size * (4 if path.endswith((".gz", ".parquet")) else 1) for path, _ in files)
+    text_bytes = sum(Path(path).stat().st_size * (4 if path.endswith(PACKED) else 1) for path, _ in files)
     return min(1 + text_bytes // BUCKET_BYTES, 32_767)
 
 
-def read_columns(text: str) -> tuple[str, ...]:
-    """Return the names of a text log's fields, from a list like ``image_id,query,clicks``, in any order.
-
-    A field with any other name is ignored, as in ``day,query,image_id,_,clicks``.
-
-    Raises:
-        UserError: one of the three names is missing or occurs twice.
-    """
-    columns = tuple(name.strip() for name in text.split(","))
-    for name in COLUMNS:
-        if columns.count(name) != 1:
-            raise UserError(
-                f"columns {text!r}: {name} occurs {columns.count(name)} times; expected each of "
-                f"{', '.join(COLUMNS)} once, in the order of the log's fields, and any other name for an ignored field"
-            )
-    return columns
-
-
-def check_block(block: Block, columns: Sequence[str] = COLUMNS, longest: int = LONGEST_LINE) -> Iterator[CheckedRows]:
+def check_block(block: Block, longest: int = LONGEST_LINE) -> Iterator[CheckedRows]:
     """Check a block's rows, in several pieces if there are very many.
 
     Args:
         block: the rows.
-        columns: the names of the text fields.
         longest: bytes that a line may have.
     """
+    layout = block.layout
+    constants = layout.constants or {}
     if not isinstance(block.rows, bytes):
-        yield check_columns(block.rows, block.name, block.first_row, longest)
-        return
-    for piece in pieces_of(block):
-        yield check_lines(piece.rows, piece.name, piece.first_row, columns, longest)
+        if block.rows.schema.equals(RECORDS):
+            yield check_records(block.rows, block.name, layout.encoding)
+        else:
+            yield check_columns(block.rows, block.name, block.first_row, longest)
+    elif layout.format == "jsonl":
+        for records in json_rows(block.rows, block.first_row, layout.names, constants, longest):
+            yield check_records(records, block.name, layout.encoding)
+    else:
+        for piece in pieces_of(block):
+            yield check_lines(
+                piece.rows,
+                piece.name,
+                piece.first_row,
+                layout.columns,
+                longest,
+                delimiter=ord(layout.delimiter),
+                constants=constants,
+                encoding=layout.encoding,
+                has_header=piece.has_header,
+            )
 
 
-def checked_block(block: Block, columns: Sequence[str], longest: int) -> Iterable[beam.pvalue.TaggedOutput]:
+def checked_block(block: Block, longest: int) -> Iterable[beam.pvalue.TaggedOutput]:
     """Check a block's rows; yield clicks, quarantine and counts, each under its tag."""
     yield beam.pvalue.TaggedOutput("counts", ("rows read", num_rows(block)))
-    for checked in check_block(block, columns, longest):
+    for checked in check_block(block, longest):
         yield beam.pvalue.TaggedOutput("clicks", checked.clicks)
         if checked.quarantine.num_rows:
             yield beam.pvalue.TaggedOutput("quarantine", checked.quarantine)
@@ -199,31 +202,32 @@ class ReadClickLog(beam.PTransform):
     Attributes:
         files: the result of :func:`find_logs`. The files are opened when the pipeline is built, so that a file that
             cannot be a log raises an error before anything runs.
-        columns: the names of the text fields; a Parquet file has its own column names.
-        longest: bytes that a line may have without its end; 1 .. 2^30.
+        form: how the log is written.
     """
 
     files: Sequence[LogFile]
-    columns: Sequence[str] = COLUMNS
-    longest: int = LONGEST_LINE
+    form: LogFormat = TSV
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Read the slices, spread over the workers, and check their rows."""
-        slices = [part for file in self.files for part in plan_slices(file)]
+        slices = [part for file in self.files for part in plan_slices(file, self.form)]
         return (
             begin
             | "Slices" >> beam.Create(slices)
-            | "Blocks" >> beam.FlatMap(read_slice, self.longest).with_output_types(Block)
+            | "Blocks" >> beam.FlatMap(read_slice, self.form).with_output_types(Block)
             | "CheckedRows"
-            >> concurrently("read", checked_block, self.columns, self.longest).with_outputs(
-                "clicks", "quarantine", "counts"
-            )
+            >> concurrently("read", checked_block, self.form.longest).with_outputs("clicks", "quarantine", "counts")
         )
 
 
 def add_up(clicks: pa.RecordBatch) -> pa.RecordBatch:
-    """Add up the clicks of rows with the same image and query; sort by query, then image id, in code-point order."""
+    """Add up the clicks of rows with the same image and query; sort by query, then image id, in code-point order.
+
+    Raises:
+        UserError: a sum does not fit into 64 bits.
+    """
     frame = pl.DataFrame(pa.Table.from_batches([clicks]))
+    check_sums(frame["clicks"].to_numpy(), partial(sums_by, frame.select("query", "image_id")))
     summed = frame.group_by("query", "image_id").agg(pl.col("clicks").sum()).sort("query", "image_id")
     return pa.record_batch([summed[name].to_arrow().cast(CLICKS.field(name).type) for name in CLICKS.names], CLICKS)
 

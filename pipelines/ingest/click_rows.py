@@ -3,17 +3,21 @@
 A row is an image id, a query and a number of clicks. It is kept if none of these reasons applies; otherwise it is
 quarantined with the first reason that applies:
 
-- ``empty line``: the line is empty;
 - ``line too long``: it has more bytes than the longest line allowed; only its beginning is read and quarantined;
-- ``not UTF-8``: some byte sequence in it is not UTF-8;
+- ``header row``: the first row of a file, if it holds the names of the fields;
+- ``empty line``: the line is empty;
+- ``not UTF-8``, or another encoding that the log was said to have: some byte sequence in it is not text;
+- ``NUL byte``: a text row has one, as binary data and damaged files have;
+- ``broken quotes``: a quote of a CSV row is not closed, or followed by something other than a delimiter;
+- ``not a JSON object``, ``nested value``: a row of JSON Lines is no object, or a field is no text or number;
 - ``wrong number of fields``: a text row has too few or too many tabs (a tab within a query is one too many);
 - ``empty image id``, ``empty query``: nothing, or white space only;
-- ``clicks not an integer``: other than ASCII digits with an optional minus sign (``3.0`` only in a float column);
+- ``clicks not an integer``: other than ASCII digits with an optional minus sign; ``3.0`` is 3;
 - ``clicks below 1``: no clicks, or a negative number;
 - ``clicks above 10^12``: no real log has as many, and sums of such counts would overflow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +45,11 @@ REASONS = (
     "clicks not an integer",
     "clicks below 1",
     "clicks above 10^12",
+    "header row",
+    "NUL byte",
+    "broken quotes",
+    "not a JSON object",
+    "nested value",
 )
 (
     KEPT,
@@ -53,11 +62,21 @@ REASONS = (
     NOT_AN_INTEGER,
     TOO_SMALL,
     TOO_LARGE,
+    HEADER,
+    NUL,
+    BROKEN_QUOTES,
+    NOT_AN_OBJECT,
+    NESTED,
 ) = range(len(REASONS))
 
 NEWLINE, TAB, CARRIAGE_RETURN = b"\n\t\r"
 
+MARK = b"\xef\xbb\xbf"  # UTF-8's byte-order mark
+
 COLUMNS = ("image_id", "query", "clicks")  # the default order of a log's fields
+
+# Rows of CSV and JSON Lines: the bytes of their fields and of the whole row, their number, and a reason or KEPT.
+RECORDS = pa.schema([*((name, pa.binary()) for name in (*COLUMNS, "raw")), ("row", pa.int64()), ("reason", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -83,45 +102,69 @@ class CheckedRows:
 
 
 def check_lines(
-    block: bytes, file: str, first_row: int, columns: Sequence[str] = COLUMNS, longest: int = LONGEST_LINE
+    block: bytes,
+    file: str,
+    first_row: int,
+    columns: Sequence[str] = COLUMNS,
+    longest: int = LONGEST_LINE,
+    *,
+    delimiter: int = TAB,
+    constants: Mapping[str, str] | None = None,
+    encoding: str = "utf-8",
+    has_header: bool = False,
 ) -> CheckedRows:
-    r"""Check whole lines whose fields are separated by tabs; a line ends with ``\n`` or ``\r\n``.
+    r"""Check whole lines whose fields are separated by one character; a line ends with ``\n`` or ``\r\n``.
 
-    Nothing is done line by line: tabs and line ends are found in the whole block, and each column is gathered from
-    their positions.
+    Nothing is done line by line: delimiters and line ends are found in the whole block, and each column is gathered
+    from their positions. A byte-order mark at the beginning of a line is no part of it: where files were joined, one
+    stands in the middle.
 
     Args:
         block: whole lines, less than 2 GiB; the last line may lack its end.
         file: the log's name, for the quarantine.
         first_row: the 1-based number of the block's first line in the file.
-        columns: the names of a line's fields: each of COLUMNS once, other names for fields to ignore.
+        columns: the names of a line's fields: each of COLUMNS at most once, other names for fields to ignore.
         longest: bytes that a line may have without its end. A longer line may have been cut to ``longest`` + 2 bytes.
+        delimiter: the code of the character between fields.
+        constants: the values of those of COLUMNS that are no fields.
+        encoding: in which the file is written, for the reason of rows that are not.
+        has_header: whether the first line holds names.
     """
     if block and not block.endswith(b"\n"):
         block += b"\n"
     codes = np.frombuffer(block, np.uint8)
-    marks = np.flatnonzero((codes == TAB) | (codes == NEWLINE))
+    marks = np.flatnonzero((codes == delimiter) | (codes == NEWLINE))
     is_line_end = codes[marks] == NEWLINE
-    line_ends, tabs = marks[is_line_end], marks[~is_line_end]
+    line_ends, between = marks[is_line_end], marks[~is_line_end]
     starts = np.r_[0, line_ends[:-1] + 1] if len(line_ends) else line_ends
     ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
+    is_long = ends - starts > longest
+    if MARK in block:
+        starts = behind_marks(codes, starts, ends)
 
-    num_tabs = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
-    reasons = np.where(num_tabs == len(columns) - 1, KEPT, WRONG_NUMBER)
+    num_between = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
+    reasons = np.where(num_between == len(columns) - 1, KEPT, WRONG_NUMBER)
+    if b"\0" in block:
+        reasons[np.searchsorted(line_ends, np.flatnonzero(codes == 0))] = NUL
     reasons[starts == ends] = EMPTY_LINE
     if not is_utf8(block):
         lines = gather(block, starts, ends)
         reasons[[not is_utf8(line) for line in lines.to_pylist()]] = NOT_UTF8
-    is_long = ends - starts > longest
     reasons[is_long] = TOO_LONG
+    if has_header:
+        reasons[:1][reasons[:1] != TOO_LONG] = HEADER
 
     rows = np.flatnonzero(reasons == KEPT)
-    between = tabs[np.repeat(reasons == KEPT, num_tabs)].reshape(-1, len(columns) - 1).T
+    between = between[np.repeat(reasons == KEPT, num_between)].reshape(-1, len(columns) - 1).T
     field_starts, field_ends = [starts[rows], *(between + 1)], [*between, ends[rows]]
-    image_ids, queries, texts = (
-        gather(block, field_starts[index], field_ends[index]).view(pa.string())
-        for index in map(list(columns).index, COLUMNS)
-    )
+
+    def field(name: str) -> pa.Array:
+        if name not in columns:
+            return pa.repeat((constants or {})[name], len(rows))
+        index = list(columns).index(name)
+        return gather(block, field_starts[index], field_ends[index]).view(pa.string())
+
+    image_ids, queries, texts = map(field, COLUMNS)
     reasons[rows], clicks = check_fields(image_ids, queries, texts)
 
     kept = pa.array(reasons[rows] == KEPT)
@@ -129,7 +172,48 @@ def check_lines(
     shown = np.where(is_long, np.minimum(ends, starts + kept_of_long(longest)), ends)
     return CheckedRows(
         clicks=pa.record_batch([composed_ids(image_ids), queries, clicks], schema=CLICKS).filter(kept),
-        quarantine=quarantine(file, first_row + bad, reasons[bad], gather(block, starts[bad], shown[bad])),
+        quarantine=quarantine(file, first_row + bad, reasons[bad], gather(block, starts[bad], shown[bad]), encoding),
+    )
+
+
+def behind_marks(codes: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the beginnings of lines, behind the byte-order marks that some begin with.
+
+    Shape:
+        codes: bytes of a block; starts, ends, result: integers (n,)
+    """
+    starts = starts.copy()
+    rows = np.arange(len(starts))
+    while len(rows):
+        rows = rows[ends[rows] - starts[rows] >= len(MARK)]
+        rows = rows[np.logical_and.reduce([codes[starts[rows] + n] == byte for n, byte in enumerate(MARK)])]
+        starts[rows] += len(MARK)
+    return starts
+
+
+def check_records(records: pa.RecordBatch, file: str, encoding: str = "utf-8") -> CheckedRows:
+    """Check rows that were parsed one by one, as those of CSV and JSON Lines.
+
+    Args:
+        records: RECORDS; bytes that are not UTF-8 are allowed.
+        file: the log's name, for the quarantine.
+        encoding: in which the file is written, for the reason of rows that are not.
+    """
+    reasons = records.column("reason").to_numpy().copy()
+    fields = [records.column(name) for name in COLUMNS]
+    is_open = np.isin(reasons, (KEPT, WRONG_NUMBER, BROKEN_QUOTES))  # as in check_lines, these reasons come last
+    with_nul = [pc.match_substring(column, "\0") for column in (*fields, records.column("raw"))]
+    reasons[is_open & np.logical_or.reduce([np.asarray(column) for column in with_nul])] = NUL
+    reasons[is_open & ~valid_rows(records.column("raw"))] = NOT_UTF8
+    rows = np.flatnonzero(reasons == KEPT)
+    checked = [column.take(pa.array(rows)).cast(pa.string()) for column in fields]
+    reasons[rows], clicks = check_fields(*checked)
+    kept = pa.array(reasons[rows] == KEPT)
+    bad = np.flatnonzero(reasons != KEPT)
+    numbers = records.column("row").to_numpy()[bad]
+    return CheckedRows(
+        clicks=pa.record_batch([composed_ids(checked[0]), checked[1], clicks], schema=CLICKS).filter(kept),
+        quarantine=quarantine(file, numbers, reasons[bad], records.column("raw").take(pa.array(bad)), encoding),
     )
 
 
@@ -227,7 +311,7 @@ def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tup
     Shape:
         image_ids, queries, texts: strings (n,); results: integers (n,), int64 (n,)
     """
-    is_decimal = pc.ascii_is_decimal(texts)
+    texts, is_decimal = without_zeros(texts)
     digits = pc.ascii_ltrim(texts, "0")
     is_small = pc.less(pc.binary_length(digits), len(str(MOST_CLICKS)) + 1)
     has_digits = pc.greater(pc.binary_length(digits), 0)
@@ -246,6 +330,26 @@ def check_fields(image_ids: pa.Array, queries: pa.Array, texts: pa.Array) -> tup
     reasons[is_blank(queries)] = EMPTY_QUERY
     reasons[is_blank(image_ids)] = EMPTY_IMAGE_ID
     return reasons, clicks
+
+
+def without_zeros(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return texts with whole decimals as integers (``3.0`` as 3), and which of them consist of ASCII digits.
+
+    Shape:
+        texts: strings (n,); results: strings (n,), booleans (n,)
+    """
+    is_decimal = pc.ascii_is_decimal(texts)
+    odd = np.flatnonzero(~np.asarray(is_decimal))
+    whole = (
+        odd[np.asarray(pc.match_substring_regex(texts.take(pa.array(odd)), r"\A-?[0-9]+\.0+\z"))] if len(odd) else odd
+    )
+    if not len(whole):
+        return texts, is_decimal
+    mask = np.zeros(len(texts), bool)
+    mask[whole] = True
+    integers = pc.replace_substring_regex(texts.take(pa.array(whole)), r"\.0+\z", "")
+    texts = pc.replace_with_mask(texts, pa.array(mask), integers)
+    return texts, pc.ascii_is_decimal(texts)
 
 
 def is_blank(texts: pa.Array) -> np.ndarray:
@@ -311,7 +415,9 @@ def integers_as_text(column: pa.Array) -> pa.Array:
     return pc.coalesce(integers.cast(pa.string()), column.cast(pa.string()))
 
 
-def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array) -> pa.RecordBatch:
+def quarantine(
+    file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array, encoding: str = "utf-8"
+) -> pa.RecordBatch:
     """Return a quarantine batch of a file's rows; equal rows are one record, and records are in row order.
 
     Args:
@@ -319,6 +425,7 @@ def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array
         rows: row numbers, ascending.
         reasons: reason codes.
         lines: the text of the rows.
+        encoding: of the file.
 
     Shape:
         rows, reasons: integers (n,); lines: bytes (n,)
@@ -331,12 +438,18 @@ def quarantine(file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array
         [
             pa.repeat(file, len(records)),
             records["row"].to_arrow(),
-            pa.array(REASONS).take(records["reason"].to_arrow()),
+            pa.array(reasons_in(encoding)).take(records["reason"].to_arrow()),
             pa.array([as_text(raw) for raw in records["raw"]], pa.string()),
             records["rows"].to_arrow().cast(pa.int64()),
         ],
         schema=QUARANTINE,
     )
+
+
+def reasons_in(encoding: str) -> list[str]:
+    """Return the reasons for the rows of a file in some encoding, by their codes."""
+    name = REASONS[NOT_UTF8] if encoding == "utf-8" else f"not {encoding.upper()}"
+    return [name if code == NOT_UTF8 else reason for code, reason in enumerate(REASONS)]
 
 
 def as_text(raw: bytes) -> str:

@@ -6,7 +6,9 @@ Rows of a file with the same reason and text are one record: ``row`` is the numb
 So a file of empty lines is one record, and ``rows`` adds up to the number of quarantined rows in a summary.
 """
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,10 @@ from pathlib import Path
 import apache_beam as beam
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from base.artifacts import SHARDS, whole_directory
+from base.console import UserError
 from base.schemas import QUARANTINE
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import sort_rows, write_shard
@@ -83,3 +88,33 @@ def merge_equal(records: pa.RecordBatch) -> pa.RecordBatch:
 def write_records(shard: int, records: pa.RecordBatch, directory: Path) -> Iterable[tuple[str, int]]:
     """Write a whole shard, equal rows as one record, sorted; return its file name and number of records."""
     return [write_shard((shard, sort_rows(merge_equal(records), SORT_BY)), directory)]
+
+
+@contextmanager
+def outliving(quarantine: Path, output: Path) -> Iterator[None]:
+    """Keep the quarantine of a job that fails: the folder ``OUTPUT.quarantine`` gets its files.
+
+    The folder is deleted when the next run with the same output begins.
+
+    Args:
+        quarantine: the folder into which the job writes; it is deleted with the job's other output.
+        output: the job's output.
+
+    Raises:
+        UserError: a user error of the block, with a line that names the folder.
+    """
+    kept = output.with_name(f"{output.name}.quarantine")
+    if kept.is_dir() and all(path.match(SHARDS[0]) for path in kept.iterdir()):
+        shutil.rmtree(kept)
+    try:
+        yield
+    except Exception as error:
+        files = [path for path in quarantine.glob(SHARDS[0]) if pq.read_metadata(path).num_rows]
+        if not files:
+            raise
+        with whole_directory(kept, holds=SHARDS) as folder:
+            for path in files:
+                path.rename(folder / path.name)
+        if isinstance(error, UserError):
+            raise UserError(f"{error}\nthe quarantine is kept in {kept}") from error
+        raise

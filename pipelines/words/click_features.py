@@ -17,6 +17,7 @@ Reference: Tan et al. 2019, section III-A, step 4, eq. 1.
 
 import argparse
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import apache_beam as beam
@@ -31,6 +32,7 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
 from pipelines.beam.shuffle import unpack
+from pipelines.ingest.sums import check_sums
 
 
 def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.RecordBatch:
@@ -39,16 +41,25 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
     Args:
         matrix: schemas.CLICK_MATRIX.
         vocabulary: schemas.VOCABULARY; only idf is used.
+
+    Raises:
+        UserError: an image's clicks on all words do not fit into 64 bits together.
     """
     clicks = matrix.column("clicks").flatten().to_numpy()
     word_ids = matrix.column("word_ids").flatten().to_numpy()
     lengths = pc.list_value_length(matrix.column("word_ids")).to_numpy()
     starts = np.r_[0, np.cumsum(lengths)]
-    sums = np.diff(np.r_[0, np.cumsum(clicks)][starts])
+    check_sums(clicks, partial(_row_sums, starts=starts))
+    sums = _row_sums(clicks, starts)
     shares = clicks / np.repeat(sums, lengths)
     weights = shares * vocabulary.column("idf").to_numpy()[word_ids]
     tfidf = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(weights.astype(np.float32)))
     return pa.record_batch([*matrix.columns, tfidf], schema=CLICK_FEATURES)
+
+
+def _row_sums(numbers: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the sums of the pieces of an array; the running sum may wrap, its differences are right all the same."""
+    return np.diff(np.r_[0, np.cumsum(numbers)][starts])
 
 
 def write_features(shard: int, matrix: pa.RecordBatch, vocabulary: pa.RecordBatch, directory: Path) -> tuple[str, int]:

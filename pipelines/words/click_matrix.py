@@ -34,6 +34,7 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, write_shard
 from pipelines.beam.shuffle import GroupIntoShards, Packer, merge, packing, unpack
+from pipelines.ingest.sums import check_sums
 from pipelines.words.image_sets import source_images
 from pipelines.words.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
 
@@ -60,8 +61,13 @@ def partial_click_matrix(bucket: QueryBucket, words: pa.RecordBatch) -> pa.Recor
     Args:
         bucket: some queries with all of their clicks.
         words: the vocabulary by word_id, column word.
+
+    Raises:
+        UserError: an image's clicks on a word do not fit into 64 bits.
     """
-    product = bucket.query_clicks @ vocabulary_part(bucket, words.column("word"))
+    part = vocabulary_part(bucket, words.column("word"))
+    bucket.check_products(lambda query_clicks: (query_clicks @ part).data)
+    product = bucket.query_clicks @ part
     return matrix_batch(bucket.image_ids, product)
 
 
@@ -88,6 +94,9 @@ def add_up_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Add up the rows of each image; return rows by image_id in code-point order.
 
     The sum is also a product: A (images x rows), 1 where a row belongs to the image, times the rows.
+
+    Raises:
+        UserError: a sum does not fit into 64 bits.
     """
     images = batch.column("image_id").dictionary_encode()
     order = pc.sort_indices(images.dictionary)
@@ -100,7 +109,12 @@ def add_up_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
         ),
         shape=(len(order), batch.num_rows),
     )
-    return matrix_batch(images.dictionary.take(order), of_image @ sparse_rows(batch))
+    rows = sparse_rows(batch)
+    check_sums(
+        rows.data,
+        lambda numbers: (of_image @ sparse.csr_array((numbers, rows.indices, rows.indptr), shape=rows.shape)).data,
+    )
+    return matrix_batch(images.dictionary.take(order), of_image @ rows)
 
 
 def rows_without_clicks(image_ids: pa.Array) -> pa.RecordBatch:

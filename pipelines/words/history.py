@@ -26,6 +26,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ from base.schemas import CLICK_FEATURES, CLICK_MATRIX, QUARANTINE, VOCABULARY
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files
 from pipelines.beam.shuffle import IPC_OPTIONS, GroupIntoShards, Packer, merge
-from pipelines.ingest.log_slices import LogFile
+from pipelines.ingest.click_log import check_block
+from pipelines.ingest.log_format import LogFormat
+from pipelines.ingest.log_slices import TSV, LogFile, plan_slices, read_slice
+from pipelines.ingest.sums import check_sums
 from pipelines.words.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.words.query_buckets import QueryBucket
 from pipelines.words.segmentation import SegmentParams
@@ -105,23 +109,34 @@ class History:
         return logs_of(build)[-1], build / HISTORY / "words"
 
 
-def digests_of(files: Sequence[LogFile]) -> dict[str, str]:
+def digests_of(files: Sequence[LogFile], form: LogFormat = TSV) -> dict[str, str]:
     """Return the SHA-256 of each file of a log, by the file's name.
 
+    Args:
+        files: the log.
+        form: how its text is written.
+
     Raises:
-        UserError: two files have the same content. Empty files may, because they add no clicks.
+        UserError: two files have the same content. Files without clicks may, as empty ones and those with a header
+            only.
     """
     digests: dict[str, str] = {}
     names: dict[str, str] = {}
     for file in files:
         with Path(file.path).open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
-        if digest != NOTHING and digest in names:
+        if digest != NOTHING and digest in names and has_clicks(file, form):
             raise UserError(
                 f"{file.path}: has the content of {names[digest]}: its clicks would count twice; leave one out"
             )
         digests[file.name], names[digest] = digest, file.path
     return digests
+
+
+def has_clicks(file: LogFile, form: LogFormat) -> bool:
+    """Return whether any row of a file is kept; rows are read until one is."""
+    blocks = chain.from_iterable(read_slice(part, form) for part in plan_slices(file, form))
+    return any(checked.clicks.num_rows for block in blocks for checked in check_block(block, form.longest))
 
 
 def known_files(build: Path) -> dict[str, str]:
@@ -170,8 +185,13 @@ class Previous:
 
     build: Path
 
-    def check(self, history: History) -> None:
+    def check(self, history: History, files: Sequence[LogFile], form: LogFormat) -> None:
         """Check that the build is whole, has a history and the same options, and lacks the log's files.
+
+        Args:
+            history: the options and files of the log that is added.
+            files: that log.
+            form: how it is written.
 
         Raises:
             UserError: one of these does not hold.
@@ -196,11 +216,12 @@ class Previous:
                     "use the same options for words and images, or build anew from all logs"
                 )
         known = known_files(self.build)
-        for name, digest in history.files.items():
-            if digest in known:
+        for file in files:
+            digest = history.files[file.name]
+            if digest in known and has_clicks(file, form):
                 raise UserError(
-                    f"{name}: {self.build} has this file already, as {known[digest]}: its clicks would count twice; "
-                    "leave it out"
+                    f"{file.name}: {self.build} has this file already, as {known[digest]}: its clicks would count "
+                    "twice; leave it out"
                 )
 
     def summary(self) -> dict[str, Any]:
@@ -371,6 +392,12 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
     codes, image_of_row = np.unique(images.indices.to_numpy()[rows], return_inverse=True)
     clicked = sparse.csr_array(
         (clicks.to_numpy()[rows], (image_of_row, queries.to_numpy()[rows])), shape=(len(codes), len(lists))
+    )
+    check_sums(
+        clicked.data,
+        lambda numbers: (
+            (sparse.csr_array((numbers, clicked.indices, clicked.indptr), shape=clicked.shape) @ contains).data
+        ),
     )
     yield matrix_batch(images.dictionary.take(pa.array(codes)), clicked @ contains)
 

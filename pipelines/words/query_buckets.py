@@ -8,7 +8,7 @@ clicks of its words are a matrix-vector product, and its share of the word click
 Reference: Tan et al. 2019, section III-A: Cs, zeta_j and C'.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from base.schemas import CLICKS, QUERIES
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files
 from pipelines.beam.shuffle import Packer, unpack
+from pipelines.ingest.sums import check_sums
 
 # A bucket as one row, so that it travels like any batch: both matrices in compressed rows; the ones of Z are left out.
 BUCKET = pa.schema(
@@ -56,6 +57,21 @@ class QueryBucket:
     words: pa.Array
     query_clicks: sparse.csr_array
     query_words: sparse.csr_array
+
+    def check_products(self, product: Callable[[sparse.csr_array], np.ndarray]) -> None:
+        """Check that no clicks wrap in a product of Cs.
+
+        Args:
+            product: takes Cs with other numbers in place of its clicks and returns the numbers of the product.
+
+        Raises:
+            UserError: a number of the product does not fit into 64 bits.
+        """
+        counts = self.query_clicks
+        check_sums(
+            counts.data,
+            lambda numbers: product(sparse.csr_array((numbers, counts.indices, counts.indptr), shape=counts.shape)),
+        )
 
     def to_batch(self) -> pa.RecordBatch:
         """Return the bucket as a batch of one row."""
@@ -103,17 +119,20 @@ def query_bucket(image_ids: pa.Array, query_codes: np.ndarray, clicks: np.ndarra
 
     Shape:
         image_ids, query_codes, clicks: (rows,); words: lists of strings (m,)
+
+    Raises:
+        UserError: the clicks of an image and query do not fit into 64 bits together.
     """
     images = image_ids.dictionary_encode()
+    places = images.indices.to_numpy(), query_codes.astype(np.int32, copy=False)
+    shape = len(images.dictionary), len(words)
+    check_sums(clicks, lambda numbers: sparse.csr_array((numbers, places), shape=shape).data)
     flat = words.flatten().dictionary_encode()
     lengths = pc.list_value_length(words).to_numpy()
     return QueryBucket(
         image_ids=images.dictionary,
         words=flat.dictionary,
-        query_clicks=sparse.csr_array(
-            (clicks, (images.indices.to_numpy(), query_codes.astype(np.int32, copy=False))),
-            shape=(len(images.dictionary), len(words)),
-        ),
+        query_clicks=sparse.csr_array((clicks, places), shape=shape),
         query_words=sparse.csr_array(
             (np.ones(len(flat), np.int8), flat.indices.to_numpy(), np.r_[0, np.cumsum(lengths)].astype(np.int32)),
             shape=(len(words), len(flat.dictionary)),

@@ -40,6 +40,7 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import read_shard, write_shard
 from pipelines.beam.shuffle import GroupIntoShards, Packer, buckets_of, packing, unpack
+from pipelines.ingest.sums import check_sums, sums_by
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.image_sets import source_images
 from pipelines.words.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
@@ -62,9 +63,13 @@ def word_clicks(bucket: QueryBucket) -> pa.RecordBatch:
 
     Shape:
         result: one row for each of the bucket's words
+
+    Raises:
+        UserError: a word's clicks do not fit into 64 bits.
     """
-    query_clicks = bucket.query_clicks.sum(axis=0)
-    clicks = bucket.query_words.T.astype(np.int64) @ query_clicks
+    words = bucket.query_words.T.astype(np.int64)
+    bucket.check_products(lambda query_clicks: words @ query_clicks.sum(axis=0))
+    clicks = words @ bucket.query_clicks.sum(axis=0)
     return pa.record_batch([bucket.words, pa.array(clicks, pa.int64())], schema=WORD_CLICKS)
 
 
@@ -76,8 +81,13 @@ def most_clicked(words: pa.RecordBatch, top_words: int | None = None) -> pa.Reco
     Args:
         words: word, clicks; a word may have several rows.
         top_words: K; ``None`` returns all.
+
+    Raises:
+        UserError: a word's clicks do not fit into 64 bits.
     """
-    frame = pl.DataFrame(pa.Table.from_batches([words])).group_by("word").agg(pl.col("clicks").sum())
+    rows = pl.DataFrame(pa.Table.from_batches([words]))
+    check_sums(rows["clicks"].to_numpy(), partial(sums_by, rows.select("word")))
+    frame = rows.group_by("word").agg(pl.col("clicks").sum())
     ranked = frame.filter(pl.col("clicks") > 0).sort("clicks", "word", descending=[True, False])
     kept = ranked if top_words is None else ranked.head(top_words)
     return pa.record_batch([kept["word"].to_arrow().cast(pa.string()), kept["clicks"].to_arrow()], WORD_CLICKS)
@@ -227,7 +237,7 @@ def check_vocabulary(path: Path, top_words: int) -> int:
     if not num_words:
         raise UserError(
             f"the vocabulary is empty: no query clicked for these images has a word (top_words = {top_words}); "
-            "check the log's quarantine, the stop words and minimum_length, and that log and images use the same ids"
+            "check the stop words and minimum_length, the quarantine, and that log and images use the same ids"
         )
     return num_words
 

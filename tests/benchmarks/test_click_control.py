@@ -57,4 +57,4 @@ def test_a_log_of_ones_own_is_the_only_one(tmp_path):
     link_with_log(raw, own, tmp_path / "linked")
     assert sorted(path.name for path in (tmp_path / "linked/source").iterdir()) == ["clicks.tsv", "labels.tsv"]
     [log] = find_click_logs(tmp_path / "linked")
-    assert [part.form for part in plan_slices(log)] == ["gzip"]
+    assert [part.form for part in plan_slices(log)] == ["stream"]

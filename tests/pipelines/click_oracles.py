@@ -16,7 +16,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 WORD = re.compile(r"[^\W_]+")
 COLUMNS = ("image_id", "query", "clicks")
-INTEGER = re.compile(rb"-?[0-9]+")
+INTEGER = re.compile(rb"-?[0-9]+(\.0+)?")
+MARK = b"\xef\xbb\xbf"
 HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff]+)")
 
 
@@ -105,14 +106,18 @@ def by_counting(
 
 def judge_line(line: bytes, columns: Sequence[str], longest: int) -> tuple[str, tuple[str, str, int] | None]:
     """Return a log line's reason ("" for a good line) and its row, by the rules listed in click_rows.py."""
-    if not line:
-        return "empty line", None
     if len(line) > longest:
         return "line too long", None
+    while line.startswith(MARK):
+        line = line.removeprefix(MARK)
+    if not line:
+        return "empty line", None
     try:
         line.decode("utf-8", "strict")
     except UnicodeDecodeError:
         return "not UTF-8", None
+    if b"\0" in line:
+        return "NUL byte", None
     fields = line.split(b"\t")
     if len(fields) != len(columns):
         return "wrong number of fields", None
@@ -122,7 +127,7 @@ def judge_line(line: bytes, columns: Sequence[str], longest: int) -> tuple[str, 
             return reason, None
     if not INTEGER.fullmatch(clicks):
         return "clicks not an integer", None
-    number = int(clicks)
+    number = int(clicks.partition(b".")[0])
     if number < 1:
         return "clicks below 1", None
     if number > 10**12:
@@ -147,6 +152,8 @@ def judge(
     for number, line in enumerate((line.removesuffix(b"\r") for line in lines), start=1):
         reason, row = judge_line(line, columns, longest)
         if row is None:
+            while line.startswith(MARK):
+                line = line.removeprefix(MARK)
             shown = line[: min(longest, 1024)] if reason == "line too long" else line
             record = reason, shown.decode("utf-8", "backslashreplace")
             first.setdefault(record, number)

@@ -1,10 +1,13 @@
 """Logs of some kilobytes that unpack to very much: the rows that the command keeps, and the memory that it takes."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,9 +29,10 @@ print(status, usage.ru_maxrss)
 ALLOWED_MB = 250  # more than a log of two rows takes, which is mostly imports; each core parses a block of 16 MiB
 
 
-def peak_of(log: Path, output: Path) -> float:
+def peak_of(log: Path, output: Path, *options: str) -> float:
     """Build the features of a log in a process of its own; return its peak memory in MB of 2^20 bytes."""
     command = [sys.executable, "-m", "pipelines.build_click_features", "--clicks", str(log), "--output", str(output)]
+    command += ["--most-bad-rows", "1", *options]
     environment = {**os.environ, "CLICKSIGHT_NO_STATE": "1"}
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", STARTER, *command],
@@ -130,3 +134,51 @@ def test_memory_does_not_follow_what_unpacks(
     assert summary["rows_read"] == kept + quarantine["rows"].sum()
     assert quarantine.select("row", "reason", "rows").rows()[: len(records)] == records
     assert quarantine["raw"].str.len_bytes().max() in (None, 0, 1024, 1_000_000)
+
+
+def quote_that_stays_open(folder: Path) -> Path:
+    """A quote before 100 MB of lines, and one before 100 MB without line ends."""
+    lines = b"c,dog,1\n" * 100_000
+    with lzma.open(folder / "log.csv.xz", "wb", preset=0) as file:
+        file.write(b'a,"dog,3\n')
+        for _ in range(120):
+            file.write(lines)
+        file.write(b'"')
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+        file.write(b'\nb,"cat",2\n')
+    return folder / "log.csv.xz"
+
+
+def short_csv_lines(folder: Path) -> Path:
+    """4 M rows of CSV without anything but quotes."""
+    with bz2.open(folder / "log.csv.bz2", "wb", compresslevel=1) as file:
+        file.write(b'a,"dog",3\n' + b'"\n""\n' * 200_000 + b"\n" * 4_000_000 + b'b,"cat",2\n')
+    return folder / "log.csv.bz2"
+
+
+def json_lines_of_brackets(folder: Path) -> Path:
+    """40 MB of JSON that is nested too deeply, and of objects with many keys, in a tar."""
+    deep, wide = b"[" * 900_000, b"{%s}" % b",".join(b'"%d":[]' % n for n in range(60_000))
+    good = [b'{"image_id": "a", "query": "dog", "clicks": 3}', b'{"image_id": "b", "query": "cat", "clicks": 2}']
+    (folder / "log").write_bytes(b"\n".join([good[0], *[deep, wide] * 25, good[1], b""]))
+    with tarfile.open(folder / "log.tgz", "w:gz", compresslevel=1) as archive:
+        archive.add(folder / "log", "log")
+    return folder / "log.tgz"
+
+
+@pytest.mark.parametrize(
+    ("write", "form", "kept"),
+    [
+        (quote_that_stays_open, "csv", 12_000_001),
+        (short_csv_lines, "csv", 2),
+        (json_lines_of_brackets, "jsonl", 2),
+    ],
+)
+def test_memory_does_not_follow_quotes_and_brackets(
+    tmp_path: Path, small_peak: float, write: Callable[[Path], Path], form: str, kept: int
+) -> None:
+    peak = peak_of(write(tmp_path), tmp_path / "out", "--format", form)
+    assert peak < small_peak + ALLOWED_MB
+    summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
+    assert summary["rows_kept"] == kept

@@ -29,6 +29,7 @@ from pipelines.ingest.click_data import IngestParams, main, run
 from pipelines.ingest.image_archives import Place
 from pipelines.ingest.image_catalogue import Entry
 from pipelines.ingest.image_shards import ROW_GROUP_IMAGES, plan_shards
+from pipelines.ingest.log_format import LogParams
 
 REAL_DATA = Path(__file__).parents[3].parent / "shared" / "data"
 PARAMS = IngestParams(click_shards=3, image_shards=2, longest_side=None, duplicate_distance=48, name_encoding=None)
@@ -199,7 +200,7 @@ def test_bad_rows_and_images_go_to_quarantine_with_the_reason(tmp_path: Path) ->
         clicks.write(b"s1\tfox\tmany\ns1\tfox\ns1\t\t3\ns1\tf\xffx\t2\ns1\tfox\t0\n\tfox\t1\ns1\tfox\n")
     (raw / "target/grey_wolf/empty.jpg").touch()
     output = tmp_path / "ingested"
-    summary = run(raw, output, PARAMS)
+    summary = run(raw, output, PARAMS.model_copy(update={"log": LogParams(most_bad_rows=0.6)}))
 
     clicks_tsv, images_tsv, labels_tsv = "source/clicks.tsv", "source/images.tsv", "source/labels.tsv"
     cut = base64.b64encode(IMAGES["s2"][:300]).decode()
@@ -509,7 +510,7 @@ def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     [
         (
             "source/clicks.tsv",
-            "expected one click log of clicks.tsv, clicks.tsv.gz, clicks.parquet, or a folder clicks/ of them; found none",  # noqa: E501
+            "expected one click log, as clicks.tsv, clicks.csv, clicks.jsonl, clicks.parquet or clicks.tsv.gz, or a folder clicks/ of them; found none",  # noqa: E501
         ),
         ("source/labels.tsv", "no source/labels.tsv; a raw data set has"),
         ("source/images.tsv", "no source/images.tsv or source/images/; a raw data set has"),
@@ -576,7 +577,7 @@ def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFix
     )
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
-    assert "found clicks.tsv, clicks.parquet" in caplog.text
+    assert "found clicks.parquet, clicks.tsv" in caplog.text
 
 
 def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -620,3 +621,74 @@ def test_birds50_keeps_every_row(tmp_path: Path) -> None:
     images = {row["image_id"]: row["image"]["bytes"] for row in read_tables(output / "images").to_pylist()}
     path = min((raw / "target").rglob("*.jpg"))
     assert images[f"{path.parent.name}/{path.stem}"] == path.read_bytes()
+
+
+LOG_FORMS = {
+    "clicks.csv": ("image_id,query,clicks\n", ",", "{format: csv}"),
+    "clicks.tsv.gz": ("", "\t", "{}"),
+    "clicks.txt": ("", "|", "{delimiter: '|', encoding: utf-16}"),
+    "clicks/day.csv": (
+        "photo;word;n\n",
+        ";",
+        "{format: csv, delimiter: ';', columns: 'image_id=photo,query=word,clicks=n'}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOG_FORMS)
+def test_a_log_in_another_form_gives_the_same_clicks(tmp_path: Path, name: str) -> None:
+    plain, raw = write_raw(tmp_path / "plain"), write_raw(tmp_path / "raw")
+    header, delimiter, form = LOG_FORMS[name]
+    text = header + (raw / "source/clicks.tsv").read_text(encoding="utf-8").replace("\t", delimiter)
+    (raw / "source/clicks.tsv").unlink()
+    (raw / "source" / name).parent.mkdir(exist_ok=True)
+    content = text.encode("utf-16" if "utf-16" in form else "utf-8")
+    (raw / "source" / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    for folder, log in ((plain, "{}"), (raw, form)):
+        params = tmp_path / f"{folder.name}.yaml"
+        params.write_text(
+            f"ingest: {{click_shards: 2, image_shards: 1, longest_side: null, duplicate_distance: 48, log: {log}}}\n"
+        )
+        main(["--raw", str(folder), "--output", str(tmp_path / "out" / folder.name), "--params", str(params)])
+    outputs = [content_of_clicks(tmp_path / "out" / folder.name) for folder in (plain, raw)]
+    assert outputs[0] == outputs[1]
+
+
+def content_of_clicks(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((output / "clicks").iterdir())}
+
+
+def test_a_log_of_bad_rows_is_explained_with_keys_and_its_quarantine_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    log = raw / "source/clicks.tsv"
+    log.write_text(log.read_text(encoding="utf-8").replace("\t", ","), encoding="utf-8")
+    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert ended.value.code == 2
+    assert "too many rows are bad, more than ingest.log.most_bad_rows: 0.5 allows" in caplog.text
+    assert "  6 wrong number of fields, as row 1 of source/clicks.tsv: 's1,red fox,5'" in caplog.text
+    assert "have no tabs and are separated by ','; try ingest.log.format: csv" in caplog.text
+    assert sum(read_tables(tmp_path / "out.quarantine")["rows"].to_pylist()) == 6
+    assert not (tmp_path / "out").exists()
+    params.write_text(
+        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, log: {format: csv}}\n"
+    )
+    main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert not (tmp_path / "out.quarantine").exists()
+
+
+def test_more_clicks_than_64_bits_hold_are_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
+    (raw / "source/clicks.tsv").unlink()
+    number = 9_300_000  # in as many queries as shards: no sum of a row wraps, but that of the log
+    queries = pa.DictionaryArray.from_arrays(pa.array(np.arange(number, dtype=np.int32) % 7), list("abcdefg"))
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(number, np.int32)), ["s1"])
+    table = pa.table({"image_id": ids, "query": queries, "clicks": pa.repeat(10**12, number)})
+    pq.write_table(table, raw / "source/clicks.parquet")
+    params.write_text("ingest: {click_shards: 3, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    with pytest.raises(SystemExit):
+        main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
+    assert "the log has 9,300,000,000,000,000,000 clicks: sums of clicks must be below 2^63" in caplog.text

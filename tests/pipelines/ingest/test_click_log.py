@@ -17,7 +17,6 @@ from pipelines.ingest.click_log import (
     add_up,
     find_logs,
     num_buckets,
-    read_columns,
 )
 from pipelines.ingest.quarantine import WriteQuarantine
 
@@ -169,20 +168,3 @@ def test_num_buckets_grows_with_the_text_in_the_log(tmp_path, monkeypatch, name,
     file = LogFile(str(tmp_path / name), name)
     assert num_buckets([file]) == num
     assert num_buckets([file, file]) == 2 * num - 1
-
-
-def test_columns_name_the_fields_in_order():
-    assert read_columns("query, clicks,image_id") == ("query", "clicks", "image_id")
-    assert read_columns("_,query,day,clicks,_,image_id") == ("_", "query", "day", "clicks", "_", "image_id")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image_id,query", "columns 'image_id,query': clicks occurs 0 times; expected each of image_id, query"),
-        ("image_id,query,clicks,query", "query occurs 2 times"),
-    ],
-)
-def test_columns_that_leave_a_field_open(text, message):
-    with pytest.raises(UserError, match=message):
-        read_columns(text)

@@ -6,7 +6,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from pipelines.ingest.log_slices import Block, num_rows
 from pipelines.words.segmentation import Segmenter, SegmentParams
 
 NUM_LINES = 200_000
+NEVER = ("header row", "broken quotes", "not a JSON object", "nested value")  # in tab-separated rows without a header
 LONGEST = 1_500  # bytes of a line: two of the possible fields are longer
 MARK = "\ufeff".encode()
 SEGMENTER = Segmenter(
@@ -42,7 +42,8 @@ ODD = [
     b"", b" ", b"  ", "\u3000".encode(), "\u00a0".encode(), "\u2028".encode(), "\x85".encode(), "\u200b".encode(),
     b"\x1c", b"\x0b\x0c", b"\r", b"\x00", MARK, MARK + b" ", b"\t", b"\n", b"\r\n", b"1\r",
     # numbers, and texts that only look like one
-    b"-", b"-1", b"-0", b"0", b"00", b"+1", b" 1", b"1 ", b"1.0", b"1e3", b"0x1", b"1_000", b"nan", b"inf", b"--3",
+    b"-", b"-1", b"-0", b"0", b"00", b"+1", b" 1", b"1 ", b"1.0", b"2.00", b"1.5", b"1e3",
+    b"0x1", b"1_000", b"nan", b"inf", b"--3",
     "٣".encode(), "１".encode(), "²".encode(), b"0" * 50 + b"2", b"1000000000001", b"-1000000000001", b"9" * 19,
     b"9" * 500, b"9223372036854775808", b"-9223372036854775809", b"18446744073709551617",
     # not UTF-8: cut short, overlong, surrogates, beyond the last code point; then the valid limits
@@ -95,7 +96,7 @@ def _own_state(monkeypatch):
 
 def build(log: Path, output: Path, *options: str) -> tuple[dict, list[tuple[int, str, str, int]]]:
     """Run the whole command; return its summary and its quarantine."""
-    main(["--clicks", str(log), "--output", str(output), *options])
+    main(["--clicks", str(log), "--output", str(output), "--most-bad-rows", "1", *options])
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     return summary, pl.read_parquet(output / "quarantine").select("row", "reason", "raw", "rows").rows()
 
@@ -147,7 +148,7 @@ def test_hostile_lines_are_judged_as_one_by_one(hostile):
     assert len(kept) > NUM_LINES / 4
     reasons = rows_by_reason(quarantined)
     assert sum(reasons.values()) - len(quarantined) > NUM_LINES / 5  # many rows are equal to an earlier one
-    assert len(reasons) == len(REASONS) - 1
+    assert set(reasons) == set(REASONS) - {"", *NEVER}
     assert min(reasons.values()) > NUM_LINES / 1000
     checked = check_lines(block, "log.tsv", 1, longest=LONGEST)
     assert num_rows(Block("log", 1, block)) == block.count(b"\n") + 1
@@ -187,7 +188,7 @@ def test_hostile_gzip_through_the_whole_command(tmp_path, monkeypatch, hostile):
 
 def test_white_space_is_what_unicode_says():
     characters = [
-        chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000 and chr(code) not in "\t\n"
+        chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000 and chr(code) not in "\0\t\n"
     ]
     block = "".join(f"a\t{character}\t1\n" for character in characters).encode()
     checked = check_lines(block, "log.tsv", 1)
@@ -211,6 +212,7 @@ NUMBERS = [3, 1, 10**12, 0, 2, -5, 4, 10**12 + 1, 8, 16]
         (pa.int64(), pa.large_string(), pa.float64()),
         (pa.int8(), pa.string_view(), pa.int64()),
         (pa.decimal128(20, 0), pa.string(), pa.int64()),
+        (pa.int64(), pa.string(), pa.decimal128(21, 2)),
     ],
     ids=lambda kind: str(kind),
 )
@@ -274,7 +276,6 @@ def test_nulls_bad_bytes_and_odd_floats_in_columns(tmp_path):
 @pytest.mark.parametrize(
     ("column", "values"),
     [
-        ("clicks", pa.array([Decimal("3"), Decimal("2.5")], pa.decimal128(9, 1))),
         ("clicks", pa.array([True, False])),
         ("clicks", pa.nulls(2)),
         ("clicks", pa.array([{"n": 1}, {"n": 2}])),

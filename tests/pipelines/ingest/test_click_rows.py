@@ -1,5 +1,7 @@
 """Which rows are clicks, and why other rows are not."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -30,7 +32,15 @@ def rows(checked) -> tuple[list[tuple], list[tuple]]:
         (b"a\t\t2", "empty query", "a\t\t2"),
         ("a\t\u3000\t2".encode(), "empty query", "a\t\u3000\t2"),
         (b"a\tdog\t", "clicks not an integer", "a\tdog\t"),
-        (b"a\tdog\t1.0", "clicks not an integer", "a\tdog\t1.0"),
+        (b"a\tdog\t1.5", "clicks not an integer", "a\tdog\t1.5"),
+        (b"a\tdog\t1.", "clicks not an integer", "a\tdog\t1."),
+        (b"a\tdog\t.0", "clicks not an integer", "a\tdog\t.0"),
+        (b"a\tdog\t1.0.0", "clicks not an integer", "a\tdog\t1.0.0"),
+        (b"a\tdog\t0.00", "clicks below 1", "a\tdog\t0.00"),
+        (b"a\tdog\t-2.0", "clicks below 1", "a\tdog\t-2.0"),
+        (b"a\tdog\t1000000000001.0", "clicks above 10^12", "a\tdog\t1000000000001.0"),
+        (b"a\tdo\x00g\t1", "NUL byte", "a\tdo\x00g\t1"),
+        (b"\x00\x00\x00", "NUL byte", "\x00\x00\x00"),
         (b"a\tdog\t 1", "clicks not an integer", "a\tdog\t 1"),
         (b"a\tdog\t0x10", "clicks not an integer", "a\tdog\t0x10"),
         (b"a\tdog\t1_000", "clicks not an integer", "a\tdog\t1_000"),
@@ -62,7 +72,7 @@ def test_degenerate_blocks_are_accounted_for(block):
 
 
 def test_largest_clicks_long_queries_and_odd_characters_are_kept():
-    query = "dog\r \x00'\"" + "狗" * 40_000
+    query = "dog\r \x01'\"" + "狗" * 40_000
     block = f"a\t{query}\t1000000000000\nb\tcat\t1".encode()
     assert rows(check_lines(block, "log.tsv", 1)) == ([("a", query, 10**12), ("b", "cat", 1)], [])
 
@@ -75,9 +85,12 @@ def one_by_one(block: bytes) -> tuple[int, list[tuple]]:
     kept = []
     for line in lines:
         try:
-            fields = line.removesuffix(b"\r").decode().split("\t")
+            fields = line.removesuffix(b"\r").decode().lstrip("\ufeff").split("\t")
         except UnicodeDecodeError:
             continue
+        if b"\x00" in line:
+            continue
+        fields[-1] = re.sub(r"\A([0-9]+)\.0+\Z", r"\1", fields[-1])
         if len(fields) == 3 and fields[0].strip() and fields[1].strip() and fields[2].isascii() and fields[2].isdigit():
             clicks = int(fields[2])
             if 1 <= clicks <= 10**12:

@@ -14,6 +14,7 @@ from pipelines.beam.shards import sort_rows
 from pipelines.ingest import log_slices
 from pipelines.ingest.click_log import check_block, find_logs
 from pipelines.ingest.click_rows import row_bytes
+from pipelines.ingest.log_format import LogFormat
 from pipelines.ingest.log_slices import Block, LogFile, num_rows, pieces_of, plan_slices, read_slice
 from pipelines.ingest.quarantine import merge_equal
 
@@ -117,13 +118,14 @@ def test_clicks_as_text_in_a_polars_file(tmp_path):
 
 
 LIMIT = 9  # bytes of a line in the tests of long lines
+FORM = LogFormat(longest=LIMIT)
 LONG_LINES = [
     b"a\tdog\t1",
     b"b\t" + b"x" * 50 + b"\t2",  # over several blocks
     b"c\t123456\t3",  # one byte too many
     b"d\t12345\t4",
     b"e\t12345\t5\r",  # with its carriage return as long as the line that is too long
-    b"\x00" * 30,
+    b"\x7f" * 30,
     b"b\t" + b"x" * 20,
     b"",
     b"f\t" + "狗".encode() * 9,  # cut within a character
@@ -142,7 +144,7 @@ def test_a_line_that_is_too_long_is_quarantined_by_its_beginning_wherever_it_is_
     path = tmp_path / "log"
     path.write_bytes(gzip.compress(content[:70]) + gzip.compress(content[70:]) if compress else content)  # two members
     kept, records, read = [], [], 0
-    for block in chain.from_iterable(read_slice(part, LIMIT) for part in plan_slices(LogFile(str(path), "log"))):
+    for block in chain.from_iterable(read_slice(part, FORM) for part in plan_slices(LogFile(str(path), "log"))):
         assert len(block.rows) <= max(slice_bytes, LIMIT + 2) + LIMIT + 2
         read += num_rows(block)
         for checked in check_block(block, longest=LIMIT):
@@ -154,7 +156,7 @@ def test_a_line_that_is_too_long_is_quarantined_by_its_beginning_wherever_it_is_
     assert [tuple(record.values()) for record in quarantined] == [
         ("log", 2, "line too long", "b\txxxxxxx", 2),  # the seventh line begins with the same bytes
         ("log", 3, "line too long", "c\t123456\t", 1),
-        ("log", 6, "line too long", "\x00" * 9, 1),
+        ("log", 6, "line too long", "\x7f" * 9, 1),
         ("log", 8, "empty line", "", 1),
         ("log", 9, "line too long", "f\t狗狗\\xe7", 1),
         *([("log", 11, "line too long", "h\tyyyyyyy", 1)] if last.endswith(b"y") else []),
@@ -216,7 +218,7 @@ def test_rows_of_parquet_that_are_too_long_are_never_unpacked(tmp_path):
     before = pa.total_allocated_bytes()
     kept, records = [], []
     (part,) = plan_slices(LogFile(str(tmp_path / "log.parquet"), "log.parquet"))
-    for block in read_slice(part, 499_999):
+    for block in read_slice(part, LogFormat(longest=499_999)):
         assert pa.total_allocated_bytes() - before < 200_000_000
         for checked in check_block(block, longest=499_999):
             kept += checked.clicks["query"].to_pylist()

@@ -96,7 +96,7 @@ def test_a_build_quarantines_the_same_however_blocks_are_cut(tmp_path, monkeypat
     ]
     log = tmp_path / "log"
     log.write_bytes(gzip.compress(b"\n".join(lines * 3)))
-    options = ("--longest-line", "60")
+    options = ("--longest-line", "60", "--most-bad-rows", "0.9")
     whole = build(log, tmp_path / "whole", *options)
     assert pl.read_parquet(whole / "quarantine").rows() == [
         ("log", 2, EMPTY, "", 12),

@@ -103,13 +103,14 @@ def test_the_quarantine_of_a_large_log_is_cut_and_added_to(tmp_path, days, monke
     with days[0].open("a") as first:
         first.write("a\tdog\t3\n")
     monkeypatch.setattr("pipelines.ingest.quarantine.FILE_BYTES", 1000)
-    old = build(days[:2], tmp_path / "old")
-    new = build(days[2], tmp_path / "new", "--previous", str(old))
+    all_bad = ("--most-bad-rows", "1")
+    old = build(days[:2], tmp_path / "old", *all_bad)
+    new = build(days[2], tmp_path / "new", "--previous", str(old), *all_bad)
     assert 1 < len(list((old / "quarantine").iterdir())) < len(list((new / "quarantine").iterdir()))
     parts = [pl.read_parquet(path) for path in sorted((new / "quarantine").iterdir())]
     assert all(part.height and part["row"].equals(part.sort("file", "row")["row"]) for part in parts)
     assert sorted(pl.concat(parts)["raw"]) == sorted(bad)
-    assert digest(new) == digest(build(days[2], tmp_path / "again", "--previous", str(old)))
+    assert digest(new) == digest(build(days[2], tmp_path / "again", "--previous", str(old), *all_bad))
 
 
 def test_equal_rows_of_two_logs_of_one_name_are_one_record(tmp_path, days):
