@@ -139,7 +139,7 @@ def check_lines(
     starts = np.r_[0, line_ends[:-1] + 1] if len(line_ends) else line_ends
     ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
     is_long = ends - starts > longest
-    if MARK in block:
+    if (codes[starts] == MARK[0]).any():
         starts = behind_marks(codes, starts, ends)
 
     num_between = np.diff(np.flatnonzero(np.r_[True, is_line_end])) - 1
