@@ -213,7 +213,9 @@ def test_a_web_socket_wants_the_password_and_the_own_page(target: Target, path: 
 
     async def ask(token: str, headers: dict[str, str]) -> str:
         try:
-            async with connect(address, subprotocols=["prefect"], additional_headers=headers) as socket:  # type: ignore[list-item]
+            async with connect(
+                address, subprotocols=["prefect"], additional_headers=headers, open_timeout=None
+            ) as socket:  # type: ignore[list-item]
                 await socket.send(json.dumps({"type": "auth", "token": token}))
                 return str(json.loads(await socket.recv())["type"])
         except InvalidStatus as refused:
@@ -222,7 +224,7 @@ def test_a_web_socket_wants_the_password_and_the_own_page(target: Target, path: 
             return str(closed.rcvd and closed.rcvd.code)
 
     def asked(token: str, **headers: str) -> str:
-        return asyncio.run(asyncio.wait_for(ask(token, headers), 30))
+        return asyncio.run(asyncio.wait_for(ask(token, headers), 120))
 
     right = target.auth_string
     assert asked(right) == "auth_success"
