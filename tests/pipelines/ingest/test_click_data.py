@@ -68,6 +68,11 @@ def write_raw(raw: Path, images: dict[str, bytes] = IMAGES, clicks: list[tuple[s
     return raw
 
 
+def write_params(path: Path, **changes: Any) -> None:
+    """Write the `ingest` section of a parameter file: `PARAMS` with some values changed."""
+    path.write_text(json.dumps({"ingest": PARAMS.model_dump() | changes}))
+
+
 def content(directory: Path) -> dict[str, bytes]:
     return {
         path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
@@ -336,9 +341,7 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     )
     photograph.save(raw / "target/001.Red_Fox/large.jpg", quality=95)
     photograph.resize((96, 72)).save(raw / "target/001.Red_Fox/small.jpg", quality=70)
-    (tmp_path / "params.yaml").write_text(
-        "ingest: {click_shards: 1, image_shards: 3, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(tmp_path / "params.yaml", click_shards=1, image_shards=3)
     output = tmp_path / "ingested"
     with caplog.at_level("INFO", logger="clicksight"):
         main(["--raw", str(raw), "--output", str(output), "--params", str(tmp_path / "params.yaml")])
@@ -494,9 +497,7 @@ def test_row_groups_bound_what_a_reader_holds(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 5, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(params, click_shards=1, image_shards=5)
     output = tmp_path / "ingested"
     main(["--raw", str(write_raw(tmp_path / "raw")), "--output", str(output), "--params", str(params)])
     assert len(list((output / "images").iterdir())) == 5  # every shard has a file, though there are fewer images
@@ -521,9 +522,7 @@ def test_a_missing_file_ends_the_command_and_leaves_no_output(
 ) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     (raw / damage).unlink()
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(params, click_shards=1, image_shards=1)
     with pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -537,9 +536,7 @@ def test_a_log_that_is_a_pipe_ends_the_command(tmp_path: Path, caplog: pytest.Lo
     (raw / "source/clicks.tsv").unlink()
     (raw / "source" / name).parent.mkdir(exist_ok=True)
     os.mkfifo(raw / "source" / name)
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(params, click_shards=1, image_shards=1)
     with time_limit(60), pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -572,9 +569,7 @@ def test_odd_files_among_the_images_are_quarantined_and_rows_add_up(tmp_path: Pa
 def test_two_click_logs_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     pq.write_table(pa.Table.from_pylist([], schema=schemas.CLICKS), raw / "source/clicks.parquet")
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(params, click_shards=1, image_shards=1)
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "found clicks.parquet, clicks.tsv" in caplog.text
@@ -584,9 +579,7 @@ def test_a_domain_without_usable_images_is_an_error(tmp_path: Path, caplog: pyte
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     for path in (raw / "target").rglob("*.jpg"):
         path.write_bytes(b"no image")
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, name_encoding: null}\n"
-    )
+    write_params(params, click_shards=1, image_shards=1)
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "no usable image in the target domain: 3 read, quarantined: not an image 3" in caplog.text
@@ -623,14 +616,14 @@ def test_birds50_keeps_every_row(tmp_path: Path) -> None:
     assert images[f"{path.parent.name}/{path.stem}"] == path.read_bytes()
 
 
-LOG_FORMS = {
-    "clicks.csv": ("image_id,query,clicks\n", ",", "{format: csv}"),
-    "clicks.tsv.gz": ("", "\t", "{}"),
-    "clicks.txt": ("", "|", "{delimiter: '|', encoding: utf-16}"),
+LOG_FORMS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "clicks.csv": ("image_id,query,clicks\n", ",", {"format": "csv"}),
+    "clicks.tsv.gz": ("", "\t", {}),
+    "clicks.txt": ("", "|", {"delimiter": "|", "encoding": "utf-16"}),
     "clicks/day.csv": (
         "photo;word;n\n",
         ";",
-        "{format: csv, delimiter: ';', columns: 'image_id=photo,query=word,clicks=n'}",
+        {"format": "csv", "delimiter": ";", "columns": "image_id=photo,query=word,clicks=n"},
     ),
 }
 
@@ -642,13 +635,11 @@ def test_a_log_in_another_form_gives_the_same_clicks(tmp_path: Path, name: str) 
     text = header + (raw / "source/clicks.tsv").read_text(encoding="utf-8").replace("\t", delimiter)
     (raw / "source/clicks.tsv").unlink()
     (raw / "source" / name).parent.mkdir(exist_ok=True)
-    content = text.encode("utf-16" if "utf-16" in form else "utf-8")
+    content = text.encode(form.get("encoding", "utf-8"))
     (raw / "source" / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    for folder, log in ((plain, "{}"), (raw, form)):
+    for folder, log in ((plain, {}), (raw, form)):
         params = tmp_path / f"{folder.name}.yaml"
-        params.write_text(
-            f"ingest: {{click_shards: 2, image_shards: 1, longest_side: null, duplicate_distance: 48, log: {log}}}\n"
-        )
+        write_params(params, click_shards=2, image_shards=1, log=log)
         main(["--raw", str(folder), "--output", str(tmp_path / "out" / folder.name), "--params", str(params)])
     outputs = [content_of_clicks(tmp_path / "out" / folder.name) for folder in (plain, raw)]
     assert outputs[0] == outputs[1]
@@ -664,7 +655,7 @@ def test_a_log_of_bad_rows_is_explained_with_keys_and_its_quarantine_kept(
     raw, params = write_raw(tmp_path / "raw"), tmp_path / "params.yaml"
     log = raw / "source/clicks.tsv"
     log.write_text(log.read_text(encoding="utf-8").replace("\t", ","), encoding="utf-8")
-    params.write_text("ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    write_params(params, click_shards=1, image_shards=1)
     with pytest.raises(SystemExit) as ended:
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert ended.value.code == 2
@@ -673,9 +664,7 @@ def test_a_log_of_bad_rows_is_explained_with_keys_and_its_quarantine_kept(
     assert "have no tabs and are separated by ','; try ingest.log.format: csv" in caplog.text
     assert sum(read_tables(tmp_path / "out.quarantine")["rows"].to_pylist()) == 6
     assert not (tmp_path / "out").exists()
-    params.write_text(
-        "ingest: {click_shards: 1, image_shards: 1, longest_side: null, duplicate_distance: 48, log: {format: csv}}\n"
-    )
+    write_params(params, click_shards=1, image_shards=1, log={"format": "csv"})
     main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert not (tmp_path / "out.quarantine").exists()
 
@@ -688,7 +677,7 @@ def test_more_clicks_than_64_bits_hold_are_an_error(tmp_path: Path, caplog: pyte
     ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(number, np.int32)), ["s1"])
     table = pa.table({"image_id": ids, "query": queries, "clicks": pa.repeat(10**12, number)})
     pq.write_table(table, raw / "source/clicks.parquet")
-    params.write_text("ingest: {click_shards: 3, image_shards: 1, longest_side: null, duplicate_distance: 48}\n")
+    write_params(params, click_shards=3, image_shards=1)
     with pytest.raises(SystemExit):
         main(["--raw", str(raw), "--output", str(tmp_path / "out"), "--params", str(params)])
     assert "the log has 9,300,000,000,000,000,000 clicks: sums of clicks must be below 2^63" in caplog.text
