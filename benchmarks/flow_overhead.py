@@ -74,7 +74,9 @@ def compare_slots(study: str, slots: int, repeats: int, folder: Path) -> None:
     with contextlib.chdir(clone):  # DVC resolves targets from the current folder
         evaluations = study_of(study, studies(workspace.matrices())).select()
         stages = workspace.stages(evaluations)
-    begun = {name for name in stages if name.partition("@")[0] in (TRAIN + study, EVALUATE + study)}
+    matrices = {name.partition("@")[0] for name in evaluations}
+    matrices |= {name.replace(EVALUATE, TRAIN) for name in matrices}
+    begun = {name for name in stages if name.partition("@")[0] in matrices}
     seconds_of([sys.executable, "-m", "flows.reproduce", "--targets", *sorted(stages.keys() - begun)], clone)
     seconds: dict[int, list[float]] = {1: [], slots: []}
     for repeat in range(repeats):

@@ -44,9 +44,10 @@ def run_shell(command: str, folder: Path, log: Path) -> tuple[float, str]:
 
 
 def artifact_bytes(folder: Path) -> dict[str, str]:
-    """Return the hash of every output in dvc.lock."""
-    lock = YAML(typ="safe", pure=True).load(folder / "dvc.lock")
-    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
+    """Return the hash of every output in the locks; their paths are relative to the clone."""
+    locks = [folder / "dvc.lock", *folder.glob("stages/*/dvc.lock")]
+    records = [record for lock in locks for record in YAML(typ="safe", pure=True).load(lock)["stages"].values()]
+    return {out["path"]: out["md5"] for record in records for out in record.get("outs", [])}
 
 
 def reproduce(folder: Path, preset: Path | None) -> Result:

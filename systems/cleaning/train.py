@@ -206,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
-    with stage("train_cleaner") as closing:
+    with stage("train cleaner") as closing:
         params = load_section(CleanerParams, "cleaning.train", arguments.params)
         network = load_section(ClassifierParams, "cleaning.network", arguments.params)
         table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
