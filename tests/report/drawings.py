@@ -1,11 +1,24 @@
-"""Helpers for tests of plots: keep a plot's figure, whose axes a test reads; refuse fonts of the machine."""
+"""Helpers for tests of plots: check pictures' files, keep a figure whose axes a test reads, refuse other fonts."""
 
+import io
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from report import fonts
+
+
+def check_pictures(draw: Callable[[], dict[str, bytes]]) -> None:
+    """Check that pictures are PNG files with the same bytes each time, which name no software version."""
+    pictures = draw()
+    assert pictures == draw()
+    for name, data in pictures.items():
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.format == "PNG", name
+            assert "Software" not in image.info, name
 
 
 def keep_drawing(monkeypatch: pytest.MonkeyPatch, plots: ModuleType) -> Figure:

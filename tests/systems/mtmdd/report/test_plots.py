@@ -1,12 +1,9 @@
 """Plots of methods and studies: they show the right data, and the same tables give the same bytes."""
 
-import io
-
 import polars as pl
 import pytest
-from drawings import keep_drawing, refuse_other_fonts
+from drawings import check_pictures, keep_drawing, refuse_other_fonts
 from matplotlib.figure import Figure
-from PIL import Image
 
 from report.plots import SOURCE, TARGET
 from systems.mtmdd.report import plots
@@ -70,12 +67,7 @@ def pictures() -> dict[str, bytes]:
 
 
 def test_pictures_have_the_same_bytes_again_and_no_software_version() -> None:
-    one, other = pictures(), pictures()
-    assert one == other
-    for name, data in one.items():
-        with Image.open(io.BytesIO(data)) as image:
-            assert image.format == "PNG", name
-            assert "Software" not in image.info, name
+    check_pictures(pictures)
 
 
 @pytest.fixture
