@@ -96,7 +96,7 @@ def page_target(served: Served) -> Target:
 def flow_target(workspace: Path) -> Iterator[Target]:
     """Yield the server of a running `flows.reproduce`, with a deployment that another client has added."""
     root = workspace / "running"
-    new_project(root)
+    new_project(root, has_database=False)
     (root / "dvc.yaml").write_text(HANGING)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     flow = subprocess.Popen(
@@ -240,7 +240,9 @@ def test_another_user_can_neither_read_the_password_nor_find_it(target: Target) 
     home, secret = target.root / ".state/prefect", target.auth_string.partition(":")[2]
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "password").stat().st_mode) == 0o600
-    assert all(not stat.S_IMODE(file.stat().st_mode) & 0o077 for file in home.glob("prefect.db*"))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) & 0o077 for file in home.glob("prefect.db*")}
+    assert "prefect.db" in modes
+    assert not any(modes.values())
     for process in psutil.process_iter(["cmdline"]):
         assert secret not in " ".join(process.info["cmdline"] or ())
     logs_with_secret = [file for file in home.rglob("*.log") if secret in file.read_text()]
