@@ -99,20 +99,22 @@ class Signs(NamedTuple):
     @property
     def bounds(self) -> tuple[float, float]:
         """The exact 95 % interval of the mean, given the number of units that differ (Clopper and Pearson)."""
-        low = special.betaincinv(self.above, self.below + 1, 0.025) if self.above else 0.0
-        high = special.betaincinv(self.above + 1, self.below, 0.975) if self.below else 1.0
+        low = float(special.betaincinv(self.above, self.below + 1, 0.025)) if self.above else 0.0
+        high = float(special.betaincinv(self.above + 1, self.below, 0.975)) if self.below else 1.0
         return self.scale * (2 * low - 1), self.scale * (2 * high - 1)
 
-    def p_value(self, limit: float = 0.0) -> float:
-        """Return the two-sided p of the hypothesis that the mean is `limit`: twice the smaller tail."""
-        if self.scale == 0:
-            return float(limit == 0)
-        share = (limit / self.scale + 1) / 2
-        if not 0 <= share <= 1:
-            return 0.0
-        number = self.above + self.below
-        tails = special.bdtr(self.above, number, share), special.bdtrc(self.above - 1, number, share)
-        return float(min(1.0, 2 * min(tails)))
+    def p_value(self, limit: float, is_above: bool) -> float:
+        """Return twice the tail of the hypothesis that the mean is `limit`.
+
+        Args:
+            limit: the hypothesis.
+            is_above: the tail is that of so many positive signs or more, else of so many or fewer.
+        """
+        if abs(limit) > self.scale:
+            return float(is_above == (limit > 0))
+        share, number = (limit / self.scale + 1) / 2 if self.scale else 0.5, self.above + self.below
+        tail = special.bdtrc(self.above - 1, number, share) if is_above else special.bdtr(self.above, number, share)
+        return float(min(1.0, 2 * tail))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +166,7 @@ class Estimate:
         p = 2 * float(special.ndtr(-distance / math.sqrt(self.units))) if self.units > 0 else 0.0
         if self.num_seeds > 1 and self.seeds + self.shared > 0:
             p = max(p, 2 * float(special.stdtr(self.degrees, -distance / math.sqrt(self.seeds + self.shared))))
-        return p if self.signs is None else max(p, self.signs.p_value(limit))
+        return p if self.signs is None else max(p, self.signs.p_value(limit, self.mean > limit))
 
     def scaled(self, factor: float) -> "Estimate":
         """Return the estimate in another unit; `factor` is above 0, as 100 from shares to percent."""
