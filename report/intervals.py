@@ -295,24 +295,30 @@ def wilson(share: float, n: float, quantile: float = Z) -> Interval:
 
 
 def accuracy_interval(correct: pl.DataFrame) -> Interval:
-    """Return the mean accuracy over seeds with a 95 % interval: Wilson's for the number of images that it is worth.
+    """Return the mean accuracy over seeds with a 95 % interval.
 
-    For several seeds, the two-way variance V of the mean (:func:`variances`) gives the effective number of images,
-    share (1 - share) / V, and Student's t the quantile. The interval is never narrower than Wilson's for the distinct
-    test images, which is the only one for a single seed and doesn't cover the randomness of training.
+    For one seed it is Wilson's, which covers the choice of images but not the randomness of training. For several it is
+    Wilson's for the number of images that the two-way variance V of the mean (:func:`variances`) is worth,
+    share (1 - share) / V, with the quantile of Student's t for Satterthwaite's (S - 1) (V / seeds)^2 degrees of
+    freedom, and never narrower than the same for the variance over images alone with the normal quantile. (Much of V
+    comes from the images' difficulty, which many images show well; with S - 1 degrees of freedom it would be too wide.)
 
     Args:
         correct: one row per seed and test image: `seed`, `unit`, `value` (true or false).
 
     Reference:
         Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts
-        estimated from survey data", Survey Methodology 1998 (effective sample size).
+        estimated from survey data", Survey Methodology 1998 (effective sample size); Satterthwaite, "An approximate
+        distribution of estimates of variance components", Biometrics Bulletin 1946.
     """
     found = estimate(correct)
     share = min(1.0, max(0.0, found.mean))
-    of_images = wilson(share, correct["unit"].n_unique())
-    variance = found.seeds + found.shared
-    if variance == 0 or share * (1 - share) == 0:
-        return of_images
-    of_seeds = wilson(share, share * (1 - share) / variance, float(special.stdtrit(found.degrees, 0.975)))
-    return Interval(share, min(of_images.low, of_seeds.low), max(of_images.high, of_seeds.high))
+    spread = share * (1 - share)
+    if found.num_seeds == 1 or spread == 0:
+        return wilson(share, correct["unit"].n_unique())
+    intervals = [wilson(share, spread / found.units)] if found.units > 0 else []
+    if found.seeds > 0:
+        variance = found.seeds + found.shared
+        degrees = min(found.degrees * (variance / found.seeds) ** 2, 1e6)  # practically normal
+        intervals.append(wilson(share, spread / variance, float(special.stdtrit(degrees, 0.975))))
+    return Interval(share, min(one.low for one in intervals), max(one.high for one in intervals))
