@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from ruamel.yaml import YAML
 
 from report.intervals import Interval, estimate, subtracted
+from report.training_noise import TrainingNoise, moderated, training_noise
 from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
@@ -161,7 +163,15 @@ def tested_images(split: Path) -> list[str]:
     return pl.read_parquet(split).filter(domain="target", split="test")["image_id"].to_list()
 
 
-def differences(better: Runs, worse: Runs, point: Point, other: Point) -> tuple[Interval, list[float]]:
+def noise_of(arms: Iterable[tuple[Runs, Point]]) -> TrainingNoise | None:
+    """Return the noise of training in Acc-T, in percentage points, from several arms with the same seeds."""
+    rows = [[runs.metrics[point, seed]["accuracy_target"] for seed in runs.seeds] for runs, point in arms]
+    return training_noise(np.array(rows, np.float64))
+
+
+def differences(
+    better: Runs, worse: Runs, point: Point, other: Point, noise: TrainingNoise | None
+) -> tuple[Interval, list[float]]:
     """Return the difference in Acc-T, in percentage points: its 95 % interval, and the difference of each seed.
 
     For one seed the interval covers the choice of images alone (`report.intervals`).
@@ -170,10 +180,12 @@ def differences(better: Runs, worse: Runs, point: Point, other: Point) -> tuple[
         better, worse: runs on the same test images.
         point: the point of `better`.
         other: the point of `worse`.
+        noise: from :func:`noise_of`.
     """
     one, of_other = (
         runs.of(its_point, "target").cast({"value": pl.Int8}) for runs, its_point in ((better, point), (worse, other))
     )
     rows = subtracted(one, of_other)
     per_seed = rows.group_by("seed").agg(100 * pl.col("value").mean()).sort("seed")
-    return estimate(rows, num_runs=2).scaled(100).interval(), per_seed["value"].to_list()
+    found = moderated(estimate(rows, num_runs=2).scaled(100), noise)
+    return found.interval(), per_seed["value"].to_list()

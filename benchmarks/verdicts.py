@@ -9,8 +9,9 @@ one classifier then differ in some 18 % of the images. `--repeats` comparisons a
 The first two tables compare ways to decide whether the classifiers differ, at the 5 % level. A cell has the percentage
 of comparisons in which a difference is found if the true one is 0 / 2 / 5 points: the first number should be 5 at most,
 the others are the power. The third table is for whole reports: 20 claims on 15 runs, by themselves and with Holm's
-correction, with and without the noise of training estimated from all runs. The last has the coverage of an accuracy's
-own interval, which should be 95. The tables are in docs/verdicts.md.
+correction, with and without the noise of training estimated from all runs. The fourth has the level in reports of few
+and of many runs without any difference. The last has the coverage of an accuracy's own interval, which should be 95.
+The tables are in docs/verdicts.md.
 """
 
 import argparse
@@ -35,6 +36,7 @@ TEST_OVER_TRAINING = 0.5  # test images per training image
 DIFFICULTY, OWN_DIFFICULTY = 1.5, 0.4  # deviations between images, in deviations of a single training's noise
 SEEDS = (3, 5, 10)
 DIFFERENCES = (0, 2, 5)  # points
+SPREADS = ((2.5, 2.5), (1.25, 5.0), (0.6, 6.0))  # smallest and largest deviation of a report's runs, points
 LEVEL = 0.05
 BATCH = 100  # comparisons at a time
 
@@ -153,12 +155,12 @@ def rejected(
     """
     accuracies, deviations = 0.8 + np.array([difference, -difference]) / 200, np.full(2, points / 100)
     found: dict[str, int] = dict.fromkeys(CANDIDATES, 0)
-    for _ in range(repeats // BATCH):
+    for _ in range(math.ceil(repeats / BATCH)):
         correct, is_tested = trainings(draw, BATCH, accuracies, deviations, seeds, is_fixed)
         parts = variances(correct[:, 0].astype(np.float32) - correct[:, 1], is_tested)
         for name, p_values in CANDIDATES.items():
             found[name] += int((p_values(parts, seeds) < LEVEL).sum())
-    return {name: 100 * number / (repeats // BATCH * BATCH) for name, number in found.items()}
+    return {name: 100 * number / (math.ceil(repeats / BATCH) * BATCH) for name, number in found.items()}
 
 
 def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
@@ -166,7 +168,7 @@ def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
     headings = "level | power, 5 | power, 15 | Holm: with a false one | power, 5 | power, 15"
     yield f"| deviations, points | seeds | variance over seeds | {headings} |"
     yield "|---|---:|---|" + "---:|" * 6
-    for low, high in ((2.5, 2.5), (1.25, 5.0), (0.6, 6.0)):
+    for low, high in SPREADS:
         for seeds in SEEDS:
             own, all_runs = [], []
             for _ in range(reports):
@@ -176,7 +178,6 @@ def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
                 noise = training_noise((correct[0] & is_tested[0]).sum(axis=2) / TESTED)
                 own.append([one.p_value() for one in plain])
                 all_runs.append([moderated(one, noise).p_value() for one in plain])
-            spread = f"{low:g}" if low == high else f"{low:g} to {high:g}"
             for name, p_values in (("its own", own), ("**moderated by all runs**", all_runs)):
                 by_itself = np.array(p_values) < LEVEL
                 corrected = np.array([holm(of_report) for of_report in p_values]) < LEVEL
@@ -184,7 +185,37 @@ def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
                 cells = [by_itself[:, groups == 0].mean(), by_itself[:, groups == 5].mean()]
                 cells += [by_itself[:, groups == 15].mean(), corrected[:, groups == 0].any(axis=1).mean()]
                 cells += [corrected[:, groups == difference].mean() for difference in (5, 15)]
-                yield f"| {spread} | {seeds} | {name} | " + " | ".join(f"{100 * cell:.1f}" for cell in cells) + " |"
+                yield (
+                    f"| {spread_text(low, high)} | {seeds} | {name} | "
+                    + " | ".join(f"{100 * cell:.1f}" for cell in cells)
+                    + " |"
+                )
+
+
+def sizes_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
+    """Yield the level in reports of several sizes, as lines of Markdown."""
+    yield "| runs | seeds | deviations, points | level, its own variance | level, moderated |"
+    yield "|---:|---:|---|---:|---:|"
+    for number in (3, 7, 30):
+        pairs = [(run, run + 1) for run in range(0, number - 1, 2)]
+        for seeds in SEEDS[:2]:
+            for low, high in (SPREADS[0], SPREADS[-1]):
+                own, all_runs = [], []
+                for _ in range(math.ceil(5 * reports / len(pairs))):
+                    deviations = np.exp(draw.uniform(math.log(low), math.log(high), number)) / 100
+                    correct, is_tested = trainings(draw, 1, np.full(number, 0.8), deviations, seeds, of_split=0.015)
+                    noise = training_noise((correct[0] & is_tested[0]).sum(axis=2) / TESTED)
+                    for pair in pairs:
+                        plain = _compared(correct[0], is_tested[0], *pair)
+                        own.append(plain.p_value() < LEVEL)
+                        all_runs.append(moderated(plain, noise).p_value() < LEVEL)
+                levels = f"{100 * np.mean(own):.1f} | {100 * np.mean(all_runs):.1f}"
+                yield f"| {number} | {seeds} | {spread_text(low, high)} | {levels} |"
+
+
+def spread_text(low: float, high: float) -> str:
+    """Return the range of the runs' deviations as text."""
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _estimate(num_seeds: int, mean: float, seeds: float, shared: float, units: float) -> Estimate:
@@ -206,13 +237,13 @@ def _compared(correct: np.ndarray, is_tested: np.ndarray, one: int, other: int) 
 
 def accuracies_table(draw: np.random.Generator, repeats: int) -> Iterator[str]:
     """Yield the coverage and the mean width of an accuracy's interval at 80 %, as lines of Markdown."""
-    yield "| test images | seeds | deviation, points | coverage, % | width, points |"
+    yield "| test images with each seed | seeds | deviation, points | coverage, % | width, points |"
     yield "|---|---:|---:|---:|---:|"
     for is_fixed in (False, True):
         for seeds in (1, *SEEDS):
             for points in (2, 3):
                 hits, widths = [], []
-                for _ in range(repeats // BATCH):
+                for _ in range(math.ceil(repeats / BATCH)):
                     correct, is_tested = trainings(
                         draw, BATCH, np.array([0.8]), np.array([points / 100]), seeds, is_fixed
                     )
@@ -222,20 +253,21 @@ def accuracies_table(draw: np.random.Generator, repeats: int) -> Iterator[str]:
                         interval = accuracy_interval(rows)
                         hits.append(interval.low <= 0.8 <= interval.high)
                         widths.append(100 * (interval.high - interval.low))
-                which = "fixed" if is_fixed else "by seed"
+                which = "the same" if is_fixed else "other"
                 yield f"| {which} | {seeds} | {points} | {100 * np.mean(hits):.1f} | {np.mean(widths):.1f} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=4000, help="comparisons for each row and difference")
-    parser.add_argument("--reports", type=int, default=400, help="reports for each row")
+    parser.add_argument("--repeats", type=int, default=4000, help="comparisons for each number (default: %(default)s)")
+    parser.add_argument("--reports", type=int, default=400, help="reports for each row (default: %(default)s)")
     options = parser.parse_args(arguments)
     draw = np.random.default_rng(0)
     for table in (
         comparisons_table(draw, options.repeats),
         reports_table(draw, options.reports),
-        accuracies_table(draw, options.repeats // 4),
+        sizes_table(draw, options.reports),
+        accuracies_table(draw, options.repeats // 2),
     ):
         for line in table:
             print(line, flush=True)

@@ -227,8 +227,8 @@ def _row_of(claim: Claim, found: Estimate | None, verdict: Verdict) -> dict[str,
         "measure": claim.measure,
         "published": claim.published,
         **with_interval(found, ("difference", "low", "high")),
-        "p": verdict.p,
-        "p_holm": verdict.corrected,
+        "p": None if verdict.p is None else round(verdict.p, 6),
+        "p_holm": None if verdict.corrected is None else round(verdict.corrected, 6),
         "verdict": verdict.text,
     }
 

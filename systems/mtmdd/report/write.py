@@ -119,10 +119,10 @@ def intervals_sentence(runs: Runs) -> str:
         return text
     weight = "infinitely many" if math.isinf(runs.noise.degrees) else f"{runs.noise.degrees:.1f}"
     return (
-        f"{text} A difference of target accuracies combines its own variance over seeds, with {len(runs.seeds) - 1} "
-        f"degrees of freedom, with the usual one of all runs: a training deviates by "
+        f"{text} A difference of target accuracies combines its own variance over seeds, which counts as "
+        f"{len(runs.seeds) - 1} in degrees of freedom, with the usual one of all runs: a training deviates by "
         f"{math.sqrt(runs.noise.variance):.1f} points from what its seed's trainings have in common, which counts as "
-        f"{weight} degrees of freedom."
+        f"{weight}."
     )
 
 
