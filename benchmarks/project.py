@@ -186,6 +186,6 @@ def differences(
         runs.of(its_point, "target").cast({"value": pl.Int8}) for runs, its_point in ((better, point), (worse, other))
     )
     rows = subtracted(one, of_other)
-    per_seed = rows.group_by("seed").agg(100 * pl.col("value").mean()).sort("seed")
+    per_seed = rows.group_by("seed").agg(pl.col("value").mean() * 100).sort("seed")
     found = moderated(estimate(rows, num_runs=2).scaled(100), noise)
     return found.interval(), per_seed["value"].to_list()
