@@ -1,11 +1,16 @@
 """The comparison of a method with itself, on made results whose differences are known."""
 
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
+from report_data import write_run
 from scipy import stats
 
+from benchmarks import self_comparison
+from benchmarks.project import Project
 from benchmarks.self_comparison import difference, divisions, excludes_0_over_images, is_judged, table
 from report.verdicts import Claimed, verdicts
 
@@ -69,3 +74,44 @@ def test_a_common_deviation_of_trainings_is_what_the_images_do_not_show() -> Non
     found = [difference(correct, (0, 1, 2, 3), (4, 5, 6, 7)) for correct in draw.random((200, 8, 216)) < shares]
     assert sum(map(is_judged, found)) <= 17  # 10 expected, 17 or fewer in 99 % of such experiments
     assert sum(map(excludes_0_over_images, found)) > 50  # 70 expected: 1.96 is then 0.94 standard errors
+
+
+def test_the_command_trains_every_seed_on_one_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands: list[list[str]] = []
+
+    class Faked(Project):
+        """A project whose stages write what a training of so many right images is evaluated as."""
+
+        def __init__(self, place: Path, preset: str, seeds: list[int], methods: list[str]) -> None:
+            self.place, self.params, self.made_for = place, place / "params.json", (preset, seeds, methods)
+            assert self.made_for == ("params.yaml", [3], ["TDL"])
+
+        def prepare(self) -> None: ...
+
+        def select(self, output: Path, cleaned: Path) -> None:
+            assert (output, cleaned) == (self.place / "splits", self.place / "cleaned/images.parquet")
+
+        def make_features(self, features: Path, splits: Path, clicks: Path, queries: Path) -> None: ...
+
+        def run(self, output: Path, module: str, *arguments: str | Path) -> None:
+            commands.append([module, *map(str, arguments)])
+            if module == "systems.mtmdd.evaluate":
+                seed = int(output.name.removeprefix("seed-"))
+                write_run(output, 0, {"target": 5 + seed})  # the same test images with every seed
+
+    monkeypatch.setattr(self_comparison, "Project", Faked)
+    options = ["--place", str(tmp_path), "--method", "TDL", "--split", "3", "--trainings", "4"]
+    monkeypatch.setattr(sys, "argv", ["self_comparison", *options])
+    self_comparison.main()
+    trained = [command for command in commands if command[0] == "systems.mtmdd.train"]
+    assert [command[command.index("--seed") + 1] for command in trained] == ["0", "1", "2", "3"]
+    assert {command[command.index("--split") + 1] for command in commands} == {str(tmp_path / "splits/seed-3.parquet")}
+    shown = capsys.readouterr().out
+    assert shown.startswith("accuracies, %: 31.2, 37.5, 43.8, 50.0; 16 test images")
+    assert "| one training with another | 6 | 0 (0.0 %) |" in shown
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8") == shown
+    monkeypatch.setattr(sys, "argv", ["self_comparison", "--place", str(tmp_path), "--trainings", "7"])
+    with pytest.raises(SystemExit, match="7: an even number of at least 4 expected"):
+        self_comparison.main()
