@@ -33,7 +33,7 @@ from report.verdicts import holm  # noqa: E402
 
 POOL, TESTED = 864, 216  # images of the toy's target; those that a seed tests
 TEST_OVER_TRAINING = 0.5  # test images per training image
-DIFFICULTY, OWN_DIFFICULTY = 1.5, 0.4  # deviations between images, in deviations of a single training's noise
+DIFFICULTY, OWN_DIFFICULTY = 1.5, 0.4  # deviations between images; a single result's own deviation is 1
 SEEDS = (3, 5, 10)
 DIFFERENCES = (0, 2, 5)  # points
 SPREADS = ((2.5, 2.5), (1.25, 5.0), (0.6, 6.0))  # smallest and largest deviation of a report's runs, points

@@ -24,11 +24,6 @@ class Interval(NamedTuple):
     low: float
     high: float
 
-    @property
-    def sign(self) -> int:
-        """1 if the interval lies above 0, -1 if it lies below 0, else 0."""
-        return (self.low > 0) - (self.high < 0)
-
 
 class Variances(NamedTuple):
     """The parts of the variance of a mean over seeds; arrays of the leading axes' shape, see :func:`variances`.
@@ -214,6 +209,7 @@ def estimate(values: pl.DataFrame, num_runs: int = 1) -> Estimate:
 
 
 def _few_signs(table: np.ndarray, is_tested: np.ndarray) -> Signs | None:
+    table = table.round(9)  # a linearised ratio may differ from 0 and 1 in the last bits
     if not np.isin(table, (-1.0, 0.0, 1.0)).all():
         return None
     sums = table.sum(axis=0)
