@@ -9,7 +9,8 @@ On a data set with known wrong labels, the source images are used for training i
 
 Everything else is the same: ingested images, target images and their splits, recipes, seeds. The benchmark prints as
 Markdown tables how the filter compares with the truth, and each method's Acc-T by arm, with the differences to `noisy`
-paired by seed and image (`report/intervals.py`). It works in FOLDER on a clone of the repository's HEAD with its own
+paired by seed and image, with 95 % intervals over both (`report/intervals.py`), moderated by the noise of all arms
+(`report/training_noise.py`). It works in FOLDER on a clone of the repository's HEAD with its own
 parameters. It does not make existing outputs again, so a stopped run continues when it is started again. It is slow: a
 training takes minutes. Only `--truth` reads the truth, no stage does.
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import shard_of, whole_file, write_table  # noqa: E402
-from benchmarks.project import Project, differences, tested_images  # noqa: E402
+from benchmarks.project import Project, differences, noise_of, tested_images  # noqa: E402
 from pipelines.ingest.categories import normalise_category  # noqa: E402
 from report.intervals import wilson  # noqa: E402
 from systems.mtmdd.report.runs import read_runs  # noqa: E402
@@ -120,6 +121,7 @@ def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], see
             yield f"| {method} | no seed is trained on all arms yet | | | | | |"
             continue
         runs = {arm: read_runs(place / arm / "evaluations", [point], done) for arm in arms}
+        noise = noise_of((of_arm, point) for of_arm in runs.values())
         for arm in arms:
             accuracies = [runs[arm].metrics[point, seed]["accuracy_target"] for seed in done]
             deviation = f" ± {statistics.stdev(accuracies):.1f}" if len(done) > 1 else ""
@@ -130,7 +132,7 @@ def accuracy_table(place: Path, arms: Sequence[str], methods: Sequence[str], see
             if arm == "noisy":
                 row += ["–", "–"]
             else:
-                interval, each = differences(runs[arm], runs["noisy"], point, point)
+                interval, each = differences(runs[arm], runs["noisy"], point, point, noise)
                 row += [
                     f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})",
                     ", ".join(f"{d:+.1f}" for d in each),

@@ -8,8 +8,9 @@ The benchmark trains on the same images, labels and splits, with the same seeds:
     target          VGGimg: the target alone, no source, no clicks
 
 If the clicks help, `clicks` is above the two controls (claim 9: shuffled, the click branch's advantage must vanish).
-The benchmark prints a Markdown table: Acc-S, Acc-T, RMSE-S and the paired differences in Acc-T to `clicks`, over seeds
-and images (`report/intervals.py`). It works in FOLDER on a clone of HEAD and continues where it was stopped. It is
+The benchmark prints a Markdown table: Acc-S, Acc-T, RMSE-S with its lines of reference, and the paired differences in
+Acc-T to `clicks`, with 95 % intervals over seeds and images (`report/intervals.py`), moderated by the noise of all four
+arms (`report/training_noise.py`). It works in FOLDER on a clone of HEAD and continues where it was stopped. It is
 slow: a training takes minutes.
 """
 
@@ -28,9 +29,10 @@ sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import read_tables, whole_directory, whole_file, write_table  # noqa: E402
 from base.schemas import CLICKS  # noqa: E402
-from benchmarks.project import Project, differences  # noqa: E402
+from benchmarks.project import Project, differences, noise_of  # noqa: E402
 from pipelines.beam.shards import shard_files  # noqa: E402
 from pipelines.ingest.click_data import LATER_LOGS, is_click_log  # noqa: E402
+from systems.mtmdd.report.references import reference_lines, references_table  # noqa: E402
 from systems.mtmdd.report.runs import Runs, read_runs  # noqa: E402
 from systems.mtmdd.runs import Point  # noqa: E402
 
@@ -87,6 +89,7 @@ def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
         yield "no seed is trained on all arms yet"
         return
     runs = {arm: read_runs(place / arm / "evaluations", [point], done) for arm, point in points.items()}
+    noise = noise_of((runs[arm], point) for arm, point in points.items())
     yield f"| {method}, seeds {', '.join(map(str, done))} | Acc-S, % | Acc-T, % | by seed | RMSE-S | clicks − it, points (95 %) | by seed |"  # noqa: E501
     yield "|---|---:|---:|---|---:|---:|---|"
     for arm, point in points.items():
@@ -101,10 +104,13 @@ def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
         if arm == "clicks":
             row += ["–", "–"]
         else:
-            interval, each = differences(runs["clicks"], runs[arm], points["clicks"], point)
+            interval, each = differences(runs["clicks"], runs[arm], points["clicks"], point, noise)
             row += [f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"]
             row += [", ".join(f"{value:+.1f}" for value in each)]
         yield f"| {' | '.join(row)} |"
+    for arm, log in (("clicks", "true log"), ("shuffled", "shuffled log")):
+        for name, rmse in reference_lines(references_table(runs[arm])).items():
+            yield f"| reference, {log}: {name} | – | – | – | {rmse:.3f} | – | – |"
 
 
 def metric(runs: Runs, point: Point, seeds: Sequence[int], name: str) -> list[float | None]:

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from ruamel.yaml import YAML
 
-from report.intervals import Interval, paired_interval
+from report.intervals import Interval, estimate, subtracted
+from report.training_noise import TrainingNoise, moderated, training_noise
 from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
@@ -134,13 +136,20 @@ class Project:
             "--vocabulary", features / "vocabulary.parquet",
         )  # fmt: skip
 
-    def train(self, arm: str, method: str, seed: int, splits: Path, features: Path, recipes: str = "recipes") -> None:
-        """Train and evaluate one method on one arm with one seed."""
+    def train(
+        self,
+        arm: str,
+        method: str,
+        seed: int,
+        splits: Path,
+        features: Path,
+        recipes: str = "recipes",
+        split_seed: int | None = None,
+    ) -> None:
+        """Train and evaluate one method on one arm with one seed; the split is the seed's, or that of `split_seed`."""
         folder, run = self.place / arm, Path(method) / f"seed-{seed}"
-        data = (
-            "--images", self.place / "ingested/images", "--split", splits / f"seed-{seed}.parquet",
-            "--features", features,
-        )  # fmt: skip
+        split = splits / f"seed-{seed if split_seed is None else split_seed}.parquet"
+        data = ("--images", self.place / "ingested/images", "--split", split, "--features", features)
         recipe = self.place / recipes / f"{method}.json"
         self.run(folder / "models" / run, "systems.mtmdd.train", "--recipe", recipe, "--seed", str(seed), *data)
         self.run(
@@ -154,20 +163,29 @@ def tested_images(split: Path) -> list[str]:
     return pl.read_parquet(split).filter(domain="target", split="test")["image_id"].to_list()
 
 
-def differences(better: Runs, worse: Runs, point: Point, other: Point) -> tuple[Interval, list[float]]:
-    """Return the difference in Acc-T, in percentage points: its interval over images, and the difference of each seed.
+def noise_of(arms: Iterable[tuple[Runs, Point]]) -> TrainingNoise | None:
+    """Return the noise of training in Acc-T, in percentage points, from several arms with the same seeds."""
+    rows = [[runs.metrics[point, seed]["accuracy_target"] for seed in runs.seeds] for runs, point in arms]
+    return training_noise(np.array(rows, np.float64))
+
+
+def differences(
+    better: Runs, worse: Runs, point: Point, other: Point, noise: TrainingNoise | None
+) -> tuple[Interval, list[float]]:
+    """Return the difference in Acc-T, in percentage points: its 95 % interval, and the difference of each seed.
+
+    For one seed the interval covers the choice of images alone (`report.intervals`).
 
     Args:
         better, worse: runs on the same test images.
         point: the point of `better`.
         other: the point of `worse`.
+        noise: from :func:`noise_of`.
     """
-    rows = better.of(point, "target").join(
-        worse.of(other, "target"), on=["seed", "image_id"], suffix="_worse", how="inner", validate="1:1"
+    one, of_other = (
+        runs.of(its_point, "target").cast({"value": pl.Int8}) for runs, its_point in ((better, point), (worse, other))
     )
-    assert len(rows) == len(better.of(point, "target")) == len(worse.of(other, "target"))
-    rows = rows.select(
-        "seed", "image_id", difference=100 * (pl.col("correct").cast(pl.Int8) - pl.col("correct_worse").cast(pl.Int8))
-    )
-    per_seed = rows.group_by("seed", maintain_order=True).agg(pl.col("difference").mean()).sort("seed")
-    return paired_interval(rows), per_seed["difference"].to_list()
+    rows = subtracted(one, of_other)
+    per_seed = rows.group_by("seed").agg(pl.col("value").mean() * 100).sort("seed")
+    found = moderated(estimate(rows, num_runs=2).scaled(100), noise)
+    return found.interval(), per_seed["value"].to_list()

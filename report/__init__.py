@@ -1,1 +1,1 @@
-"""Pages, tables, plots and intervals of reports, independent of any paper."""
+"""Pages, tables, plots, intervals and verdicts of reports, independent of any paper."""

@@ -1,7 +1,6 @@
-"""Measures of a predicted click feature, and the references to compare it with."""
+"""Measures of a predicted click feature, and sample images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -11,8 +10,7 @@ from torch import Tensor
 from base.seeding import derive_seed
 from model.losses.count import l2_normalise
 from model.losses.position import standardise
-from systems.mtmdd.measures import Outcome, percent, rmse
-from systems.mtmdd.network import Prediction
+from systems.mtmdd.measures import percent
 
 TABLE_IV = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)  # the bandwidths B that the paper compares
 
@@ -58,37 +56,6 @@ def sigmoid_inputs(
     }
     normal = torch.special.ndtr(torch.tensor(widths, dtype=torch.float64)) - 0.5
     return pl.DataFrame({"bandwidth": widths, **shares, "normal_percent": (100 * normal).round(decimals=4).tolist()})
-
-
-def reference_rmse(outcome: Outcome, train_clicks: Tensor, train_labels: Tensor) -> dict[str, float]:
-    r"""Return the RMSE-S of predictors that use no pixel, on the images of an outcome.
-
-    - zero: v^ = 0; its RMSE-S is 1 if every image has clicks (the error of an image without clicks is 0)
-    - constant: v^ = mean of N'(v) over the training images, the constant with the lowest RMSE-S on these images
-    - category_means: v^ = the same mean over the training images of the image's own category, zero for a category
-      without training images; it stands for a predictor that recognises every image and uses nothing else
-
-    Args:
-        outcome: images with their true click features and labels.
-        train_clicks: v of the training images.
-        train_labels: the training images' categories, numbered as the outcome's.
-
-    Shape:
-        train_clicks: (M, K); train_labels: (M,)
-    """
-    assert outcome.clicks is not None
-    directions = l2_normalise(train_clicks)
-    # sums can replace means, because the length of a prediction does not matter
-    by_category = torch.zeros(int(max(train_labels.max(), outcome.labels.max())) + 1, directions.shape[1])
-    by_category.index_add_(0, train_labels, directions)
-    predictions = {
-        "zero": torch.zeros_like(outcome.clicks),
-        "constant": directions.mean(dim=0).expand_as(outcome.clicks),
-        "category_means": by_category[outcome.labels],
-    }
-    return {
-        name: rmse(replace(outcome, prediction=Prediction(None, predicted))) for name, predicted in predictions.items()
-    }
 
 
 def choose_samples(rows: pl.DataFrame, has_clicks: Sequence[bool], number: int, seed: int) -> list[int]:

@@ -40,7 +40,8 @@ from model.training.checkpoints import Checkpoints
 from model.training.curves import run_name
 from report.spreadsheets import write_csv
 from systems.mtmdd.batches import ImageLoader
-from systems.mtmdd.click_diagnostics import choose_samples, reference_rmse, sample_table, sigmoid_inputs
+from systems.mtmdd.click_diagnostics import choose_samples, sample_table, sigmoid_inputs
+from systems.mtmdd.click_references import reference_rmse
 from systems.mtmdd.config import Phase, Recipe
 from systems.mtmdd.diagnostic_plots import Sample, click_features_plot, gradients_plot
 from systems.mtmdd.evaluate import check_same_data

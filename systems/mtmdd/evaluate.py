@@ -6,10 +6,11 @@
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.
-Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, numbers of images, the chosen
-epochs and the split that chose them, and the reason for each null), ``predictions.parquet``
-(`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``,
-``accuracy_target``), and its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S and its lines of reference on the same images, the parts of
+the click loss, numbers of images, the chosen epochs and the split that chose them, and the reason for each null),
+``predictions.parquet`` (`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is
+recognised (``accuracy_source``, ``accuracy_target``), and its squared error of the clicks (``click_error_source``;
+RMSE-S is the root of its mean).
 
 The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks.
 """
@@ -36,6 +37,7 @@ from model.losses.count import CountLoss
 from model.measures.accuracy import accuracy
 from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
+from systems.mtmdd.click_references import reference_rmse
 from systems.mtmdd.config import DOMAINS, Domain
 from systems.mtmdd.examples import Examples, OtherSource, add_data, add_other_source, other_source, read_rows
 from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
@@ -49,12 +51,15 @@ class EvaluateParams(Params):
     batch_size: int = Field(ge=1, description="images per batch; no result depends on it")
 
 
-def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[str, Any], pa.Table, pa.Table]:
+def evaluate(
+    model: Model, examples: Examples, training: pl.DataFrame, batch_size: int
+) -> tuple[dict[str, Any], pa.Table, pa.Table]:
     """Return the content of metrics.json, the predictions and the units.
 
     Args:
         model: the model to measure.
         examples: the test rows.
+        training: `image_id` and `category` of the source images that the model was trained on.
         batch_size: images per batch.
     """
     outcomes: dict[tuple[str, Domain], Outcome] = {}
@@ -90,12 +95,21 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
     else:
         counted["images"]["source"] = predicted.num_images
         metrics["rmse_source"] = rmse(predicted)
+        metrics["rmse_references"] = references(predicted, examples, training)
         units.append(units_of("click_error_source", _test_ids(examples, "source"), click_errors(predicted), 1.0))
         metrics["click_loss"] = {term.kind: round(mean_loss(predicted, term), 6) for term in _click_terms(model)}
     for epoch in model.chosen:
         counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
     units_table = pl.concat(units).sort("metric", "unit").to_arrow().cast(schemas.UNITS)
     return {**metrics, **counted}, pa.concat_tables(tables), units_table
+
+
+def references(outcome: Outcome, examples: Examples, training: pl.DataFrame) -> dict[str, float]:
+    """Return the RMSE-S of simple predictors on the source's test images (`systems.mtmdd.click_references`)."""
+    assert examples.clicks is not None
+    train_clicks = examples.clicks.vectors(training["image_id"].to_list())
+    labels = np.searchsorted(examples.categories["source"], training["category"].to_numpy())
+    return reference_rmse(outcome, torch.from_numpy(train_clicks), torch.from_numpy(labels))
 
 
 def _test_ids(examples: Examples, domain: Domain) -> list[str]:
@@ -163,8 +177,8 @@ def click_errors(outcome: Outcome) -> np.ndarray:
 
 def read_test_examples(
     model: Model, images: Path, split: Path, features: Path, other: OtherSource | None = None
-) -> Examples:
-    """Read the test rows to measure a model on.
+) -> tuple[Examples, pl.DataFrame]:
+    """Read the test rows to measure a model on, and `image_id` and `category` of its source training images.
 
     Args:
         model: the trained model.
@@ -191,7 +205,8 @@ def read_test_examples(
         check_same_data(model, examples, [domain], of_domain, features)
         if not len(examples.row_numbers(domain, "test")):
             raise UserError(f"{of_domain}: the {domain} domain has no test images")
-    return examples
+    is_training = (pl.col("domain") == "source") & (pl.col("split") == "train")
+    return examples, rows.filter(is_training).select("image_id", "category")
 
 
 def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain], split: Path, features: Path) -> None:
@@ -236,8 +251,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if model.recipe.train.threads is not None:
             torch.set_num_threads(model.recipe.train.threads)
         other = other_source(model.recipe, arguments.source_images, arguments.source_split)
-        examples = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
-        metrics, predictions, units = evaluate(model, examples, params.batch_size)
+        examples, training = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
+        metrics, predictions, units = evaluate(model, examples, training, params.batch_size)
         with whole_directory(arguments.output) as folder:
             write_json(metrics, folder / "metrics.json")
             write_table(predictions, folder / "predictions.parquet")

@@ -1,6 +1,6 @@
 """The component studies in the report: their tables and their texts (Fig. 9 and 12, Tables III to VII)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,8 +9,9 @@ import polars as pl
 
 from report.pages import NOTHING, Column, Table, interval, number, with_deviation
 from systems.mtmdd import published
+from systems.mtmdd.report.references import reference_rows
 from systems.mtmdd.report.runs import Runs
-from systems.mtmdd.report.tables import accuracy, mean_metric, paired
+from systems.mtmdd.report.tables import accuracy, mean_metric, paired, with_interval
 from systems.mtmdd.runs import Point
 from systems.mtmdd.studies import split_value
 
@@ -115,9 +116,9 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
         `series` and `value`; `run`, the source of the numbers; both accuracies' columns; `rmse_source`, mean over
         seeds; `baseline`, and `gain` with its interval: percentage points of target accuracy above the baseline, on the
         same test images, null for the baseline itself and if the baseline was not run; `published_source`,
-        `published_target` (percent) and `published_rmse`. If the paper's table has a ratio of click losses (Tables IV
-        and V), also ours (see `_ratios`) and `published_ratio`. A baseline that is not one of the study's values is the
-        last row, without value.
+        `published_target` (percent) and `published_rmse` (times sqrt(2), on our scale). If the paper's table has a
+        ratio of click losses (Tables IV and V), also ours (see `_ratios`) and `published_ratio`. A baseline that is not
+        one of the study's values is the last row, without value.
     """
     values = runs.studies[name]
     rows = []
@@ -147,17 +148,14 @@ def study_table(runs: Runs, name: str) -> pl.DataFrame:
 
 def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measured | None) -> dict[str, Any]:
     below = runs.find(baseline)
-    gain = (None, None, None) if below is None or below == point else paired(runs, point, below)
+    gain = None if below is None or below == point else paired(runs, point, below)
     return {
         "run": point.name,
         **accuracy(runs, point, "source"),
         **accuracy(runs, point, "target"),
         "rmse_source": mean_metric(runs, point, "rmse_source", 4),
         "baseline": baseline,
-        **{
-            column: None if number is None else round(number, 2)
-            for column, number in zip(("gain", "gain_low", "gain_high"), gain, strict=True)
-        },
+        **with_interval(gain, ("gain", "gain_low", "gain_high")),
         "published_source": theirs and theirs.source,
         "published_target": theirs and theirs.target,
         "published_rmse": theirs and theirs.rmse_source,
@@ -184,8 +182,14 @@ def _ratios(runs: Runs, point: Point | None) -> dict[str, float | None]:
     }
 
 
-def study_texts(table: pl.DataFrame, name: str) -> Table:
-    """Return a component study's table as texts, without empty columns."""
+def study_texts(table: pl.DataFrame, name: str, lines: Mapping[str, float]) -> Table:
+    """Return a component study's table as texts, without empty columns.
+
+    Args:
+        table: from :func:`study_table`.
+        name: the study's name.
+        lines: of reference of RMSE-S, the last rows if the study has an RMSE-S.
+    """
     ours, theirs = "ours, on this data", "published"
     against = published.point_label(WORDS[name].baseline.replace("{series}-", ""))
     own = f"{name}="
@@ -207,14 +211,18 @@ def study_texts(table: pl.DataFrame, name: str) -> Table:
         Column("95 %", group=ours): _each(partial(interval, sign=True), table, "gain_low", "gain_high"),
         Column("Acc-S, %", group=theirs): _each(number, table, "published_source"),
         Column("Acc-T, %", group=theirs): _each(number, table, "published_target"),
-        Column("RMSE-S", group=theirs): _each(partial(number, digits=3), table, "published_rmse"),
+        Column("RMSE-S\n× √2", group=theirs): _each(partial(number, digits=3), table, "published_rmse"),
         **ratios[theirs],
         Column("run", number=False, name=True): [
             NOTHING if run.startswith(own) else published.point_label(run) for run in table["run"]
         ],
     }
     nonempty = {column: texts for column, texts in columns.items() if set(texts) - {NOTHING, ""}}
-    return Table(list(nonempty), list(zip(*nonempty.values(), strict=True)))
+    columns_shown, rows = list(nonempty), list(zip(*nonempty.values(), strict=True))
+    places = {(column.heading, column.group): index for index, column in enumerate(columns_shown)}
+    rmse, axis = places.get(("RMSE-S", ours)), places[WORDS[name].axis, ""]
+    references = [] if rmse is None else reference_rows(lines, len(columns_shown), label=axis, value=rmse)
+    return Table(columns_shown, [*rows, *references])
 
 
 def _ratio_columns(table: pl.DataFrame, ratio: str, ours: str, theirs: str) -> dict[str, dict[Column, list[str]]]:

@@ -8,7 +8,7 @@ import polars as pl
 from report.pages import NOTHING, Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import TABLE_IX, label
 from systems.mtmdd.report.runs import Runs
-from systems.mtmdd.report.tables import accuracy, paired
+from systems.mtmdd.report.tables import accuracy, paired, with_interval
 from systems.mtmdd.runs import Point
 
 MEASURES = {"": "accuracy", "_low": "low", "_high": "high", "_deviation": "deviation"}  # by the suffix of the column
@@ -30,9 +30,8 @@ def cross_object_table(runs: Runs) -> pl.DataFrame:
         for name, of_name in (("single", single), ("cross", point)):
             measures = accuracy(runs, of_name, "target") if of_name in runs.points else {}
             row |= {f"{name}{end}": measures.get(f"{measure}_target") for end, measure in MEASURES.items()}
-        lost = paired(runs, single, point) if single in runs.points else (None, None, None)
-        for name, value in zip(("lost", "lost_low", "lost_high"), lost, strict=True):
-            row[name] = None if value is None else round(value, 2)
+        lost = paired(runs, single, point) if single in runs.points else None
+        row |= with_interval(lost, ("lost", "lost_low", "lost_high"))
         for name, methods in TABLE_IX.items():
             theirs = methods.get(point.method)
             row |= {

@@ -12,16 +12,11 @@ from base.console import UserError
 from base.params import Params
 from report.pages import Column, Table, number
 from systems.mtmdd.published import RATIOS
+from systems.mtmdd.report.references import LABELS
 from systems.mtmdd.runs import Point
 
 PICTURES = ("gradients", "click_features")
-PREDICTORS = {
-    "model": "the model",
-    "without_position": "the same without the position loss",
-    "zero": "nothing",
-    "constant": "the mean click feature",
-    "category_means": "the mean click feature of the image's own category",
-}
+PREDICTORS = {"model": "the model", "without_position": "the same without the position loss", **LABELS}
 INPUTS = {
     "true_percent": "v",
     "predicted_percent": "v^",
@@ -100,7 +95,7 @@ def errors_texts(content: dict[str, Any]) -> Table:
     rows = [
         [PREDICTORS[name], number(errors[name], 3)] for name in sorted(errors, key=errors.__getitem__, reverse=True)
     ]
-    return Table([Column("what is predicted", number=False), Column("RMSE-S, validation")], rows)
+    return Table([Column("predictor", number=False), Column("RMSE-S, validation")], rows)
 
 
 def gradients_texts(content: dict[str, Any]) -> Table:

@@ -1,5 +1,6 @@
 """The report's plots: our results with intervals, without the paper's; the same tables give the same bytes."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import polars as pl
@@ -118,7 +119,7 @@ MEASURES = {
 }
 
 
-def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
+def study_plot(table: pl.DataFrame, axis: str, is_line: bool, lines: Mapping[str, float]) -> bytes:
     """Draw a component study: a panel per measure, its values at equal distances, a colour per series.
 
     Args:
@@ -126,6 +127,7 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
             becomes a dashed line.
         axis: label of the values' axis.
         is_line: join the points, because the values are numbers.
+        lines: of reference of RMSE-S, by label.
     """
     inside = table.filter(pl.col("value").is_not_null())
     ticks = inside["value"].unique(maintain_order=True).to_list()
@@ -155,6 +157,8 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
             for row in table.filter(pl.col("value").is_null(), pl.col(measure).is_not_null()).to_dicts():
                 name = point_label(row["baseline"])
                 panel.axhline(row[measure], color=GREY, linestyle="--", linewidth=1.5, label=name)
+            if measure == "rmse_source":
+                _draw_references(panel, lines)
             panel.set_title(MEASURES[measure], fontsize=10, fontweight="normal")
             panel.set_xlabel(axis)
             panel.set_xticks(range(len(ticks)), texts)
@@ -169,3 +173,12 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool) -> bytes:
             figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
 
     return picture(draw, 0.6 + 3.0 * len(measures), 3.5)
+
+
+def _draw_references(panel: Axes, lines: Mapping[str, float]) -> None:
+    for name, height in lines.items():
+        panel.axhline(height, color=GREY, linestyle=":", linewidth=1.2)
+        panel.annotate(
+            name, (1, height), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="right", va="bottom", fontsize=7, color=GREY,
+        )  # fmt: skip

@@ -4,16 +4,19 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
 from base import schemas
 from base.artifacts import read_json
 from base.console import UserError
+from report.training_noise import TrainingNoise, training_noise
 from systems.mtmdd.runs import Point
 
 
@@ -39,15 +42,23 @@ class Runs:
     ratios: Mapping[Point, dict[str, Any]] = field(default_factory=dict)
 
     def of(self, point: Point, domain: str) -> pl.DataFrame:
-        """Return a point's results on a domain's test images: `seed`, `image_id`, `correct`."""
-        return self._rows(point, domain).select("seed", "image_id", "correct")
+        """Return a point's results on a domain's test images: `seed`, `unit` (image id), `value` (is it recognised)."""
+        return self._values(point, domain, "correct")
 
     def click_errors(self, point: Point) -> pl.DataFrame:
-        """Return a point's source test images: `seed`, `image_id`, `click_error`; no row if it predicts no clicks."""
-        return self._rows(point, "source").select("seed", "image_id", "click_error").drop_nulls()
+        """Return a point's squared errors of clicks: `seed`, `unit`, `value`; no row if it predicts no clicks."""
+        return self._values(point, "source", "click_error").drop_nulls()
 
-    def _rows(self, point: Point, domain: str) -> pl.DataFrame:
-        return self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
+    def _values(self, point: Point, domain: str, column: str) -> pl.DataFrame:
+        rows = self.images.filter(pl.col("point") == self.points.index(point), pl.col("domain") == domain)
+        return rows.select("seed", pl.col("image_id").alias("unit"), pl.col(column).alias("value"))
+
+    @cached_property
+    def noise(self) -> TrainingNoise | None:
+        """The noise of training in target accuracy, percentage points, from all runs that recognise the target."""
+        values = [[self.metrics[point, seed]["accuracy_target"] for seed in self.seeds] for point in self.points]
+        known = [of_point for of_point in values if None not in of_point]
+        return training_noise(np.array(known, np.float64)) if known else None
 
     def find(self, name: str) -> Point | None:
         """Return the point of a method (``TDL``) or of a study's value (``tau=0.4``); None if it was not run.

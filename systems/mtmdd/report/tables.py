@@ -6,42 +6,46 @@ from typing import Any
 import polars as pl
 
 from base.console import UserError
-from report.intervals import Interval, accuracy_interval, paired_interval
+from report.intervals import Estimate, accuracy_interval, estimate, subtracted
+from report.training_noise import moderated
+from report.verdicts import Claimed, Verdict, verdicts
 from systems.mtmdd.published import CLAIMS, TABLE_VIII, Claim
 from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
 TRANSFERRED = ("VGGsrc", "TDL")  # the methods of Fig. 13 and 14 that learn from the source, except MTMDD-VM
-VERDICTS = {1: "holds", 0: "open", -1: "contradicted"}  # by the sign of an interval; 0: it contains 0
 
 
 def accuracy(runs: Runs, point: Point, domain: str) -> dict[str, Any]:
     """Return a point's test accuracy in percent: mean over seeds, interval, standard deviation, images per seed.
 
-    All values are None if the method doesn't recognise the domain; the deviation is also None for a single seed.
+    All values are None if the method doesn't recognise the domain; the deviation is also None for a single seed, whose
+    interval covers the choice of images alone.
     """
     correct = runs.of(point, domain)
     names = [f"{name}_{domain}" for name in ("accuracy", "low", "high", "deviation", "images")]
     if correct.is_empty():
         return dict.fromkeys(names)
-    per_seed = [rows["correct"] for _, rows in correct.sort("seed").group_by("seed", maintain_order=True)]
+    per_seed = [rows["value"] for _, rows in correct.sort("seed").group_by("seed", maintain_order=True)]
     shares = [100 * int(rows.sum()) / len(rows) for rows in per_seed]
     deviation = round(statistics.stdev(shares), 2) if len(shares) > 1 else None
     interval = [round(100 * value, 2) for value in accuracy_interval(correct)]
     return dict(zip(names, [*interval, deviation, max(map(len, per_seed))], strict=True))
 
 
-def paired(runs: Runs, better: Point, worse: Point, domain: str = "target") -> Interval:
-    """Return the difference in accuracy, in percentage points, on the test images of both points.
+def paired(runs: Runs, better: Point, worse: Point) -> Estimate:
+    """Return the difference in target accuracy, in percentage points, on the test images of both points.
+
+    Its variance over seeds is moderated by the noise that all runs show.
 
     Raises:
         UserError: the two points were not tested on the same images.
     """
-    return _interval_of(_joined(runs, better, worse, domain), better, worse)
+    return moderated(_estimate_of(_differences(runs, better, worse), better, worse), runs.noise)
 
 
-def paired_rmse(runs: Runs, better: Point, worse: Point) -> Interval | None:
+def paired_rmse(runs: Runs, better: Point, worse: Point) -> Estimate | None:
     """Return RMSE-S of `worse` minus RMSE-S of `better`, in hundredths; None if one of them predicts no clicks.
 
     The error of the root of a mean is approximated to first order (delta method): with R the RMSE-S of a run, an image
@@ -53,37 +57,34 @@ def paired_rmse(runs: Runs, better: Point, worse: Point) -> Interval | None:
     shares = [_rmse_shares(runs.click_errors(point)) for point in (better, worse)]
     if any(of_point.is_empty() for of_point in shares):
         return None
-    return _interval_of(_subtracted(shares[1], shares[0], worse, better, "source"), better, worse)
+    return _estimate_of(_subtracted(shares[1], shares[0], worse, better, "source"), better, worse)
 
 
 def _rmse_shares(errors: pl.DataFrame) -> pl.DataFrame:
-    rmse = pl.col("click_error").mean().sqrt().over("seed")
-    share = pl.when(rmse > 0).then((pl.col("click_error") / rmse + rmse) / 2).otherwise(0.0)
-    return errors.select("seed", "image_id", share.alias("value"))
+    rmse = pl.col("value").mean().sqrt().over("seed")
+    share = pl.when(rmse > 0).then((pl.col("value") / rmse + rmse) / 2).otherwise(0.0)
+    return errors.select("seed", "unit", share.alias("value"))
 
 
-def _joined(runs: Runs, better: Point, worse: Point, domain: str) -> pl.DataFrame:
-    one, other = (
-        runs.of(point, domain).select("seed", "image_id", pl.col("correct").cast(pl.Int8).alias("value"))
-        for point in (better, worse)
-    )
-    return _subtracted(one, other, better, worse, domain)
+def _differences(runs: Runs, better: Point, worse: Point) -> pl.DataFrame:
+    one, other = (runs.of(point, "target").cast({"value": pl.Int8}) for point in (better, worse))
+    return _subtracted(one, other, better, worse, "target")
 
 
 def _subtracted(one: pl.DataFrame, other: pl.DataFrame, of_one: Point, of_other: Point, domain: str) -> pl.DataFrame:
-    both = one.join(other, on=["seed", "image_id"], suffix="_other", how="inner", validate="1:1")
-    if not len(both) == len(one) == len(other):
+    num_common = len(one.join(other, on=["seed", "unit"], how="semi"))
+    if not num_common == len(one) == len(other):
         raise UserError(
             f"{of_one.name} and {of_other.name} were tested on different {domain} images: {len(one)} and "
-            f"{len(other)}, with {len(both)} in common; evaluate both again on the same splits"
+            f"{len(other)}, with {num_common} in common; evaluate both again on the same splits"
         )
-    return both.select("seed", "image_id", (pl.col("value") - pl.col("value_other")).alias("difference"))
+    return subtracted(one, other)
 
 
-def _interval_of(differences: pl.DataFrame, better: Point, worse: Point) -> Interval:
-    if differences["image_id"].n_unique() < 2:
+def _estimate_of(differences: pl.DataFrame, better: Point, worse: Point, num_runs: int = 2) -> Estimate:
+    if differences["unit"].n_unique() < 2:
         raise UserError(f"{better.name} and {worse.name}: an interval needs at least two test images")
-    return Interval(*(100 * value for value in paired_interval(differences)))
+    return estimate(differences, num_runs).scaled(100)
 
 
 def mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | None:
@@ -157,15 +158,20 @@ def sweep_table(runs: Runs, study: str, whole: float) -> pl.DataFrame:
     )
 
 
-def _decline(interval: Interval | None) -> dict[str, float | None]:
-    values = (None, None, None) if interval is None else tuple(round(value, 2) for value in interval)
-    return dict(zip(("decline", "decline_low", "decline_high"), values, strict=True))
+def _decline(decline: Estimate | None) -> dict[str, float | None]:
+    return with_interval(decline, ("decline", "decline_low", "decline_high"))
+
+
+def with_interval(found: Estimate | None, names: tuple[str, str, str]) -> dict[str, float | None]:
+    """Return mean, low and high end of a difference under the given names; None if there is no difference."""
+    values = (None, None, None) if found is None else tuple(round(value, 2) for value in found.interval())
+    return dict(zip(names, values, strict=True))
 
 
 def declines_compared(runs: Runs, ours: str, baseline: str) -> list[dict[str, Any]]:
     """Return the baseline's decline minus ours, for each point of the sweeps that both methods have.
 
-    The difference of the two declines is paired image by image, because all four runs are tested on the same images.
+    The difference of the two declines is paired by seed and image, because all four runs are tested on the same images.
     """
     rows = []
     for point in runs.points:
@@ -177,54 +183,53 @@ def declines_compared(runs: Runs, ours: str, baseline: str) -> list[dict[str, An
             or not {other, *wholes} <= set(runs.points)
         ):
             continue
-        mine, theirs = _joined(runs, wholes[0], point, "target"), _joined(runs, wholes[1], other, "target")
-        both = theirs.join(mine, on=["seed", "image_id"], suffix="_ours", validate="1:1")
-        gained = both.with_columns((pl.col("difference") - pl.col("difference_ours")).alias("difference"))
+        mine, theirs = _differences(runs, wholes[0], point), _differences(runs, wholes[1], other)
         if point.study == "out_of_class":
             what = f"with {point.value} source categories"
         else:
             what = f"with {point.value:g} of the {point.domain}'s training images"
-        rows.append({"what": what, "interval": _interval_of(gained, point, other)})
+        found = _estimate_of(subtracted(theirs, mine), point, other, num_runs=4)
+        rows.append({"what": what, "estimate": moderated(found, runs.noise)})
     return rows
 
 
 def claims_table(runs: Runs) -> pl.DataFrame:
-    """Return the paper's claims with the published difference, our difference and a verdict.
+    """Return the paper's claims with the published difference, our difference and a verdict (`report.verdicts`).
 
     Differences are in percentage points of target accuracy, or in hundredths of RMSE-S, by `measure`; a positive one
-    supports the claim. The verdict is ``holds`` or ``contradicted`` if the paired 95 % interval lies on one side of 0
-    (or of `Claim.at_most`, if given), ``open`` if the interval contains that value, and ``not run`` if one of the two
-    runs is missing.
+    supports the claim. `low` and `high` are its 95 % interval, `p` is its p-value by itself and `p_holm` after Holm's
+    correction over all tested claims, by which the verdict is given. The last two are null for a claim that isn't
+    tested.
     """
-    rows = []
+    claims = []
     for claim in CLAIMS:
         better, worse = runs.find(claim.better), runs.find(claim.worse)
         compare = paired_rmse if claim.measure == "RMSE-S" else paired
-        interval = None if better is None or worse is None else compare(runs, better, worse)
-        rows.append(_row_of(claim, interval))
+        claims.append((claim, None if better is None or worse is None else compare(runs, better, worse)))
     for baseline in TRANSFERRED:
         for row in declines_compared(runs, "MTMDD-VM", baseline):
             statement = f"ours declines less than {baseline} {row['what']}"
-            rows.append(_row_of(Claim(7, statement, "MTMDD-VM", baseline, None), row["interval"]))
+            claims.append((Claim(7, statement, "MTMDD-VM", baseline, None), row["estimate"]))
+    judged = verdicts([Claimed(found, claim.at_most, bool(claim.by_construction)) for claim, found in claims])
+    rows = [_row_of(claim, found, verdict) for (claim, found), verdict in zip(claims, judged, strict=True)]
     rows.sort(key=lambda row: row["claim"])
-    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(("published", "difference", "low", "high"), pl.Float64))
+    floats = ("published", "difference", "low", "high", "p", "p_holm")
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
 
 
-def _row_of(claim: Claim, interval: Interval | None) -> dict[str, Any]:
-    verdict = "not run"
-    if interval is not None:
-        least = interval if claim.at_most is None else Interval(*(claim.at_most - interval[i] for i in (0, 2, 1)))
-        verdict = VERDICTS[least.sign]
-    values = (None, None, None) if interval is None else tuple(round(value, 2) for value in interval)
+def _row_of(claim: Claim, found: Estimate | None, verdict: Verdict) -> dict[str, Any]:
+    reason = f"; {claim.by_construction}" if claim.by_construction else ""
     return {
         "claim": claim.number,
-        "says": claim.statement,
+        "says": claim.statement + reason,
         "better": claim.better,
         "worse": claim.worse,
         "measure": claim.measure,
         "published": claim.published,
-        **dict(zip(("difference", "low", "high"), values, strict=True)),
-        "verdict": verdict,
+        **with_interval(found, ("difference", "low", "high")),
+        "p": None if verdict.p is None else round(verdict.p, 6),
+        "p_holm": None if verdict.corrected is None else round(verdict.corrected, 6),
+        "verdict": verdict.text,
     }
 
 

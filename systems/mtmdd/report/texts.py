@@ -1,13 +1,21 @@
 """The report's tables as texts, for the page, the screen and Markdown."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from report.pages import Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import label, point_label
+from systems.mtmdd.report.references import reference_rows
 
 
-def methods_table(table: pl.DataFrame) -> Table:
-    """Return Table VIII as texts, our results and the paper's in separate groups of columns."""
+def methods_table(table: pl.DataFrame, lines: Mapping[str, float]) -> Table:
+    """Return Table VIII as texts, our results and the paper's in separate groups of columns.
+
+    Args:
+        table: from `systems.mtmdd.report.tables.table_viii`.
+        lines: of reference of RMSE-S, the last rows.
+    """
     ours, theirs = "ours, on this data", "published"
     columns = [
         Column("method", number=False, name=True),
@@ -34,7 +42,8 @@ def methods_table(table: pl.DataFrame) -> Table:
         ]
         for row in table.iter_rows(named=True)
     ]
-    return Table(columns, rows)
+    rmse = [column.heading for column in columns].index("RMSE-S")
+    return Table(columns, [*rows, *reference_rows(lines, len(columns), label=0, value=rmse)])
 
 
 def claims_texts(table: pl.DataFrame) -> Table:
@@ -43,7 +52,7 @@ def claims_texts(table: pl.DataFrame) -> Table:
         Column("claim", number=False), Column("says", number=False), Column("compared", number=False, name=True),
         Column("measure", number=False),
         Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
-        Column("here", number=False, verdict=True),
+        Column("p, corrected", group="ours"), Column("here", number=False, verdict=True),
     ]  # fmt: skip
     rows = [
         [
@@ -54,11 +63,16 @@ def claims_texts(table: pl.DataFrame) -> Table:
             number(row["published"], sign=True),
             number(row["difference"], sign=True),
             interval(row["low"], row["high"], sign=True),
+            _p_text(row["p_holm"]),
             row["verdict"],
         ]
         for row in table.iter_rows(named=True)
     ]
     return Table(columns, rows)
+
+
+def _p_text(p: float | None) -> str:
+    return "< 0.001" if p is not None and p < 0.001 else number(p, 3)
 
 
 def _order(measure: str) -> tuple[str, str]:

@@ -4,12 +4,14 @@
 
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as
-`.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`. The command ends by printing Table VIII.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `references` (the lines of reference of
+RMSE-S by seed), `noise_filter`, each component study as `study_<name>`, the sweeps `out_of_class` and `one_shot`, and
+`cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
+`.png`. The command ends by printing Table VIII.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +31,7 @@ from systems.mtmdd import published
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
+from systems.mtmdd.report import references as references_
 from systems.mtmdd.report import tables as tables_
 from systems.mtmdd.report.diagnoses import Diagnosed, Diagnosis, read_diagnoses
 from systems.mtmdd.report.runs import Runs, read_runs, read_studies
@@ -101,6 +104,39 @@ def seeds_sentence(seeds: Sequence[int]) -> str:
     return f"Means over {len(seeds)} seeds ({listed}: split, initialisation and batches), ± their standard deviation"
 
 
+def intervals_sentence(runs: Runs) -> str:
+    """Return the page's sentence about what the intervals cover."""
+    if len(runs.seeds) == 1:
+        return (
+            "They cover the choice of test images alone: one seed can't show how much a training's luck changes a "
+            "result, so no claim gets a verdict from it."
+        )
+    text = (
+        "They cover the randomness of training and the choice of test images: Student's t over the seeds, with the "
+        "covariance of the images that seeds share, and never narrower than the interval over the images alone."
+    )
+    if runs.noise is None:
+        return text
+    weight = "infinitely many" if math.isinf(runs.noise.degrees) else f"{runs.noise.degrees:.1f}"
+    return (
+        f"{text} A difference of target accuracies combines its own variance over seeds, which counts as "
+        f"{len(runs.seeds) - 1} in degrees of freedom, with the usual one of all runs: a training deviates by "
+        f"{math.sqrt(runs.noise.variance):.1f} points from what its seed's trainings have in common, which counts as "
+        f"{weight}."
+    )
+
+
+def correction_sentence(claims: pl.DataFrame) -> str:
+    """Return the page's sentence about the correction for the number of claims."""
+    tested = claims["p"].count()
+    if not tested:
+        return "No claim is tested here, so there is no correction."
+    return (
+        f"p is corrected for the {tested} tested claims by Holm's method, so that at most 5 % of such reports have any "
+        "false verdict. The intervals are not corrected."
+    )
+
+
 def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagnosis], params: ReportParams) -> None:
     """Write all of the report's files into a folder."""
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
@@ -109,6 +145,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     ingested, quarantined = data_sets.ingested_tables(read_json(data / "ingested" / "summary.json"))
     noise_filter = data_sets.noise_filter_table(read_json(data / "cleaned" / "summary.json"))
     table_viii, claims = tables_.table_viii(runs), tables_.claims_table(runs)
+    references = references_.references_table(runs)
+    lines = references_.reference_lines(references)
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
@@ -119,7 +157,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         "noise_filter": data_sets.noise_filter_plot(noise_filter),
         "vocabulary": data_sets.vocabulary_plot(vocabulary),
         **{
-            f"study_{name}": plots.study_plot(table, component_studies.WORDS[name].axis, STUDIES[name].numeric)
+            f"study_{name}": plots.study_plot(table, component_studies.WORDS[name].axis, STUDIES[name].numeric, lines)
             for name, table in studies.items()
         },
         **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
@@ -129,22 +167,26 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
-    tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
+    tables = {"table_viii": table_viii, "claims": claims, "references": references, "noise_filter": noise_filter}
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
         write_csv(table, folder / f"{name}.csv")
-    results = texts.methods_table(table_viii)
+    results = texts.methods_table(table_viii, lines)
     write_json(
         {
             "data": params.data_set,
             "published_data": published.DATA,
             "seeds": runs.seeds,
             "methods": table_viii.to_dicts(),
+            "rmse_references": references.to_dicts(),
         },
         folder / "table_viii.json",
     )
     (folder / "table_viii.md").write_text(pages.as_markdown(results), encoding="utf-8")
-    below = f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval; ±: deviation over seeds"
+    covers = "images alone" if len(runs.seeds) == 1 else "seeds and images"
+    below = (
+        f"ours: {params.data_set}; published: {published.DATA}; 95 %: interval over {covers}; ±: deviation over seeds"
+    )
     (folder / "table_viii.txt").write_text(f"{pages.as_text(results)}\n\n{below}\n", encoding="utf-8")
 
     # the diagnoses' pictures, which stay in their own folders
@@ -164,6 +206,10 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         note=params.note,
         seeds=seeds_sentence(runs.seeds),
         chosen=chosen_sentence(runs),
+        intervals=intervals_sentence(runs),
+        correction=correction_sentence(claims),
+        references=references_.NOTE if lines else "",
+        rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
         claims=texts.claims_texts(claims),
@@ -172,7 +218,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
                 "name": f"study_{name}",
                 "title": f"{component_studies.WORDS[name].title} ({STUDIES[name].reference})",
                 "text": component_studies.WORDS[name].text,
-                "table": component_studies.study_texts(table, name),
+                "has_published_rmse": table["published_rmse"].is_not_null().any(),
+                "table": component_studies.study_texts(table, name, lines),
             }
             for name, table in studies.items()
         ],

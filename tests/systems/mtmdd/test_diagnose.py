@@ -75,7 +75,9 @@ def test_a_model_with_recognition_and_both_click_losses(run, tmp_path, caplog):
     assert set(contents(folder)) == FILES
     found = json.loads((folder / "diagnostics.json").read_text())
     assert (found["method"], found["phase"]) == ("MTMDD-VM", "joint")
-    assert set(found["rmse_source"]) == {"model", "without_position", "zero", "constant", "category_means"}
+    assert set(found["rmse_source"]) == {
+        "model", "without_position", "zero", "untrained", "constant", "category_means",
+    }  # fmt: skip
     assert found["rmse_source"]["model"] != found["rmse_source"]["without_position"]
 
     gradients = pl.read_csv(folder / "gradients.csv")

@@ -19,7 +19,14 @@ from model.losses.position import PositionLoss
 from model.measures.units import check_reduces
 from systems.mtmdd import evaluate as evaluate_module
 from systems.mtmdd.evaluate import main
-from systems.mtmdd.examples import Examples, OtherSource, categories_of, keep_source_categories, read_rows
+from systems.mtmdd.examples import (
+    ClickFeatures,
+    Examples,
+    OtherSource,
+    categories_of,
+    keep_source_categories,
+    read_rows,
+)
 from systems.mtmdd.network import build_network
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
@@ -122,6 +129,32 @@ def test_rmse_and_losses_against_numpy(evaluate, models, tiny_data, tiny_rows, m
     position_loss = PositionLoss(bandwidth=0.01, threshold=0.16)
     position = position_loss(torch.from_numpy(true), torch.from_numpy(predicted)).mean().item()
     assert metrics["click_loss"]["position"] == pytest.approx(position, rel=2e-2)
+
+
+def test_lines_of_reference_against_numpy(evaluate, tiny_data, tiny_rows):
+    metrics, _ = evaluate("TDL")
+    source = tiny_rows.filter(pl.col("domain") == "source")
+    train, test = (source.filter(pl.col("split") == split) for split in ("train", "test"))
+    features = ClickFeatures.read(tiny_data.features)
+
+    def directions(names) -> np.ndarray:
+        vectors = features.vectors(names).astype(float)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    true, known = directions(test["image_id"].to_list()), directions(train["image_id"].to_list())
+    same = test["category"].to_numpy()[:, None] == train["category"].to_numpy()[None]
+    guesses = {
+        "zero": 0 * true,
+        "constant": np.tile(known.mean(axis=0), (len(test), 1)),
+        "category_means": same @ known,
+    }
+    expected = {"untrained": math.sqrt(1 + true.any(axis=1).mean())}
+    for name, guess in guesses.items():
+        guess = guess / np.maximum(np.linalg.norm(guess, axis=1, keepdims=True), 1e-12)
+        expected[name] = math.sqrt(((true - guess) ** 2).sum(axis=1).mean())
+    assert metrics["rmse_references"] == pytest.approx(expected, abs=2e-6)
+    assert len({round(value, 3) for value in expected.values()}) == 4
+    assert "rmse_references" not in evaluate("VGGsrc")[0]
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def pictures() -> dict[str, bytes]:
         "accuracies": plots.accuracies_plot(METHODS),
         "sweep": plots.sweep_plot(SWEEP, {"source": "source categories"}),
         "cross": plots.cross_object_plot(CROSS),
-        "study": plots.study_plot(STUDY, "µ", is_line=True),
+        "study": plots.study_plot(STUDY, "µ", is_line=True, lines={}),
     }
 
 
@@ -135,7 +135,7 @@ def test_a_sweep_has_a_line_with_its_interval_per_method(figure: Figure) -> None
 
 
 def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -> None:
-    plots.study_plot(STUDY, "µ", is_line=True)
+    plots.study_plot(STUDY, "µ", is_line=True, lines={})
     target, source = figure.axes  # no value of the study has an RMSE-S
     # Values are in ascending order, whatever the table's order, and at equal distances; the two series are 0.12 apart.
     assert [text.get_text() for text in target.get_xticklabels()] == ["0.1", "0.3", "0.9"]
@@ -154,7 +154,7 @@ def test_a_study_has_a_panel_per_measure_and_a_line_per_series(figure: Figure) -
 
 def test_each_measures_panel_has_its_own_numbers(figure: Figure) -> None:
     table = STUDY.with_columns(rmse_source=pl.Series([0.9, None, 0.7, 1.1]))
-    plots.study_plot(table, "µ", is_line=True)
+    plots.study_plot(table, "µ", is_line=True, lines={"predicting nothing": 1.0, "the category means": 0.83})
     titles = {panel.get_title(): panel for panel in figure.axes}
     assert list(titles) == ["target test accuracy, %", "source test accuracy, %", "RMSE-S"]
     numbers = {
@@ -173,18 +173,24 @@ def test_each_measures_panel_has_its_own_numbers(figure: Figure) -> None:
         (dashed,) = [line for line in titles[title].get_lines() if line.get_label() == "MTTDL"]
         assert set(dashed.get_ydata()) == {height}
     assert {panel.get_xlabel() for panel in figure.axes} == {"µ"}
+    # the lines of reference are dotted, in the panel of RMSE-S only, with their names above them
+    for title, panel in titles.items():
+        dotted = [line.get_ydata()[0] for line in panel.get_lines() if line.get_linestyle() == ":"]
+        assert dotted == ([1.0, 0.83] if title == "RMSE-S" else [])
+    named = {text.get_text(): text.xy[1] for text in titles["RMSE-S"].texts}
+    assert named == {"predicting nothing": 1.0, "the category means": 0.83}
 
 
 def test_values_that_are_no_numbers_are_not_joined_and_long_ones_are_turned(figure: Figure) -> None:
     table = STUDY.with_columns(series=pl.lit(""), value=pl.Series(["CONV+FC", "C7", "CONV+biFC", None]))
-    plots.study_plot(table, "word embedding", is_line=False)
+    plots.study_plot(table, "word embedding", is_line=False, lines={})
     axes = figure.axes[0]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["CONV+FC", "C [7]", "CONV+biFC"]
     assert axes.containers[0].lines[0].get_linestyle() == "None"
     assert {text.get_rotation() for text in axes.get_xticklabels()} == {0.0}
     wider = pl.concat([table, table.with_columns(value=pl.Series(["biFC", "V+C_E", "CONV", None]))])
     figure.clear()
-    plots.study_plot(wider, "word embedding", is_line=False)
+    plots.study_plot(wider, "word embedding", is_line=False, lines={})
     assert {text.get_rotation() for text in figure.axes[0].get_xticklabels()} == {35.0}
 
 

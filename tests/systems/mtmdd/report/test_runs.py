@@ -18,9 +18,9 @@ def test_only_declared_runs_are_read(tmp_path: Path) -> None:
     write_run(tmp_path / "left over/seed-0", 0, {"target": 1})
     runs = read_runs(tmp_path, [point], [0])
     assert list(runs.metrics) == [(point, 0)]
-    assert runs.of(point, "source")["image_id"].to_list() == image_ids("source", 0)
-    assert runs.of(point, "source")["correct"].to_list() == [True] * 4 + [False] * 5
-    assert int(runs.of(point, "target")["correct"].sum()) == 5
+    assert runs.of(point, "source")["unit"].to_list() == image_ids("source", 0)
+    assert runs.of(point, "source")["value"].to_list() == [True] * 4 + [False] * 5
+    assert int(runs.of(point, "target")["value"].sum()) == 5
 
 
 def test_methods_and_values_of_studies_are_found_by_name(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_click_errors_are_those_of_the_source(tmp_path: Path) -> None:
     write_run(tmp_path / "VGGsrc/seed-0", 0, {"source": 4, "target": 5})
     points = [Point("methods", "VGGsrc"), Point("methods", "TDL")]
     runs = read_runs(tmp_path, points, [0])
-    assert runs.click_errors(points[1])["image_id"].to_list() == image_ids("source", 0)
-    assert runs.click_errors(points[1])["click_error"].to_list() == errors
+    assert runs.click_errors(points[1])["unit"].to_list() == image_ids("source", 0)
+    assert runs.click_errors(points[1])["value"].to_list() == errors
     assert runs.click_errors(points[0]).is_empty()
 
 
@@ -102,3 +102,20 @@ def test_measured_ratios_are_read_and_missed(tmp_path: Path) -> None:
     write_ratios(tmp_path / point.name, [0.5, 2.5])
     found = read_runs(tmp_path, [point], [0], measured=[point]).ratios[point]
     assert [row["position_over_count"] for row in found["gradient_ratios"]] == [0.5, 2.5]
+
+
+def test_the_noise_of_training_is_that_of_all_target_accuracies(tmp_path: Path) -> None:
+    # 4, 8; 8, 4; 4, 8 of 16 with two seeds. Without the seeds' means (16/3, 20/3) they are -4/3, 4/3; 8/3, -8/3; -4/3,
+    # 4/3 of 16: 25/3 and 50/3 points to both sides
+    points = [Point("methods", name) for name in ("VGGsrc", "TDL", "TDL7")]
+    for point, counts in zip(points, ((4, 8), (8, 4), (4, 8)), strict=True):
+        for seed, number in enumerate(counts):
+            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": number})
+    write_run(tmp_path / "MTTDL/seed-0", 0, {"source": 4})
+    write_run(tmp_path / "MTTDL/seed-1", 1, {"source": 4})
+    noise = read_runs(tmp_path, [*points, Point("methods", "MTTDL")], [0, 1]).noise
+    assert noise is not None
+    small, large = (25 / 3 * 2) ** 2 / 2, (25 / 3 * 4) ** 2 / 2
+    assert noise.variance == pytest.approx(1.5 * (2 * small + large) / 3)
+    assert noise.most_degrees == 2
+    assert read_runs(tmp_path, points, [0]).noise is None

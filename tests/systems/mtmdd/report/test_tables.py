@@ -36,8 +36,10 @@ def test_table_viii(runs: Runs) -> None:
     rows = {row["method"]: row for row in table_viii(runs).to_dicts()}
     assert list(rows) == ["VGGimg", "VGGsrc", "MTMDD-VM"]
     ours = rows["MTMDD-VM"]
-    # 13 of 16 in both seeds; seed 1 has 8 of seed 0's images and 8 others: 24 distinct images.
-    interval = wilson(13 / 16, 24)
+    # 13 of 16 in both seeds, so that they show no variance; seed 1 has 8 of seed 0's images and 8 others. By image, the
+    # sum of (recognised - 13/16) is 3/16 for 0-7 and 16-20, 6/16 for 8-12, -10/16 for 13-15, -13/16 for 21-23.
+    variance = 24 / 23 * (13 * 3**2 + 5 * 6**2 + 3 * 10**2 + 3 * 13**2) / (16 * 32) ** 2
+    interval = wilson(13 / 16, 39 / 256 / variance)
     assert ours["accuracy_target"] == 81.25
     assert (ours["low_target"], ours["high_target"]) == (round(100 * interval.low, 2), round(100 * interval.high, 2))
     assert (ours["deviation_target"], ours["images_target"], ours["seeds"]) == (0.0, 16, 2)
@@ -94,15 +96,37 @@ def test_a_study_that_is_left_out_has_an_empty_table(tmp_path: Path) -> None:
 
 def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
     better, worse = Point("methods", "MTMDD-VM"), Point("methods", "VGGsrc")
-    interval = paired(runs, better, worse)
+    found = paired(runs, better, worse)
+    interval = found.interval()
     assert interval.mean == pytest.approx(25.0)
+    assert (found.num_seeds, found.seeds, found.num_runs) == (2, 0, 2)
     # The test images 9-12 of each seed differ. Seed 1 begins 8 images later, so these are the images 9-12 and 17-20,
     # and the images 8-15 are tested twice. By d and m: 9-12 (1, 2); 17-20 (1, 1); 8, 13-15 (0, 2); the other 12 (0, 1).
     residuals = 4 * (1 - 2 * 0.25) ** 2 + 4 * (1 - 0.25) ** 2 + 4 * (2 * 0.25) ** 2 + 12 * 0.25**2
     half = 1.959963984540054 * (24 / 23 * residuals) ** 0.5 / 32
-    assert (interval.low, interval.high) == pytest.approx((25 - 100 * half, 25 + 100 * half))
-    back = paired(runs, worse, better)
-    assert (back.mean, back.low, back.high) == pytest.approx((-25.0, -interval.high, -interval.low))
+    # Few images differ: the exact lower limit of 8 positive signs of 8 is 0.025^(1/8), on the scale from -25 to 25.
+    assert 25 - 100 * half > 11
+    assert (interval.low, interval.high) == pytest.approx((25 * (2 * 0.025 ** (1 / 8) - 1), 25 + 100 * half))
+    assert paired(runs, worse, better).interval() == pytest.approx((-25.0, -interval.high, -interval.low))
+
+
+def test_the_noise_of_all_runs_moderates_a_difference(tmp_path: Path) -> None:
+    points = [Point("methods", name) for name in ("VGGsrc", "TDL", "TDL7", "MTTDL")]
+    for point, counts in zip(points, ((4, 8, 5), (8, 4, 9), (4, 8, 8), (1, 13, 2)), strict=True):
+        for seed, number in enumerate(counts):
+            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": number})
+    runs = read_runs(tmp_path, points, [0, 1, 2])
+    found, noise = paired(runs, points[0], points[1]), runs.noise
+    assert noise is not None
+    # differences of -4, 4 and -4 of 16: variance of their mean
+    own = (25**2 + 25**2 + 25**2 - 3 * (25 / 3) ** 2) / 2 / 3
+    weight = noise.degrees
+    expected = (
+        2 * noise.variance / 3 if math.isinf(weight) else (weight * 2 * noise.variance / 3 + 2 * own) / (weight + 2)
+    )
+    assert found.seeds == pytest.approx(expected)
+    assert found.degrees == pytest.approx(min(weight + 2, 6))
+    assert found.seeds != pytest.approx(own)
 
 
 def test_pairs_on_different_images_are_refused(tmp_path: Path) -> None:
@@ -115,11 +139,12 @@ def test_pairs_on_different_images_are_refused(tmp_path: Path) -> None:
 
 def test_declines_are_compared_where_all_four_runs_exist(runs: Runs) -> None:
     rows = declines_compared(runs, "MTMDD-VM", "VGGsrc")
-    assert [(row["what"], round(row["interval"].mean, 6)) for row in rows] == [
+    assert [(row["what"], round(row["estimate"].mean, 6)) for row in rows] == [
         ("with 1 source categories", 31.25 - 6.25),
         ("with 0.4 of the source's training images", 6.25 - 6.25),
         ("with 0.4 of the target's training images", 37.5 - 50.0),
     ]
+    assert {row["estimate"].num_runs for row in rows} == {4}
     assert declines_compared(runs, "MTMDD-VM", "VGGimg") == []
 
 
@@ -129,6 +154,9 @@ def test_claims_have_the_published_difference_and_a_verdict_of_ours(runs: Runs) 
     verdicts = {(row["better"], row["worse"], row["claim"]): row for row in table.to_dicts() if row["claim"] != 7}
     ours = verdicts["MTMDD-VM", "VGGsrc", 5]
     assert (ours["published"], ours["difference"], ours["verdict"]) == (2.5, 25.0, "holds")
+    # All 8 images that differ have one sign, which is weaker evidence than their mean; five other claims are tested.
+    assert ours["p"] == pytest.approx(2 * 0.5**8, abs=1e-6)  # rounded
+    assert (table["p"].count(), table["p_holm"].count()) == (6, 6)
     # Table VIII: 74.7 - 73.3; MTTDL was not run.
     unknown = verdicts["MTMDD-VM", "MTTDL", 5]
     assert (unknown["published"], unknown["difference"], unknown["verdict"]) == (1.4, None, "not run")
@@ -161,16 +189,20 @@ def test_errors_of_clicks_are_compared_image_by_image(tmp_path: Path) -> None:
         write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point)
     studies = {"lambda": {point.method.partition("=")[2]: point for point in errors}}
     runs = read_runs(tmp_path, list(errors), [0], studies)
-    interval = paired_rmse(runs, good, bad)
-    assert interval is not None
+    found = paired_rmse(runs, good, bad)
+    assert found is not None
+    back = paired_rmse(runs, bad, good)
+    assert back is not None
     # to first order an image has the value (e / R + R) / 2: 1.45 or 0.64 with R = 1, minus 0.5, so 0.95 or 0.14
     half = 1.959963984540054 * (9 / 8 * (4 * 0.45**2 + 5 * 0.36**2)) ** 0.5 / 9
-    assert interval == pytest.approx((50.0, 50 - 100 * half, 50 + 100 * half), rel=1e-6)
-    assert paired_rmse(runs, bad, good) == pytest.approx((-50.0, -50 - 100 * half, -50 + 100 * half), rel=1e-6)
+    assert found.interval() == pytest.approx((50.0, 50 - 100 * half, 50 + 100 * half), rel=1e-6)
+    assert back.interval() == pytest.approx((-50.0, -50 - 100 * half, -50 + 100 * half), rel=1e-6)
     assert paired_rmse(runs, good, blind) is None
     row = claims_table(runs).filter(measure="RMSE-S", better="lambda=separate-0.4").row(0, named=True)
-    # Table VII: 100.0 - 81.9
-    assert (row["claim"], row["published"], row["difference"], row["verdict"]) == (4, 18.1, 50.0, "holds")
+    # Table VII: 100.0 - 81.9, times sqrt(2); at lambda = 0 nothing trains v^
+    assert (row["claim"], row["published"], row["difference"]) == (4, 25.6, 50.0)
+    assert (row["verdict"], row["p"], row["p_holm"]) == ("by construction", None, None)
+    assert row["says"].endswith("; at λ = 0 nothing trains the prediction")
 
 
 def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
@@ -179,8 +211,9 @@ def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
     errors = draw.gamma(2.0, 0.5, (2, IMAGES["source"]))
     for point, of_point in zip((one, other), errors, strict=True):
         write_run(tmp_path / point.name / "seed-0", 0, {"source": 4, "target": 5}, errors=of_point.tolist())
-    found = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
-    assert found is not None
+    estimated = paired_rmse(read_runs(tmp_path, [one, other], [0]), one, other)
+    assert estimated is not None
+    found = estimated.interval()
     samples = draw.integers(0, IMAGES["source"], (20_000, IMAGES["source"]))
     roots = np.sqrt(errors[:, samples].mean(axis=2))
     assert found.mean == pytest.approx(100 * np.subtract(*np.sqrt(errors.mean(axis=1))[::-1]), abs=1e-4)
@@ -189,12 +222,17 @@ def test_the_interval_of_an_rmse_is_that_of_a_bootstrap(tmp_path: Path) -> None:
     assert (found.high - found.low) / 2 / 1.96 == pytest.approx(deviation, rel=0.1)
 
 
-def test_a_claim_is_contradicted_when_the_interval_lies_below_zero(tmp_path: Path) -> None:
-    for method, right in (("TDL", 2), ("TDL7", 14)):
-        write_run(tmp_path / method / "seed-0", 0, {"target": right})
-    table = claims_table(read_runs(tmp_path, [Point("methods", "TDL"), Point("methods", "TDL7")], [0]))
-    row = table.filter(better="TDL").row(0, named=True)
-    assert (row["difference"], row["verdict"]) == (-75.0, "contradicted")
+def test_a_claim_is_contradicted_by_several_seeds_and_never_by_one(tmp_path: Path) -> None:
+    points = [Point("methods", "TDL"), Point("methods", "TDL7")]
+    for seed in (0, 1, 2):
+        write_run(tmp_path / f"TDL/seed-{seed}", seed, {"target": 2 + seed})
+        write_run(tmp_path / f"TDL7/seed-{seed}", seed, {"target": 14})
+    for seeds, verdict in (([0, 1, 2], "contradicted"), ([0], "one seed: no verdict")):
+        table = claims_table(read_runs(tmp_path, points, seeds))
+        row = table.filter(better="TDL").row(0, named=True)
+        assert (row["verdict"], row["p"] is None) == (verdict, len(seeds) == 1)
+        assert row["high"] < 0
+    assert set(table.filter(worse="VGGsrc")["verdict"]) == {"not run"}
 
 
 def test_what_chose_the_epochs_is_collected_over_all_runs(runs: Runs) -> None:

@@ -20,7 +20,9 @@ def test_each_number_of_table_viii_stands_below_its_heading() -> None:
         "rmse_source": 0.8764, "published_source": 77.7, "difference_source": -66.7, "published_target": 76.0,
         "difference_target": -55.0, "images_source": 1300, "images_target": 140,
     }  # fmt: skip
-    assert headed(methods_table(pl.DataFrame([row]))) == [
+    table = methods_table(pl.DataFrame([row]), {"an untrained v^": 2**0.5})
+    assert list(table.rows[1]) == ["reference: an untrained v^", *["–"] * 4, "1.414", *["–"] * 3]
+    assert headed(table) == [
         ("", "method", "MTMDD-VM*"),
         ("ours, on this data", "Acc-S, %", "11.0 ± 0.5"),
         ("ours, on this data", "Acc-T, %", "21.0 ± 0.7"),
@@ -41,7 +43,7 @@ def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, com
     # A smaller RMSE-S is better, so the claim is that worse minus better is above 0.
     row = {
         "claim": 4, "says": "so", "better": "lambda=shared-0.4", "worse": "lambda=shared-0", "measure": measure,
-        "published": 14.0, "difference": 3.25, "low": -1.0, "high": 7.5, "verdict": "open",
+        "published": 14.0, "difference": 3.25, "low": -1.0, "high": 7.5, "p": 0.05, "p_holm": 0.2504, "verdict": "open",
     }  # fmt: skip
     assert headed(claims_texts(pl.DataFrame([row]))) == [
         ("", "claim", "4"),
@@ -51,8 +53,18 @@ def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, com
         ("published", "difference", "+14.0"),
         ("ours", "difference", "+3.2"),
         ("ours", "95 %", "-1.0 to +7.5"),
+        ("ours", "p, corrected", "0.250"),
         ("", "here", "open"),
     ]
+
+
+@pytest.mark.parametrize(("p", "text"), [(None, "–"), (0.0004, "< 0.001"), (0.001, "0.001"), (1.0, "1.000")])
+def test_a_corrected_p_is_shown_with_three_digits(p: float | None, text: str) -> None:
+    row = {
+        "claim": 4, "says": "so", "better": "TDL", "worse": "TDL7", "measure": "Acc-T", "published": None,
+        "difference": None, "low": None, "high": None, "p": p, "p_holm": p, "verdict": "not run",
+    }  # fmt: skip
+    assert headed(claims_texts(pl.DataFrame([row])))[7] == ("ours", "p, corrected", text)
 
 
 @pytest.mark.parametrize(("percent", "value", "text"), [(True, 0.4, "40%"), (False, 30.0, "30")])

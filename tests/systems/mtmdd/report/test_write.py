@@ -12,11 +12,15 @@ import pytest
 from html_page import Page
 from report_data import PARAMS, write_data, write_run
 
+from base.console import UserError
 from report import data_sets, index
 from report.sections import read_part
 from systems.mtmdd.report import plots, write
 from systems.mtmdd.report.diagnoses import errors_texts, inputs_texts
+from systems.mtmdd.report.references import reference_lines, references_table
+from systems.mtmdd.report.runs import read_runs
 from systems.mtmdd.report.write import seeds_sentence
+from systems.mtmdd.runs import Point
 
 
 def run(root: Path, output: str = "report", page: str = "page") -> Path:
@@ -56,7 +60,7 @@ def test_its_files(root: Path) -> None:
             "one_shot.csv",
             "one_shot.png",
         ),
-        *("out_of_class.csv", "out_of_class.png", "part.json"),
+        *("out_of_class.csv", "out_of_class.png", "part.json", "references.csv"),
         *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
         "vocabulary.png",
@@ -122,21 +126,23 @@ def test_the_pictures_are_drawn_from_the_tables_beside_them(root: Path) -> None:
     assert (folder / "one_shot.png").read_bytes() == shares
     categories = plots.sweep_plot(pl.read_csv(folder / "out_of_class.csv"), {"source": "source categories"})
     assert (folder / "out_of_class.png").read_bytes() == categories
+    lines = reference_lines(pl.read_csv(folder / "references.csv"))
     for name, axis, is_line in (("features", "what the recognisers see", False), ("lambda", "λ", True)):
         table = pl.read_csv(folder / f"study_{name}.csv", schema_overrides={"series": pl.String, "value": pl.String})
-        plot = plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line)
+        plot = plots.study_plot(table.with_columns(pl.col("series").fill_null("")), axis, is_line, lines)
         assert (folder / f"study_{name}.png").read_bytes() == plot, name
 
 
 def test_every_predictor_and_every_input_has_its_own_name() -> None:
-    names = ("model", "without_position", "zero", "constant", "category_means")
+    names = ("model", "without_position", "zero", "untrained", "constant", "category_means")
     errors = errors_texts({"rmse_source": {name: 1.5 - place / 10 for place, name in enumerate(names)}})
     assert errors.rows == [
         ["the model", "1.500"],
         ["the same without the position loss", "1.400"],
-        ["nothing", "1.300"],
-        ["the mean click feature", "1.200"],
-        ["the mean click feature of the image's own category", "1.100"],
+        ["predicting nothing", "1.300"],
+        ["an untrained v^", "1.200"],
+        ["the mean click feature", "1.100"],
+        ["the category means", "1.000"],
     ]
     inputs = {
         "bandwidth": [0.01], "normal_percent": [0.4], "predicted_without_position_percent": [0.3],
@@ -201,7 +207,7 @@ def test_the_data_sets_name_is_ours_and_the_published_one_the_papers(root: Path,
     assert content["published_data"] == "Clickture-Dog to Stanford, Columbia and ImageNet dogs"
     assert (root / "report/table_viii.txt").read_text(encoding="utf-8").splitlines()[-1] == (
         "ours: test data; published: Clickture-Dog to Stanford, Columbia and ImageNet dogs; "
-        "95 %: interval; ±: deviation over seeds"
+        "95 %: interval over seeds and images; ±: deviation over seeds"
     )
 
 
@@ -209,7 +215,14 @@ def test_the_page_shows_ours_beside_the_published_numbers(page: Page) -> None:
     groups, heads, *rows = page.tables[0]
     assert groups == ["", "ours, on this data", "published", ""]
     assert heads[1:3] == heads[6:8] == ["Acc-S, %", "Acc-T, %"]
-    assert [row[0] for row in rows] == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    assert [row[0] for row in rows[:3]] == ["VGGimg", "VGGsrc", "MTMDD-VM"]
+    # means of the two seeds' lines
+    assert [(row[0], row[5]) for row in rows[3:]] == [
+        ("reference: predicting nothing", "1.010"),
+        ("reference: an untrained v^", "1.424"),
+        ("reference: the mean click feature", "1.180"),
+        ("reference: the category means", "0.840"),
+    ]
     assert rows[2][2] == "81.2 ± 0.0"
     assert rows[2][6:8] == ["77.3", "74.7"]
 
@@ -220,6 +233,46 @@ def test_the_page_says_what_its_reader_must_know(root: Path) -> None:
     assert "target validation accuracy" in text
     assert "Means over 2 seeds (0, 1: split, initialisation and batches)" in text
     assert "Clickture-Dog to Stanford, Columbia and ImageNet dogs" in text
+
+
+def test_the_page_says_what_its_intervals_and_verdicts_rest_on(root: Path, tmp_path: Path) -> None:
+    text = (root / "page/index.html").read_text(encoding="utf-8")
+    assert "They cover the randomness of training and the choice of test images" in text
+    with (root / "report/claims.csv").open(encoding="utf-8") as file:
+        tested = [row for row in csv.DictReader(file) if row["p"]]
+    assert f"p is corrected for the {len(tested)} tested claims by Holm" in text
+    assert "Published RMSE-S are shown times √2" in text
+    write_data(tmp_path)
+    (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [1]"))
+    page = run(tmp_path).read_text(encoding="utf-8")
+    assert "They cover the choice of test images alone" in page
+    assert "No claim is tested here" in page
+    with (tmp_path / "report/claims.csv").open(encoding="utf-8") as file:
+        assert {row["verdict"] for row in csv.DictReader(file)} == {"not run", "one seed: no verdict"}
+    assert 'class="one-seed-no-verdict"' in page
+    assert "95 %: interval over images alone" in (tmp_path / "report/table_viii.txt").read_text(encoding="utf-8")
+
+
+def test_the_lines_of_reference_are_by_seed_and_one_for_all_runs(root: Path, tmp_path: Path) -> None:
+    table = pl.read_csv(root / "report/references.csv")
+    assert table.rows() == [
+        (0, 1.0, 1.414214, 1.17, 0.83),
+        (1, pytest.approx(1.02), pytest.approx(1.434214), pytest.approx(1.19), pytest.approx(0.85)),
+    ]
+    assert json.loads((root / "report/table_viii.json").read_text())["rmse_references"] == table.to_dicts()
+    point, blind = Point("methods", "TDL"), Point("methods", "VGGsrc")
+    for one, rmse in ((point, 0.9), (blind, None)):
+        write_run(tmp_path / one.name / "seed-0", 0, {"target": 4, "source": 3}, rmse)
+    assert references_table(read_runs(tmp_path, [blind], [0])).is_empty()
+    assert reference_lines(references_table(read_runs(tmp_path, [blind], [0]))) == {}
+    other = Point("methods", "TDL7")
+    write_run(tmp_path / "TDL7/seed-0", 0, {"target": 4, "source": 3}, 0.9)
+    path = tmp_path / "TDL7/seed-0/metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["rmse_references"]["constant"] += 0.01
+    path.write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match=r"TDL7, seed 0: its lines of reference of RMSE-S, .* not those of another run"):
+        references_table(read_runs(tmp_path, [point, other], [0]))
 
 
 def test_names_from_the_data_are_shown_as_they_are_and_never_as_markup(page: Page, root: Path) -> None:
@@ -348,11 +401,11 @@ def test_a_study_file_of_other_parameters_is_refused(tmp_path: Path, caplog: pyt
 def test_diagnoses_of_click_predictors_are_shown(page: Page, root: Path) -> None:
     assert page.headings.count("Diagnoses of click predictors") == 1
     by_corner = {table[0][0]: table for table in page.tables}
-    errors, gradients = by_corner["what is predicted"], by_corner["step"]
+    errors, gradients = by_corner["predictor"], by_corner["step"]
     (inputs,) = [table for table in page.tables if table[1][0] == "B"]
     assert errors[1:] == [
-        ["the mean click feature", "1.164"], ["the model", "1.125"], ["nothing", "1.000"],
-        ["the mean click feature of the image's own category", "0.500"],
+        ["an untrained v^", "1.410"], ["the mean click feature", "1.164"], ["the model", "1.125"],
+        ["predicting nothing", "1.000"], ["the category means", "0.500"],
     ]  # fmt: skip
     assert gradients[1:] == [["0 (0%)", "0.66", "7.24", "-0.03"], ["1,500 (15%)", "–", "9.20", "0.04"]]
     # Table IV has no B = 0.05
