@@ -44,9 +44,12 @@ class Model:
         return phases[-1] if phases else None
 
     def phase_that_predicts_clicks(self) -> Phase | None:
-        """Return the last phase with a click loss, or (lambda = 0) with a word embedding; None if there is none."""
+        """Return the last phase with a click loss, or (lambda = 0) with predicted clicks; None if there is none.
+
+        So RMSE-S of a method of two steps is the first step's.
+        """
         trained = [phase for phase in self.recipe.phases if phase.predicts_clicks]
-        phases = trained or [phase for phase in self.recipe.phases if phase.has_embedding]
+        phases = trained or [phase for phase in self.recipe.phases if phase.uses_clicks]
         return phases[-1] if phases else None
 
     def network(self, phase: Phase) -> MultidomainNetwork:

@@ -3,7 +3,7 @@ import torch
 
 from base.console import UserError
 from systems.mtmdd.batches import DomainBatch
-from systems.mtmdd.config import LossTerm, Phase
+from systems.mtmdd.config import ClickBranchParams, LossTerm, NetworkParams, Phase
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.network import Recogniser, build_network, check_same_categories, copy_parts
 from systems.mtmdd.objective import build_terms, objective
@@ -29,7 +29,8 @@ def build(network_params, objective_params, train_params):
         recipe = build_recipe(method, network, objective or objective_params, train_params)
         torch.manual_seed(0)
         phase = recipe.phases[place]
-        return recipe, phase, build_network(recipe.network, phase, categories, K, load_weights=True)
+        network = build_network(recipe.network, phase, categories, K, True, recipe.click_branch)
+        return recipe, phase, network
 
     return build
 
@@ -45,6 +46,8 @@ OPTIONS = {
     "affine normalisation": {"affine_normalisation": True},
     "lambda 1, affine normalisation": {"lambda_": 1.0, "affine_normalisation": True},
     "shared affine normalisation": {"shared_normalisation": True, "affine_normalisation": True},
+    "one ConvNet": {"second_step": "one ConvNet"},
+    "factors": {"recogniser_gradient": 0.1, "click_gradient": 10.0, "multitask_position": True},
     "released position loss": {"position_input": "raw", "position_scale": "1/sqrt(K)", "bandwidth": 1.0},
 }
 
@@ -55,7 +58,7 @@ OPTIONS = {
 )
 def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, build, objective_params):
     values = OPTIONS[options]
-    in_network = {name: value for name, value in values.items() if name.endswith("normalisation")}
+    in_network = {name: value for name, value in values.items() if name in NetworkParams.model_fields}
     objective_values = {name: value for name, value in values.items() if name not in in_network}
     recipe, phase, network = build(
         method, place, objective=objective_params.model_copy(update=objective_values), **in_network
@@ -75,11 +78,13 @@ def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, 
     total.backward()
     # these keep their weights: frozen parts, and modules that only a domain without a loss uses
     still = [*phase.frozen]
+    if not phase.recognised:
+        still.append("backbone.head.")  # phi is of no use then; its weights could be trained
     for domain in phase.unlearned or ():
         still += [f"recogniser.{part}.{domain}." for part in ("heads", "visual_norms", "click_norms")]
     for name, parameter in network.named_parameters():
         if name.startswith(tuple(still)):
-            assert not parameter.requires_grad, name
+            assert parameter.requires_grad == name.startswith("backbone.head."), name
             assert parameter.grad is None, name
         else:
             assert torch.isfinite(parameter.grad).all(), name
@@ -254,11 +259,49 @@ def test_a_later_phase_takes_over_backbone_and_embedding(build):
     with torch.no_grad():
         for value in first.parameters():
             value.add_(1)
-    _, phase, later = build("TDL", 2)
+    _, phase, later = build("TDL", 2, second_step="one ConvNet")
     assert copy_parts(later, first.state_dict()) == ["backbone", "embedding"]
     assert phase.frozen == ["embedding"]
     for name, value in first.state_dict().items():
         assert torch.equal(later.state_dict()[name], value), name
+
+
+def test_a_second_step_predicts_as_the_first_step_ended_and_trains_another_convnet(build):
+    """Eq. 5 with v^ = E* theta1*(x): the same bits as the first step's network in evaluation mode."""
+    _, _, first = build("TDL", 0)
+    pixels = images(6)
+    first.train()({"source": pixels["target"]})  # statistics of its own, which the predictor has to use
+    with torch.no_grad():
+        for value in first.parameters():
+            value.add_(0.01)
+    _, phase, later = build("TDL", 2)
+    own = {name: value.clone() for name, value in later.backbone.state_dict().items()}
+    assert copy_parts(later, first.state_dict(), ["predictor"]) == ["predictor"]
+    expected = first.eval()({"source": pixels["target"]})["source"].clicks
+    before = {name: value.clone() for name, value in later.predictor.state_dict().items()}
+    later.train()
+    for _ in range(2):
+        prediction = later(pixels)["target"]
+        assert torch.equal(prediction.clicks, expected)  # neither dropout nor the batch's statistics
+    assert all(torch.equal(value, before[name]) for name, value in later.predictor.state_dict().items())
+    assert not any(weight.requires_grad for weight in later.predictor.parameters())
+    moved = [name for name, value in later.backbone.state_dict().items() if not torch.equal(value, own[name])]
+    assert moved
+    assert all(name.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked") for name in moved)
+    # phi is the second ConvNet's, v^ the first's
+    seen = []
+    later.recogniser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]["target"]))
+    later.eval()(pixels)
+    (phi, clicks) = seen[0]
+    assert torch.equal(phi, later.backbone(pixels["target"]).phi)
+    assert torch.equal(clicks, expected)
+
+
+def test_the_second_convnet_starts_as_a_network_without_clicks_does(build):
+    _, _, visual = build("VGGimg", 1)
+    _, _, later = build("TDL", 2)
+    for name, value in visual.backbone.state_dict().items():
+        assert torch.equal(later.backbone.state_dict()[name], value), name
 
 
 def test_frozen_parts_neither_learn_nor_drop_nor_move(network_params):

@@ -368,8 +368,11 @@ def test_each_part_learns_at_its_own_rate(recipe):
     network = build_network(tdl.network, tdl.phases[2], categories, 5, load_weights=True)
     groups = parameter_groups(network, tdl.train)
     assert [group["peak"] for group in groups] == [0.02, 0.04]
-    assert len(groups[1]["params"]) == 2  # weight and bias of the recogniser; the embedding is frozen
-    frozen = tdl.phases[2].model_copy(update={"frozen": ["backbone", "embedding"]})
+    assert len(groups[1]["params"]) == 2  # weight and bias of the recogniser; the predictor is frozen
+    moving = tdl.phases[2].model_copy(update={"start": "predict", "frozen": ["embedding"]})
+    network = build_network(tdl.network, moving, categories, 5, load_weights=True)
+    assert [group["part"] for group in parameter_groups(network, tdl.train)] == ["backbone", "recogniser"]
+    frozen = moving.model_copy(update={"frozen": ["backbone", "embedding"]})
     network = build_network(tdl.network, frozen, categories, 5, load_weights=True)
     assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.04]
 
