@@ -28,6 +28,7 @@ def scale_gradient(values: Tensor, factor: float) -> Tensor:
         factor: any finite number; 0 gives zero gradients, not missing ones.
 
     Example:
+        >>> import torch
         >>> values = torch.tensor([2.0, 3.0], requires_grad=True)
         >>> scale_gradient(values, 0.5).square().sum().backward()
         >>> values.grad

@@ -52,6 +52,14 @@ class Model:
         phases = trained or [phase for phase in self.recipe.phases if phase.uses_clicks]
         return phases[-1] if phases else None
 
+    def phases_behind(self, phase: Phase) -> list[Phase]:
+        """Return the phases that a phase's weights come from, and the phase itself, in the order of training."""
+        names = {phase.name}
+        for earlier in reversed(self.recipe.phases):
+            if earlier.name in names:
+                names.update(earlier.starts_from)
+        return [earlier for earlier in self.recipe.phases if earlier.name in names]
+
     def network(self, phase: Phase) -> MultidomainNetwork:
         """Return a phase's network with its weights, in evaluation mode, on the available device."""
         network = build_network(self.recipe.network, phase, self.categories, self.num_words, load_weights=False)

@@ -18,7 +18,15 @@ def run(tmp_path, monkeypatch, tiny_data, network_params, objective_params, trai
     """Return a function that trains a method as the stage does and returns the model folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(method: str, seed: int = 0, split=tiny_data.split, features=tiny_data.features, options=(), network=network_params, **study):
+    def run(
+        method: str,
+        seed: int = 0,
+        split=tiny_data.split,
+        features=tiny_data.features,
+        options=(),
+        network=network_params,
+        **study,
+    ):
         params = train_params.model_copy(update={"epochs": 1})
         recipe = build_recipe(method, network, objective_params, params, **study)
         write_json(recipe.model_dump(mode="json", exclude_none=True), tmp_path / "recipe.json")
