@@ -6,9 +6,9 @@ percent, RMSE-S, the mean length of v^, and reference values of RMSE-S on the va
 guesses from the training images' click features: their mean, their means by true category, and these means weighted by
 the network's own probabilities.
 
-`--recognition-gradient S` multiplies the gradient from the recogniser into v^ by S (0: no gradient). This is not the
-paper's model: it shows how much of RMSE-S is caused by the recognition. `python -m systems.mtmdd.diagnose` measures
-gradients by loss and layer.
+`--set objective.recogniser_gradient=S` multiplies the gradient from the recogniser into v^ by S (0: no gradient). This
+is not the paper's model: it shows how much of RMSE-S is caused by the recognition. `python -m systems.mtmdd.diagnose`
+measures gradients by loss and layer.
 """
 
 import argparse
@@ -16,11 +16,10 @@ import json
 import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
-from torch import Tensor
 from torch.nn.functional import one_hot
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the module also runs as a file
@@ -35,7 +34,6 @@ from systems.mtmdd.config import DOMAINS, Domain, NetworkParams, ObjectiveParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import Outcome, num_correct, percent, predict, rmse
 from systems.mtmdd.methods import METHODS
-from systems.mtmdd.network import Recogniser
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.task import training_run
@@ -56,20 +54,6 @@ def changed_recipe(method: str, params: Path, changes: Sequence[str]) -> Recipe:
     objective = validate_section(ObjectiveParams, "mtmdd.objective", content["objective"], where)
     train = validate_section(TrainParams, "mtmdd.train", content["train"], where)
     return build_recipe(method, network, objective, train)
-
-
-def scale_recognition_gradient(scale: float) -> None:
-    """Multiply the recogniser's gradient into v^ by `scale`, for the rest of this process."""
-    forward = Recogniser.forward
-
-    def scaled(self: Recogniser, inputs: Mapping[Domain, tuple[Tensor, Tensor | None]]) -> dict[Domain, Tensor]:
-        damped: dict[Domain, tuple[Tensor, Tensor | None]] = {
-            domain: (phi, None if clicks is None else clicks * scale + clicks.detach() * (1 - scale))
-            for domain, (phi, clicks) in inputs.items()
-        }
-        return forward(self, damped)
-
-    Recogniser.forward = scaled  # type: ignore[method-assign]
 
 
 def outcome_of(model: Model, phase: Phase, examples: Examples, domain: Domain, split: str) -> Outcome:
@@ -127,19 +111,14 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, default="MTMDD-VM-star", help="default: %(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="as in train.epochs=30")
-    parser.add_argument("--recognition-gradient", type=float, default=1.0, metavar="S")
     arguments = parser.parse_args()
     recipe = changed_recipe(arguments.method, arguments.params, arguments.set)
-    if arguments.recognition_gradient != 1:
-        scale_recognition_gradient(arguments.recognition_gradient)
     data = arguments.data or Path("data/sets") / read_params(arguments.params)["mtmdd"]["data_set"]
     for seed in arguments.seeds:
         rows = read_rows(data / f"splits/seed-{seed}.parquet", recipe, seed)
         examples = Examples.read(data / "ingested/images", rows, data / "features", recipe.network, cache=True)
         with tempfile.TemporaryDirectory() as folder:
-            # a name of its own, so that no checkpoint of an unscaled run is resumed
-            run = f"click-branch-{arguments.recognition_gradient}"
-            train(training_run(recipe, examples, seed, run), Path(folder) / "model")
+            train(training_run(recipe, examples, seed, "click-branch"), Path(folder) / "model")
             model = Model.read(Path(folder) / "model")
             results = {**measure(model, examples), **reference_lines(model, examples)}
         print(json.dumps({"method": arguments.method, "seed": seed, "set": arguments.set, **results}), flush=True)

@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model.data.batches import Batch, Loaded
 from model.data.images import ImageStore
-from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, SpatialMean, plain_features
+from model.nets.backbones import IMAGENET_MEAN, IMAGENET_STD, plain_features, plain_head
 from model.training.checkpoints import Checkpoints
 from model.training.params import ScheduleParams
 from model.training.trainer import PhaseTraining
@@ -140,8 +140,8 @@ def make_batch(case: Case, num_categories: int, num_words: int, device: torch.de
 def make_bare_step(case: Case, num_categories: int, precision: str, batch: Batch, device: torch.device) -> Step:
     """Return the training step of the classifier alone, without our code."""
     if case.backbone == "plain":
-        channels = 128
-        network: nn.Module = nn.Sequential(plain_features(), SpatialMean(), nn.Linear(channels, num_categories))
+        values = 128
+        network: nn.Module = nn.Sequential(plain_features(), plain_head(case.size), nn.Linear(values, num_categories))
     else:
         import torchvision
 

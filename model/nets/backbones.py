@@ -1,6 +1,8 @@
 """ConvNets: from images to the last map omega and the deep visual feature phi (Fig. 8).
 
-`plain` is this project's own, for drawn toy images. All others are torchvision's classifiers by name, cut before the
+`plain` is this project's own, for drawn toy images: four convolutions, and as phi one fully connected layer on the
+whole map with ReLU, as VGG's fc7 sees every place (a mean over places would leave the word embedding as the only layer
+that sees them). All others are torchvision's classifiers by name, cut before the
 last layer; phi is that layer's input (except for SqueezeNet, whose last layer is a convolution of omega):
 
 | family | omega | phi |
@@ -134,7 +136,10 @@ class SpatialMean(nn.Module):
 
 
 def plain_features() -> nn.Sequential:
-    """Return a small ConvNet for images of about 48 pixels: 5 x 5 with stride 2, then 3 x 3, batch-normalised."""
+    """Return the plain ConvNet up to omega, for images of about 48 pixels.
+
+    5 x 5 with stride 2, then 3 x 3, batch-normalised; two poolings: omega's side is an eighth of the image's.
+    """
     layers: list[nn.Module] = []
     channels = 3
     for number, width in enumerate(PLAIN_WIDTHS):
@@ -148,6 +153,21 @@ def plain_features() -> nn.Sequential:
             layers.append(nn.MaxPool2d(2))
         channels = width
     return nn.Sequential(*layers)
+
+
+def plain_head(image_size: int) -> nn.Sequential:
+    """Return the plain ConvNet's layer from omega to phi; at 48 pixels it has 128 x 4,608 weights.
+
+    Args:
+        image_size: side S of the images, pixels; the number of weights grows with its square.
+
+    Shape:
+        input: (B, 128, H, H) with H = ceil(S / 2) // 4; output: (B, 128)
+    """
+    side = math.ceil(image_size / 2) // 4
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(PLAIN_WIDTHS[-1] * side * side, PLAIN_WIDTHS[-1]), nn.ReLU(inplace=True)
+    )
 
 
 def _before_last(layers: nn.Sequential) -> list[nn.Module]:
@@ -199,7 +219,7 @@ def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNe
     if network.backbone == "plain":
         if source != "none":
             raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
-        return ConvNet(plain_features(), SpatialMean(), network.image_size)
+        return ConvNet(plain_features(), plain_head(network.image_size), network.image_size)
     classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
     if source not in ("none", "download"):
         load_backbone_weights(classifier, Path(source), network.backbone)

@@ -16,7 +16,8 @@ from model.training import params as training
 Domain = Literal["source", "target"]
 Features = Literal["visual", "click", "visual+click"]
 EmbeddingKind = Literal["FC", "biFC", "CONV+FC", "CONV+biFC"]
-Part = Literal["backbone", "embedding"]
+Part = Literal["backbone", "embedding", "predictor"]
+SecondStep = Literal["two ConvNets", "two ConvNets from one start", "one ConvNet"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
 BACKBONE = "backbone"  # the start of a phase without an earlier one: network.weights
 
@@ -31,6 +32,12 @@ class EmbeddingParams(Params):
     dropout: float | None = Field(None, description="share of E2's outputs dropped in training", ge=0, lt=1)
     padding: int | None = Field(None, description="E1: zeros around omega; null: 'same'", ge=0, le=7)
     ceil_pooling: bool | None = Field(None, description="E1: pool incomplete windows too, as Caffe does; null: no")
+    rank: int | None = Field(
+        None, description="E3 as a product of two matrices with this many columns and rows; null: one matrix", ge=1
+    )
+    click_start: bool | None = Field(
+        None, description="E3's second factor starts with the training click features' main directions; null: no"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> "EmbeddingParams":
@@ -39,6 +46,8 @@ class EmbeddingParams(Params):
             raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
         if self.has_convolution and self.padding is None and self.kernel_size is not None and self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd ('same' padding), found {self.kernel_size}; or set padding")
+        if self.click_start and self.rank is None:
+            raise ValueError("click_start needs rank, the number of directions")
         return self
 
     @property
@@ -58,7 +67,7 @@ class EmbeddingParams(Params):
     def only_used(self, kind: EmbeddingKind) -> "EmbeddingParams":
         """Return an embedding of the given kind, with only those of this embedding's values that the kind uses."""
         used = self.model_copy(update={"kind": kind}).used()
-        used += ["padding", "ceil_pooling"] * kind.startswith("CONV")
+        used += ["padding", "ceil_pooling"] * kind.startswith("CONV") + ["rank", "click_start"] * kind.endswith("biFC")
         return EmbeddingParams(kind=kind, **{name: getattr(self, name) for name in used})
 
 
@@ -71,6 +80,12 @@ class NetworkParams(BackboneParams):
         False, description="N of eq. 7: with common statistics of both domains instead of each domain's own"
     )
     affine_normalisation: bool = Field(False, description="N of eq. 7: with a learned scale and shift of each value")
+    second_step: SecondStep | None = Field(
+        None,
+        description="of TDL [7], TDL and MTTDL. null or two ConvNets: the first step's ConvNet and embedding, frozen,"
+        " beside a ConvNet that is trained from the start weights (eq. 5); two ConvNets from one start: from the first"
+        " step's; one ConvNet: it is trained under the frozen embedding",
+    )
 
 
 class PositionParams(Params):
@@ -86,7 +101,33 @@ class PositionParams(Params):
     )
 
 
-class ObjectiveParams(PositionParams):
+class ClickBranchParams(Params):
+    r"""Changes to the training of the click branch that the paper doesn't have; the defaults change nothing.
+
+    With the recognition losses R and the click losses P, each with its weights, and omega's two consumers phi and v^:
+
+    - the gradient at v^ is g dR/dv^ + c dP/dv^ (the paper: g = c = 1)
+    - the gradient at omega is dR/dphi dphi/domega + b (g dR/dv^ + c dP/dv^) dv^/domega (the paper: b = 1)
+
+    So c scales the click losses for the embedding, and with b = 1/c their gradient in the ConvNet stays as it was.
+    """
+
+    recogniser_gradient: float = Field(1.0, description="g: factor on the recognisers' gradient into v^", ge=0)
+    click_gradient: float = Field(1.0, description="c: factor on the click losses' gradient at v^", gt=0)
+    convnet_gradient: float | None = Field(
+        None, description="b: factor on the embedding's gradient into the ConvNet; null: 1 / click_gradient", ge=0
+    )
+    soft_targets: float = Field(
+        0.0, description="s: train on (1 - s) v + s (mean v of the category's training images) instead of v", ge=0, le=1
+    )
+
+    @property
+    def factor_at_convnet(self) -> float:
+        """The factor b."""
+        return 1 / self.click_gradient if self.convnet_gradient is None else self.convnet_gradient
+
+
+class ObjectiveParams(ClickBranchParams, PositionParams):
     """The weights of eq. 12, 13 and 15."""
 
     lambda_: float = Field(
@@ -95,6 +136,9 @@ class ObjectiveParams(PositionParams):
     tau: float = Field(description="eq. 12: weight of the position loss against the count loss", ge=0, le=1)
     mu_separate_heads: float = Field(description="eq. 15: weight of target recognition, separate heads", ge=0)
     mu_shared_head: float = Field(description="eq. 15: weight of target recognition, shared head", ge=0)
+    multitask_position: bool = Field(
+        False, description="MTTDL's first step: with the position loss (eq. 12), which eq. 14 doesn't have"
+    )
     halved_click_losses: bool = Field(False, description="halve each squared distance, as Caffe's Euclidean loss does")
     mean_over: Literal["step", "domain"] = Field(
         "step", description="eq. 6: the mean over all images of a step; domain: the sum of each domain's mean"
@@ -109,6 +153,7 @@ class TrainParams(training.TrainParams):
     recogniser_bias_multiplier: float = Field(
         1.0, description="times recogniser_multiplier: peak rate of the recognisers' biases", gt=0
     )
+    embedding_decay_multiplier: float = Field(1.0, description="times weight_decay: the word embedding's", ge=0)
     mirrored: list[Domain] = Field(
         list(DOMAINS), description="domains whose training images are mirrored half of the time"
     )
@@ -123,7 +168,11 @@ class LossTerm(Params):
 
 
 class Phase(Params):
-    """One training from start weights to chosen weights: its losses and domains, its start, its frozen parts."""
+    """One training from start weights to chosen weights: its losses and domains, its start, its frozen parts.
+
+    A phase whose `start` names a phase for the part ``predictor`` has no word embedding of its own: v^ is predicted by
+    that phase's ConvNet and word embedding together, which are frozen (eq. 5).
+    """
 
     name: str = Field(pattern=r"^[a-z0-9_-]+$", description="name of its weights file")
     losses: list[LossTerm] = Field(min_length=1)
@@ -169,9 +218,19 @@ class Phase(Params):
         return any(term.kind != "recognition" for term in self.losses)
 
     @property
-    def has_embedding(self) -> bool:
-        """Return True for a phase that uses the word embedding."""
+    def uses_clicks(self) -> bool:
+        """Return True for a phase that uses predicted clicks."""
         return self.predicts_clicks or (self.features is not None and "click" in self.features)
+
+    @property
+    def has_predictor(self) -> bool:
+        """Return True for a phase whose clicks are predicted by an earlier phase's ConvNet and word embedding."""
+        return isinstance(self.start, dict) and "predictor" in self.start
+
+    @property
+    def has_embedding(self) -> bool:
+        """Return True for a phase with a word embedding on its own ConvNet."""
+        return self.uses_clicks and not self.has_predictor
 
     @model_validator(mode="after")
     def _consistent(self) -> "Phase":
@@ -187,14 +246,21 @@ class Phase(Params):
             )
         if self.shared_head and len(self.recognised) < 2:
             raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
-        if isinstance(self.start, dict) and "embedding" in self.start:
-            if not self.has_embedding:
-                raise ValueError(
-                    f"start gives the embedding the weights of {self.start['embedding']!r}, but this phase has no"
-                    " embedding"
-                )
-            if self.start["embedding"] == BACKBONE:
-                raise ValueError(f"start: the embedding must come from an earlier phase; {BACKBONE!r} has no embedding")
+        if self.has_predictor != ("predictor" in self.frozen):
+            raise ValueError("a predictor needs a phase in `start`, and must be frozen: one of them is missing")
+        if self.has_predictor and (self.predicts_clicks or not self.uses_clicks):
+            raise ValueError("a phase with a predictor must recognise by the predicted clicks, without a click loss")
+        for part in ("embedding", "predictor"):
+            if isinstance(self.start, dict) and part in self.start:
+                if part == "embedding" and not self.has_embedding:
+                    raise ValueError(
+                        f"start gives the embedding the weights of {self.start['embedding']!r}, but this phase has no"
+                        " embedding"
+                    )
+                if self.start[part] == BACKBONE:
+                    raise ValueError(
+                        f"start: the {part} must come from an earlier phase; {BACKBONE!r} has no embedding"
+                    )
         if len({(term.domain, term.kind) for term in self.losses}) < len(self.losses):
             raise ValueError("a loss is listed twice for the same domain")
         return self
@@ -214,6 +280,7 @@ class Recipe(Params):
     network: NetworkParams
     train: TrainParams
     position: PositionParams | None = Field(None, description="only where a phase has the position loss")
+    click_branch: ClickBranchParams | None = Field(None, description="only where it changes a phase with an embedding")
     phases: list[Phase] = Field(min_length=1)
     source_categories: int | None = Field(
         None, description="out-of-class study: number of categories that the source keeps", ge=1
@@ -228,14 +295,13 @@ class Recipe(Params):
             for name in phase.starts_from:
                 if name not in earlier:
                     raise ValueError(f"phase {phase.name} starts from {name!r}; earlier ones are {list(earlier)}")
-            if isinstance(phase.start, dict) and "embedding" in phase.start and not earlier[phase.start["embedding"]]:
-                raise ValueError(
-                    f"phase {phase.name}: phase {phase.start['embedding']!r} has no embedding to start from"
-                )
+            for part in ("embedding", "predictor"):
+                if isinstance(phase.start, dict) and part in phase.start and not earlier[phase.start[part]]:
+                    raise ValueError(f"phase {phase.name}: phase {phase.start[part]!r} has no embedding to start from")
             if phase.name in earlier:
                 raise ValueError(f"two phases are named {phase.name!r}")
             earlier[phase.name] = phase.has_embedding
-        if any(phase.has_embedding for phase in self.phases) != (self.network.embedding is not None):
+        if any(phase.uses_clicks for phase in self.phases) != (self.network.embedding is not None):
             raise ValueError("network.embedding must be given if and only if a phase uses the click branch")
         if any(term.kind == "position" for phase in self.phases for term in phase.losses) != (
             self.position is not None

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from base.console import UserError
+from model.losses.count import l2_normalise
 from systems.mtmdd.config import EmbeddingParams
 
 POOL = 3  # side and stride of E1's pooling, as in the released model definition
@@ -18,6 +19,8 @@ class WordEmbedding(nn.Module):
     - CONV+biFC: v^ = E3 f(E2 E1(omega))
 
     E1 is a convolution ('same' padding), maximum pooling 3 x 3 with stride 3 and ReLU; f is ReLU, followed by dropout.
+    With `rank` r, E3 = U W is a product of two matrices, W (r, hidden) and U (K, r), which the paper doesn't have.
+
     A map smaller than 3 x 3 is pooled whole. In a larger map incomplete windows are left out, unless `ceil_pooling`.
 
     Args:
@@ -37,6 +40,7 @@ class WordEmbedding(nn.Module):
 
     def __init__(self, params: EmbeddingParams, map_shape: tuple[int, int, int], num_words: int) -> None:
         super().__init__()
+        self.params = params
         channels, height, width = map_shape
         layers: list[nn.Module] = []
         if params.has_convolution:
@@ -65,8 +69,33 @@ class WordEmbedding(nn.Module):
             assert params.dropout is not None
             layers += [nn.Linear(inputs, params.hidden), nn.ReLU(inplace=True), nn.Dropout(params.dropout)]
             inputs = params.hidden
+            if params.rank is not None:
+                layers.append(nn.Linear(inputs, params.rank, bias=False))
+                inputs = params.rank
         layers.append(nn.Linear(inputs, num_words))
         self.layers = nn.Sequential(*layers)
+
+    @torch.no_grad()
+    def start_with(self, clicks: Tensor) -> None:
+        """Start the last matrix (U of a low-rank E3) with the main directions of click features, at its own norm.
+
+        The columns of U become the first r right singular vectors of N'(v): v^ starts as a combination of the word
+        groups that vary most. They are scaled to the Frobenius norm of the random start; each has its largest
+        component positive. If there are fewer than r directions, the other columns are zero.
+
+        Args:
+            clicks: v of the training images, (n, K).
+        """
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        _, sizes, directions = torch.linalg.svd(l2_normalise(clicks.double()), full_matrices=False)
+        directions = directions[sizes > 1e-9][: last.in_features]
+        if not len(directions):
+            return  # no training image has a click
+        largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+        columns = torch.zeros(last.weight.shape, dtype=torch.double)
+        columns[:, : len(directions)] = (directions * largest.sign()).T
+        last.weight.copy_(columns * (last.weight.double().norm() / columns.norm()))
 
     def forward(self, omega: Tensor) -> Tensor:
         """Return v^ in the precision of the weights, whatever the precision of the layers before.

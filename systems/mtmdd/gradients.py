@@ -54,13 +54,13 @@ def layers(network: nn.Module) -> dict[str, list[nn.Parameter]]:
 def plotted_layers(network: nn.Module, most: int = 12) -> list[str]:
     """Return the layers to plot in Fig. 11: those with a matrix or kernels, at most `most`, at equal distances.
 
-    The first and the last layer are always among them. Recognisers are left out, because no click loss reaches them,
-    and so is batch normalisation.
+    The first and the last layer are always among them. Recognisers and the ConvNet's layers from omega to phi are left
+    out, because no click loss reaches them, and so is batch normalisation.
     """
     names = [
         name
         for name, weights in layers(network).items()
-        if not name.startswith("recogniser") and any(weight.ndim > 1 for weight in weights)
+        if not name.startswith(("recogniser", "backbone.head")) and any(weight.ndim > 1 for weight in weights)
     ]
     if len(names) <= most:
         return names

@@ -10,11 +10,12 @@ The released definition halves the click losses and averages each domain separat
 weights: a step has equally many images of both domains, so the sum of two means is twice the mean over all images.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from base.params import validate_section
-from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Phase
+from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Part, Phase, SecondStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,9 @@ class PhasePlan:
         name: name of its weights file.
         recognise: the domains whose categories are learned.
         features: the recogniser's input.
-        clicks: the click loss on the source: none, count only, or count and position.
-        start: backbone, or an earlier phase.
+        clicks: the click loss on the source: none, count only, count and position, or (multitask) with the position
+            loss only if `objective.multitask_position`.
+        start: backbone, an earlier phase, or for each part the earlier phase it comes from (`Phase.start`).
         frozen: parts that keep their start weights.
         shared_head: one recogniser for both domains.
     """
@@ -34,9 +36,9 @@ class PhasePlan:
     name: str
     recognise: tuple[Domain, ...] = ()
     features: Features | None = None
-    clicks: Literal["none", "count", "count+position"] = "none"
-    start: str = "backbone"
-    frozen: tuple[Literal["backbone", "embedding"], ...] = ()
+    clicks: Literal["none", "count", "count+position", "multitask"] = "none"
+    start: str | Mapping[Part, str] = "backbone"
+    frozen: tuple[Part, ...] = ()
     shared_head: bool = False
 
 
@@ -58,13 +60,16 @@ class Method:
 SOURCE_VISUAL = PhasePlan(name="source", recognise=("source",), features="visual")
 
 
-def two_steps(clicks: Literal["count", "count+position"], multitask: bool) -> tuple[PhasePlan, ...]:
+def two_steps(clicks: Literal["count", "count+position", "multitask"]) -> tuple[PhasePlan, ...]:
     """Return the phases of TDL (section III-B): a click predictor trained on the source, then recognisers.
 
-    A recogniser's phase trains the whole network except the word embedding, because eq. 5 predicts clicks with the E*
-    of eq. 2. If the first phase also recognises (MTTDL), its recogniser is the source's. Otherwise the source's
-    recogniser is trained in the same way as the target's.
+    A recogniser's phase has two ConvNets. Eq. 5 predicts clicks by E* and theta1* of eq. 2, so the first step's ConvNet
+    and word embedding stay as they are; phi comes from a ConvNet that is trained from the start weights, because
+    section IV-C integrates the predicted click features with the "original visual features". If the first phase also
+    recognises (multitask: MTTDL, which replaces the loss of eq. 2 only), its recogniser is the source's. Otherwise the
+    source's recogniser is trained in the same way as the target's.
     """
+    multitask = clicks == "multitask"
     predict = PhasePlan(
         name="predict",
         recognise=("source",) if multitask else (),
@@ -73,10 +78,28 @@ def two_steps(clicks: Literal["count", "count+position"], multitask: bool) -> tu
     )
     domains: tuple[Domain, ...] = ("target",) if multitask else ("source", "target")
     recognise = tuple(
-        PhasePlan(name=domain, recognise=(domain,), features="visual+click", start="predict", frozen=("embedding",))
+        PhasePlan(
+            name=domain,
+            recognise=(domain,),
+            features="visual+click",
+            start={"predictor": "predict"},
+            frozen=("predictor",),
+        )
         for domain in domains
     )
     return (predict, *recognise)
+
+
+def with_second_step(plan: PhasePlan, kind: SecondStep | None) -> PhasePlan:
+    """Return a phase as `network.second_step` asks for; one without a frozen predictor stays as it is."""
+    if "predictor" not in plan.frozen or not isinstance(plan.start, Mapping):
+        return plan
+    predict = plan.start["predictor"]
+    if kind == "one ConvNet":
+        return replace(plan, start=predict, frozen=("embedding",))
+    if kind == "two ConvNets from one start":
+        return replace(plan, start={"backbone": predict, "predictor": predict})
+    return plan
 
 
 def both_at_once(shared_head: bool) -> tuple[PhasePlan, ...]:
@@ -103,16 +126,16 @@ METHODS: dict[str, Method] = {
     ),
     "TDL7": Method(
         about="TDL [7]: linear embedding and count loss; click predictor first, then recogniser",
-        phases=two_steps("count", multitask=False),
+        phases=two_steps("count"),
         linear_embedding=True,
     ),
     "TDL": Method(
         about="the same with the nonlinear embedding and the position loss",
-        phases=two_steps("count+position", multitask=False),
+        phases=two_steps("count+position"),
     ),
     "MTTDL": Method(
-        about="TDL whose first phase also recognises the source (eq. 14, with the click loss of eq. 12)",
-        phases=two_steps("count+position", multitask=True),
+        about="TDL whose first phase also recognises the source (eq. 14)",
+        phases=two_steps("multitask"),
     ),
     "MTMDD-VM": Method(about="both domains and both tasks at once, separate heads", phases=both_at_once(False)),
     "MTMDD-VM-star": Method(about="MTMDD-VM*: the same with one head for both domains", phases=both_at_once(True)),
@@ -148,7 +171,8 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
             domain.
     """
     share = objective.lambda_ if plan.clicks != "none" and "source" in plan.recognise else None
-    tau = objective.tau if plan.clicks == "count+position" else 0.0
+    has_position = plan.clicks == "count+position" or (plan.clicks == "multitask" and objective.multitask_position)
+    tau = objective.tau if has_position else 0.0
     clicks = 0.0 if plan.clicks == "none" else 1.0 if share is None else share
     both = plan.clicks != "none" or "source" in plan.recognise
     mu = (objective.mu_shared_head if plan.shared_head else objective.mu_separate_heads) if both else 1.0
@@ -173,7 +197,7 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
     content = {
         "name": plan.name,
         "losses": losses,
-        "start": plan.start,
+        "start": plan.start if isinstance(plan.start, str) else dict(plan.start),
         "frozen": list(plan.frozen),
         "features": plan.features if learned else None,
         "shared_head": plan.shared_head,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.nets.backbones import ConvNet, Visual, build_backbone
-from systems.mtmdd.config import Domain, Features, NetworkParams, Phase
+from model.nets.gradients import scale_gradient
+from systems.mtmdd.config import ClickBranchParams, Domain, Features, NetworkParams, Phase
 from systems.mtmdd.embedding import WordEmbedding
 
 SHARED = "shared"
@@ -100,17 +101,48 @@ def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(present) if present else None
 
 
+class ClickPredictor(nn.Module):
+    """The click predictor h of a first step, as that step left it: its ConvNet and its word embedding, v^ = h(x).
+
+    v^ is a function of the image alone, but not of its file: a training sees another crop in every pass, so v^ is
+    computed for each crop and can't be stored.
+
+    Args:
+        backbone: theta1*, from images to omega; its layers from omega to phi are removed, because v^ doesn't need them.
+        embedding: E*, from omega to v^.
+
+    Shape:
+        input: uint8 (B, 3, S, S); output: (B, K)
+
+    Reference: eq. 3; its use in the second step: eq. 5.
+    """
+
+    def __init__(self, backbone: ConvNet, embedding: WordEmbedding) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.backbone.head = nn.Identity()
+        self.embedding = embedding
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return v^."""
+        return self.embedding(self.backbone(images).omega)
+
+
 class MultidomainNetwork(nn.Module):
     """The network of a phase: ConvNet and word embedding, shared by both domains, and recognisers.
 
-    The images of both domains go through the ConvNet and the embedding as one batch.
+    The images of both domains go through the ConvNet and the embedding as one batch. In a second step (eq. 5) a frozen
+    `ClickPredictor` replaces the embedding, and the ConvNet computes phi only.
 
     Args:
         backbone: from images to omega and phi.
-        embedding: from omega to v^; None without click branch.
+        embedding: from omega to v^; None without click branch, or with a predictor.
         recogniser: from [phi, v^] to categories; None if nothing is recognised.
         recognised: the domains that the recogniser recognises.
-        frozen: parts (backbone, embedding) that keep their weights; they stay in evaluation mode.
+        frozen: parts (backbone, embedding, predictor) that keep their weights; they stay in evaluation mode, with their
+            own statistics and without dropout.
+        predictor: from images to v^; None if v^ comes from the embedding.
+        click_branch: factors on the click branch's gradients; the default is the paper's 1.
 
     Shape:
         input: per domain, uint8 (B_d, 3, S, S); output: per domain, :class:`Prediction`
@@ -123,6 +155,9 @@ class MultidomainNetwork(nn.Module):
         recogniser: Recogniser | None,
         recognised: list[Domain],
         frozen: list[str],
+        *,
+        predictor: ClickPredictor | None = None,
+        click_branch: ClickBranchParams | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -130,6 +165,8 @@ class MultidomainNetwork(nn.Module):
         self.recogniser = recogniser
         self.recognised = recognised
         self.frozen = frozen
+        self.predictor = predictor
+        self.click_branch = click_branch or ClickBranchParams()
         for part in frozen:
             getattr(self, part).requires_grad_(False)
 
@@ -143,16 +180,37 @@ class MultidomainNetwork(nn.Module):
     def forward(self, images: Mapping[Domain, Tensor]) -> dict[Domain, Prediction]:
         """Return logits and predicted click features of each domain's images."""
         sizes = [len(of_domain) for of_domain in images.values()]
-        visual: Visual = self.backbone(torch.cat(list(images.values())))
-        clicks = None if self.embedding is None else self.embedding(visual.omega)
+        pixels = torch.cat(list(images.values()))
+        visual: Visual = self.backbone(pixels)
+        clicks = self._predict_clicks(pixels, visual.omega)
         phi_by_domain = visual.phi.split(sizes)
         clicks_by_domain = [None] * len(sizes) if clicks is None else clicks.split(sizes)
         inputs = dict(zip(images, zip(phi_by_domain, clicks_by_domain, strict=True), strict=True))
         logits: dict[Domain, Tensor] = {}
         if self.recogniser is not None:
-            recognised = {domain: of_domain for domain, of_domain in inputs.items() if domain in self.recognised}
+            factor = self.click_branch.recogniser_gradient
+            recognised = {
+                domain: (phi, _scaled(predicted, factor))
+                for domain, (phi, predicted) in inputs.items()
+                if domain in self.recognised
+            }
             logits = self.recogniser(recognised) if recognised else {}
-        return {domain: Prediction(logits.get(domain), predicted) for domain, (_, predicted) in inputs.items()}
+        factor = self.click_branch.click_gradient
+        return {
+            domain: Prediction(logits.get(domain), _scaled(predicted, factor))
+            for domain, (_, predicted) in inputs.items()
+        }
+
+    def _predict_clicks(self, pixels: Tensor, omega: Tensor) -> Tensor | None:
+        if self.predictor is not None:
+            return self.predictor(pixels)
+        if self.embedding is None:
+            return None
+        return self.embedding(scale_gradient(omega, self.click_branch.factor_at_convnet))
+
+
+def _scaled(clicks: Tensor | None, factor: float) -> Tensor | None:
+    return None if clicks is None else scale_gradient(clicks, factor)
 
 
 def build_network(
@@ -161,6 +219,7 @@ def build_network(
     categories: Mapping[Domain, list[str]],
     num_words: int,
     load_weights: bool,
+    click_branch: ClickBranchParams | None = None,
 ) -> MultidomainNetwork:
     """Build the network of a phase, initialised by torch's generator.
 
@@ -170,6 +229,7 @@ def build_network(
         categories: category names of each domain.
         num_words: K; not used without click branch.
         load_weights: whether to load the ConvNet's start weights (not needed if all weights are loaded afterwards).
+        click_branch: the recipe's factors on gradients, for a training.
 
     Raises:
         UserError: the phase has a shared head, but the domains' categories differ; or `build_backbone` raises it.
@@ -195,7 +255,20 @@ def build_network(
             affine=network.affine_normalisation,
             unlearned=phase.unlearned or (),
         )
-    return MultidomainNetwork(backbone, embedding, recogniser, phase.recognised, list(phase.frozen))
+    predictor = None
+    if phase.has_predictor:
+        assert network.embedding is not None
+        frozen = build_backbone(network, load_weights=False)  # an earlier phase's weights are copied into it
+        predictor = ClickPredictor(frozen, WordEmbedding(network.embedding, frozen.map_shape, num_words))
+    return MultidomainNetwork(
+        backbone,
+        embedding,
+        recogniser,
+        phase.recognised,
+        list(phase.frozen),
+        predictor=predictor,
+        click_branch=click_branch,
+    )
 
 
 def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
@@ -220,12 +293,13 @@ def copy_parts(
 ) -> list[str]:
     """Copy the weights of parts that an earlier phase has trained: ConvNet and embedding.
 
-    Recognisers are not copied, because they depend on a phase's domains and features.
+    Recognisers are not copied, because they depend on a phase's domains and features. The predictor is the earlier
+    phase's ConvNet, up to omega, and embedding together.
 
     Args:
         network: the later phase's network.
         earlier: the earlier phase's weights, by name.
-        parts: the parts to copy.
+        parts: the parts to copy: backbone, embedding, predictor.
 
     Returns:
         The parts that were copied.
@@ -233,8 +307,17 @@ def copy_parts(
     copied = []
     for part in parts:
         module = getattr(network, part)
-        weights = {key.removeprefix(f"{part}."): value for key, value in earlier.items() if key.startswith(f"{part}.")}
+        weights = _weights_of_predictor(earlier) if part == "predictor" else _weights_below(earlier, f"{part}.")
         if module is not None and weights:
             module.load_state_dict(weights)
             copied.append(part)
     return copied
+
+
+def _weights_below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def _weights_of_predictor(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts = ("backbone.", "embedding.")
+    return {k: v for k, v in weights.items() if k.startswith(parts) and not k.startswith("backbone.head.")}

@@ -44,10 +44,21 @@ class Model:
         return phases[-1] if phases else None
 
     def phase_that_predicts_clicks(self) -> Phase | None:
-        """Return the last phase with a click loss, or (lambda = 0) with a word embedding; None if there is none."""
+        """Return the last phase with a click loss, or (lambda = 0) with predicted clicks; None if there is none.
+
+        So RMSE-S of a method of two steps is the first step's.
+        """
         trained = [phase for phase in self.recipe.phases if phase.predicts_clicks]
-        phases = trained or [phase for phase in self.recipe.phases if phase.has_embedding]
+        phases = trained or [phase for phase in self.recipe.phases if phase.uses_clicks]
         return phases[-1] if phases else None
+
+    def phases_behind(self, phase: Phase) -> list[Phase]:
+        """Return the phases that a phase's weights come from, and the phase itself, in the order of training."""
+        names = {phase.name}
+        for earlier in reversed(self.recipe.phases):
+            if earlier.name in names:
+                names.update(earlier.starts_from)
+        return [earlier for earlier in self.recipe.phases if earlier.name in names]
 
     def network(self, phase: Phase) -> MultidomainNetwork:
         """Return a phase's network with its weights, in evaluation mode, on the available device."""

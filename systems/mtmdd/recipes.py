@@ -16,8 +16,17 @@ from pathlib import Path
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section
-from systems.mtmdd.config import Fewer, NetworkParams, ObjectiveParams, PositionParams, Recipe, TrainParams
-from systems.mtmdd.methods import METHODS, Method, weigh
+from systems.mtmdd.config import (
+    ClickBranchParams,
+    Fewer,
+    NetworkParams,
+    ObjectiveParams,
+    Phase,
+    PositionParams,
+    Recipe,
+    TrainParams,
+)
+from systems.mtmdd.methods import METHODS, Method, weigh, with_second_step
 from systems.mtmdd.runs import Point, load_points
 from systems.mtmdd.studies import STUDIES, candidates, point_setup
 
@@ -46,9 +55,9 @@ def build_recipe(
         UserError: the method has a click branch, and network.embedding is missing.
     """
     plan = plan or METHODS[method]
-    phases = [weigh(phase, objective) for phase in plan.phases]
+    phases = [weigh(with_second_step(phase, network.second_step), objective) for phase in plan.phases]
     embedding = None
-    if any(phase.has_embedding for phase in phases):
+    if any(phase.uses_clicks for phase in phases):
         if network.embedding is None:
             raise UserError(f"network.embedding is missing, but {method} predicts clicks; add it to the parameter file")
         embedding = network.embedding.only_used("FC" if plan.linear_embedding else network.embedding.kind)
@@ -56,16 +65,38 @@ def build_recipe(
     has_position = any(term.kind == "position" for phase in phases for term in phase.losses)
     return Recipe(
         method=method,
-        network=network.model_copy(update={"embedding": embedding, "shared_normalisation": shares}),
+        network=network.model_copy(
+            update={"embedding": embedding, "shared_normalisation": shares, "second_step": None}
+        ),
         train=train,
         position=PositionParams(**{name: getattr(objective, name) for name in PositionParams.model_fields})
         if has_position
         else None,
+        click_branch=click_branch_of(phases, objective),
         phases=phases,
         source_categories=source_categories,
         fewer=fewer,
         source=source,
     )
+
+
+def click_branch_of(phases: Sequence[Phase], objective: ObjectiveParams) -> ClickBranchParams | None:
+    """Return the objective's options of the click branch that change these phases; None if none of them does.
+
+    g is for phases that recognise by their own v^, b for those that train the ConvNet under their own embedding, c and
+    soft targets for those with a click loss.
+    """
+    own = [phase for phase in phases if phase.has_embedding]
+    learned = [phase for phase in own if "embedding" not in phase.frozen or "backbone" not in phase.frozen]
+    nothing = used = ClickBranchParams(convnet_gradient=1.0)
+    if any(phase.features is not None and "click" in phase.features for phase in learned):
+        used = used.model_copy(update={"recogniser_gradient": objective.recogniser_gradient})
+    if any("backbone" not in phase.frozen for phase in own):
+        used = used.model_copy(update={"convnet_gradient": objective.factor_at_convnet})
+    if any(phase.predicts_clicks for phase in own):
+        changes = {name: getattr(objective, name) for name in ("click_gradient", "soft_targets")}
+        used = used.model_copy(update=changes)
+    return used if used != nothing else None
 
 
 def build_point(point: str, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:

@@ -40,11 +40,13 @@ class Setup:
     def click_only(self) -> "Setup":
         """Return the setup of a method of two steps with recognisers on v^ alone, the case phi = v^ of eq. 5.
 
-        The second step freezes the whole predictor h of eq. 3: if it trained the ConvNet further through the word
-        embedding, the output would no longer be a prediction of clicks.
+        The second step has no ConvNet but the predictor's, and the whole predictor h of eq. 3 is frozen: if the ConvNet
+        was trained further through the word embedding, the output would no longer be a prediction of clicks.
         """
         phases = tuple(
-            replace(phase, features="click", frozen=("backbone", "embedding")) if phase.start == "predict" else phase
+            replace(phase, features="click", start="predict", frozen=("backbone", "embedding"))
+            if "predictor" in phase.frozen
+            else phase
             for phase in self.method.phases
         )
         return replace(self, method=replace(self.method, phases=phases))

@@ -53,6 +53,7 @@ class PhaseTask(Task):
         )
         self.recipe, self.phase, self.examples, self.observer = recipe, phase, examples, observer
         self.terms = build_terms(phase.losses, recipe.position)
+        self._category_clicks: Tensor | None = None  # mean training click feature of each category, when needed
         self.loader = ImageLoader(
             examples, recipe.network.image_size, seed, phase.predicts_clicks, self.params.mirrored
         )
@@ -63,7 +64,10 @@ class PhaseTask(Task):
         categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
         num_words = 0 if self.examples.clicks is None else self.examples.clicks.num_words
         load_weights = start == BACKBONE or (isinstance(start, dict) and start.get("backbone", BACKBONE) == BACKBONE)
-        network = build_network(self.recipe.network, self.phase, categories, num_words, load_weights)
+        branch = self.recipe.click_branch
+        network = build_network(self.recipe.network, self.phase, categories, num_words, load_weights, branch)
+        if network.embedding is not None and network.embedding.params.click_start:
+            network.embedding.start_with(torch.from_numpy(self._training_clicks()))
         if isinstance(start, dict):
             for part, phase in start.items():
                 if phase != BACKBONE:
@@ -76,6 +80,25 @@ class PhaseTask(Task):
         """Return crops, labels and click features."""
         return self.loader(stream, draws)
 
+    def _training_clicks(self) -> np.ndarray:
+        assert self.examples.clicks is not None
+        rows = self.examples.row_numbers("source", "train")
+        return self.examples.clicks.vectors(self.examples.rows["image_id"][rows].to_list())
+
+    def _targets(self, part: Batch) -> Batch:
+        """Return a part of a step whose click features are mixed with those of their categories (`soft_targets`)."""
+        branch = self.recipe.click_branch
+        if branch is None or not branch.soft_targets or not self.phase.predicts_clicks:
+            return part
+        if self._category_clicks is None:
+            labels = self.examples.labels()[self.examples.row_numbers("source", "train")]
+            num_categories = len(self.examples.categories["source"])
+            means = category_means(self._training_clicks(), labels, num_categories)
+            self._category_clicks = torch.from_numpy(means).to(part["source"].clicks.device)
+        source = part["source"]
+        mixed = torch.lerp(source.clicks, self._category_clicks[source.labels], branch.soft_targets)
+        return {**part, "source": source._replace(clicks=mixed)}
+
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return SGD with the learning rate for the ConvNet and multiples of it for the new parts."""
         assert isinstance(module, MultidomainNetwork)
@@ -84,7 +107,7 @@ class PhaseTask(Task):
     def step(self, learner: Learner) -> dict[str, Tensor]:
         """Take a step; see :meth:`model.training.task.Task.step`."""
         means: dict[str, Tensor] = {}
-        for part in learner.parts():
+        for part in map(self._targets, learner.parts()):
             predictions = learner.module({domain: of_domain.images for domain, of_domain in part.items()})
             loss, components = objective(self.terms, predictions, part)
             if self.observer is not None:
@@ -143,10 +166,22 @@ class PhaseTask(Task):
         return self.examples.rows["image_id"][list(rows)].to_list()
 
 
+def category_means(clicks: np.ndarray, labels: np.ndarray, num_categories: int) -> np.ndarray:
+    """Return the mean click feature of each category's images; 0 for a category without images.
+
+    Shape:
+        clicks: (n, K); labels: (n,); result: float32 (num_categories, K)
+    """
+    sums = np.zeros((num_categories, clicks.shape[1]))
+    np.add.at(sums, labels, clicks)
+    return (sums / np.maximum(np.bincount(labels, minlength=num_categories), 1)[:, None]).astype(np.float32)
+
+
 def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[dict[str, Any]]:
     """Return the optimiser's groups: the ConvNet at the learning rate, the new parts at multiples of it.
 
-    ``peak`` is the group's highest rate, ``part`` its name. Frozen parameters and empty groups are left out.
+    ``peak`` is the group's highest rate, ``part`` its name. The embedding has a multiple of the weight decay. Frozen
+    parameters and empty groups are left out.
     """
     multipliers = {
         "backbone": 1.0,
@@ -165,7 +200,10 @@ def parameter_groups(network: MultidomainNetwork, params: TrainParams) -> list[d
         for weights, factor, suffix in ((others, 1.0, ""), (biases, of_biases, " biases")):
             if weights:
                 peak = params.learning_rate * multiplier * factor
-                groups.append({"params": weights, "peak": peak, "part": part + suffix})
+                group: dict[str, Any] = {"params": weights, "peak": peak, "part": part + suffix}
+                if part == "embedding":
+                    group["weight_decay"] = params.weight_decay * params.embedding_decay_multiplier
+                groups.append(group)
     return groups
 
 
@@ -219,7 +257,7 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
                 f"train.early_stopping = {stopping}, but phase {phase.name} has no validation images"
                 f" of the {phase.main_domain} domain; set train.early_stopping to null"
             )
-        if phase.has_embedding and examples.clicks is None:
+        if phase.uses_clicks and examples.clicks is None:
             raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")
 
 

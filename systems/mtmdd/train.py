@@ -60,12 +60,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = run_name(arguments.output)
     with stage(f"train {run}") as closing:
         recipe = read_recipe(arguments.recipe)
-        has_embedding = any(phase.has_embedding for phase in recipe.phases)
+        uses_clicks = any(phase.uses_clicks for phase in recipe.phases)
         other = other_source(recipe, arguments.source_images, arguments.source_split)
         examples = Examples.read(
             arguments.images if other is None else {"source": other.images, "target": arguments.images},
             read_rows(arguments.split, recipe, arguments.seed, other),
-            arguments.features if has_embedding else None,
+            arguments.features if uses_clicks else None,
             recipe.network,
             recipe.train.cache_images,
         )

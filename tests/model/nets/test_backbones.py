@@ -55,8 +55,25 @@ def test_the_plain_convnet_is_the_one_of_its_docs():
     backbone = build_backbone(params(size=48))
     kernels = [tuple(m.weight.shape) for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     assert kernels == [(16, 3, 5, 5), (32, 16, 3, 3), (64, 32, 3, 3), (128, 64, 3, 3)]
+    # 48 pixels become a map of 6 x 6 positions, all of which phi sees
+    assert [tuple(m.weight.shape) for m in backbone.modules() if isinstance(m, nn.Linear)] == [(128, 128 * 6 * 6)]
     assert backbone.num_features == 128
     assert all(module.training for module in backbone.modules())  # restored after measuring the shapes
+
+
+@pytest.mark.parametrize(("image_size", "side"), [(16, 2), (32, 4), (47, 6), (48, 6), (49, 6), (57, 7), (61, 7)])
+def test_plains_phi_is_a_fully_connected_layer_on_the_whole_map(image_size, side):
+    torch.manual_seed(0)
+    backbone = build_backbone(params(size=image_size)).eval()
+    (layer,) = (module for module in backbone.head if isinstance(module, nn.Linear))
+    assert layer.in_features == 128 * side**2
+    pixels = torch.randint(256, (2, 3, image_size, image_size), dtype=torch.uint8)
+    with torch.no_grad():
+        omega, phi = backbone(pixels)
+        by_hand = torch.einsum("bchw,dchw->bd", omega, layer.weight.view(128, *backbone.map_shape)) + layer.bias
+    torch.testing.assert_close(phi, by_hand.clamp(min=0), rtol=1e-4, atol=1e-5)
+    # a mean over places would be the same for mirrored maps
+    assert not torch.allclose(phi, backbone.head(omega.flip(3)), atol=1e-3)
 
 
 def test_place_mean():

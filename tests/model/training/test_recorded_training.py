@@ -256,7 +256,7 @@ def test_only_what_is_not_frozen_is_in_training_mode(recipe, examples, record):
     steps = record(recipe("MTTDL", epochs=2), examples)
     first, second = ([step.modes for step in steps if step.phase == name] for name in ("predict", "target"))
     assert first == [{"backbone": True, "embedding": True, "recogniser": True}] * 12
-    assert second == [{"backbone": True, "embedding": False, "recogniser": True}] * 8
+    assert second == [{"backbone": True, "recogniser": True, "predictor": False}] * 8
 
 
 # --- where a phase begins

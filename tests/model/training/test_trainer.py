@@ -378,7 +378,13 @@ def test_parts_too_small_for_batch_normalisation_are_refused(recipe):
         TrainParams.model_validate({**recipe("TDL").train.model_dump(), "batch_size": 5, "accumulation": 3})
 
 
-def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("method", "factors", "num_phases"),
+    [("MTMDD-VM", {}, 1), ("MTMDD-VM", {"recogniser_gradient": 0.1, "click_gradient": 10.0}, 1), ("MTTDL", {}, 2)],
+)
+def test_a_compiled_network_learns_the_same(
+    method, factors, num_phases, recipe, examples, network_params, objective_params, tmp_path, monkeypatch
+):
     real, compiled = nn.Module.compile, []
 
     def compile_without_a_compiler(module: nn.Module) -> None:
@@ -386,9 +392,11 @@ def test_a_compiled_network_learns_the_same(recipe, examples, tmp_path, monkeypa
         real(module, backend="eager")  # traced as usual, but run without compilation
 
     monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
+    objective = objective_params.model_copy(update=factors)
     for name, value in (("plain", False), ("compiled", True)):
-        train_recipe(recipe("MTMDD-VM", compile=value, epochs=2), examples, 0, tmp_path / name, "run")
-    assert compiled == ["MultidomainNetwork"]
+        whole = build_recipe(method, network_params, objective, recipe(method, compile=value, epochs=2).train)
+        train_recipe(whole, examples, 0, tmp_path / name, "run")
+    assert compiled == ["MultidomainNetwork"] * num_phases
     plain, other = (contents(tmp_path / name) for name in ("plain", "compiled"))
     assert plain.pop("run.json") != other.pop("run.json")
     assert plain == other

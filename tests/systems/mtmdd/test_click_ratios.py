@@ -82,7 +82,7 @@ def test_no_more_is_trained_than_is_read(run, models, tmp_path, caplog):
 
 
 def test_the_position_loss_alone_has_no_count_loss_to_be_compared_with(run, train):
-    found = json.loads(run(train("TDL", tau=1.0) / "TDL").read_text())
+    found = json.loads(run(train("TDL", tau=1.0, bandwidth=2.0) / "TDL").read_text())
     assert found["gradient_ratios"] == []
     assert 0 < found["sigmoid_inputs"]["predicted_percent"] < 100
 

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from systems.mtmdd.config import (
+    ClickBranchParams,
     EmbeddingParams,
     LossTerm,
     NetworkParams,
@@ -41,7 +42,7 @@ def phase(**values) -> Phase:
         ),
         ({"losses": [SOURCE, SOURCE]}, "a loss is listed twice"),
         ({"losses": [SOURCE], "name": "../p"}, "String should match pattern"),
-        ({"losses": [SOURCE], "start": {"recogniser": "a"}}, "Input should be 'backbone' or 'embedding'"),
+        ({"losses": [SOURCE], "start": {"recogniser": "a"}}, "Input should be 'backbone', 'embedding' or 'predictor'"),
         (
             {"losses": [SOURCE], "start": {"embedding": "a"}},
             "start gives the embedding the weights of 'a', but this phase has no embedding",
@@ -49,6 +50,35 @@ def phase(**values) -> Phase:
         (
             {"losses": [SOURCE, COUNT], "start": {"embedding": "backbone"}},
             "the embedding must come from an earlier phase; 'backbone' has no embedding",
+        ),
+        (
+            {"losses": [TARGET], "features": "click", "start": {"predictor": "a"}},
+            "a predictor needs a phase in `start`, and must be frozen: one of them is missing",
+        ),
+        (
+            {"losses": [TARGET], "features": "click", "start": "a", "frozen": ["predictor"]},
+            "a predictor needs a phase in `start`, and must be frozen: one of them is missing",
+        ),
+        (
+            {"losses": [TARGET], "start": {"predictor": "a"}, "frozen": ["predictor"]},
+            "a phase with a predictor must recognise by the predicted clicks, without a click loss",
+        ),
+        (
+            {"losses": [TARGET, COUNT], "features": "click", "start": {"predictor": "a"}, "frozen": ["predictor"]},
+            "a phase with a predictor must recognise by the predicted clicks, without a click loss",
+        ),
+        (
+            {
+                "losses": [TARGET],
+                "features": "click",
+                "start": {"predictor": "a", "embedding": "a"},
+                "frozen": ["predictor"],
+            },
+            "start gives the embedding the weights of 'a', but this phase has no embedding",
+        ),
+        (
+            {"losses": [TARGET], "features": "click", "start": {"predictor": "backbone"}, "frozen": ["predictor"]},
+            "the predictor must come from an earlier phase; 'backbone' has no embedding",
         ),
     ],
 )
@@ -97,6 +127,13 @@ def test_the_phases_that_a_phase_starts_from(start, earlier):
             [{}, {"name": "q", "losses": [COUNT, TARGET], "start": {"backbone": "p", "embedding": "p"}}],
             "phase q: phase 'p' has no embedding to start from",
         ),
+        (
+            [
+                {},
+                {"name": "q", "features": "click", "start": {"predictor": "p"}, "frozen": ["predictor"]},
+            ],
+            "phase q: phase 'p' has no embedding to start from",
+        ),
         ([{"features": "click"}], "network.embedding must be given if and only if"),
         ([{"losses": [COUNT, TARGET]}], "network.embedding must be given if and only if"),
     ],
@@ -123,6 +160,23 @@ def test_embeddings_need_their_sizes():
         EmbeddingParams(kind="CONV+biFC", kernel_size=3, dropout=0.1)
     with pytest.raises(ValidationError, match="kernel_size must be odd"):
         EmbeddingParams(kind="CONV+FC", kernel_size=4, kernels=3)
+
+
+def test_a_click_start_needs_a_rank():
+    with pytest.raises(ValidationError, match="click_start needs rank, the number of directions"):
+        EmbeddingParams(kind="biFC", hidden=4, dropout=0.1, click_start=True)
+
+
+def test_the_rank_is_e3s():
+    whole = EmbeddingParams(kind="biFC", hidden=4, dropout=0.5, rank=3, click_start=True)
+    assert whole.only_used("FC").model_dump(exclude_none=True) == {"kind": "FC"}
+    assert whole.only_used("biFC") == whole
+
+
+@pytest.mark.parametrize(("values", "expected"), [({}, 1), ({"click_gradient": 4.0}, 0.25),
+    ({"click_gradient": 4.0, "convnet_gradient": 1.0}, 1), ({"convnet_gradient": 0.0}, 0)])  # fmt: skip
+def test_b_is_the_inverse_of_c_unless_it_is_given(values, expected):
+    assert ClickBranchParams(**values).factor_at_convnet == expected
 
 
 def test_even_kernels_need_a_padding():

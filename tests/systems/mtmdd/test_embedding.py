@@ -89,3 +89,54 @@ def test_the_share_that_is_dropped_is_the_parameter():
     kept = embedding(torch.ones(300, 1, 1, 1))[:, 0] * 0.25
     assert kept.mean().item() == pytest.approx(50, abs=3)
     assert kept.max() < 100
+
+
+# --- a low-rank E3, and its start
+
+
+def low_rank(rank: int, num_words: int = 9) -> WordEmbedding:
+    torch.manual_seed(0)
+    params = EmbeddingParams(kind="biFC", hidden=6, dropout=0.0, rank=rank, click_start=True)
+    return WordEmbedding(params, (2, 1, 1), num_words)
+
+
+def test_e3_is_a_product_of_two_matrices():
+    embedding = low_rank(2)
+    shapes = [tuple(weight.shape) for weight in embedding.parameters()]
+    assert shapes == [(6, 2), (6,), (2, 6), (9, 2), (9,)]  # E2 and its bias, W, U and its bias
+    omega = torch.randn(30, 2, 1, 1)
+    zero = embedding.layers[-1].bias
+    assert torch.linalg.matrix_rank(embedding(omega).detach() - zero.detach(), atol=1e-5) == 2
+
+
+def test_it_starts_with_the_main_directions_of_click_features():
+    """Three groups of words that never occur together: the directions are the groups, the largest first."""
+    embedding = low_rank(2)
+    before = embedding.layers[-1].weight.norm()
+    bias = embedding.layers[-1].bias.clone()
+    clicks = torch.zeros(14, 9)
+    clicks[:8, [1, 4]] = torch.tensor([3.0, 4.0])  # eight images; N' makes every image equally long
+    clicks[8:13, 7] = 50.0
+    clicks[13, [0, 2]] = 1.0  # one image: the third direction, which has no column
+    embedding.start_with(clicks)
+    columns = embedding.layers[-1].weight.detach()
+    scale = columns.norm() / 2**0.5
+    expected = torch.zeros(9, 2)
+    expected[[1, 4], 0] = torch.tensor([0.6, 0.8])
+    expected[7, 1] = 1.0
+    torch.testing.assert_close(columns / scale, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(columns.norm(), before)
+    assert torch.equal(embedding.layers[-1].bias, bias)
+
+
+def test_directions_that_are_missing_are_zero_columns_and_no_click_leaves_the_random_start():
+    embedding = low_rank(4)
+    before = embedding.layers[-1].weight.detach().clone()
+    embedding.start_with(torch.zeros(5, 9))
+    assert torch.equal(embedding.layers[-1].weight, before)
+    clicks = torch.zeros(5, 9)
+    clicks[:, 3] = 2.0
+    embedding.start_with(clicks)
+    columns = embedding.layers[-1].weight.detach()
+    assert columns.nonzero().tolist() == [[3, 0]]
+    assert columns[3, 0] > 0

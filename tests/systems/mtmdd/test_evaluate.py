@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,7 @@ from model.data.images import centre_crop, decode
 from model.losses.position import PositionLoss
 from model.measures.units import check_reduces
 from systems.mtmdd import evaluate as evaluate_module
-from systems.mtmdd.evaluate import main
+from systems.mtmdd.evaluate import main, source_epochs
 from systems.mtmdd.examples import (
     ClickFeatures,
     Examples,
@@ -98,6 +99,43 @@ def test_metrics_reduce_from_the_units(evaluate, tmp_path, tiny_rows, method):
         " select 'click_error_' || domain, image_id, click_error from predictions where click_error is not null"
     ).fetchall()
     assert sorted(right) == [row[:3] for row in pl.from_arrow(units).rows()]
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "target"),
+    [
+        ("VGGsrc", {"source": 1, "all": 1}, {"source": 1, "all": 1}),
+        ("TDL", {"predict": 1, "source": 1, "all": 2}, {"predict": 1, "all": 1}),
+        # the joint phase's epoch is a pass over 15 target images, in which 15 of 21 source images are seen
+        ("MTMDD-VM", {"joint": 0.71, "all": 0.71}, {"joint": 0.71, "all": 0.71}),
+    ],
+)
+def test_the_source_epochs_behind_an_accuracy_are_counted(evaluate, method, source, target):
+    metrics, _ = evaluate(method)
+    assert metrics["source_epochs"] == {"accuracy_source": source, "accuracy_target": target}
+
+
+def test_source_epochs_are_those_of_the_chosen_epochs(models, tiny_rows):
+    model = Model.read(models / "TDL")
+    chosen = [epoch | {"epoch": number} for epoch, number in zip(model.chosen, (7, 4, 9), strict=True)]
+    later = replace(model, chosen=chosen)
+    of_source, of_target = (later.phase_that_recognises(domain) for domain in ("source", "target"))
+    epoch_images = {"source": 21, "target": 15}
+    assert source_epochs(later, of_source, epoch_images) == {"predict": 7, "source": 4, "all": 11}
+    assert source_epochs(later, of_target, epoch_images) == {"predict": 7, "all": 7}
+
+
+def test_the_recogniser_sees_the_clicks_that_are_measured(models, tiny_data, tiny_rows):
+    """RMSE-S of TDL is the first step's, and eq. 5 gives exactly its v^ to the recognisers."""
+    model = Model.read(models / "TDL")
+    examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, model.recipe.network, cache=False)
+    images = torch.stack([torch.from_numpy(examples.images.crop(row, 16, 0, None).copy()) for row in range(4)])
+    pixels = images.permute(0, 3, 1, 2)
+    predict, source, target = (model.network(phase) for phase in model.recipe.phases)
+    with torch.no_grad():
+        expected = predict({"source": pixels})["source"].clicks
+        assert torch.equal(source({"source": pixels})["source"].clicks, expected)
+        assert torch.equal(target({"target": pixels})["target"].clicks, expected)
 
 
 @pytest.mark.parametrize("method", ["MTMDD-VM", "TDL"])

@@ -1,7 +1,7 @@
 import pytest
 
 from base.params import ParamsError
-from systems.mtmdd.methods import METHODS, check_names, weigh
+from systems.mtmdd.methods import METHODS, check_names, weigh, with_second_step
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
@@ -18,7 +18,7 @@ def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
         ("TDL", 0, {"source count": 0.9, "source position": 0.1}),
         ("TDL", 1, {"source recognition": 1}),
         ("TDL", 2, {"target recognition": 1}),
-        ("MTTDL", 0, {"source recognition": 0.6, "source count": 0.36, "source position": 0.04}),
+        ("MTTDL", 0, {"source recognition": 0.6, "source count": 0.4}),  # eq. 14 prints the count loss alone
         (
             "MTMDD-VM",
             0,
@@ -34,6 +34,13 @@ def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
 )
 def test_weights_of_the_paper(method, place, expected, objective_params):
     assert weights(objective_params, method, place) == expected
+
+
+def test_the_multitask_first_step_has_the_position_loss_on_demand(objective_params):
+    objective = objective_params.model_copy(update={"multitask_position": True})
+    assert weights(objective, "MTTDL") == {"source recognition": 0.6, "source count": 0.36, "source position": 0.04}
+    for method in ("TDL7", "TDL", "MTMDD-VM"):
+        assert weights(objective, method) == weights(objective_params, method)
 
 
 def test_extremes_drop_their_terms(objective_params):
@@ -114,13 +121,14 @@ def test_unknown_methods_are_named():
         check_names(["TDL", "TDL"])
 
 
+SECOND_STEP = ({"predictor": "predict"}, ["predictor"])  # phi's ConvNet has the start weights
 STARTS = {
     # for each phase: its start, and its frozen parts
     "VGGimg": {"source": ("backbone", []), "target": ("backbone", [])},
     "VGGsrc": {"source": ("backbone", []), "target": ("source", [])},
-    "TDL7": {"predict": ("backbone", []), "source": ("predict", ["embedding"]), "target": ("predict", ["embedding"])},
-    "TDL": {"predict": ("backbone", []), "source": ("predict", ["embedding"]), "target": ("predict", ["embedding"])},
-    "MTTDL": {"predict": ("backbone", []), "target": ("predict", ["embedding"])},
+    "TDL7": {"predict": ("backbone", []), "source": SECOND_STEP, "target": SECOND_STEP},
+    "TDL": {"predict": ("backbone", []), "source": SECOND_STEP, "target": SECOND_STEP},
+    "MTTDL": {"predict": ("backbone", []), "target": SECOND_STEP},
     "MTMDD-VM": {"joint": ("backbone", [])},
     "MTMDD-VM-star": {"joint": ("backbone", [])},
 }
@@ -132,3 +140,19 @@ def test_where_each_phase_begins_and_what_it_leaves_alone(method, objective_para
     assert {phase.name: (phase.start, phase.frozen) for phase in phases} == STARTS[method]
     assert METHODS[method].linear_embedding == (method == "TDL7")
     assert {phase.shared_head for phase in phases} == {method == "MTMDD-VM-star"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (None, SECOND_STEP),
+        ("two ConvNets", SECOND_STEP),
+        ("two ConvNets from one start", ({"backbone": "predict", "predictor": "predict"}, ["predictor"])),
+        ("one ConvNet", ("predict", ["embedding"])),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_second_step_is_the_one_asked_for(method, kind, expected, objective_params):
+    phases = [weigh(with_second_step(plan, kind), objective_params) for plan in METHODS[method].phases]
+    steps = {name: expected if start == SECOND_STEP else start for name, start in STARTS[method].items()}
+    assert {phase.name: (phase.start, phase.frozen) for phase in phases} == steps

@@ -3,9 +3,9 @@ import torch
 
 from base.console import UserError
 from systems.mtmdd.batches import DomainBatch
-from systems.mtmdd.config import LossTerm, Phase
+from systems.mtmdd.config import ClickBranchParams, LossTerm, NetworkParams, Phase
 from systems.mtmdd.methods import METHODS
-from systems.mtmdd.network import Recogniser, build_network, check_same_categories, copy_parts
+from systems.mtmdd.network import Prediction, Recogniser, build_network, check_same_categories, copy_parts
 from systems.mtmdd.objective import build_terms, objective
 from systems.mtmdd.recipes import build_recipe
 
@@ -29,7 +29,8 @@ def build(network_params, objective_params, train_params):
         recipe = build_recipe(method, network, objective or objective_params, train_params)
         torch.manual_seed(0)
         phase = recipe.phases[place]
-        return recipe, phase, build_network(recipe.network, phase, categories, K, load_weights=True)
+        network = build_network(recipe.network, phase, categories, K, True, recipe.click_branch)
+        return recipe, phase, network
 
     return build
 
@@ -45,6 +46,8 @@ OPTIONS = {
     "affine normalisation": {"affine_normalisation": True},
     "lambda 1, affine normalisation": {"lambda_": 1.0, "affine_normalisation": True},
     "shared affine normalisation": {"shared_normalisation": True, "affine_normalisation": True},
+    "one ConvNet": {"second_step": "one ConvNet"},
+    "factors": {"recogniser_gradient": 0.1, "click_gradient": 10.0, "multitask_position": True},
     "released position loss": {"position_input": "raw", "position_scale": "1/sqrt(K)", "bandwidth": 1.0},
 }
 
@@ -55,7 +58,7 @@ OPTIONS = {
 )
 def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, build, objective_params):
     values = OPTIONS[options]
-    in_network = {name: value for name, value in values.items() if name.endswith("normalisation")}
+    in_network = {name: value for name, value in values.items() if name in NetworkParams.model_fields}
     objective_values = {name: value for name, value in values.items() if name not in in_network}
     recipe, phase, network = build(
         method, place, objective=objective_params.model_copy(update=objective_values), **in_network
@@ -75,11 +78,13 @@ def test_every_trained_parameter_gets_a_finite_gradient(method, place, options, 
     total.backward()
     # these keep their weights: frozen parts, and modules that only a domain without a loss uses
     still = [*phase.frozen]
+    if not phase.recognised:
+        still.append("backbone.head.")  # phi is of no use then; its weights could be trained
     for domain in phase.unlearned or ():
         still += [f"recogniser.{part}.{domain}." for part in ("heads", "visual_norms", "click_norms")]
     for name, parameter in network.named_parameters():
         if name.startswith(tuple(still)):
-            assert not parameter.requires_grad, name
+            assert parameter.requires_grad == name.startswith("backbone.head."), name
             assert parameter.grad is None, name
         else:
             assert torch.isfinite(parameter.grad).all(), name
@@ -249,16 +254,162 @@ def test_domains_do_not_look_at_each_other_in_evaluation(build):
     torch.testing.assert_close(together.clicks, alone.clicks)
 
 
+# --- factors on the click branch's gradients
+
+
+def joint_gradients(build, objective_params, **factors: float) -> dict[str, torch.Tensor]:
+    """Return the gradients of a step's recognition and click losses, apart and summed, by parameter."""
+    objective_values = objective_params.model_copy(update=factors)
+    recipe, phase, network = build("MTMDD-VM", objective=objective_values)
+    network.eval()  # no dropout, so that two networks of one seed can be compared
+    pixels = images(5, 4)
+    clicks = torch.rand(5, K, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    batch = {
+        "source": DomainBatch(pixels["source"], labels, clicks),
+        "target": DomainBatch(pixels["target"], labels[:4], None),
+    }
+    total, _ = objective(build_terms(phase.losses, recipe.position), network(pixels), batch)
+    total.backward()
+    return {name: weight.grad for name, weight in network.named_parameters()}
+
+
+def written_out_gradients(build, objective_params, g: float, c: float, b: float) -> dict[str, torch.Tensor]:
+    """Return the gradients of the docstring's formulas, by separate passes of autograd through a plain network."""
+    recipe, phase, network = build("MTMDD-VM", objective=objective_params)
+    network.eval()
+    pixels = images(5, 4)
+    clicks = torch.rand(5, K, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    omega, phi = network.backbone(torch.cat(list(pixels.values())))
+    predicted = network.embedding(omega)
+    # leaves that stand for phi and v^
+    leaf_phi, leaf_clicks = phi.detach().requires_grad_(), predicted.detach().requires_grad_()
+    logits = network.recogniser({"source": (leaf_phi[:5], leaf_clicks[:5]), "target": (leaf_phi[5:], leaf_clicks[5:])})
+    prediction = {d: Prediction(logits[d], leaf) for d, leaf in (("source", leaf_clicks[:5]), ("target", None))}
+    batch = {
+        "source": DomainBatch(pixels["source"], labels, clicks),
+        "target": DomainBatch(pixels["target"], labels[:4], None),
+    }
+    terms = build_terms(phase.losses, recipe.position)
+    recognition, _ = objective([term for term in terms if term.kind == "recognition"], prediction, batch)
+    of_clicks, _ = objective([term for term in terms if term.kind != "recognition"], prediction, batch)
+    heads = dict(network.recogniser.named_parameters(prefix="recogniser"))
+    at_phi, r_at_clicks, *at_heads = torch.autograd.grad(recognition, [leaf_phi, leaf_clicks, *heads.values()])
+    (p_at_clicks,) = torch.autograd.grad(of_clicks, [leaf_clicks])
+    at_clicks = g * r_at_clicks + c * p_at_clicks
+    embedding = dict(network.embedding.named_parameters(prefix="embedding"))
+    through, *at_embedding = torch.autograd.grad(predicted, [omega, *embedding.values()], at_clicks, retain_graph=True)
+    backbone = dict(network.backbone.named_parameters(prefix="backbone"))
+    of_phi = torch.autograd.grad(phi, backbone.values(), at_phi, retain_graph=True)
+    of_omega = torch.autograd.grad(omega, backbone.values(), b * through, allow_unused=True)
+    found = dict(zip(heads, at_heads, strict=True)) | dict(zip(embedding, at_embedding, strict=True))
+    for name, one, other in zip(backbone, of_phi, of_omega, strict=True):
+        found[name] = one if other is None else one + other
+    return found
+
+
+@pytest.mark.parametrize(
+    ("factors", "g", "c", "b"),
+    [
+        ({}, 1, 1, 1),
+        ({"recogniser_gradient": 0.1}, 0.1, 1, 1),
+        ({"recogniser_gradient": 0.0}, 0, 1, 1),
+        ({"click_gradient": 10.0}, 1, 10, 0.1),
+        ({"click_gradient": 10.0, "convnet_gradient": 1.0}, 1, 10, 1),
+        ({"convnet_gradient": 0.3}, 1, 1, 0.3),
+        ({"recogniser_gradient": 0.5, "click_gradient": 4.0, "convnet_gradient": 0.0}, 0.5, 4, 0),
+    ],
+)
+def test_gradients_are_those_of_the_formulas(build, objective_params, factors, g, c, b):
+    found = joint_gradients(build, objective_params, **factors)
+    expected = written_out_gradients(build, objective_params, g, c, b)
+    assert set(found) == set(expected)
+    for name, gradient in expected.items():
+        rounding = 1e-5 * gradient.abs().max().item()  # single precision, over sums of hundreds of terms
+        torch.testing.assert_close(
+            found[name], gradient, rtol=1e-4, atol=rounding, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+def test_with_the_inverse_factor_the_click_losses_reach_the_convnet_unchanged(build, objective_params):
+    """With the clicks alone, c = 8 and b = 1/8 are exact in binary, so the ConvNet's gradients keep their bits."""
+    pixels, found = images(6), []
+    clicks = torch.rand(6, K, generator=torch.Generator().manual_seed(1))
+    for factor in (1.0, 8.0):
+        values = objective_params.model_copy(update={"click_gradient": factor})
+        recipe, phase, network = build("TDL", objective=values)
+        batch = {"source": DomainBatch(pixels["target"], torch.zeros(6, dtype=torch.int64), clicks)}
+        network.eval()
+        total, _ = objective(build_terms(phase.losses, recipe.position), network({"source": pixels["target"]}), batch)
+        total.backward()
+        found.append({name: w.grad for name, w in network.named_parameters() if w.grad is not None})
+    for name, gradient in found[0].items():
+        assert torch.equal(found[1][name], gradient * (8 if name.startswith("embedding") else 1)), name
+
+
+def test_factors_change_no_value_and_ones_no_graph(build, objective_params):
+    factors = {"recogniser_gradient": 0.1, "click_gradient": 10.0}
+    pixels = images(5, 4)
+    _, _, plain = build("MTMDD-VM")
+    _, _, scaled = build("MTMDD-VM", objective=objective_params.model_copy(update=factors))
+    assert scaled.click_branch == ClickBranchParams(**factors, convnet_gradient=0.1)
+    for domain, prediction in plain.eval()(pixels).items():
+        other = scaled.eval()(pixels)[domain]
+        assert torch.equal(prediction.logits, other.logits)
+        assert torch.equal(prediction.clicks, other.clicks)
+        assert "ScaledGradient" not in type(prediction.clicks.grad_fn).__name__
+        assert "ScaledGradient" in type(other.clicks.grad_fn).__name__
+
+
 def test_a_later_phase_takes_over_backbone_and_embedding(build):
     _, _, first = build("TDL", 0)
     with torch.no_grad():
         for value in first.parameters():
             value.add_(1)
-    _, phase, later = build("TDL", 2)
+    _, phase, later = build("TDL", 2, second_step="one ConvNet")
     assert copy_parts(later, first.state_dict()) == ["backbone", "embedding"]
     assert phase.frozen == ["embedding"]
     for name, value in first.state_dict().items():
         assert torch.equal(later.state_dict()[name], value), name
+
+
+def test_a_second_step_predicts_as_the_first_step_ended_and_trains_another_convnet(build):
+    """Eq. 5 with v^ = E* theta1*(x): the same bits as the first step's network in evaluation mode."""
+    _, _, first = build("TDL", 0)
+    pixels = images(6)
+    first.train()({"source": pixels["target"]})  # statistics of its own, which the predictor has to use
+    with torch.no_grad():
+        for value in first.parameters():
+            value.add_(0.01)
+    _, _, later = build("TDL", 2)
+    own = {name: value.clone() for name, value in later.backbone.state_dict().items()}
+    assert copy_parts(later, first.state_dict(), ["predictor"]) == ["predictor"]
+    expected = first.eval()({"source": pixels["target"]})["source"].clicks
+    before = {name: value.clone() for name, value in later.predictor.state_dict().items()}
+    later.train()
+    for _ in range(2):
+        prediction = later(pixels)["target"]
+        assert torch.equal(prediction.clicks, expected)  # neither dropout nor the batch's statistics
+    assert all(torch.equal(value, before[name]) for name, value in later.predictor.state_dict().items())
+    assert not any(weight.requires_grad for weight in later.predictor.parameters())
+    moved = [name for name, value in later.backbone.state_dict().items() if not torch.equal(value, own[name])]
+    assert moved
+    assert all(name.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked") for name in moved)
+    # phi is the second ConvNet's, v^ the first's
+    seen = []
+    later.recogniser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]["target"]))
+    later.eval()(pixels)
+    (phi, clicks) = seen[0]
+    assert torch.equal(phi, later.backbone(pixels["target"]).phi)
+    assert torch.equal(clicks, expected)
+
+
+def test_the_second_convnet_starts_as_a_network_without_clicks_does(build):
+    _, _, visual = build("VGGimg", 1)
+    _, _, later = build("TDL", 2)
+    for name, value in visual.backbone.state_dict().items():
+        assert torch.equal(later.backbone.state_dict()[name], value), name
 
 
 def test_frozen_parts_neither_learn_nor_drop_nor_move(network_params):

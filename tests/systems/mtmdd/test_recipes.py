@@ -88,15 +88,24 @@ def test_recipes_hold_only_what_they_use(tmp_path):
 @pytest.mark.parametrize(
     ("section", "key", "value", "changed"),
     [
-        ("objective", "tau", 0.2, {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
-        ("objective", "bandwidth", 0.1, {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "tau", 0.2, {"TDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "bandwidth", 0.1, {"TDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("objective", "lambda", 0.3, {"MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("objective", "mu_shared_head", 0.5, {"MTMDD-VM-star"}),
         ("objective", "mu_separate_heads", 0.5, {"MTMDD-VM"}),
-        ("objective", "position_input", "raw", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
-        ("objective", "position_scale", "1/sqrt(K)", {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "position_input", "raw", {"TDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "position_scale", "1/sqrt(K)", {"TDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("objective", "halved_click_losses", True, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("objective", "mean_over", "domain", {"MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "multitask_position", True, {"MTTDL"}),
+        ("network", "second_step", "one ConvNet", {"TDL7", "TDL", "MTTDL"}),
+        ("network", "second_step", "two ConvNets", set()),
+        # g is for what recognises by its own v^: not for the first step of TDL, which recognises nothing
+        ("objective", "recogniser_gradient", 0.1, {"MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "click_gradient", 10.0, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "convnet_gradient", 0.1, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
+        ("objective", "convnet_gradient", 1.0, set()),
+        ("objective", "soft_targets", 0.3, {"TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
         ("network", "shared_normalisation", True, {"MTMDD-VM", "MTMDD-VM-star"}),
         ("train", "momentum", 0.8, {"VGGimg", "VGGsrc", "TDL7", "TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}),
     ],
@@ -107,6 +116,25 @@ def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, val
     before = write(tmp_path / "a")
     after = write(tmp_path / "b", lambda system: system[section].update({key: value}))
     assert {name for name in METHODS if before[name] != after[name]} == changed
+
+
+def test_the_rank_of_e3_is_used_where_it_is(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    before = write(tmp_path / "a")
+    after = write(tmp_path / "b", lambda system: system["network"]["embedding"].update(rank=5, click_start=True))
+    changed = {name for name in METHODS if before[name] != after[name]}
+    assert changed == {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}
+
+
+def test_factors_of_one_leave_no_trace_in_a_recipe(tmp_path):
+    def ones(system):
+        system["objective"] |= {"recogniser_gradient": 1.0, "click_gradient": 1.0, "convnet_gradient": 1.0}
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    assert write(tmp_path / "a") == write(tmp_path / "b", ones)
+    assert all("click_branch" not in recipe for recipe in write(tmp_path).values())
 
 
 def test_the_borders_of_e1_are_used_where_it_is(tmp_path):

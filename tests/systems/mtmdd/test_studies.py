@@ -51,9 +51,12 @@ def test_studies_of_tdl_train_a_predictor_and_then_what_recognises(made, point, 
     predict, *recognise = recipe.phases
     assert losses(recipe) == [first, {"source recognition": 1.0}, {"target recognition": 1.0}]
     assert (predict.features, [phase.features for phase in recognise]) == (None, [features] * 2)
-    # A recogniser on v^ alone leaves the whole predictor h unchanged (eq. 5).
-    frozen = ["backbone", "embedding"] if features == "click" else ["embedding"]
+    # The whole predictor h stays unchanged (eq. 5). A recogniser on v^ alone has no other ConvNet.
+    start, frozen = "predict", ["backbone", "embedding"]
+    if features == "visual+click":
+        start, frozen = {"predictor": "predict"}, ["predictor"]
     assert [phase.frozen for phase in recipe.phases] == [[], frozen, frozen]
+    assert [phase.start for phase in recipe.phases] == ["backbone", start, start]
 
 
 @pytest.mark.parametrize(

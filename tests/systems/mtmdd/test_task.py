@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -12,15 +13,17 @@ from training_runs import Killed, contents, read_curve, train_recipe
 
 from base.console import UserError
 from model.data.batches import draws_of_step
+from model.losses.count import CountLoss
 from model.training.learner import Learner
 from model.training.params import ScheduleParams
 from model.training.schedules import rate_factor
 from systems.mtmdd import network as network_module
+from systems.mtmdd import task as task_module
 from systems.mtmdd.config import LossTerm, Phase, Recipe, TrainParams
 from systems.mtmdd.network import build_network
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
-from systems.mtmdd.task import PhaseTask, parameter_groups, training_run
+from systems.mtmdd.task import PhaseTask, category_means, parameter_groups, training_run
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -368,8 +371,11 @@ def test_each_part_learns_at_its_own_rate(recipe):
     network = build_network(tdl.network, tdl.phases[2], categories, 5, load_weights=True)
     groups = parameter_groups(network, tdl.train)
     assert [group["peak"] for group in groups] == [0.02, 0.04]
-    assert len(groups[1]["params"]) == 2  # weight and bias of the recogniser; the embedding is frozen
-    frozen = tdl.phases[2].model_copy(update={"frozen": ["backbone", "embedding"]})
+    assert len(groups[1]["params"]) == 2  # weight and bias of the recogniser; the predictor is frozen
+    moving = tdl.phases[2].model_copy(update={"start": "predict", "frozen": ["embedding"]})
+    network = build_network(tdl.network, moving, categories, 5, load_weights=True)
+    assert [group["part"] for group in parameter_groups(network, tdl.train)] == ["backbone", "recogniser"]
+    frozen = moving.model_copy(update={"frozen": ["backbone", "embedding"]})
     network = build_network(tdl.network, frozen, categories, 5, load_weights=True)
     assert [group["peak"] for group in parameter_groups(network, tdl.train)] == [0.04]
 
@@ -391,3 +397,97 @@ def test_a_head_that_nothing_trains_is_not_in_the_optimiser(recipe, network_para
     network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
     of_recogniser = parameter_groups(network, whole.train)[-1]["params"]
     assert [len(weight) for weight in of_recogniser] == [2, 2]
+
+
+def test_the_embedding_has_a_weight_decay_of_its_own(recipe):
+    for multiplier in (1.0, 20.0, 0.0):
+        whole = recipe("MTMDD-VM", embedding_decay_multiplier=multiplier)
+        network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
+        (optimizer,) = PhaseTask.optimizers(
+            SimpleNamespace(params=whole.train, sgd=lambda groups: torch.optim.SGD(groups, weight_decay=5e-4)), network
+        )
+        decays = {group["part"]: group["weight_decay"] for group in optimizer.param_groups}
+        assert decays == pytest.approx({"backbone": 5e-4, "embedding": 5e-4 * multiplier, "recogniser": 5e-4})
+
+
+# --- soft targets, and the start of E3
+
+
+def test_category_means_are_those_of_pandas_like_grouping():
+    rng = np.random.default_rng(3)
+    clicks, labels = rng.random((9, 4)).astype(np.float32), np.array([2, 0, 2, 2, 0, 4, 4, 2, 0])
+    frame = pl.DataFrame({"label": labels, **{str(word): clicks[:, word] for word in range(4)}})
+    grouped = frame.group_by("label").mean().sort("label")
+    expected = np.zeros((5, 4))
+    expected[grouped["label"].to_numpy()] = grouped.drop("label").to_numpy()
+    np.testing.assert_allclose(category_means(clicks, labels, 5), expected, rtol=1e-6)
+
+
+def seen_by_the_loss(monkeypatch, recipe: Recipe, examples, folder) -> list:
+    """Train one epoch; return the parts of each step as the objective got them, and as they were loaded."""
+    seen = []
+    real = task_module.objective
+
+    def noted(terms, predictions, batch):
+        seen.append(batch)
+        return real(terms, predictions, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task_module, "objective", noted)
+        train_recipe(recipe, examples, 0, folder, "run")
+    return seen
+
+
+def test_soft_targets_mix_each_click_feature_with_its_categorys_mean(
+    examples, network_params, objective_params, train_params, tmp_path, monkeypatch
+):
+    soft = objective_params.model_copy(update={"soft_targets": 0.3})
+    params = train_params.model_copy(update={"epochs": 1})
+    plain, mixed = (
+        seen_by_the_loss(
+            monkeypatch, build_recipe("TDL", network_params, of, params), examples, tmp_path / f"{of.soft_targets}"
+        )
+        for of in (objective_params, soft)
+    )
+    train = examples.rows.with_row_index("row").filter(domain="source", split="train")
+    steps = [batch["source"] for batch in plain if batch.get("source") and batch["source"].clicks is not None]
+    assert len(steps) == 6  # of the first step: its second step has no click loss
+    for before, after in zip(steps, [batch["source"] for batch in mixed[:6]], strict=True):
+        assert torch.equal(before.images, after.images)
+        for label, v, found in zip(before.labels.tolist(), before.clicks, after.clicks, strict=True):
+            ids = train.filter(category=examples.categories["source"][label])["image_id"].to_list()
+            mean = torch.from_numpy(examples.clicks.vectors(ids)).mean(dim=0)
+            torch.testing.assert_close(found, 0.7 * v + 0.3 * mean)
+    # the epoch is chosen by the true features: the same measure in both trainings, of different weights
+    curve = tmp_path / "0.3" / "curves" / "predict"
+    model = Model.read(tmp_path / "0.3")
+    rows = examples.row_numbers("source", "validation")
+    batches = [examples.images.crop(int(row), 16, 0, None) for row in rows]
+    pixels = torch.from_numpy(np.stack(batches).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        clicks = model.network(model.recipe.phases[0])({"source": pixels})["source"].clicks
+    true = torch.from_numpy(examples.clicks.vectors(examples.rows["image_id"][rows.tolist()].to_list()))
+    assert read_curve(curve, "validation/source count") == [
+        pytest.approx(CountLoss()(true, clicks).mean().item(), rel=1e-4)
+    ]
+
+
+def test_e3_starts_with_the_training_images_clicks_in_a_first_step_alone(
+    examples, network_params, objective_params, train_params, tmp_path
+):
+    embedding = network_params.embedding.model_copy(update={"rank": 2, "click_start": True})
+    network = network_params.model_copy(update={"embedding": embedding, "second_step": "one ConvNet"})
+    recipe = build_recipe("TDL", network, objective_params, train_params.model_copy(update={"epochs": 1}))
+    train_recipe(recipe, examples, 0, tmp_path / "model", "run", kind=Begun)
+    rows = examples.rows.filter(domain="source", split="train")
+    true = examples.clicks.vectors(rows["image_id"].to_list()).astype(np.float64)
+    lengths = np.linalg.norm(true, axis=1, keepdims=True)
+    unit = np.divide(true, lengths, out=np.zeros_like(true), where=lengths > 0)
+    values, vectors = np.linalg.eigh(unit.T @ unit)  # the squared singular values and the directions, ascending
+    assert values[-1] > values[-2] + 0.1
+    columns = Begun.begun["predict"]["embedding.layers.8.weight"].double().numpy()
+    cosines = np.abs((columns / np.linalg.norm(columns, axis=0)).T @ vectors[:, ::-1][:, :2])
+    np.testing.assert_allclose(cosines, np.eye(2), atol=1e-5)
+    # the second step goes on with the weights of the first
+    saved = load_file(tmp_path / "model" / "predict.safetensors")
+    assert torch.equal(Begun.begun["target"]["embedding.layers.8.weight"], saved["embedding.layers.8.weight"])

@@ -18,9 +18,17 @@ def run(tmp_path, monkeypatch, tiny_data, network_params, objective_params, trai
     """Return a function that trains a method as the stage does and returns the model folder."""
     monkeypatch.chdir(tmp_path)
 
-    def run(method: str, seed: int = 0, split=tiny_data.split, features=tiny_data.features, options=(), **study):
+    def run(
+        method: str,
+        seed: int = 0,
+        split=tiny_data.split,
+        features=tiny_data.features,
+        options=(),
+        network=network_params,
+        **study,
+    ):
         params = train_params.model_copy(update={"epochs": 1})
-        recipe = build_recipe(method, network_params, objective_params, params, **study)
+        recipe = build_recipe(method, network, objective_params, params, **study)
         write_json(recipe.model_dump(mode="json", exclude_none=True), tmp_path / "recipe.json")
         output = tmp_path / "models" / "methods" / method / f"seed-{seed}"
         main(
@@ -71,15 +79,33 @@ def test_images_are_kept_decoded_if_the_recipe_says_so(run, monkeypatch):
     assert len(decoded) == 36 + 15  # train and validation images of both domains, decoded once for two phases
 
 
-def test_the_embedding_of_the_second_step_is_that_of_the_first(run):
-    folder = run("TDL")
+def is_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    assert set(one) == set(other) != set()
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def below(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+@pytest.mark.parametrize("method", ["TDL7", "TDL", "MTTDL"])
+def test_the_second_step_has_the_whole_first_step_as_it_was_left(run, method):
+    """Eq. 5: weights and statistics of theta1* and E*, beside another ConvNet."""
+    folder = run(method)
     first, second = (load_file(folder / f"{name}.safetensors") for name in ("predict", "target"))
-    for name, value in first.items():
-        if name.startswith("embedding"):
-            assert torch.equal(value, second[name]), name
-    moved = [name for name, value in first.items() if name.endswith("weight") and not torch.equal(value, second[name])]
-    assert moved
-    assert all(name.startswith("backbone") for name in moved)
+    assert is_same(below(second, "predictor.embedding."), below(first, "embedding."))
+    assert is_same(below(second, "predictor.backbone.features."), below(first, "backbone.features."))
+    assert not is_same(below(second, "backbone.features."), below(first, "backbone.features."))
+    assert not below(second, "embedding.")
+    assert {name.split(".")[0] for name in second} == {"backbone", "predictor", "recogniser"}
+
+
+def test_one_convnet_moves_under_the_frozen_embedding(run, network_params):
+    folder = run("TDL", network=network_params.model_copy(update={"second_step": "one ConvNet"}))
+    first, second = (load_file(folder / f"{name}.safetensors") for name in ("predict", "target"))
+    assert is_same(below(second, "embedding."), below(first, "embedding."))
+    assert not is_same(below(second, "backbone.features."), below(first, "backbone.features."))
+    assert {name.split(".")[0] for name in second} == {"backbone", "embedding", "recogniser"}
 
 
 def test_test_images_are_not_read(run, tiny_data, tmp_path):
