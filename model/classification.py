@@ -159,7 +159,7 @@ class ClassifierTask(Task):
             {"params": [weight for weight in part.parameters() if weight.requires_grad], "peak": peak, "part": name}
             for name, (part, peak) in parts.items()
         ]
-        return [self.sgd([group for group in groups if group["params"]])]
+        return [self.sgd(module, [group for group in groups if group["params"]])]
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy."""

@@ -36,6 +36,9 @@ class TrainParams(Params):
     learning_rate: float = Field(description="peak rate of the ConvNet", gt=0)
     momentum: float = Field(ge=0, lt=1, description="of SGD")
     weight_decay: float = Field(ge=0, description="alpha of eq. 6 of the MTMDD-VM paper")
+    weight_decay_on_biases: bool = Field(
+        True, description="false: no bias decays, nor a shift of batch normalisation (Caffe's decay_mult: 0)"
+    )
     schedule: ScheduleParams
     ema: float | None = Field(
         None, description="decay of the moving average of the weights that is validated and saved; null: no average",

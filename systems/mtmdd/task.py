@@ -79,7 +79,7 @@ class PhaseTask(Task):
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return SGD with the learning rate for the ConvNet and multiples of it for the new parts."""
         assert isinstance(module, MultidomainNetwork)
-        return [self.sgd(parameter_groups(module, self.params))]
+        return [self.sgd(module, parameter_groups(module, self.params))]
 
     def step(self, learner: Learner) -> dict[str, Tensor]:
         """Take a step; see :meth:`model.training.task.Task.step`."""
