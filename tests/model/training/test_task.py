@@ -360,7 +360,10 @@ class Turns(Line):
 
     def optimizers(self, module) -> list[torch.optim.Optimizer]:
         weight = [{"params": [module.weight], "peak": 0.1, "part": "weight"}]
-        return [self.sgd(module, weight), torch.optim.Adam([{"params": [module.bias], "peak": 0.02, "part": "bias"}], lr=0.0)]
+        return [
+            self.sgd(module, weight),
+            torch.optim.Adam([{"params": [module.bias], "peak": 0.02, "part": "bias"}], lr=0.0),
+        ]
 
     def step(self, learner) -> dict[str, Tensor]:
         means: dict[str, Tensor] = {}
