@@ -6,10 +6,11 @@
 
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.
-Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, numbers of images, the chosen
-epochs and the split that chose them, and the reason for each null), ``predictions.parquet``
-(`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``,
-``accuracy_target``), and its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
+Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S, the parts of the click loss, numbers of images, the images
+that the training of each recogniser has seen, the chosen epochs and the split that chose them, and the reason for each
+null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is
+recognised (``accuracy_source``, ``accuracy_target``), and its squared error of the clicks (``click_error_source``;
+RMSE-S is the root of its mean).
 
 The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks.
 """
@@ -66,7 +67,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
             batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "test"), batch_size, workers=0)
             outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
     metrics: dict[str, Any] = {}
-    counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
+    counted: dict[str, Any] = {"images": {}, "correct": {}, "seen": {}, "chosen": {}, "null": {}}
     predictor = model.phase_that_predicts_clicks()
     predicted = None if predictor is None else outcomes[predictor.name, "source"]
     tables, units = [], []
@@ -78,6 +79,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
             continue
         outcome = outcomes[recogniser.name, domain]
         counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
+        counted["seen"][domain] = model.images_seen(recogniser)
         metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
         assert outcome.prediction.logits is not None
         best = outcome.prediction.logits.argmax(dim=1).numpy()
@@ -93,7 +95,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int) -> tuple[dict[st
         units.append(units_of("click_error_source", _test_ids(examples, "source"), click_errors(predicted), 1.0))
         metrics["click_loss"] = {term.kind: round(mean_loss(predicted, term), 6) for term in _click_terms(model)}
     for epoch in model.chosen:
-        counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
+        counted["chosen"][epoch["phase"]] = {name: value for name, value in epoch.items() if name != "phase"}
     units_table = pl.concat(units).sort("metric", "unit").to_arrow().cast(schemas.UNITS)
     return {**metrics, **counted}, pa.concat_tables(tables), units_table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from base.console import UserError
 from model.folder import device_at_hand, load_weights, read_run
-from systems.mtmdd.config import Domain, Phase, Recipe
+from systems.mtmdd.config import DOMAINS, Domain, Phase, Recipe
 from systems.mtmdd.network import MultidomainNetwork, build_network
 
 
@@ -48,6 +48,22 @@ class Model:
         trained = [phase for phase in self.recipe.phases if phase.predicts_clicks]
         phases = trained or [phase for phase in self.recipe.phases if phase.has_embedding]
         return phases[-1] if phases else None
+
+    def images_seen(self, phase: Phase) -> dict[str, int]:
+        """Return the number of images of each domain (draws) in a phase's training and in all that it starts from."""
+        behind, names = [], [phase.name]
+        while names:
+            name = names.pop()
+            if name not in behind:
+                behind.append(name)
+                names += next(one for one in self.recipe.phases if one.name == name).starts_from
+        seen = [epoch["seen"] for epoch in self.chosen if epoch["phase"] in behind]
+        return {domain: sum(images.get(domain, 0) for images in seen) for domain in DOMAINS}
+
+    def share_trained(self, phase: Phase) -> float:
+        """Return the share of a phase's epochs that were trained before its validation ended it."""
+        (trained,) = (epoch["of"] for epoch in self.chosen if epoch["phase"] == phase.name)
+        return trained / (phase.train or self.recipe.train).epochs
 
     def network(self, phase: Phase) -> MultidomainNetwork:
         """Return a phase's network with its weights, in evaluation mode, on the available device."""

@@ -206,18 +206,19 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that the examples have the images and click features that a recipe needs.
 
     Raises:
-        UserError: a phase's domain has no training images, or no validation images for early stopping, or click
+        UserError: a phase's domain has no training images, or no validation images to end a phase by, or click
             features are needed and missing.
     """
     for phase in recipe.phases:
         for domain in phase.domains:
             if not len(examples.row_numbers(domain, "train")):
                 raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
-        stopping = (phase.train or recipe.train).early_stopping
-        if stopping is not None and not len(examples.row_numbers(phase.main_domain, "validation")):
+        rule = (phase.train or recipe.train).stop_rule
+        if rule is not None and not len(examples.row_numbers(phase.main_domain, "validation")):
+            setting, remedy = rule
             raise UserError(
-                f"train.early_stopping = {stopping}, but phase {phase.name} has no validation images"
-                f" of the {phase.main_domain} domain; set train.early_stopping to null"
+                f"{setting}, but phase {phase.name} has no validation images of the {phase.main_domain} domain;"
+                f" {remedy}"
             )
         if phase.has_embedding and examples.clicks is None:
             raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")

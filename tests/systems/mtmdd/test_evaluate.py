@@ -260,13 +260,30 @@ def test_torch_has_the_threads_of_the_training_and_batches_the_size_of_the_param
 def test_epochs_and_what_chose_them_are_reported(evaluate, models):
     metrics, _ = evaluate("TDL")
     assert list(metrics["chosen"].values()) == [
-        {name: of[name] for name in ("epoch", "of", "chosen_on", "value")}
+        {name: of[name] for name in ("epoch", "of", "chosen_on", "value", "ended_by", "drops", "seen")}
         for of in json.loads((models / "TDL" / "run.json").read_text())["chosen"]
     ]
     assert {phase: of["chosen_on"] for phase, of in metrics["chosen"].items()} == {
         "predict": "source validation click loss",
         "source": "source validation accuracy",
         "target": "target validation accuracy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "target"),
+    [
+        # an epoch has six steps for the source (21 images), four for the target (15), with four images each
+        ("VGGsrc", (24, 0), (24, 16)),  # the target starts from the source
+        ("TDL", (48, 0), (24, 16)),  # both recognisers start from the click predictor, but not from each other
+        ("MTMDD-VM", (16, 16), (16, 16)),  # one phase, whose epochs are those of the target
+    ],
+)
+def test_the_images_behind_a_recogniser_are_those_of_all_phases_that_it_starts_from(evaluate, method, source, target):
+    metrics, _ = evaluate(method)
+    expected = {"source": source, "target": target}
+    assert metrics["seen"] == {
+        domain: dict(zip(("source", "target"), seen, strict=True)) for domain, seen in expected.items()
     }
 
 
