@@ -7,6 +7,7 @@ from typing import Any
 
 from base.console import UserError
 from model.folder import device_at_hand, load_weights, read_run
+from systems.mtmdd.budgets import phases_behind
 from systems.mtmdd.config import DOMAINS, Domain, Phase, Recipe
 from systems.mtmdd.network import MultidomainNetwork, build_network
 
@@ -51,12 +52,7 @@ class Model:
 
     def images_seen(self, phase: Phase) -> dict[str, int]:
         """Return the number of images of each domain (draws) in a phase's training and in all that it starts from."""
-        behind, names = [], [phase.name]
-        while names:
-            name = names.pop()
-            if name not in behind:
-                behind.append(name)
-                names += next(one for one in self.recipe.phases if one.name == name).starts_from
+        behind = phases_behind(self.recipe, phase)
         seen = [epoch["seen"] for epoch in self.chosen if epoch["phase"] in behind]
         return {domain: sum(images.get(domain, 0) for images in seen) for domain in DOMAINS}
 

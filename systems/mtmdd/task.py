@@ -48,7 +48,7 @@ class PhaseTask(Task):
             phase.train or recipe.train,
             {domain: examples.row_numbers(domain, "train") for domain in phase.domains},
             phase.main_domain,
-            examples.epoch_images[phase.main_domain],
+            examples.epoch_images[phase.epoch_domain or phase.main_domain],
             phase.starts_from,
         )
         self.recipe, self.phase, self.examples, self.observer = recipe, phase, examples, observer
