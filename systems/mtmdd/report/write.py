@@ -4,9 +4,10 @@
 
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, and `cross_object` (Table IX) as `.csv` (`table_viii` also as
-`.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`. The command ends by printing Table VIII.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
+`claims`, `noise_filter`, each component study as `study_<name>`, the sweeps `out_of_class` and `one_shot`, and
+`cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
+`.png`. The command ends by printing Table VIII.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from report import data_sets, pages
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from systems.mtmdd import published
+from systems.mtmdd.report import budgets as budgets_
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
@@ -113,6 +115,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object = cross_object_.cross_object_table(runs)
+    budgets = budgets_.budgets_table(runs)
 
     pictures = {
         "table_viii": plots.accuracies_plot(table_viii),
@@ -129,7 +132,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
-    tables = {"table_viii": table_viii, "claims": claims, "noise_filter": noise_filter}
+    tables = {"table_viii": table_viii, "budgets": budgets, "claims": claims, "noise_filter": noise_filter}
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
         write_csv(table, folder / f"{name}.csv")
@@ -149,7 +152,9 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
 
     # the diagnoses' pictures, which stay in their own folders
     shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
-    sections = [("methods", "Methods compared"), ("claims", "The claims")]
+    sections = [("methods", "Methods compared")]
+    sections += [] if budgets.is_empty() else [("budgets", "Images seen")]
+    sections += [("claims", "The claims")]
     sections += [("components", "Component studies")] if studies else []
     sections += [(sweep.name, sweep.title) for sweep in sweeps]
     sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
@@ -166,6 +171,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         chosen=chosen_sentence(runs),
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
         studies=[
             {

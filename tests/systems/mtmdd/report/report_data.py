@@ -19,6 +19,7 @@ seeds: [0, 1]
 mtmdd:
   runs: [VGGimg, VGGsrc, MTMDD-VM, features=C, lambda=separate-0.4, lambda=separate-1,
     out_of_class=VGGsrc-1, out_of_class=MTMDD-VM-1,
+    equal_images=VGGimg-6, equal_images=VGGsrc-6,
     one_shot=VGGsrc-source-0.4, one_shot=VGGsrc-target-0.4, one_shot=MTMDD-VM-source-0.4, one_shot=MTMDD-VM-target-0.4]
   diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
   cross_object: {methods: [VGGsrc, MTMDD-VM], sources: [birds]}
@@ -35,6 +36,8 @@ RIGHT = {
     "lambda=separate-1": 10,
     "out_of_class=VGGsrc-1": 4,
     "out_of_class=MTMDD-VM-1": 12,
+    "equal_images=VGGimg-6": 10,
+    "equal_images=VGGsrc-6": 7,
     "one_shot=VGGsrc-source-0.4": 8,
     "one_shot=VGGsrc-target-0.4": 3,
     "one_shot=MTMDD-VM-source-0.4": 12,
@@ -54,6 +57,11 @@ STUDIES = {
         "separate-1": "lambda=separate-1",
     },
     "mu": {"separate-0.9": "MTMDD-VM"},
+    "equal_images": {
+        "VGGimg-6": "equal_images=VGGimg-6",
+        "VGGsrc-6": "equal_images=VGGsrc-6",
+        "MTMDD-VM-6": "MTMDD-VM",
+    },
 }
 
 
@@ -90,8 +98,10 @@ def write_run(
         f"accuracy_{domain}": round(100 * right[domain] / n, 4) if domain in right else None
         for domain, n in IMAGES.items()
     }
-    chosen = {"one": {"epoch": 3, "of": 4, "chosen_on": "target validation accuracy", "value": 71.0}}
-    metrics = {**accuracies, "rmse_source": rmse, "chosen": chosen}
+    chosen = {"one": {"epoch": 3, "of": 4, "chosen_on": "target validation accuracy", "value": 71.0,
+                      "ended_by": "plateau" if seed else "cap", "drops": [2], "seen": {"target": 48}}}  # fmt: skip
+    seen = {domain: {"source": 90 + seed, "target": 0 if domain == "source" else 48} for domain in right}
+    metrics = {**accuracies, "rmse_source": rmse, "seen": seen, "chosen": chosen}
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
