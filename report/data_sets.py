@@ -11,6 +11,8 @@ from report import pages
 from report.pages import Table
 from report.plots import INK, LINES, METHODS, TARGET, picture
 
+COPIES = ("groups", "images", "largest", "several_categories")  # of a domain, in the summary of `select`
+
 
 def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
     """Return two tables: the rows that `ingest` read and kept per table, and the quarantined rows by reason."""
@@ -69,6 +71,21 @@ def split_table(splits: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
         for seed, rows in splits
     ]
     return pl.concat(frames).sort("seed", "domain")
+
+
+def copies_table(summary: dict[str, Any]) -> pl.DataFrame:
+    """Return the groups of copies within each domain, and what keeping them together changes, for each seed.
+
+    Args:
+        summary: of `select`.
+    """
+    rows = [
+        {"seed": int(seed), "domain": domain, **{name: of_domain[name] for name in COPIES}, **of_seed}
+        for domain, of_domain in summary["copies"].items()
+        if domain != "kept"
+        for seed, of_seed in of_domain["seeds"].items()
+    ]
+    return pl.DataFrame(rows).sort("seed", "domain")
 
 
 def noise_filter_plot(table: pl.DataFrame) -> bytes:

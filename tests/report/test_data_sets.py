@@ -107,3 +107,19 @@ def test_rows_and_their_reasons_add_up_by_table() -> None:
     assert [column.heading for column in reasons.columns] == ["rows of", "quarantined because", "rows"]
     assert reasons.rows == [["clicks", "empty query", "3"], ["clicks", "no count", "1"]]
     assert data_sets.ingested_tables({"tables": {"labels": tables["labels"]}})[1].rows == []
+
+
+def test_copies_have_a_row_for_each_seed_and_domain() -> None:
+    source = {"groups": 2, "images": 7, "largest": 4, "several_categories": 1}
+    target = {"groups": 0, "images": 0, "largest": 0, "several_categories": 0}
+    seeds = {"10": {"moved": 3, "divided": 1}, "9": {"moved": 5, "divided": 0}}
+    none = {seed: {"moved": 0, "divided": 0} for seed in seeds}
+    summary = {"copies": {"kept": "anywhere", "source": source | {"seeds": seeds}, "target": target | {"seeds": none}}}
+    table = data_sets.copies_table(summary)
+    assert table.columns == ["seed", "domain", "groups", "images", "largest", "several_categories", "moved", "divided"]
+    assert table.rows() == [
+        (9, "source", 2, 7, 4, 1, 5, 0),
+        (9, "target", 0, 0, 0, 0, 0, 0),
+        (10, "source", 2, 7, 4, 1, 3, 1),
+        (10, "target", 0, 0, 0, 0, 0, 0),
+    ]

@@ -109,6 +109,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
     ingested, quarantined = data_sets.ingested_tables(read_json(data / "ingested" / "summary.json"))
+    copies = read_json(data / "splits" / "summary.json")
     noise_filter = data_sets.noise_filter_table(read_json(data / "cleaned" / "summary.json"))
     table_viii, claims = tables_.table_viii(runs), tables_.claims_table(runs)
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
@@ -211,6 +212,20 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         splits=pages.plain_table(
             data_sets.split_table(splits),
             {name: name for name in ("seed", "domain", "categories", "images", "train", "validation", "test")},
+        ),
+        copies_kept=copies["copies"]["kept"],
+        copies=pages.plain_table(
+            data_sets.copies_table(copies),
+            {
+                "seed": "seed",
+                "domain": "domain",
+                "groups": "groups of copies",
+                "images": "images in them",
+                "largest": "largest group",
+                "several_categories": "groups in several categories",
+                "divided": "groups in several splits",
+                "moved": "images moved",
+            },
         ),
         left_out=pages.plain_table(
             categories.filter(pl.col("images_selected") == 0),

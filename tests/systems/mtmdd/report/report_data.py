@@ -185,6 +185,10 @@ def write_data(root: Path) -> Path:
     pl.DataFrame(categories, schema=schemas.CATEGORIES.names, orient="row").write_parquet(
         data / "splits/categories.parquet"
     )
+    of_seeds = {"0": {"moved": 3, "divided": 0}, "1": {"moved": 5, "divided": 0}}
+    groups = {"groups": 2, "images": 7, "largest": 4, "several_categories": 1, "seeds": of_seeds}
+    copies = {"kept": "together", "source": groups, "target": groups | {"images": 6}}
+    (data / "splits/summary.json").write_text(json.dumps({"copies": copies}))
     for seed in (0, 1):
         rows = [(f"s{i:03d}", "source", "akita", True, split) for i, split in enumerate(["train"] * 3 + ["test"] * 2)]
         rows += [("t000", "target", "corgi", True, "validation")]
