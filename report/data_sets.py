@@ -1,5 +1,6 @@
 """Report tables and plots of the data that all systems share: ingested rows, splits, noise filter, vocabulary."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,6 +111,38 @@ def noise_filter_plot(table: pl.DataFrame) -> bytes:
         axes.set_xlabel("images kept, %")
 
     return picture(draw, 8.5, 0.9 + 0.42 * len(rows))
+
+
+def vocabulary_sentence(vocabulary: pl.DataFrame, splits: Sequence[tuple[int, pl.DataFrame]]) -> str:
+    """Return on which images the vocabulary was counted, and what this means for the other seeds' test images.
+
+    The number of images n follows from a word's idf = ln(n / document frequency).
+
+    Args:
+        vocabulary: the rows of `schemas.VOCABULARY`.
+        splits: for each seed, the seed and its rows of `schemas.SPLITS`; the first is the vocabulary's.
+    """
+    if vocabulary.is_empty():
+        return "There is no word."
+    idf, document_frequency = vocabulary.row(0, named=True)["idf"], vocabulary.row(0, named=True)["document_frequency"]
+    counted = round(document_frequency * math.exp(idf))
+    (first, rows), *others = [(seed, rows.filter(pl.col("domain") == "source")) for seed, rows in splits]
+    trained = rows.filter(pl.col("split") == "train").select("image_id")
+    if counted == len(rows):
+        return f"Clicks, document frequencies and idf are counted on all {counted:,} selected source images."
+    if counted != len(trained):
+        return f"Clicks, document frequencies and idf are counted on {counted:,} images."
+    text = f"Clicks, document frequencies and idf are counted on the {counted:,} training images of seed {first}."
+    if not others:
+        return text
+    shares = []
+    for seed, of_seed in others:
+        test = of_seed.filter(pl.col("split") == "test").select("image_id")
+        shares.append(f"{len(test.join(trained, on='image_id')):,} of {len(test):,} (seed {seed})")
+    return (
+        f"{text} All seeds share this vocabulary. So test images of the other seeds take part in the choice of its words"
+        f" and in their idf, though not with their categories: {', '.join(shares)}. Only seed {first} is free of this."
+    )
 
 
 def vocabulary_plot(vocabulary: pl.DataFrame) -> bytes:

@@ -241,6 +241,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             decimals=2,
         ),
         num_words=f"{len(vocabulary):,}",
+        vocabulary_counted=data_sets.vocabulary_sentence(vocabulary, splits),
     )
     write_part(part, folder)
 

@@ -196,7 +196,8 @@ def write_data(root: Path) -> Path:
             data / f"splits/seed-{seed}.parquet"
         )
     (data / "features").mkdir()
-    words = [(0, "dog", 500, 40, 0.1), (1, "斑点狗", 120, 9, 1.2), (2, "<b>", 7, 1, 3.9)]
+    words = [(0, "dog", 500, 4), (1, "斑点狗", 120, 2), (2, "<b>", 7, 1)]
+    words = [(*word, math.log(5 / word[-1])) for word in words]
     table = pa.Table.from_pylist(
         [dict(zip(schemas.VOCABULARY.names, word, strict=True)) for word in words], schemas.VOCABULARY
     )

@@ -178,8 +178,16 @@ def test_the_sections_about_the_data_have_its_numbers_below_their_headings(page:
         ["all", "3", "45", "35", "77.8"],
     ]
     assert by_head["rank", "word", "clicks", "images", "idf"] == [
-        ["1", "dog", "500", "40", "0.10"],
-        ["2", "斑点狗", "120", "9", "1.20"],
+        ["1", "dog", "500", "4", "0.22"],
+        ["2", "斑点狗", "120", "2", "0.92"],
+    ]
+    assert by_head[
+        *("seed", "domain", "groups of copies", "images in them", "largest group", "groups in several categories"),
+        *("groups in several splits", "images moved"),
+    ] == [
+        [seed, domain, "2", images, "4", "1", "0", moved]
+        for seed, moved in (("0", "3"), ("1", "5"))
+        for domain, images in (("source", "7"), ("target", "6"))
     ]
 
 
