@@ -140,7 +140,7 @@ def vocabulary_sentence(vocabulary: pl.DataFrame, splits: Sequence[tuple[int, pl
         test = of_seed.filter(pl.col("split") == "test").select("image_id")
         shares.append(f"{len(test.join(trained, on='image_id')):,} of {len(test):,} (seed {seed})")
     return (
-        f"{text} All seeds share this vocabulary. So test images of the other seeds take part in the choice of its words"
+        f"{text} All seeds share this vocabulary. So test images of the other seeds take part in choosing its words"
         f" and in their idf, though not with their categories: {', '.join(shares)}. Only seed {first} is free of this."
     )
 
