@@ -5,8 +5,8 @@ Each group is assigned as a whole, the largest first; then the other images fill
 category's splits should have (`pipelines.splits.split.split_sizes`):
 
 1. A group goes to the split where it exceeds these sizes least, in images, summed over the group's categories. Among
-   equal splits it goes to the one that its hash draws with the probabilities of the shares, so that seeds differ, or
-   else to the first.
+   equal splits it goes to the one that its first image has without groups, so that few images move, or else to the
+   first.
 2. If a category has only as many groups and single images left as splits without an image, its group must go to one of
    these. So a category with three different images has one in each split (of several categories that a group belongs
    to, as many as possible).
@@ -39,19 +39,17 @@ def groups_of_copies(duplicates: pl.DataFrame) -> pl.DataFrame:
 
 def assign_groups(
     groups: Sequence[Mapping[str, int]],
-    draws: Sequence[float],
+    preferred: Sequence[str],
     singles: Mapping[str, int],
     sizes: Mapping[str, Sizes],
-    shares: Mapping[str, float],
 ) -> tuple[list[str], dict[str, Sizes]]:
     """Assign groups of copies to splits.
 
     Args:
         groups: for each group, its number of images by category; largest first.
-        draws: for each group, a number in [0, 1) that draws its split.
+        preferred: for each group, the split to prefer among equally good ones.
         singles: number of images without copies, by category.
         sizes: the sizes that each category's splits should have, by category.
-        shares: the shares of the splits.
 
     Returns:
         The split of each group, and the number of single images of each split, by category.
@@ -62,17 +60,16 @@ def assign_groups(
         for category in group:
             units[category] = units.get(category, 0) + 1
     found = []
-    for group, draw in zip(groups, draws, strict=True):
-        drawn = _drawn(draw, shares)
+    for group, favourite in zip(groups, preferred, strict=True):
 
-        def cost(split: str, group: Mapping[str, int] = group, drawn: str = drawn) -> tuple[int, int, bool]:
+        def cost(split: str, group: Mapping[str, int] = group, favourite: str = favourite) -> tuple[int, int, bool]:
             blocked = exceeded = 0
             for category, number in group.items():
                 empty = [other for other in SPLITS if not filled[category][other]]
                 blocked += units[category] <= len(empty) and split not in empty
                 room = max(sizes[category][split] - filled[category][split], 0)
                 exceeded += max(number - room, 0)
-            return blocked, exceeded, split != drawn
+            return blocked, exceeded, split != favourite
 
         chosen = min(SPLITS, key=cost)
         found.append(chosen)
@@ -100,15 +97,6 @@ def fill_up(filled: Sizes, singles: int, sizes: Sizes) -> Sizes:
         )
         reached[fullest] -= 1
     return {split: reached[split] - filled[split] for split in SPLITS}
-
-
-def _drawn(draw: float, shares: Mapping[str, float]) -> str:
-    below = 0.0
-    for split in SPLITS:
-        below += shares[split]
-        if draw < below:
-            return split
-    return SPLITS[-1]
 
 
 def describe_copies(

@@ -74,7 +74,11 @@ def split_images(
     rows = selected.join(groups, on=["domain", "image_id"], how="left", validate="1:1").with_columns(
         pl.when(pl.len().over("domain", "group") > 1).then("group").alias("group")  # its copies may not be selected
     )
-    of_groups, borders = _assign(rows, seed, shares)
+    grouped = rows["group"].is_not_null().any()
+    plain = split_images(selected, seed, shares) if grouped else rows.with_columns(split=pl.lit(None, pl.String))
+    of_groups, borders = _assign(
+        rows.join(plain.select("domain", "image_id", "split"), on=["domain", "image_id"]), seed, shares
+    )
     key = ["domain", "category"]
     position = pl.int_range(pl.len(), dtype=pl.Int64).over(*key, "single", order_by=["rank", "image_id"])
     split = (
@@ -101,7 +105,7 @@ def _assign(rows: pl.DataFrame, seed: int, shares: Mapping[str, float]) -> tuple
     """Assign groups of copies, and divide the other images of each category among the splits.
 
     Args:
-        rows: `domain`, `category`, `group` of all images; null: no copies.
+        rows: `domain`, `image_id`, `category`, `group` (null: no copies) and `split` (without groups) of all images.
         seed: of this split.
         shares: of the splits.
 
@@ -118,14 +122,15 @@ def _assign(rows: pl.DataFrame, seed: int, shares: Mapping[str, float]) -> tuple
         groups: dict[str, dict[str, int]] = {}
         for group, category, number in in_groups.iter_rows():
             groups.setdefault(group, {})[category] = number
-        draws = {group: hash_rank(seed, "copies", domain, group) for group in groups}
-        names = sorted(groups, key=lambda group: (-sum(groups[group].values()), draws[group], group))
+        first = mine.drop_nulls("group").sort("image_id").group_by("group").agg(pl.col("split").first())
+        preferred = dict(first.select("group", "split").iter_rows())
+        ranks = {group: hash_rank(seed, "copies", domain, group) for group in groups}
+        names = sorted(groups, key=lambda group: (-sum(groups[group].values()), ranks[group], group))
         splits, left = assign_groups(
             [groups[name] for name in names],
-            [draws[name] / 2**64 for name in names],
+            [preferred[name] for name in names],
             dict(mine.filter(pl.col("group").is_null()).group_by("category").len().iter_rows()),
             {category: of_n[n] for category, n in numbers.items()},
-            shares,
         )
         assigned += [(domain, name, split) for name, split in zip(names, splits, strict=True)]
         borders += [

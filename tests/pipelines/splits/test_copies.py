@@ -13,13 +13,12 @@ from pipelines.splits.split import split_images, split_sizes
 HALF = {"train": 0.5, "validation": 0.25, "test": 0.25}
 
 
-def assign(groups: list[int], singles: int, draws: list[float] | None = None) -> tuple[list[str], list[int]]:
-    """Assign groups of one category; return their splits and the sizes of the splits."""
+def assign(groups: list[int], singles: int) -> tuple[list[str], list[int]]:
+    """Assign groups of one category, which prefer the splits in their order; return their splits and all sizes."""
     n = sum(groups) + singles
     splits, left = assign_groups(
-        [{"fox": number} for number in groups], draws or [0.0] * len(groups), {"fox": singles},
-        {"fox": split_sizes(n, HALF)}, HALF,
-    )  # fmt: skip
+        [{"fox": number} for number in groups], SPLITS[: len(groups)], {"fox": singles}, {"fox": split_sizes(n, HALF)}
+    )
     sizes = Counter(left["fox"])
     for split, number in zip(splits, groups, strict=True):
         sizes[split] += number
@@ -29,13 +28,13 @@ def assign(groups: list[int], singles: int, draws: list[float] | None = None) ->
 @pytest.mark.parametrize(
     ("groups", "singles", "splits", "sizes"),
     [
-        # 20 images: 10, 5, 5; the draws (0, 0.6, 0.9) lie in training, validation and test
+        # 20 images: 10, 5, 5; each group fits where it prefers to be
         ([2, 2, 2], 14, ["train", "validation", "test"], [10, 5, 5]),
-        # five fit into each split; the second group is drawn for validation, where it fits exactly
+        # five fit into each split; the second group prefers validation, where it fits exactly
         ([5, 5], 10, ["train", "validation"], [10, 5, 5]),
         # seven of twenty fit into training only
         ([7, 3, 3], 7, ["train", "validation", "test"], [10, 5, 5]),
-        # the second seven exceed: training (3 left) by 4, the others by 2, and validation is drawn
+        # the second seven exceed: training (3 left) by 4, the others by 2, and validation is preferred
         ([7, 7], 6, ["train", "validation"], [9, 7, 4]),
         # three groups of two and 3, 2 and 1 images: a group must go to each split
         ([2, 2, 2], 0, ["train", "validation", "test"], [2, 2, 2]),
@@ -44,13 +43,13 @@ def assign(groups: list[int], singles: int, draws: list[float] | None = None) ->
     ],
 )
 def test_by_hand(groups: list[int], singles: int, splits: list[str], sizes: list[int]) -> None:
-    assert assign(groups, singles, [0.0, 0.6, 0.9][: len(groups)]) == (splits, sizes)
+    assert assign(groups, singles) == (splits, sizes)
 
 
 def test_a_lopsided_split_gets_no_group_that_leaves_another_empty() -> None:
     shares = {"train": 0.9, "validation": 0.05, "test": 0.05}
     splits, left = assign_groups(
-        [{"fox": 40}, {"fox": 40}, {"fox": 20}], [0.0] * 3, {}, {"fox": split_sizes(100, shares)}, shares
+        [{"fox": 40}, {"fox": 40}, {"fox": 20}], ["train"] * 3, {}, {"fox": split_sizes(100, shares)}
     )
     assert sorted(splits) == sorted(SPLITS)
     assert left == {"fox": {"train": 0, "validation": 0, "test": 0}}
@@ -59,7 +58,7 @@ def test_a_lopsided_split_gets_no_group_that_leaves_another_empty() -> None:
 def test_a_group_of_two_categories_minds_the_sizes_of_both() -> None:
     # fox has 8 images (4, 2, 2), wolf 4 (2, 1, 1): the group fits into training and for the fox alone anywhere
     sizes = {"fox": split_sizes(8, HALF), "wolf": split_sizes(4, HALF)}
-    splits, left = assign_groups([{"fox": 2, "wolf": 2}], [0.99], {"fox": 6, "wolf": 2}, sizes, HALF)
+    splits, left = assign_groups([{"fox": 2, "wolf": 2}], ["test"], {"fox": 6, "wolf": 2}, sizes)
     assert splits == ["train"]
     assert left == {
         "fox": {"train": 2, "validation": 2, "test": 2},
@@ -85,9 +84,11 @@ def test_within_one_category_sizes_stay_within_the_largest_group(groups, singles
         return
     sizes = split_sizes(n, shares)
     splits, left = assign_groups(
-        [{"fox": number} for number in groups], [random.random() for _ in groups], {"fox": singles}, {"fox": sizes},
-        shares,
-    )  # fmt: skip
+        [{"fox": number} for number in groups],
+        [random.choice(SPLITS) for _ in groups],
+        {"fox": singles},
+        {"fox": sizes},
+    )
     assert sum(left["fox"].values()) == singles
     assert min(left["fox"].values()) >= 0
     found = Counter(left["fox"])
@@ -136,6 +137,19 @@ def test_groups_of_one_change_nothing(drawn, seed: int) -> None:
     selected, groups = drawn
     alone = groups.unique(["domain", "group"])  # their copies were not selected
     assert split_images(selected, seed, HALF, alone).equals(split_images(selected, seed, HALF))
+
+
+def test_few_images_move_for_a_group() -> None:
+    rows = [(f"i{number:03d}", "target", "ant", True) for number in range(40)]
+    selected = pl.DataFrame(rows, schema=["image_id", "domain", "category", "shared"], orient="row")
+    groups = pl.DataFrame({"domain": ["target"] * 2, "image_id": ["i003", "i017"], "group": ["i001"] * 2})
+    for seed in range(30):
+        plain = split_images(selected, seed, HALF)
+        moved = plain.filter(plain["split"] != split_images(selected, seed, HALF, groups)["split"])
+        # the second image of the group, and one image at each border that this shifts
+        assert set(moved["image_id"]) == set() or "i017" in moved["image_id"]
+        assert len(moved) <= 3
+        assert "i003" not in moved["image_id"]
 
 
 def test_seeds_put_a_group_into_different_splits_by_their_shares() -> None:
