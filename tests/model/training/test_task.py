@@ -194,7 +194,10 @@ def test_a_rank_is_compared_number_by_number(params):
 
     kind, seen = watched(Ranked)
     (chosen,) = train(run(kind(params(epochs=5))), Path("model"))
-    assert vars(chosen) == {"phase": "line", "epoch": 3, "of": 5, "chosen_on": "a measure", "value": -2.0}
+    assert vars(chosen) == {
+        **{"phase": "line", "epoch": 3, "of": 5, "chosen_on": "a measure", "value": -2.0},
+        **{"ended_by": "all epochs", "drops": [], "seen": {"points": 60}},  # five epochs of three steps of four points
+    }
     assert all(torch.equal(value, seen[2][name]) for name, value in weights_of("line").items())
     assert read_curve(Path("model/curves/line"), "validation/measure") == [rank[1] for rank in ranks]
 
