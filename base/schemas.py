@@ -38,6 +38,7 @@ DUPLICATES = pa.schema(
         pa.field("duplicate_category", pa.string(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # exact or near
         pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes; 0 if exact
+        pa.field("group", pa.string()),  # first image of the domain's group of copies; null: duplicate of other domain
     ]
 )
 

@@ -159,7 +159,7 @@ class ClassifierTask(Task):
             {"params": [weight for weight in part.parameters() if weight.requires_grad], "peak": peak, "part": name}
             for name, (part, peak) in parts.items()
         ]
-        return [self.sgd([group for group in groups if group["params"]])]
+        return [self.sgd(module, [group for group in groups if group["params"]])]
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy."""
@@ -214,13 +214,11 @@ def classifier_run(
         stream: the name of the images' stream.
 
     Raises:
-        UserError: early stopping is set, but there are no validation images.
+        UserError: a phase is to end by its validation, but there are no validation images.
     """
-    if params.early_stopping is not None and not len(images.row_numbers("validation")):
-        raise UserError(
-            f"train.early_stopping = {params.early_stopping}, but phase {phase} has no validation images to stop by; "
-            "set it to null"
-        )
+    if params.stop_rule is not None and not len(images.row_numbers("validation")):
+        setting, remedy = params.stop_rule
+        raise UserError(f"{setting}, but phase {phase} has no validation images to stop by; {remedy}")
     digest = weights_digest(network.weights)
     described = {
         "seed": seed,

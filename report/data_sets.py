@@ -1,5 +1,6 @@
 """Report tables and plots of the data that all systems share: ingested rows, splits, noise filter, vocabulary."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from report import pages
 from report.pages import Table
 from report.plots import INK, LINES, METHODS, TARGET, picture
+
+COPIES = ("groups", "images", "largest", "several_categories")  # of a domain, in the summary of `select`
 
 
 def ingested_tables(summary: dict[str, Any]) -> tuple[Table, Table]:
@@ -71,6 +74,21 @@ def split_table(splits: Sequence[tuple[int, pl.DataFrame]]) -> pl.DataFrame:
     return pl.concat(frames).sort("seed", "domain")
 
 
+def copies_table(summary: dict[str, Any]) -> pl.DataFrame:
+    """Return the groups of copies within each domain, and what keeping them together changes, for each seed.
+
+    Args:
+        summary: of `select`.
+    """
+    rows = [
+        {"seed": int(seed), "domain": domain, **{name: of_domain[name] for name in COPIES}, **of_seed}
+        for domain, of_domain in summary["copies"].items()
+        if domain != "kept"
+        for seed, of_seed in of_domain["seeds"].items()
+    ]
+    return pl.DataFrame(rows).sort("seed", "domain")
+
+
 def noise_filter_plot(table: pl.DataFrame) -> bytes:
     """Draw the share of images that each cell of Table II keeps."""
     rows = table.reverse().to_dicts()
@@ -93,6 +111,38 @@ def noise_filter_plot(table: pl.DataFrame) -> bytes:
         axes.set_xlabel("images kept, %")
 
     return picture(draw, 8.5, 0.9 + 0.42 * len(rows))
+
+
+def vocabulary_sentence(vocabulary: pl.DataFrame, splits: Sequence[tuple[int, pl.DataFrame]]) -> str:
+    """Return on which images the vocabulary was counted, and what this means for the other seeds' test images.
+
+    The number of images n follows from a word's idf = ln(n / document frequency).
+
+    Args:
+        vocabulary: the rows of `schemas.VOCABULARY`.
+        splits: for each seed, the seed and its rows of `schemas.SPLITS`; the first is the vocabulary's.
+    """
+    if vocabulary.is_empty():
+        return "There is no word."
+    idf, document_frequency = vocabulary.row(0, named=True)["idf"], vocabulary.row(0, named=True)["document_frequency"]
+    counted = round(document_frequency * math.exp(idf))
+    (first, rows), *others = [(seed, rows.filter(pl.col("domain") == "source")) for seed, rows in splits]
+    trained = rows.filter(pl.col("split") == "train").select("image_id")
+    if counted == len(rows):
+        return f"Clicks, document frequencies and idf are counted on all {counted:,} selected source images."
+    if counted != len(trained):
+        return f"Clicks, document frequencies and idf are counted on {counted:,} images."
+    text = f"Clicks, document frequencies and idf are counted on the {counted:,} training images of seed {first}."
+    if not others:
+        return text
+    shares = []
+    for seed, of_seed in others:
+        test = of_seed.filter(pl.col("split") == "test").select("image_id")
+        shares.append(f"{len(test.join(trained, on='image_id')):,} of {len(test):,} (seed {seed})")
+    return (
+        f"{text} All seeds share this vocabulary. So test images of the other seeds take part in choosing its words"
+        f" and in their idf, though not with their categories: {', '.join(shares)}. Only seed {first} is free of this."
+    )
 
 
 def vocabulary_plot(vocabulary: pl.DataFrame) -> bytes:

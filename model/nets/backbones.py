@@ -2,14 +2,15 @@
 
 `plain` is this project's own, for drawn toy images: four convolutions, and as phi one fully connected layer on the
 whole map with ReLU, as VGG's fc7 sees every place (a mean over places would leave the word embedding as the only layer
-that sees them). All others are torchvision's classifiers by name, cut before the
-last layer; phi is that layer's input (except for SqueezeNet, whose last layer is a convolution of omega):
+that sees them). `efficientnet_lite0` is EfficientNet-Lite0 (`model.nets.efficientnet_lite`). All others are
+torchvision's classifiers by name. Classifiers are cut before the last layer; phi is that layer's input (except for
+SqueezeNet, whose last layer is a convolution of omega):
 
 | family | omega | phi |
 |---|---|---|
 | vgg, alexnet | the last pooling (pool5) | second hidden layer of the classifier (fc7), after ReLU |
 | resnet, resnext, wide_resnet | layer4 | omega's mean over its H x W positions |
-| regnet, shufflenet, mnasnet, mobilenet_v2, efficientnet | the last convolution | omega's mean |
+| regnet, shufflenet, mnasnet, mobilenet_v2, efficientnet, efficientnet_lite0 | the last convolution | omega's mean |
 | squeezenet | the last fire module | omega's mean |
 | densenet | the last normalisation | mean of ReLU of omega |
 | mobilenet_v3 | the last convolution | the classifier's hidden layer of omega's mean |
@@ -197,6 +198,7 @@ FAMILIES: dict[str, Family] = {
     "mnasnet": Family(("layers",), _spatial_mean),
     "mobilenet_v2": Family(("features",), _spatial_mean),
     "mobilenet_v3": Family(("features",), lambda c: nn.Sequential(SpatialMean(), *_before_last(c.classifier))),
+    "efficientnet_lite": Family(("features",), _spatial_mean),  # before efficientnet: the first that fits is taken
     "efficientnet": Family(("features",), _spatial_mean),
     "densenet": Family(("features",), lambda c: nn.Sequential(nn.ReLU(), SpatialMean())),
     "convnext": Family(("features",), lambda c: nn.Sequential(c.avgpool, *_before_last(c.classifier))),
@@ -236,7 +238,10 @@ def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
         raise UserError(
             f"network.backbone = {name!r}: known are plain and torchvision's families {', '.join(FAMILIES)}"
         )
-    import torchvision  # imported here because it takes seconds, which the plain backbone need not wait for
+    # torchvision is imported here because it takes seconds, which the plain backbone need not wait for
+    if family == "efficientnet_lite":
+        return _efficientnet_lite(name, download)
+    import torchvision
 
     known = [other for other in torchvision.models.list_models(module=torchvision.models) if _family_of(other)]
     if name not in known:
@@ -261,6 +266,18 @@ def _torchvision_classifier(name: str, image_size: int, download: bool) -> Any:
             f"network.weights = 'download': the ImageNet weights of {name} could not be downloaded ({error});"
             " name a .safetensors file, or use none"
         ) from None
+
+
+def _efficientnet_lite(name: str, download: bool) -> nn.Module:
+    from model.nets.efficientnet_lite import EFFICIENTNET_LITE0, InvertedResidualNet
+
+    if name != "efficientnet_lite0":
+        raise UserError(f"network.backbone = {name!r}: of this family there is efficientnet_lite0")
+    if download:
+        raise UserError(
+            f"network.weights = 'download': torchvision has no weights of {name}; name a .safetensors file, or use none"
+        )
+    return InvertedResidualNet(EFFICIENTNET_LITE0)
 
 
 def at_this_size(weights: dict[str, Tensor], classifier: nn.Module) -> dict[str, Tensor]:

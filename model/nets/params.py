@@ -9,7 +9,8 @@ class BackboneParams(Params):
     """A ConvNet, its start weights, and the size of its images; a system adds its own parameters."""
 
     backbone: str = Field(
-        description="plain (this project's small ConvNet) or a torchvision name, as vgg19; model/nets/backbones.py"
+        description="plain (this project's small ConvNet), efficientnet_lite0, or a torchvision name, as vgg19;"
+        " model/nets/backbones.py"
     )
     weights: str = Field(
         description="none, download (torchvision's ImageNet weights), or the path of a .safetensors file"

@@ -18,6 +18,7 @@ A stage's map is the last one before the resolution falls; the last stage's map 
 | mobilenet_v3_large | 1, 3, 6, 12 | 2, 4, 8, 16, 32 |
 | mobilenet_v3_small | 0, 1, 3, 8 | 2, 4, 8, 16, 32 |
 | efficientnet | 1, 2, 3, 5 | 2, 4, 8, 16, 32 |
+| efficientnet_lite0 | 1, 3, 5, 11 | 2, 4, 8, 16, 32 |
 | densenet | relu0, denseblock1, denseblock2, denseblock3 | 2, 4, 8, 16, 32 |
 | convnext | 1, 3, 5 | 4, 8, 16, 32 |
 | swin | features.1, features.3, features.5; channels last, permuted by this module | 4, 8, 16, 32 |
@@ -89,6 +90,7 @@ HALVINGS: dict[str, Halvings] = {
     "mobilenet_v2": Halvings(_named("1", "3", "6", "13"), 2),
     "mobilenet_v3_large": Halvings(_named("1", "3", "6", "12"), 2),
     "mobilenet_v3_small": Halvings(_named("0", "1", "3", "8"), 2),
+    "efficientnet_lite0": Halvings(_named("1", "3", "5", "11"), 2),  # before efficientnet: the first that fits is taken
     "efficientnet": Halvings(_named("1", "2", "3", "5"), 2),
     "densenet": Halvings(_named("relu0", "denseblock1", "denseblock2", "denseblock3"), 2),
     "convnext": Halvings(_named("1", "3", "5"), 4),

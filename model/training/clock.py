@@ -24,9 +24,11 @@ class Clock:
         epochs: number of epochs of the phase.
         num_steps: number of steps left in the phase.
         later_phases: number of phases after this one.
+        may_end_early: the phase may have fewer steps.
     """
 
-    def __init__(self, name: str, epochs: int, num_steps: int, later_phases: int) -> None:
+    def __init__(self, name: str, epochs: int, num_steps: int, later_phases: int, may_end_early: bool = False) -> None:
+        self.at_most = "at most " if may_end_early else ""
         self.name, self.epochs, self.steps_left, self.later_phases = name, epochs, num_steps, later_phases
         self.started = self.reported = time.perf_counter()
         self.images = self.steps = 0
@@ -69,13 +71,14 @@ class Clock:
         seconds = now - self.started
         log.info(
             "%s: epoch %d of %d, loss %.4f, %.0f images/s, %.0f %% of the time waiting for data, "
-            "%s left in this phase%s",
+            "%s%s left in this phase%s",
             self.name,
             epoch + 1,
             self.epochs,
             loss.item(),
             self.images / seconds,
             100 * self.waited_s / seconds,
+            self.at_most,
             duration(self.steps_left * seconds / self.steps),
             f", later phases: {self.later_phases}" if self.later_phases else "",
         )

@@ -44,6 +44,7 @@ class Learner:
         module: the module, prepared: on its device, in its precision, its gradients averaged over the processes.
         optimizers: the optimisers, prepared, in the same order.
         step: the number of the current step in the phase, from 0.
+        num_drops: number of drops of the rate before the current epoch, of a plateau schedule.
         num_updates: number of calls of :meth:`update` in the current epoch.
         num_skipped: number of these in which the optimiser's step was skipped, because a gradient overflowed in fp16.
         last_checkpoint: the path of the last good checkpoint, for messages.
@@ -63,7 +64,7 @@ class Learner:
         self.num_processes = accelerator.num_processes
         self.num_steps = num_steps
         self.steps_per_epoch = num_steps // task.params.epochs
-        self.step = self.num_updates = self.num_skipped = 0
+        self.step = self.num_drops = self.num_updates = self.num_skipped = 0
         self.last_checkpoint = ""
         self._loaded: list[Loaded] = []
         self._rows: Mapping[str, list[int]] = {}  # the rows of the part that is being run
@@ -81,14 +82,15 @@ class Learner:
         """The current epoch, from 0."""
         return self.step // self.steps_per_epoch
 
-    def begin_epoch(self) -> None:
-        """Reset the counts of the optimisers' steps."""
+    def begin_epoch(self, num_drops: int) -> None:
+        """Reset the counts of the optimisers' steps, and set the number of drops of the rate so far."""
+        self.num_drops = num_drops
         self.num_updates = self.num_skipped = 0
 
     def begin_step(self, step: int, loaded: list[Loaded]) -> None:
         """Set the learning rates of a step, and the parts of the step that this process runs."""
         self.step, self._loaded = step, loaded
-        factor = rate_factor(self.task.params.schedule, step, self.num_steps)
+        factor = rate_factor(self.task.params.schedule, step, self.num_steps, self.num_drops)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor

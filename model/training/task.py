@@ -111,10 +111,25 @@ class Task:
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return the optimisers; each group has a ``part`` and a ``peak`` rate, which the trainer's schedule scales."""
         weights = [weight for weight in module.parameters() if weight.requires_grad]
-        return [self.sgd([{"params": weights, "peak": self.params.learning_rate, "part": "network"}])]
+        return [self.sgd(module, [{"params": weights, "peak": self.params.learning_rate, "part": "network"}])]
 
-    def sgd(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return stochastic gradient descent over parameter groups, with the phase's momentum and weight decay."""
+    def sgd(self, module: nn.Module, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Return stochastic gradient descent over parameter groups, with the phase's momentum and weight decay.
+
+        With `weight_decay_on_biases: false`, the biases of each group become a group of their own without decay.
+
+        Args:
+            module: has the parameters; a bias is a parameter that it calls ``bias``.
+            groups: each with `params`, `peak` and `part`.
+        """
+        if not self.params.weight_decay_on_biases:
+            biases = {weight for name, weight in module.named_parameters() if name.rpartition(".")[2] == "bias"}
+            halves = [
+                {**group, "params": [weight for weight in group["params"] if (weight in biases) == of_biases], **decay}
+                for group in groups
+                for of_biases, decay in ((False, {}), (True, {"weight_decay": 0.0}))
+            ]
+            groups = [group for group in halves if group["params"]]
         return torch.optim.SGD(groups, lr=0.0, momentum=self.params.momentum, weight_decay=self.params.weight_decay)
 
     def choose(self, learner: "Learner", epoch: int) -> Mapping[str, np.ndarray] | None:

@@ -27,6 +27,7 @@ from model.training.curves import LiveCurves, live_folder, write_curves
 from model.training.learner import Learner, check_parts, num_steps_per_epoch
 from model.training.params import TrainParams
 from model.training.ranks import training_processes, writes_alone
+from model.training.schedules import on_plateau
 from model.training.task import Run, Task, add
 
 log = logging.getLogger("clicksight")
@@ -36,13 +37,28 @@ LIBRARIES = ("torch", "torchvision", "accelerate", "numpy", "pillow", "safetenso
 
 @dataclass(frozen=True)
 class ChosenEpoch:
-    """The epoch of a phase that was kept, and the reason."""
+    """The epoch of a phase that was kept and the reason, and how long the phase was trained.
+
+    Attributes:
+        phase: the phase.
+        epoch: the epoch, from 1.
+        of: number of epochs that were trained.
+        chosen_on: the measure, as in "target validation accuracy".
+        value: of the measure, percent, or the loss; None without validation images.
+        ended_by: "all epochs"; "early stopping" or "plateau", the rule that ended the phase; or "cap", if there is such
+            a rule, but all epochs were trained before it ended the phase.
+        drops: the epochs after which a plateau schedule dropped the rate.
+        seen: by stream, the number of images (draws) in all steps of the phase.
+    """
 
     phase: str
-    epoch: int  # from 1
-    of: int  # number of epochs that were trained
-    chosen_on: str  # the measure, as in "target validation accuracy"
-    value: float | None  # percent, or the loss; None without validation images
+    epoch: int
+    of: int
+    chosen_on: str
+    value: float | None
+    ended_by: str
+    drops: list[int]
+    seen: dict[str, int]
 
 
 @dataclass
@@ -53,6 +69,7 @@ class Progress:
         epoch: number of finished epochs.
         history: one mapping of curve values per epoch.
         rates: one mapping of rates per epoch; they depend on the clock, so they are in no artifact.
+        drops: the epochs after which a plateau schedule dropped the rate.
         best_epoch: the chosen epoch so far (from 1).
         best_rank: its rank.
         best_weights: its weights.
@@ -63,6 +80,7 @@ class Progress:
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     rates: list[dict[str, float]] = field(default_factory=list)
+    drops: list[int] = field(default_factory=list)
     best_epoch: int = 0
     best_rank: list[float] = field(default_factory=list)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -86,8 +104,9 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
     precision, the result has the same bytes as that of an uninterrupted call. A damaged checkpoint is never used: a
     warning names it, and its epochs are trained again.
 
-    The epoch with the highest rank of each phase is kept (`Task.validate`), without ranks the last epoch. With `ema`,
-    the moving average of the weights is validated and saved instead of the weights.
+    A phase ends after `epochs` epochs, or earlier by `early_stopping` or by a plateau schedule
+    (`model.training.schedules`). Its epoch with the highest rank is kept (`Task.validate`); without
+    ranks, the last. With `ema`, the moving average of the weights is validated and saved instead of the weights.
 
     The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (the run's description, the chosen epochs and the
     measures that chose them, the digest of the code, library versions) and ``curves/`` (DVCLive). Curves with rates
@@ -231,8 +250,9 @@ class PhaseTraining:
             log.info("%s: continues after epoch %d of %d", self.name, done, self.params.epochs)
         for values, rates in zip(self.progress.history, self.progress.rates, strict=True):
             self.curves.add({**values, **rates})
-        clock = Clock(self.name, self.params.epochs, self.num_steps - done * self.steps_per_epoch, self.later_phases)
-        while self.progress.epoch < self.params.epochs and not self._has_stopped_early():
+        steps_left = self.num_steps - done * self.steps_per_epoch
+        clock = Clock(self.name, self.params.epochs, steps_left, self.later_phases, self.params.stop_rule is not None)
+        while self._ended_by() is None:
             epoch = self.progress.epoch
             self.learner.last_checkpoint = self.checkpoints.last(self.task.name)
             batches, num_chosen = self._choose_batches(epoch)
@@ -243,15 +263,30 @@ class PhaseTraining:
             self.progress.history.append(values)
             self.progress.rates.append(rates)
             self.progress.epoch = epoch + 1
+            self._drop_on_plateau()
             with writes_alone() as this_process:
                 if this_process:
                     self.checkpoints.save_epoch(self.task.name, epoch + 1, self.accelerator)
             self.curves.add({**values, **rates})
         self._finish()
 
-    def _has_stopped_early(self) -> bool:
-        patience = self.params.early_stopping
-        return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
+    def _drop_on_plateau(self) -> None:
+        """Drop the rate of a plateau schedule after an epoch if it is due; the drops are part of the checkpoint."""
+        done, schedule = self.progress, self.params.schedule
+        if len(done.drops) != schedule.drops and on_plateau(schedule, done.epoch, done.best_epoch, done.drops):
+            done.drops.append(done.epoch)
+            log.info("%s: no better epoch since epoch %d: the rate drops", self.name, done.best_epoch)
+
+    def _ended_by(self) -> str | None:
+        """Return what ends the phase now (`ChosenEpoch.ended_by`); None if the next epoch is to be trained."""
+        done, params = self.progress, self.params
+        if on_plateau(params.schedule, done.epoch, done.best_epoch, done.drops):
+            return "plateau"
+        if params.early_stopping is not None and done.epoch - done.best_epoch >= params.early_stopping:
+            return "early stopping"
+        if done.epoch < params.epochs:
+            return None
+        return "all epochs" if params.stop_rule is None else "cap"
 
     def _seed_dropout(self, epoch: int) -> None:
         """Seed dropout for an epoch, so that a continued run drops the same units; each process drops other units."""
@@ -293,7 +328,7 @@ class PhaseTraining:
 
     def _train_epoch(self, epoch: int, batches: Iterator[Loaded], clock: Clock) -> dict[str, float]:
         self.learner.module.train()
-        self.learner.begin_epoch()
+        self.learner.begin_epoch(len(self.progress.drops))
         sums: dict[str, Tensor] = {}
         first = epoch * self.steps_per_epoch
         num_images = self.params.batch_size * len(self.task.rows)
@@ -328,10 +363,10 @@ class PhaseTraining:
         """Validate the network, and keep a copy of its weights if they are the best so far."""
         found = self.task.validate(self.learner)
         self.learner.check_validation(found.values)
-        if not found.rank and self.params.early_stopping is not None:
+        if not found.rank and self.params.stop_rule is not None:
+            setting, remedy = self.params.stop_rule
             raise UserError(
-                f"{self.name}: train.early_stopping = {self.params.early_stopping}, but without validation images no"
-                " epoch is better than another; set it to null"
+                f"{self.name}: {setting}, but without validation images no epoch is better than another; {remedy}"
             )
         rank = list(found.rank) or [float(epoch)]
         if not self.progress.best_rank or rank > self.progress.best_rank:
@@ -345,7 +380,19 @@ class PhaseTraining:
 
     def _finish(self) -> None:
         done = self.progress
-        chosen = ChosenEpoch(self.task.name, done.best_epoch, done.epoch, done.chosen_by, done.chosen_value)
+        ended_by = self._ended_by()
+        assert ended_by is not None
+        images = done.epoch * self.steps_per_epoch * self.params.batch_size
+        chosen = ChosenEpoch(
+            phase=self.task.name,
+            epoch=done.best_epoch,
+            of=done.epoch,
+            chosen_on=done.chosen_by,
+            value=done.chosen_value,
+            ended_by=ended_by,
+            drops=done.drops,
+            seen=dict.fromkeys(self.task.rows, images),
+        )
         with writes_alone() as this_process:
             if this_process:
                 self.checkpoints.finish(
@@ -353,4 +400,4 @@ class PhaseTraining:
                 )
         self.curves.end()
         shown = "" if chosen.value is None else f", {chosen.chosen_on} {chosen.value:.4g}"
-        log.info("%s: done, epoch %d of %d%s", self.name, chosen.epoch, chosen.of, shown)
+        log.info("%s: done (%s), epoch %d of %d%s", self.name, chosen.ended_by, chosen.epoch, chosen.of, shown)

@@ -17,15 +17,20 @@ Not all pairs of images are compared. Two coarse hashes that differ in at most d
 bits (pigeonhole), so only hashes that agree in a band are compared, each with its followers in an array, all at once.
 The result has, for each image and each domain, the nearest duplicate: at most two rows an image, however many copies
 of a placeholder a data set has.
+
+Images of one domain that are linked by such pairs, directly or through others, are a *group of copies*. The links of a
+group are all close pairs, not only those of the nearest: with a, b close and c, d closer, b may be close to c.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from base import schemas
 from pipelines.ingest.decoding import THUMBNAIL_SIDE
@@ -37,6 +42,7 @@ DECIMALS = 3  # of the DCT's coefficients, in levels: flat pictures get the same
 NOWHERE = -1
 RANK_BITS = 32  # bits of an image's rank, below the distance: the minimum of such numbers is the nearest image
 FAR = np.int64(1 << 62)
+MOST_LINKS = 1 << 20  # links that are kept before groups are merged: some 16 MB
 
 
 def low_frequencies(thumbnails: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -129,15 +135,20 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
     coarse = images["coarse"].to_numpy()[examples]
     fine = np.frombuffer(b"".join(images["fine"].gather(examples)), np.uint64).reshape(-1, FINE_BITS // 64)
     tables = []
-    for domain in ("source", "target"):
-        ranks = np.flatnonzero((images["domain"] == domain).to_numpy())
+    members = [np.flatnonzero((images["domain"] == domain).to_numpy()) for domain in ("source", "target")]
+    alikes = [first_others(looks, ranks) for ranks in members]
+    compared = compare_looks(coarse, fine, [first_of_look for _, first_of_look in alikes], distance)
+    for ranks, (alike, _), (nearest_look, groups) in zip(members, alikes, compared, strict=True):
         exact, _ = first_others(digests, ranks)
-        alike, first_of_look = first_others(looks, ranks)
-        nearest = nearest_of_others(coarse, fine, first_of_look, distance)[looks]
+        nearest = nearest_look[looks]
         near = np.where(alike != NOWHERE, alike, np.where(nearest == FAR, NOWHERE, nearest & ((1 << RANK_BITS) - 1)))
         differing = np.where(alike != NOWHERE, 0, nearest >> RANK_BITS)
         is_exact = exact != NOWHERE
         found = np.flatnonzero(near != NOWHERE)  # this includes exact duplicates, which look the same
+        first_of_group = np.full(len(coarse), FAR)
+        np.minimum.at(first_of_group, groups[looks[ranks]], ranks)
+        group = np.full(len(images), NOWHERE)
+        group[ranks] = first_of_group[groups[looks[ranks]]]
         tables.append(
             pl.DataFrame(
                 {
@@ -145,10 +156,18 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
                     "other": np.where(is_exact, exact, near)[found],
                     "kind": np.where(is_exact, "exact", "near")[found],
                     "distance": np.where(is_exact, 0, differing)[found],
+                    "first": np.where(group == NOWHERE, len(images), group)[found],  # no image has this rank
                 },
-                schema={"rank": pl.UInt32, "other": pl.UInt32, "kind": pl.String, "distance": pl.Int32},
+                schema={
+                    "rank": pl.UInt32,
+                    "other": pl.UInt32,
+                    "kind": pl.String,
+                    "distance": pl.Int32,
+                    "first": pl.UInt32,
+                },
             )
         )
+    firsts = images.select(pl.col("rank").alias("first"), pl.col("image_id").alias("group"))
     others = images.select(
         pl.col("rank").alias("other"), pl.col("image_id", "domain", "category").name.prefix("duplicate_")
     )
@@ -156,6 +175,7 @@ def find_duplicates(fingerprints: pl.DataFrame, distance: int) -> pl.DataFrame:
         pl.concat(tables)
         .join(images, on="rank", how="left", validate="m:1")
         .join(others, on="other", how="left", validate="m:1")
+        .join(firsts, on="first", how="left", validate="m:1")
         .sort("rank", "duplicate_domain")
         .rename({"duplicate_image_id": "duplicate_id"})
         .select(schemas.DUPLICATES.names)
@@ -183,28 +203,69 @@ def first_others(classes: NDArray[np.int64], ranks: NDArray[np.int64]) -> tuple[
     return np.where(is_first, second[classes], first[classes]), first
 
 
-def nearest_of_others(
-    coarse: NDArray[np.uint64], fine: NDArray[np.uint64], first_of_look: NDArray[np.int64], distance: int
-) -> NDArray[np.int64]:
-    """Return, for every look, the nearest image of another look.
+def compare_looks(
+    coarse: NDArray[np.uint64], fine: NDArray[np.uint64], firsts_of_looks: Sequence[NDArray[np.int64]], distance: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Compare looks with each other; return, for each domain, the nearest image of another look, and groups of looks.
 
     Args:
         coarse: hashes, [M].
         fine: hashes, all different, [M, FINE_BITS / 64].
-        first_of_look: each look's first image, or NOWHERE, [M].
+        firsts_of_looks: for each domain, each look's first image, or NOWHERE, [M].
         distance: the most differing bits of the fine hashes.
 
     Returns:
-        Differing bits and image, as ``bits << RANK_BITS | image``; FAR where there is none, [M].
+        For each domain: for every look, differing bits and nearest image as ``bits << RANK_BITS | image``, or FAR, [M];
+        and a number for every look, which is equal for looks of the domain that close pairs link, [M].
     """
-    nearest = np.full(len(coarse), FAR)
+    nearest = [np.full(len(coarse), FAR) for _ in firsts_of_looks]
+    links = [Links(len(coarse)) for _ in firsts_of_looks]
     for one, other in close_pairs(coarse, COARSE_DISTANCE):
         bits = np.bitwise_count(fine[one] ^ fine[other]).sum(axis=1, dtype=np.int64)
         close = bits <= distance
-        for here, there in ((one[close], other[close]), (other[close], one[close])):
-            candidates = np.where(first_of_look[there] == NOWHERE, FAR, bits[close] << RANK_BITS | first_of_look[there])
-            np.minimum.at(nearest, here, candidates)
-    return nearest
+        one, other, bits = one[close], other[close], bits[close]
+        for of_domain, linked, first_of_look in zip(nearest, links, firsts_of_looks, strict=True):
+            first_of_one, first_of_other = first_of_look[one], first_of_look[other]
+            both = (first_of_one != NOWHERE) & (first_of_other != NOWHERE)
+            linked.add(one[both], other[both])
+            for here, first_there in ((one, first_of_other), (other, first_of_one)):
+                candidates = np.where(first_there == NOWHERE, FAR, bits << RANK_BITS | first_there)
+                np.minimum.at(of_domain, here, candidates)
+    return [(of_domain, linked.groups()) for of_domain, linked in zip(nearest, links, strict=True)]
+
+
+class Links:
+    """Collects links between things and finds the groups that they form, in memory for the things and few links.
+
+    Args:
+        number: number of things, 0 .. number - 1.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._groups = np.arange(number)
+        self._ends: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._waiting = 0
+
+    def add(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> None:
+        """Link things pairwise; both arrays have the same length."""
+        self._ends.append((one, other))
+        self._waiting += len(one)
+        if self._waiting >= MOST_LINKS:
+            self._merge()
+
+    def groups(self) -> NDArray[np.int64]:
+        """Return a number for each thing; linked things have the same number."""
+        self._merge()
+        return self._groups
+
+    def _merge(self) -> None:
+        if self._waiting:
+            one, other = (self._groups[np.concatenate(ends)] for ends in zip(*self._ends, strict=True))
+            number = len(self._groups)
+            graph = sparse.coo_array((np.ones(len(one), np.int8), (one, other)), shape=(number, number))
+            _, merged = connected_components(graph, directed=False)
+            self._groups = merged[self._groups].astype(np.int64)
+        self._ends, self._waiting = [], 0
 
 
 def count_duplicates(duplicates: pl.DataFrame) -> dict[str, dict[str, dict[str, int]]]:

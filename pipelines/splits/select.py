@@ -7,10 +7,13 @@
 Input: the ingested images of both domains (`schemas.IMAGES`), their duplicates (`schemas.DUPLICATES`), and the source
 images that Table II keeps (`schemas.CLEANED`).
 Output: `images.parquet` (`schemas.SELECTED`), `seed-N.parquet` for every seed (`schemas.SPLITS`: the same rows with
-their split) and `categories.parquet` (`schemas.CATEGORIES`: the status of every category, selected or left out).
+their split), `categories.parquet` (`schemas.CATEGORIES`: the status of every category, selected or left out) and
+`summary.json` (groups of copies within a domain, and what they change).
 
-A split depends on its own seed alone. Inside a category, images are ranked by a hash of the seed and the image, so a
-new image can only move images beside the borders between the splits.
+A split depends on its own seed alone (`pipelines.splits.split`).
+
+Copies of one image within a domain would show the network in training what it will be tested on. With ``copies:
+together`` each group of them is in one split (`pipelines.splits.copies`), and a category needs three different images.
 
 A source image that is a duplicate of a target image can show the network, in training, a picture that it will be tested
 on. With ``duplicates: drop_leaks``, every source image that is an exact or near duplicate of *any* target image is left
@@ -20,9 +23,7 @@ it only decides which source images stay.
 """
 
 import argparse
-import hashlib
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -31,12 +32,12 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from base import schemas
-from base.artifacts import read_tables, whole_directory, write_table
+from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+from pipelines.splits.copies import DOMAINS, NO_GROUPS, SPLITS, describe_copies, groups_of_copies
+from pipelines.splits.split import hash_ranks, split_images
 
-DOMAINS = ("source", "target")
-SPLITS = ("train", "validation", "test")
 SELECTED = "selected"
 NAMED = 20  # left-out categories that the closing lines list; categories.parquet lists all
 
@@ -69,41 +70,12 @@ class SelectParams(Params):
         description="keep: duplicates are reported only (the paper); drop_leaks: source images that are exact or near "
         "duplicates of target images are left out",
     )
+    copies: Literal["together", "anywhere"] = Field(
+        description="exact and near duplicates within a domain: together: in one split, linked ones too; anywhere: "
+        "like other images (the paper)",
+    )
     shares: Shares
     seed: int = Field(description="seed of the random choice under most_images; the same for all splits", ge=0)
-
-
-def hash_rank(seed: int, purpose: str, domain: str, image_id: str) -> int:
-    """Return a 64-bit number that orders images at random: the same on every machine, for every set of images."""
-    digest = hashlib.blake2b(f"{seed}/{purpose}/{domain}/{image_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
-
-
-def split_sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Divide n images among the splits by largest remainder, at least one each.
-
-    Each split gets floor(share * n); the remaining images go to the largest fractions (ties: train before validation
-    before test). An empty split then takes one image from the largest.
-
-    Args:
-        n: images of a category in a domain, >= 3.
-        shares: the shares of train, validation and test, each in (0, 1).
-
-    Raises:
-        ValueError: fewer images than splits.
-    """
-    if n < len(SPLITS):
-        raise ValueError(f"{n} images cannot fill {len(SPLITS)} splits")
-    quotas = {split: Fraction(str(shares[split])) * n for split in SPLITS}
-    sizes = {split: math.floor(quota) for split, quota in quotas.items()}
-    by_fraction = sorted(SPLITS, key=lambda split: sizes[split] - quotas[split])
-    for split in by_fraction[: n - sum(sizes.values())]:
-        sizes[split] += 1
-    for split in SPLITS:
-        if sizes[split] == 0:
-            sizes[max(SPLITS, key=lambda other: sizes[other])] -= 1
-            sizes[split] = 1
-    return sizes
 
 
 def usable_images(images: pl.DataFrame, cleaned: pl.DataFrame) -> pl.DataFrame:
@@ -139,38 +111,58 @@ def leaking_images(duplicates: pl.DataFrame) -> pl.DataFrame:
     return leaks.select("image_id", "domain").unique().sort("image_id")
 
 
-def judge_categories(images: pl.DataFrame, usable: pl.DataFrame, params: SelectParams) -> pl.DataFrame:
+def judge_categories(
+    images: pl.DataFrame, usable: pl.DataFrame, params: SelectParams, groups: pl.DataFrame = NO_GROUPS
+) -> pl.DataFrame:
     """Return for every category of both domains whether it is selected, and if not, why.
+
+    Args:
+        images: all ingested images.
+        usable: the images that may be selected.
+        params: the parameters.
+        groups: the images whose copies must be in one split (:func:`groups_of_copies`).
 
     Returns:
         The columns of `schemas.CATEGORIES`, rows by domain and category.
     """
     key = ["domain", "category"]
+    in_groups = usable.join(groups, on=["domain", "image_id"], how="left", validate="1:1")
+    counted = in_groups.group_by(key).agg(
+        pl.len().alias("images_cleaned"), pl.coalesce("group", "image_id").n_unique().alias("different")
+    )
+    too_few = (
+        pl.when(pl.col("images_cleaned") < params.minimum_images)
+        .then(pl.format("fewer than {} images", pl.lit(params.minimum_images)))
+        .when(pl.col("different") < len(SPLITS))
+        .then(pl.lit(f"fewer than {len(SPLITS)} different images"))
+    )
     counts = (
         images.group_by(key)
         .agg(pl.len().alias("images_ingested"))
-        .join(usable.group_by(key).agg(pl.len().alias("images_cleaned")), on=key, how="left")
-        .with_columns(pl.col("images_cleaned").fill_null(0))
-        .with_columns((pl.col("images_cleaned") >= params.minimum_images).alias("large"))
+        .join(counted, on=key, how="left")
+        .with_columns(pl.col("images_cleaned", "different").fill_null(0))
+        .with_columns(too_few.alias("too_few"))
     )
     other = counts.select(
         pl.col("domain").replace_strict({"source": "target", "target": "source"}),
         "category",
-        pl.col("large").alias("large_there"),
+        pl.col("too_few").alias("too_few_there"),
+        pl.lit(True).alias("there"),
     )
+    large = pl.col("too_few").is_null()
     judged = counts.join(other, on=key, how="left").with_columns(
-        (pl.col("large") & pl.col("large_there").fill_null(False)).alias("shared"),
+        (large & pl.col("there").fill_null(False) & pl.col("too_few_there").is_null()).alias("shared"),
         pl.col("domain").replace_strict({"source": "target", "target": "source"}).alias("other"),
     )
-    selected = pl.col("shared") if params.categories == "shared" else pl.col("large")
+    selected = pl.col("shared") if params.categories == "shared" else large
     status = (
-        pl.when(~pl.col("large"))
-        .then(pl.format("fewer than {} images", pl.lit(params.minimum_images)))
+        pl.when(~large)
+        .then(pl.col("too_few"))
         .when(selected)
         .then(pl.lit(SELECTED))
-        .when(pl.col("large_there").is_null())
+        .when(pl.col("there").is_null())
         .then(pl.format("not in the {}", "other"))
-        .otherwise(pl.format("fewer than {} images in the {}", pl.lit(params.minimum_images), "other"))
+        .otherwise(pl.format("{} in the {}", "too_few_there", "other"))
     )
     most = pl.when(pl.col("domain") == "source").then(params.most_images).otherwise(pl.col("images_cleaned"))
     return (
@@ -193,55 +185,10 @@ def select_images(usable: pl.DataFrame, categories: pl.DataFrame, seed: int) -> 
         The columns of `schemas.SELECTED`, rows by domain and image id.
     """
     chosen = categories.filter(pl.col("status") == SELECTED)
-    images = usable.join(chosen, on=["domain", "category"]).with_columns(_ranks(seed, "cap"))
+    images = usable.join(chosen, on=["domain", "category"]).with_columns(hash_ranks(seed, "cap"))
     position = pl.int_range(pl.len()).over("domain", "category", order_by=["rank", "image_id"])
     kept = images.filter(position < pl.col("images_selected"))
     return kept.select(schemas.SELECTED.names).sort("domain", "image_id")
-
-
-def split_images(selected: pl.DataFrame, seed: int, shares: Mapping[str, float]) -> pl.DataFrame:
-    """Split each category of each domain, for one seed.
-
-    Args:
-        selected: the columns of `schemas.SELECTED`.
-        seed: of this split; other splits have their own.
-        shares: see :func:`split_sizes`.
-
-    Returns:
-        The columns of `schemas.SPLITS`, in the order of `selected`.
-    """
-    sizes = {n: split_sizes(n, shares) for n in selected.group_by("domain", "category").len()["len"].unique().sort()}
-    borders = pl.DataFrame(
-        {
-            "n": list(sizes),
-            "train": [size["train"] for size in sizes.values()],
-            "not_test": [size["train"] + size["validation"] for size in sizes.values()],
-        },
-        schema={"n": pl.Int64, "train": pl.Int64, "not_test": pl.Int64},
-    )
-    position = pl.int_range(pl.len(), dtype=pl.Int64).over("domain", "category", order_by=["rank", "image_id"])
-    split = (
-        pl.when(pl.col("position") < pl.col("train"))
-        .then(pl.lit("train"))
-        .when(pl.col("position") < pl.col("not_test"))
-        .then(pl.lit("validation"))
-        .otherwise(pl.lit("test"))
-    )
-    return (
-        selected.with_columns(_ranks(seed, "split"), pl.len().over("domain", "category").cast(pl.Int64).alias("n"))
-        .with_columns(position.alias("position"))
-        .join(borders, on="n", how="left", validate="m:1")
-        .with_columns(split.alias("split"))
-        .select(schemas.SPLITS.names)
-        .sort("domain", "image_id")
-    )
-
-
-def _ranks(seed: int, purpose: str) -> pl.Expr:
-    def rank(row: Mapping[str, str]) -> int:
-        return hash_rank(seed, purpose, row["domain"], row["image_id"])
-
-    return pl.struct("domain", "image_id").map_elements(rank, return_dtype=pl.UInt64).alias("rank")
 
 
 def check_something_selected(categories: pl.DataFrame) -> None:
@@ -281,18 +228,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         cleaned = pl.DataFrame(read_tables(arguments.cleaned, columns=["image_id", "kept"]))
         duplicates = arguments.duplicates or arguments.images.parent / "duplicates.parquet"
         clean = usable_images(images, cleaned)
-        unleaked = clean.join(
-            leaking_images(pl.DataFrame(read_tables(duplicates))), on=["domain", "image_id"], how="anti"
-        )
+        copies = pl.DataFrame(read_tables(duplicates))
+        unleaked = clean.join(leaking_images(copies), on=["domain", "image_id"], how="anti")
         usable = unleaked if params.duplicates == "drop_leaks" else clean
-        categories = judge_categories(images, usable, params)
+        groups = groups_of_copies(copies)
+        kept_together = groups if params.copies == "together" else NO_GROUPS
+        categories = judge_categories(images, usable, params, kept_together)
         check_something_selected(categories)
         selected = select_images(usable, categories, params.seed)
-        with whole_directory(arguments.output, ("categories.parquet", "images.parquet", "seed-*.parquet")) as folder:
+        shares = params.shares.model_dump()
+        plain = {seed: split_images(selected, seed, shares) for seed in seeds}
+        splits = {seed: split_images(selected, seed, shares, kept_together) for seed in seeds}
+        described = describe_copies(selected, groups, {seed: (splits[seed], plain[seed]) for seed in seeds})
+        owned = ("categories.parquet", "images.parquet", "seed-*.parquet", "summary.json")
+        with whole_directory(arguments.output, owned) as folder:
+            write_json({"copies": {"kept": params.copies, **described}}, folder / "summary.json")
             write_table(categories.to_arrow().cast(schemas.CATEGORIES), folder / "categories.parquet")
             write_table(selected.to_arrow().cast(schemas.SELECTED), folder / "images.parquet")
-            for seed in seeds:
-                rows = split_images(selected, seed, params.shares.model_dump())
+            for seed, rows in splits.items():
                 write_table(rows.to_arrow().cast(schemas.SPLITS), folder / f"seed-{seed}.parquet")
         for domain in DOMAINS:
             mine = categories.filter(pl.col("domain") == domain)
@@ -313,6 +266,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 closing.counts[f"source images that are duplicates of target images, {done}"] = len(clean) - len(
                     unleaked
                 )
+            of_domain = described[domain]
+            closing.counts |= {
+                f"{domain} groups of copies": of_domain["groups"],
+                f"{domain} images in groups of copies": of_domain["images"],
+                f"{domain} images in another split because copies are kept together (mean over seeds)": round(
+                    sum(of_seed["moved"] for of_seed in of_domain["seeds"].values()) / len(seeds), 1
+                ),
+            }
             for (status,), left_out in mine.filter(pl.col("status") != SELECTED).group_by(
                 "status", maintain_order=True
             ):

@@ -11,9 +11,11 @@ Input: the log bucketed by query, its segmented queries, the selected images. Ou
 
 A word counts once per query. Words with the same rho' are in code-point order. If there are fewer than K words, all are
 kept. With ``fit_on: all``, rho', n_w and n are counted on all selected source images. With ``fit_on: train``, all three
-are counted on those of the training split, so the held-out images do not affect the definition of the features. (The
-split is that of the first seed: all seeds share one vocabulary.) In both cases a vocabulary word has n_w >= 1, because
-it was clicked for one of these very images.
+are counted on those of the training split, so the held-out images do not affect the definition of the features. The
+split is that of the first seed, because all seeds share one vocabulary: with ``all``, the default, vocabularies of each
+seed would be equal. So with several seeds, ``train`` keeps only the first seed's held-out images out; the report counts
+the test images of the other seeds that take part. In both cases a vocabulary word has n_w >= 1, because it was clicked
+for one of these very images.
 
 Reference: Tan et al. 2019, section III-A, steps 2 and 4, and eq. 1.
 """

@@ -100,7 +100,7 @@ def gradient_ratios(model: Model, phase: Phase, examples: Examples, every: int, 
     """
     if all(term.kind != "count" for term in phase.losses):
         return []
-    recorder = RecordUntil(phase, every, [TABLE_V_SHARE])
+    recorder = RecordUntil(phase, every, [TABLE_V_SHARE], model.share_trained(phase))
     with TemporaryDirectory() as folder, suppress(StepReached):  # raised before a model is written
         observe(up_to(model.recipe, phase), recorder, examples, model.seed, Path(folder) / "observed", run)
     return [

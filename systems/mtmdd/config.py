@@ -189,6 +189,9 @@ class Phase(Params):
         " them, or a head that keeps its initial weights",
     )
     train: TrainParams | None = Field(None, description="of this phase; null: those of the recipe")
+    epoch_domain: Domain | None = Field(
+        None, description="an epoch has as many draws as this domain has training images; null: the main domain"
+    )
 
     @property
     def starts_from(self) -> list[str]:

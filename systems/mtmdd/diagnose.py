@@ -241,7 +241,7 @@ def diagnose(
     phase = click_phase(model)
     recipe = up_to(model.recipe, phase)
     plain = without_position(recipe)
-    recorder = GradientRecorder(phase, params.every, params.shares)
+    recorder = GradientRecorder(phase, params.every, params.shares, model.share_trained(phase))
     outcomes: dict[str, Outcome] = {}
     with scratch_directory(output / "trained") as scratch:
         again = observe(recipe, recorder, examples, model.seed, scratch / "observed", f"diagnose/{run}")

@@ -7,9 +7,9 @@
 In: a model folder, the ingested images, the split file it was trained with, vocabulary and click features; for a model
 of the cross-object study also the --source-images and the --source-split of its training.
 Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S and its lines of reference on the same images, the parts of
-the click loss, numbers of images, the chosen epochs and the split that chose them, the source epochs behind each
-accuracy, and the reason for each null),
-``predictions.parquet`` (`schemas.PREDICTIONS`) and ``units.parquet`` (`schemas.UNITS`): whether each image is
+the click loss, numbers of images, the images that the training of each recogniser has seen, the chosen epochs and the
+split that chose them, and the reason for each null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and
+``units.parquet`` (`schemas.UNITS`): whether each image is
 recognised (``accuracy_source``, ``accuracy_target``), and its squared error of the clicks (``click_error_source``;
 RMSE-S is the root of its mean).
 
@@ -17,7 +17,7 @@ The last phase that trained a domain recognises it; the last phase with a click 
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from model.measures.accuracy import accuracy
 from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.click_references import reference_rmse
-from systems.mtmdd.config import DOMAINS, Domain, Phase
+from systems.mtmdd.config import DOMAINS, Domain
 from systems.mtmdd.examples import Examples, OtherSource, add_data, add_other_source, other_source, read_rows
 from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.objective import Term, build_terms
@@ -72,7 +72,7 @@ def evaluate(
             batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "test"), batch_size, workers=0)
             outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
     metrics: dict[str, Any] = {}
-    counted: dict[str, Any] = {"images": {}, "correct": {}, "chosen": {}, "null": {}}
+    counted: dict[str, Any] = {"images": {}, "correct": {}, "seen": {}, "chosen": {}, "null": {}}
     predictor = model.phase_that_predicts_clicks()
     predicted = None if predictor is None else outcomes[predictor.name, "source"]
     tables, units = [], []
@@ -84,6 +84,7 @@ def evaluate(
             continue
         outcome = outcomes[recogniser.name, domain]
         counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
+        counted["seen"][domain] = model.images_seen(recogniser)
         metrics[f"accuracy_{domain}"] = percent(num_correct(outcome), outcome.num_images)
         assert outcome.prediction.logits is not None
         best = outcome.prediction.logits.argmax(dim=1).numpy()
@@ -99,13 +100,8 @@ def evaluate(
         metrics["rmse_references"] = references(predicted, examples, training)
         units.append(units_of("click_error_source", _test_ids(examples, "source"), click_errors(predicted), 1.0))
         metrics["click_loss"] = {term.kind: round(mean_loss(predicted, term), 6) for term in _click_terms(model)}
-    counted["source_epochs"] = {
-        f"accuracy_{domain}": source_epochs(model, recogniser, examples.epoch_images)
-        for domain in DOMAINS
-        if (recogniser := model.phase_that_recognises(domain)) is not None
-    }
     for epoch in model.chosen:
-        counted["chosen"][epoch["phase"]] = {name: epoch[name] for name in ("epoch", "of", "chosen_on", "value")}
+        counted["chosen"][epoch["phase"]] = {name: value for name, value in epoch.items() if name != "phase"}
     units_table = pl.concat(units).sort("metric", "unit").to_arrow().cast(schemas.UNITS)
     return {**metrics, **counted}, pa.concat_tables(tables), units_table
 
@@ -116,29 +112,6 @@ def references(outcome: Outcome, examples: Examples, training: pl.DataFrame) -> 
     train_clicks = examples.clicks.vectors(training["image_id"].to_list())
     labels = np.searchsorted(examples.categories["source"], training["category"].to_numpy())
     return reference_rmse(outcome, torch.from_numpy(train_clicks), torch.from_numpy(labels))
-
-
-def source_epochs(model: Model, phase: Phase, epoch_images: Mapping[Domain, int]) -> dict[str, float]:
-    """Return the passes over the source's training images that a phase's weights have behind them.
-
-    The weights of a method of two steps have learned from the source in both, up to the chosen epoch of each. In a
-    phase with both domains an epoch is a pass over the target, with equally many source images.
-
-    Args:
-        model: the trained model.
-        phase: the phase whose weights are used.
-        epoch_images: the training images of each domain that make an epoch.
-
-    Returns:
-        The passes by phase, and their sum as ``all``.
-    """
-    chosen = {epoch["phase"]: epoch["epoch"] for epoch in model.chosen}
-    passes = {
-        behind.name: round(chosen[behind.name] * epoch_images[behind.main_domain] / epoch_images["source"], 2)
-        for behind in model.phases_behind(phase)
-        if "source" in behind.domains
-    }
-    return {**passes, "all": round(sum(passes.values()), 2)}
 
 
 def _test_ids(examples: Examples, domain: Domain) -> list[str]:

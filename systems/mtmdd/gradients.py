@@ -75,6 +75,7 @@ class GradientRecorder:
         every: steps between two readings, from step 0.
         shares: shares of the phase's steps, in [0, 1], with further readings, whatever ``every`` is; 1 is the last
             step.
+        trained: share of the planned steps that the phase has before its validation ends it; 1: all.
 
     Attributes:
         readings: the readings so far, by step.
@@ -83,8 +84,8 @@ class GradientRecorder:
     Reference: section IV-C, 1, b; Table V, "gd-ratio" (at iteration 1,500 of 10,000: a share of 0.15); Fig. 11.
     """
 
-    def __init__(self, phase: Phase, every: int, shares: Sequence[float]) -> None:
-        self.every, self.shares = every, list(shares)
+    def __init__(self, phase: Phase, every: int, shares: Sequence[float], trained: float = 1.0) -> None:
+        self.every, self.shares, self.trained = every, list(shares), trained
         present = {term.kind for term in phase.losses}
         self.kinds = [kind for kind in (*CLICK_PARTS, "recognition") if kind in present]
         self.readings: list[Reading] = []
@@ -98,7 +99,8 @@ class GradientRecorder:
         loss_of: Callable[[str], Tensor],
     ) -> None:
         """Record the gradients of this step if it is due; see `systems.mtmdd.task.Observer`."""
-        self.marked = {share: min(round(share * num_steps), num_steps - 1) for share in self.shares}
+        steps = round(self.trained * num_steps)
+        self.marked = {share: min(round(share * steps), steps - 1) for share in self.shares}
         if self.readings and self.readings[-1].step == step:
             return  # only the first part of a step is recorded
         if step % self.every == 0 or step in self.marked.values():

@@ -7,7 +7,8 @@ from typing import Any
 
 from base.console import UserError
 from model.folder import device_at_hand, load_weights, read_run
-from systems.mtmdd.config import Domain, Phase, Recipe
+from systems.mtmdd.budgets import phases_behind
+from systems.mtmdd.config import DOMAINS, Domain, Phase, Recipe
 from systems.mtmdd.network import MultidomainNetwork, build_network
 
 
@@ -52,13 +53,16 @@ class Model:
         phases = trained or [phase for phase in self.recipe.phases if phase.uses_clicks]
         return phases[-1] if phases else None
 
-    def phases_behind(self, phase: Phase) -> list[Phase]:
-        """Return the phases that a phase's weights come from, and the phase itself, in the order of training."""
-        names = {phase.name}
-        for earlier in reversed(self.recipe.phases):
-            if earlier.name in names:
-                names.update(earlier.starts_from)
-        return [earlier for earlier in self.recipe.phases if earlier.name in names]
+    def images_seen(self, phase: Phase) -> dict[str, int]:
+        """Return the number of images of each domain (draws) in a phase's training and in all that it starts from."""
+        behind = phases_behind(self.recipe, phase)
+        seen = [epoch["seen"] for epoch in self.chosen if epoch["phase"] in behind]
+        return {domain: sum(images.get(domain, 0) for images in seen) for domain in DOMAINS}
+
+    def share_trained(self, phase: Phase) -> float:
+        """Return the share of a phase's epochs that were trained before its validation ended it."""
+        (trained,) = (epoch["of"] for epoch in self.chosen if epoch["phase"] == phase.name)
+        return trained / (phase.train or self.recipe.train).epochs
 
     def network(self, phase: Phase) -> MultidomainNetwork:
         """Return a phase's network with its weights, in evaluation mode, on the available device."""

@@ -3,7 +3,8 @@
     python -m systems.mtmdd.recipes --output data/mtmdd/recipes
 
 In: the parameter file's sections mtmdd.network, .objective, .train, .runs and .cross_object.
-Out: ``<run>.json`` for each run (`systems.mtmdd.runs`), and ``studies.json``, the runs of each component study.
+Out: ``<run>.json`` for each run (`systems.mtmdd.runs`), and ``studies.json``, the runs of each component study and of
+equal images.
 
 A recipe has only the parameters that its phases use. So a change of tau or of the embedding's size makes only trainings
 with a click branch stale, and a change of mu only those on both domains.
@@ -16,6 +17,7 @@ from pathlib import Path
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section
+from systems.mtmdd.budgets import within_budget
 from systems.mtmdd.config import (
     ClickBranchParams,
     Fewer,
@@ -27,7 +29,7 @@ from systems.mtmdd.config import (
     TrainParams,
 )
 from systems.mtmdd.methods import METHODS, Method, weigh, with_second_step
-from systems.mtmdd.runs import Point, load_points
+from systems.mtmdd.runs import Point, load_points, read_run
 from systems.mtmdd.studies import STUDIES, candidates, point_setup
 
 
@@ -117,7 +119,7 @@ def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, 
     """
     if point.study == "components":
         return build_point(point.method, network, objective, train)
-    return build_recipe(
+    recipe = build_recipe(
         point.method,
         network,
         objective,
@@ -126,6 +128,7 @@ def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, 
         fewer=Fewer.model_validate({"domain": point.domain, "share": point.value}) if point.domain else None,
         source=point.source,
     )
+    return within_budget(recipe, int(point.value or 0)) if point.study == "equal_images" else recipe
 
 
 def all_recipes(
@@ -135,14 +138,14 @@ def all_recipes(
 
     Raises:
         UserError: a parameter that a recipe needs is missing or out of its range; or another run has the same recipe as
-            a point of a component study.
+            a point of a component study or of equal images.
     """
     recipes: dict[str, Recipe] = {}
     names: dict[str, str] = {}
     for point in sorted(points, key=lambda point: point.study != "methods"):  # methods come first
         recipe = recipe_of(point, network, objective, train)
         twin = names.setdefault(content_of(recipe), point.name)
-        if point.study == "components" and twin != point.name:
+        if point.study in ("components", "equal_images") and twin != point.name:
             raise UserError(
                 f"mtmdd.runs: {point.name} is the same training as {twin}; remove it, the study's table uses {twin}"
             )
@@ -175,7 +178,28 @@ def study_runs(
                 continue  # these parameters do not allow this point of the paper, so it has no run
             if content in paths:
                 studies[name][point.partition("=")[2]] = paths[content]
-    return studies
+    return studies | {"equal_images": _equal_images(recipes, paths, network, objective, train)}
+
+
+def _equal_images(
+    recipes: Mapping[str, Recipe],
+    paths: Mapping[str, str],
+    network: NetworkParams,
+    objective: ObjectiveParams,
+    train: TrainParams,
+) -> dict[str, str]:
+    """Return each method within each listed budget, with its run: maybe the method's own, as with fixed epochs."""
+    points = [read_run(name) for name in recipes if name.startswith("equal_images=")]
+    found = {}
+    for epochs in sorted({int(point.value or 0) for point in points}):
+        for method in METHODS:
+            try:
+                content = content_of(recipe_of(Point("equal_images", method, epochs), network, objective, train))
+            except UserError:
+                continue  # without a word embedding, a method that predicts clicks has no run
+            if content in paths:
+                found[f"{method}-{epochs}"] = paths[content]
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:

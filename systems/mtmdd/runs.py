@@ -6,6 +6,7 @@
 | ``tau=0.4``, ``lambda=shared-0.8`` | a point of a component study (`systems.mtmdd.studies`) |
 | ``out_of_class=TDL-6`` | a method whose source keeps six categories (Fig. 13) |
 | ``one_shot=TDL-source-0.4`` | a method whose source keeps 0.4 of its training images (Fig. 14) |
+| ``equal_images=TDL-24`` | a method with the images that the joint network sees in 24 epochs (`.budgets`) |
 | ``cross_object=TDL-toy_birds`` | a method with another data set's source (Table IX; section ``cross_object``) |
 
 The text names the run's recipe, model folder, evaluation and stages.
@@ -23,8 +24,8 @@ from systems.mtmdd.config import DOMAINS
 from systems.mtmdd.methods import METHODS, check_names
 from systems.mtmdd.studies import STUDIES, check_point
 
-Study = Literal["methods", "components", "out_of_class", "one_shot", "cross_object"]
-LISTED = (*STUDIES, "out_of_class", "one_shot")  # studies whose points are listed among the runs
+Study = Literal["methods", "components", "out_of_class", "one_shot", "equal_images", "cross_object"]
+LISTED = (*STUDIES, "out_of_class", "one_shot", "equal_images")  # studies whose points are listed among the runs
 SYSTEM = "mtmdd"  # the key of its sections in the parameter file
 
 
@@ -35,7 +36,8 @@ class Point:
     Attributes:
         study: the study.
         method: the method's name in the recipes; in a component study, the point (``tau=0.4``).
-        value: source categories (out of class), share of the training images (one-shot), or None (whole data).
+        value: source categories (out of class), share of the training images (one-shot), epochs of the joint network
+            (equal images), or None.
         domain: one-shot only: the domain with fewer training images.
         source: cross-object only: the data set that provides the source.
     """
@@ -80,6 +82,11 @@ def read_run(text: str) -> Point:
             f"{text!r}: expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from "
             "0.0001 to below 1"
         )
+    if study == "equal_images":
+        found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
+        if found and found[1] in METHODS:
+            return Point("equal_images", found[1], int(found[2]))
+        raise ValueError(f"{text!r}: expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24")
     if study == "cross_object":
         raise ValueError(f"{text!r}: not a run; list its method and its source in the section {SYSTEM}.cross_object")
     raise ValueError(

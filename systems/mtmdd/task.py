@@ -48,7 +48,7 @@ class PhaseTask(Task):
             phase.train or recipe.train,
             {domain: examples.row_numbers(domain, "train") for domain in phase.domains},
             phase.main_domain,
-            examples.epoch_images[phase.main_domain],
+            examples.epoch_images[phase.epoch_domain or phase.main_domain],
             phase.starts_from,
         )
         self.recipe, self.phase, self.examples, self.observer = recipe, phase, examples, observer
@@ -102,7 +102,7 @@ class PhaseTask(Task):
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return SGD with the learning rate for the ConvNet and multiples of it for the new parts."""
         assert isinstance(module, MultidomainNetwork)
-        return [self.sgd(parameter_groups(module, self.params))]
+        return [self.sgd(module, parameter_groups(module, self.params))]
 
     def step(self, learner: Learner) -> dict[str, Tensor]:
         """Take a step; see :meth:`model.training.task.Task.step`."""
@@ -244,18 +244,19 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that the examples have the images and click features that a recipe needs.
 
     Raises:
-        UserError: a phase's domain has no training images, or no validation images for early stopping, or click
+        UserError: a phase's domain has no training images, or no validation images to end a phase by, or click
             features are needed and missing.
     """
     for phase in recipe.phases:
         for domain in phase.domains:
             if not len(examples.row_numbers(domain, "train")):
                 raise UserError(f"phase {phase.name}: the {domain} domain has no training images in the split file")
-        stopping = (phase.train or recipe.train).early_stopping
-        if stopping is not None and not len(examples.row_numbers(phase.main_domain, "validation")):
+        rule = (phase.train or recipe.train).stop_rule
+        if rule is not None and not len(examples.row_numbers(phase.main_domain, "validation")):
+            setting, remedy = rule
             raise UserError(
-                f"train.early_stopping = {stopping}, but phase {phase.name} has no validation images"
-                f" of the {phase.main_domain} domain; set train.early_stopping to null"
+                f"{setting}, but phase {phase.name} has no validation images of the {phase.main_domain} domain;"
+                f" {remedy}"
             )
         if phase.uses_clicks and examples.clicks is None:
             raise UserError(f"phase {phase.name} uses the click branch, but no click features were given (--features)")

@@ -18,6 +18,7 @@ from unnormalised import build_network_without_norms, unnormalised_recipe
 
 from base.console import UserError
 from model.training import trainer
+from model.training.params import ScheduleParams
 from model.training.ranks import training_processes
 from systems.mtmdd import task
 from systems.mtmdd.config import Recipe, TrainParams
@@ -110,10 +111,13 @@ def main() -> None:
         train_recipe(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
     task.build_network = built
     # killed and continued, with everything that a checkpoint holds
-    options = plain.model_copy(update={"ema": 0.8, "accumulation": 2, "batch_size": 8})
+    schedule = ScheduleParams(kind="plateau", warm_up=0.0, drop_factor=0.5, patience=1, drops=9)
+    options = plain.model_copy(
+        update={"ema": 0.8, "accumulation": 2, "batch_size": 8, "epochs": 6, "schedule": schedule}
+    )
     recipe = PARAMS.model_copy(update={"train": options})
-    train_recipe(recipe, examples, 0, OUTPUT / "whole", "whole")
-    at_step(3, kill)  # two steps per epoch
+    FOUND["drops"] = train_recipe(recipe, examples, 0, OUTPUT / "whole", "whole")[0].drops
+    at_step(9, kill)  # two steps per epoch
     try:
         train_recipe(recipe, examples, 0, OUTPUT / "continued", "continued")
     except Killed:

@@ -1,5 +1,7 @@
 """Report tables of the data, whose numbers must add up, and their plots."""
 
+import math
+
 import polars as pl
 import pytest
 from drawings import check_pictures, keep_drawing, refuse_other_fonts
@@ -99,3 +101,44 @@ def test_rows_and_their_reasons_add_up_by_table() -> None:
     assert [column.heading for column in reasons.columns] == ["rows of", "quarantined because", "rows"]
     assert reasons.rows == [["clicks", "empty query", "3"], ["clicks", "no count", "1"]]
     assert data_sets.ingested_tables({"tables": {"labels": tables["labels"]}})[1].rows == []
+
+
+def test_copies_have_a_row_for_each_seed_and_domain() -> None:
+    source = {"groups": 2, "images": 7, "largest": 4, "several_categories": 1}
+    target = {"groups": 0, "images": 0, "largest": 0, "several_categories": 0}
+    seeds = {"10": {"moved": 3, "divided": 1}, "9": {"moved": 5, "divided": 0}}
+    none = {seed: {"moved": 0, "divided": 0} for seed in seeds}
+    summary = {"copies": {"kept": "anywhere", "source": source | {"seeds": seeds}, "target": target | {"seeds": none}}}
+    table = data_sets.copies_table(summary)
+    assert table.columns == ["seed", "domain", "groups", "images", "largest", "several_categories", "moved", "divided"]
+    assert table.rows() == [
+        (9, "source", 2, 7, 4, 1, 5, 0),
+        (9, "target", 0, 0, 0, 0, 0, 0),
+        (10, "source", 2, 7, 4, 1, 3, 1),
+        (10, "target", 0, 0, 0, 0, 0, 0),
+    ]
+
+
+def vocabulary_of(*numbers: int, images: int) -> pl.DataFrame:
+    return pl.DataFrame({"document_frequency": numbers, "idf": [math.log(images / number) for number in numbers]})
+
+
+def source_split(seed: int, splits: str) -> tuple[int, pl.DataFrame]:
+    names = {"r": "train", "v": "validation", "t": "test"}
+    rows = [(f"i{number}", "source", names[split]) for number, split in enumerate(splits)]
+    rows += [(f"i{number}", "target", "test") for number in range(9)]
+    return seed, pl.DataFrame(rows, schema=["image_id", "domain", "split"], orient="row")
+
+
+def test_the_vocabulary_tells_its_images_and_what_they_are_to_other_seeds() -> None:
+    splits = [source_split(4, "rrrrvvtt"), source_split(0, "ttrrrrtv"), source_split(1, "rrrrttvv")]
+    text = data_sets.vocabulary_sentence(vocabulary_of(3, 1, images=4), splits)
+    assert text.startswith("Clicks, document frequencies and idf are counted on the 4 training images of seed 4. All")
+    # seed 0 tests images 0, 1 and 6, of which 0 and 1 are training images of seed 4; seed 1 tests 4 and 5
+    assert "with their categories: 2 of 3 (seed 0), 0 of 2 (seed 1). Only seed 4 is free of this." in text
+    alone = data_sets.vocabulary_sentence(vocabulary_of(4, images=4), splits[:1])
+    assert alone == "Clicks, document frequencies and idf are counted on the 4 training images of seed 4."
+    whole = data_sets.vocabulary_sentence(vocabulary_of(5, 1, images=8), splits)
+    assert whole == "Clicks, document frequencies and idf are counted on all 8 selected source images."
+    assert data_sets.vocabulary_sentence(vocabulary_of(2, images=7), splits).endswith("counted on 7 images.")
+    assert data_sets.vocabulary_sentence(vocabulary_of(images=7), splits) == "There is no word."

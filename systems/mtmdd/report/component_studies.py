@@ -105,7 +105,7 @@ def reported(runs: Runs) -> list[str]:
     return [
         name
         for name, values in runs.studies.items()
-        if len(values) > 1 and any(point.study == "components" for point in values.values())
+        if name in WORDS and len(values) > 1 and any(point.study == "components" for point in values.values())
     ]
 
 

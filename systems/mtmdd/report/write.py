@@ -4,8 +4,9 @@
 
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `claims`, `references` (the lines of reference of
-RMSE-S by seed), `noise_filter`, each component study as `study_<name>`, the sweeps `out_of_class` and `one_shot`, and
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
+`claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
+`study_<name>`, the sweeps `out_of_class` and `one_shot`, and
 `cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
 `.png`. The command ends by printing Table VIII.
 """
@@ -28,6 +29,7 @@ from report import data_sets, pages
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from systems.mtmdd import published
+from systems.mtmdd.report import budgets as budgets_
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
@@ -143,6 +145,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
     ingested, quarantined = data_sets.ingested_tables(read_json(data / "ingested" / "summary.json"))
+    copies = read_json(data / "splits" / "summary.json")
     noise_filter = data_sets.noise_filter_table(read_json(data / "cleaned" / "summary.json"))
     table_viii, claims = tables_.table_viii(runs), tables_.claims_table(runs)
     references = references_.references_table(runs)
@@ -151,6 +154,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object = cross_object_.cross_object_table(runs)
+    budgets = budgets_.budgets_table(runs)
 
     pictures = {
         "table_viii": plots.accuracies_plot(table_viii),
@@ -167,7 +171,13 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         write_csv(cross_object, folder / "cross_object.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
-    tables = {"table_viii": table_viii, "claims": claims, "references": references, "noise_filter": noise_filter}
+    tables = {
+        "table_viii": table_viii,
+        "budgets": budgets,
+        "claims": claims,
+        "references": references,
+        "noise_filter": noise_filter,
+    }
     tables |= {f"study_{name}": table for name, table in studies.items()}
     for name, table in {**tables, **{sweep.name: sweep.table for sweep in sweeps}}.items():
         write_csv(table, folder / f"{name}.csv")
@@ -191,7 +201,9 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
 
     # the diagnoses' pictures, which stay in their own folders
     shown = {f"{found.method}_{name}": picture for found in diagnoses for name, picture in found.pictures.items()}
-    sections = [("methods", "Methods compared"), ("claims", "The claims")]
+    sections = [("methods", "Methods compared")]
+    sections += [] if budgets.is_empty() else [("budgets", "Images seen")]
+    sections += [("claims", "The claims")]
     sections += [("components", "Component studies")] if studies else []
     sections += [(sweep.name, sweep.title) for sweep in sweeps]
     sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
@@ -212,6 +224,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
         studies=[
             {
@@ -253,6 +266,20 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             data_sets.split_table(splits),
             {name: name for name in ("seed", "domain", "categories", "images", "train", "validation", "test")},
         ),
+        copies_kept=copies["copies"]["kept"],
+        copies=pages.plain_table(
+            data_sets.copies_table(copies),
+            {
+                "seed": "seed",
+                "domain": "domain",
+                "groups": "groups of copies",
+                "images": "images in them",
+                "largest": "largest group",
+                "several_categories": "groups in several categories",
+                "divided": "groups in several splits",
+                "moved": "images moved",
+            },
+        ),
         left_out=pages.plain_table(
             categories.filter(pl.col("images_selected") == 0),
             {"domain": "domain", "category": "category", "status": "why", "images_ingested": "images"},
@@ -267,6 +294,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             decimals=2,
         ),
         num_words=f"{len(vocabulary):,}",
+        vocabulary_counted=data_sets.vocabulary_sentence(vocabulary, splits),
     )
     write_part(part, folder)
 

@@ -1,11 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from base.console import UserError
+from model.data.images import centre_crop, decode
 from model.nets.backbones import (
     FAMILIES,
     POSITIONS,
@@ -16,7 +18,7 @@ from model.nets.backbones import (
 )
 from systems.mtmdd.config import NetworkParams
 
-WEIGHTS = Path(__file__).parents[3].parent / "shared" / "weights" / "squeezenet1_1_imagenet_features.safetensors"
+SHARED = Path(__file__).parents[3].parent / "shared"
 
 
 def params(backbone: str = "plain", weights: str = "none", size: int = 48) -> NetworkParams:
@@ -130,6 +132,10 @@ def test_what_cannot_be_is_said():
         build_backbone(params(weights="download"))
     with pytest.raises(UserError, match=r"network\.backbone = 'lenet': known are plain and torchvision's families vgg"):
         build_backbone(params(backbone="lenet"))
+    with pytest.raises(UserError, match=r"network\.backbone = 'efficientnet_lite4': of this family there is"):
+        build_backbone(params(backbone="efficientnet_lite4"))
+    with pytest.raises(UserError, match=r"torchvision has no weights of efficientnet_lite0; name a .safetensors file"):
+        build_backbone(params(backbone="efficientnet_lite0", weights="download"))
 
 
 # The smallest member of each family, an image size, and omega's and phi's shapes from the papers of these networks.
@@ -146,6 +152,7 @@ SMALLEST = [
     ("mobilenet_v2", 64, (1280, 2, 2), 1280),
     ("mobilenet_v3_small", 64, (576, 2, 2), 1024),
     ("efficientnet_b0", 64, (1280, 2, 2), 1280),
+    ("efficientnet_lite0", 64, (1280, 2, 2), 1280),
     ("densenet121", 64, (1024, 2, 2), 1024),
     ("convnext_tiny", 70, (768, 2, 2), 768),
     ("swin_t", 40, (768, 2, 2), 768),
@@ -163,9 +170,15 @@ def test_torchvision_families(name, size, map_shape, num_features, monkeypatch):
     """The uncut classifier is the oracle: its last layer, applied to the ConvNet's phi, gives its own logits."""
     import torchvision
 
+    from model.nets import efficientnet_lite
+
     torch.manual_seed(0)
     made, get_model = [], torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda *a, **k: made.append(get_model(*a, **k)) or made[-1])
+    init = efficientnet_lite.InvertedResidualNet.__init__
+    monkeypatch.setattr(
+        efficientnet_lite.InvertedResidualNet, "__init__", lambda net, *a: made.append(net) or init(net, *a)
+    )
     backbone = build_backbone(params(name, size=size)).eval()
     assert (backbone.map_shape, backbone.num_features) == (map_shape, num_features)
     (classifier,) = made
@@ -234,11 +247,65 @@ def test_unknown_member_of_a_family():
 
 @pytest.mark.slow
 @pytest.mark.real_data
-def test_squeezenet_with_its_imagenet_weights():
-    if not WEIGHTS.is_file():
-        pytest.skip(f"{WEIGHTS} is missing")
-    backbone = build_backbone(params("squeezenet1_1", str(WEIGHTS), size=128))
-    from safetensors.torch import load_file
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("squeezenet1_1", "squeezenet1_1_imagenet_features"),
+        ("mobilenet_v2", "mobilenet_v2_imagenet"),
+        ("efficientnet_lite0", "efficientnet_lite0_imagenet"),
+    ],
+)
+def test_imagenet_weights_are_loaded_in_single_precision(name, file):
+    path = SHARED / "weights" / f"{file}.safetensors"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    found = build_backbone(params(name, str(path), size=129)).state_dict()
+    given = {key: value for key, value in load_file(path).items() if not key.startswith("classifier.")}
+    assert set(found) == set(given)  # the mean and the deviation of the images are not part of the state
+    for key, value in given.items():  # some files have half precision
+        assert found[key].dtype == (torch.int64 if key.endswith("num_batches_tracked") else torch.float32)
+        assert torch.equal(found[key], value.to(found[key].dtype)), key
 
-    for name, value in load_file(WEIGHTS).items():
-        assert torch.equal(backbone.state_dict()[name], value)
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_efficientnet_lite_knows_a_goldfinch():
+    """The weights belong to this network: the class of photographs that ImageNet's classes include, at 225 pixels."""
+    weights = SHARED / "weights" / "efficientnet_lite0_imagenet.safetensors"
+    photographs = sorted((SHARED / "data" / "birds50" / "target" / "american_goldfinch").glob("*.jpg"))[:8]
+    if not weights.is_file() or not photographs:
+        pytest.skip(f"{weights} or the photographs are missing")
+    convnet = build_backbone(params("efficientnet_lite0", str(weights), size=225)).eval()
+    last = {key: value.float() for key, value in load_file(weights).items() if key.startswith("classifier.1.")}
+    crops = [centre_crop(decode(path.read_bytes(), 256), 225) for path in photographs]
+    with torch.no_grad():
+        phi = convnet(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)).phi
+        best = (phi @ last["classifier.1.weight"].T + last["classifier.1.bias"]).argmax(dim=1)
+    names = (SHARED / "weights" / "imagenet1k_labels.txt").read_text().splitlines()
+    assert sum(names[index].startswith("goldfinch") for index in best) >= len(photographs) - 1
+
+
+@pytest.mark.slow
+def test_with_mobilenets_rows_it_is_torchvisions_mobilenet():
+    from torchvision.models import mobilenet_v2
+
+    from model.nets.efficientnet_lite import Blocks, InvertedResidualNet
+
+    rows = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    torch.manual_seed(0)
+    theirs = mobilenet_v2(num_classes=7)
+    ours = InvertedResidualNet([Blocks(*row, 3) for row in rows], num_classes=7)
+    theirs.load_state_dict(ours.state_dict())
+    pixels = torch.randn(2, 3, 65, 97)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.eval()(pixels), theirs.eval()(pixels))
+
+
+@pytest.mark.slow
+def test_efficientnet_lite0_is_the_published_network():
+    from model.nets.efficientnet_lite import EFFICIENTNET_LITE0, InvertedResidualNet
+
+    net = InvertedResidualNet(EFFICIENTNET_LITE0)
+    assert sum(weight.numel() for weight in net.parameters()) == 4_652_008  # published: 4.7 million
+    kernels = [block.conv[-3][0].kernel_size[0] for block in net.features[1:-1]]
+    assert kernels == [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]

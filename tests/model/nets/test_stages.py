@@ -47,6 +47,7 @@ CASES = [
     Case("mobilenet_v3_small", 70, shapes("16 16 24 48 576", "35 18 9 5 3", 2)),
     Case("mobilenet_v3_large", 70, shapes("16 24 40 112 960", "35 18 9 5 3", 2)),
     Case("efficientnet_b0", 70, shapes("16 24 40 112 1280", "35 18 9 5 3", 2)),
+    Case("efficientnet_lite0", 161, shapes("16 24 40 112 1280", "81 41 21 11 6", 2)),
     Case("densenet121", 70, shapes("64 256 512 1024 1024", "35 18 9 4 2", 2)),
     Case("convnext_tiny", 70, shapes("96 192 384 768", "17 8 4 2", 4)),
     Case("swin_t", 50, shapes("96 192 384 768", "12 6 3 2", 4)),

@@ -36,6 +36,14 @@ def test_it_tells_rate_and_time_left(now, caplog):
     assert [record.message for record in caplog.records] == [expected]
 
 
+def test_what_may_end_early_has_a_most(now, caplog):
+    caplog.set_level(logging.INFO, logger="clicksight")
+    clock = Clock("run", 10, 100, 0, may_end_early=True)
+    now[0] += 12.0
+    clock.step(64, 0, torch.tensor(1.25))
+    assert caplog.messages[0].endswith("of the time waiting for data, at most 19 min 48 s left in this phase")
+
+
 def test_rates_are_those_of_an_epoch(now):
     clock = Clock("run", 2, 6, 0)
     clock.waiting(slow(now, 5.0))

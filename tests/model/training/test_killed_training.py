@@ -8,9 +8,12 @@ from launched import HERE
 from training_runs import contents
 
 from base.artifacts import write_json
+from model.training.params import ScheduleParams
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.recipes import build_recipe
 
+# it drops after every epoch that is no better, and doesn't end the phase
+PLATEAU = ScheduleParams(kind="plateau", warm_up=0.0, drop_factor=0.5, patience=1, drops=9)
 STEPS = 3 * 6 + 3 * 4  # MTTDL: epochs of the source in its first phase, then of the target
 
 
@@ -28,7 +31,7 @@ def test_kill_9_at_random_steps_changes_no_byte(
     for name in ("images", "split", "features"):
         path = getattr(tiny_data, name)
         (tmp_path / path.name).symlink_to(path)
-    options = train_params.model_copy(update={"ema": 0.9, "early_stopping": 3, "workers": 1})
+    options = train_params.model_copy(update={"ema": 0.9, "schedule": PLATEAU, "workers": 1})
     recipe: Recipe = build_recipe("MTTDL", network_params, objective_params, options)
     write_json(recipe.model_dump(mode="json", exclude_none=True), tmp_path / "recipe.json")
     kills = [random_kills(seed) for seed in range(2)]

@@ -2,10 +2,12 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from model.training.params import ScheduleParams
-from model.training.schedules import rate_factor
+from model.training.schedules import on_plateau, rate_factor
 
 
 @pytest.mark.parametrize(("num_steps", "warm_up"), [(20, 0.3), (37, 0.25), (280, 0.1)])
@@ -65,10 +67,46 @@ def test_table(schedule, num_steps, expected):
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+PLATEAU = ScheduleParams(kind="plateau", warm_up=0.0, drop_factor=0.5, patience=3, drops=2)
+
+
+def test_a_plateaus_rate_rises_in_its_warm_up_and_falls_with_each_drop():
+    schedule = PLATEAU.model_copy(update={"warm_up": 0.5})
+    found = [rate_factor(schedule, step, 4, num_drops) for step, num_drops in enumerate([0, 1, 1, 2])]
+    assert found == [0.5, 0.5, 0.5, 0.25]
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=60),
+    st.integers(1, 4),
+)
+def test_a_plateau_drops_when_torch_drops(values, patience):
+    """torch's patience counts the bad epochs that it tolerates, so it is smaller by one."""
+    schedule = PLATEAU.model_copy(update={"patience": patience})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    oracle = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "max", factor=0.5, patience=patience - 1, threshold=0.0, threshold_mode="abs", eps=0.0
+    )
+    drops: list[int] = []
+    for epoch in range(1, len(values) + 1):
+        best_epoch = values.index(max(values[:epoch])) + 1
+        if on_plateau(schedule, epoch, best_epoch, drops):
+            drops.append(epoch)
+        oracle.step(values[epoch - 1])
+        assert rate_factor(schedule, 0, 1, len(drops)) == optimizer.param_groups[0]["lr"]
+
+
+def test_other_schedules_have_no_plateau():
+    schedule = ScheduleParams(kind="step", warm_up=0.0, drop_every=0.5, drop_factor=0.5)
+    assert not on_plateau(schedule, 100, 1, [])
+
+
 def test_missing_and_surplus_keys_are_named():
     with pytest.raises(ValidationError, match=r"takes \['warm_up'\]; missing \[\], not used \['drop_every'\]"):
         ScheduleParams(kind="cosine", warm_up=0.1, drop_every=0.5)
     with pytest.raises(ValidationError, match=r"missing \['drop_every'\], not used \[\]"):
         ScheduleParams(kind="step", warm_up=0.1, drop_factor=0.5)
+    with pytest.raises(ValidationError, match=r"missing \['patience', 'drops'\], not used \['drop_every'\]"):
+        ScheduleParams(kind="plateau", warm_up=0.1, drop_factor=0.5, drop_every=0.5)
     with pytest.raises(ValidationError, match=r"warm_up\n  Field required"):
         ScheduleParams.model_validate({"kind": "constant"})

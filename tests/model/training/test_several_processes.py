@@ -55,7 +55,7 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
 def test_all_have_the_same_weights_after_every_epoch(found):
     states = found[0]["states"]
     assert states == found[1]["states"]
-    assert len(states) == 2 + 2 + 2 + (1 + 1) + 2 + 3  # (1 + 1): epochs before and after the kill
+    assert len(states) == 2 + 2 + 6 + (4 + 2) + 2 + 3  # (4 + 2): epochs before and after the kill
     assert all(one == other for one, other in states)
 
 
@@ -68,6 +68,9 @@ def test_each_process_drops_its_own(found):
 def test_a_continued_run_ends_with_the_same_bytes(found):
     assert [process["killed"] for process in found] == [True, True]
     assert [process["same"] for process in found] == [True, True]
+    drops = found[0]["drops"]
+    assert drops == found[1]["drops"]
+    assert min(drops) <= 4 < max(drops)  # the rate drops before the kill and after it
 
 
 def test_all_choose_the_same_images(found):

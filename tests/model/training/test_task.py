@@ -78,9 +78,13 @@ def weights_of(phase: str, folder: str = "model") -> dict[str, Tensor]:
 # --- the defaults
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_the_default_is_one_sgd_over_the_mean_loss(params, accumulation):
+@pytest.mark.parametrize(
+    ("accumulation", "bias_decay"), [(1, None), (2, None), (1, True), (1, False)], ids=["1", "2", "decay", "no decay"]
+)
+def test_the_default_is_one_sgd_over_the_mean_loss(params, accumulation, bias_decay):
     settings = {"learning_rate": 0.1, "momentum": 0.5, "weight_decay": 0.01, "epochs": 2, "accumulation": accumulation}
+    settings |= {} if bias_decay is None else {"weight_decay_on_biases": bias_decay}
+    of_bias = 0.0 if bias_decay is False else 0.01
     begun = []
 
     class Begun(Line):
@@ -95,13 +99,36 @@ def test_the_default_is_one_sgd_over_the_mean_loss(params, accumulation):
     for step in range(6):  # ten points, four per step: three steps per epoch
         rows = [draw.row for draw in draws_of_step(np.arange(10), 4, step, 0, "line/points")]
         errors = weight * X[rows] + bias - Y[rows]
-        gradients = (2 * (errors * X[rows]).mean() + 0.01 * weight, 2 * errors.mean() + 0.01 * bias)
+        gradients = (2 * (errors * X[rows]).mean() + 0.01 * weight, 2 * errors.mean() + of_bias * bias)
         velocity = [0.5 * old + gradient for old, gradient in zip(velocity, gradients, strict=True)]
         weight, bias = weight - 0.1 * velocity[0], bias - 0.1 * velocity[1]
     found = weights_of("line")
     assert [found["weight"].item(), found["bias"].item()] == pytest.approx([weight, bias], rel=1e-5)
     rates = read_curve(Path("model/curves/line"), "train/learning rate network")
     assert rates == pytest.approx([0.1, 0.1])
+
+
+def test_biases_keep_their_parts_rate_without_decay(params):
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1, bias=False), nn.PReLU())
+    groups = [
+        {"params": list(module[:2].parameters()), "peak": 0.1, "part": "first"},
+        {"params": list(module[2:].parameters()), "peak": 0.3, "part": "last"},
+    ]
+    for decay in (True, False):
+        task = Line(params(weight_decay=0.01, weight_decay_on_biases=decay))
+        found = [
+            (group["part"], group["peak"], group["weight_decay"], [tuple(weight.shape) for weight in group["params"]])
+            for group in task.sgd(module, groups).param_groups
+        ]
+        if decay:
+            shapes = [[(3, 2), (3,), (3,), (3,)], [(1, 3), (1,)]]
+            assert found == [("first", 0.1, 0.01, shapes[0]), ("last", 0.3, 0.01, shapes[1])]
+        else:
+            assert found == [
+                ("first", 0.1, 0.01, [(3, 2), (3,)]),  # with the scale of the normalisation
+                ("first", 0.1, 0.0, [(3,), (3,)]),  # with its shift
+                ("last", 0.3, 0.01, [(1, 3), (1,)]),
+            ]
 
 
 def test_what_needs_no_gradient_is_not_trained(params):
@@ -167,7 +194,10 @@ def test_a_rank_is_compared_number_by_number(params):
 
     kind, seen = watched(Ranked)
     (chosen,) = train(run(kind(params(epochs=5))), Path("model"))
-    assert vars(chosen) == {"phase": "line", "epoch": 3, "of": 5, "chosen_on": "a measure", "value": -2.0}
+    assert vars(chosen) == {
+        **{"phase": "line", "epoch": 3, "of": 5, "chosen_on": "a measure", "value": -2.0},
+        **{"ended_by": "all epochs", "drops": [], "seen": {"points": 60}},  # five epochs of three steps of four points
+    }
     assert all(torch.equal(value, seen[2][name]) for name, value in weights_of("line").items())
     assert read_curve(Path("model/curves/line"), "validation/measure") == [rank[1] for rank in ranks]
 
@@ -333,7 +363,10 @@ class Turns(Line):
 
     def optimizers(self, module) -> list[torch.optim.Optimizer]:
         weight = [{"params": [module.weight], "peak": 0.1, "part": "weight"}]
-        return [self.sgd(weight), torch.optim.Adam([{"params": [module.bias], "peak": 0.02, "part": "bias"}], lr=0.0)]
+        return [
+            self.sgd(module, weight),
+            torch.optim.Adam([{"params": [module.bias], "peak": 0.02, "part": "bias"}], lr=0.0),
+        ]
 
     def step(self, learner) -> dict[str, Tensor]:
         means: dict[str, Tensor] = {}

@@ -20,6 +20,7 @@ from base.console import UserError
 from model.nets.backbones import build_backbone
 from model.training import trainer
 from model.training.checkpoints import Checkpoints
+from model.training.params import ScheduleParams
 from model.training.trainer import PhaseTraining
 from systems.mtmdd import task
 from systems.mtmdd.config import EmbeddingParams, LossTerm, Phase, Recipe, TrainParams
@@ -476,12 +477,69 @@ def test_a_phase_stops_when_it_gets_no_better(recipe, examples, tmp_path, monkey
         with pytest.raises(Killed):
             train_recipe(patient, examples, 0, tmp_path / "model", "run")
     chosen = train_recipe(patient, examples, 0, tmp_path / "model", "run")
-    assert [(epoch.epoch, epoch.of, epoch.value) for epoch in chosen] == [(2, 5, 50.0)]
+    assert [(epoch.epoch, epoch.of, epoch.value, epoch.ended_by) for epoch in chosen] == [
+        (2, 5, 50.0, "early stopping")
+    ]
     curve = read_curve(tmp_path / "model" / "curves" / "joint", "validation/target accuracy")
     assert curve == [30, 50, 40, 50, 20]
     assert ("continues after epoch 3 of 6" in caplog.text) == killed
     rates = read_curve(tmp_path / "model" / "curves" / "joint", "train/learning rate backbone")
     assert rates[-1] > 4e-6 * 0.02  # the schedule is still that of six epochs
+
+
+PLATEAU = ScheduleParams(kind="plateau", warm_up=0.1, drop_factor=0.1, patience=2, drops=2)
+
+
+@pytest.mark.parametrize(
+    ("scripted", "epochs", "ended_by", "best", "drops"),
+    [
+        # epoch 3 is equal to epoch 2, which is not better: the rate drops after 4, and after 6 without a better epoch
+        ([30, 50, 50, 40, 20, 20, 60, 10, 10, 90], 10, "plateau", 7, [4, 6]),
+        ([30, 50, 50, 40, 20, 20, 10, 10, 90], 9, "plateau", 2, [4, 6]),
+        ([30, 50, 50, 40, 20, 20, 60, 10, 10], 8, "cap", 7, [4, 6]),
+        ([10, 20, 30, 40, 50], 5, "cap", 5, []),
+    ],
+)
+@pytest.mark.parametrize("kills", [[], [3, 5], [4, 5, 6, 7]], ids=["whole", "killed", "often killed"])
+def test_a_plateau_drops_the_rate_and_then_ends_the_phase(
+    recipe, examples, tmp_path, monkeypatch, scripted, epochs, ended_by, best, drops, kills
+):
+    left = list(kills)
+
+    def measure(self, of_learner, domain, rows):
+        epoch = of_learner.epoch + 1
+        if left and left[0] == epoch:
+            left.pop(0)
+            raise Killed
+        return {"accuracy": float(scripted[epoch - 1]), "recognition": 0.0}
+
+    monkeypatch.setattr(task.PhaseTask, "_measure", measure)
+    whole = recipe("MTMDD-VM", epochs=epochs, schedule=PLATEAU, ema=0.8, batch_size=8)
+    for _ in [kill for kill in kills if kill <= epochs]:
+        with pytest.raises(Killed):
+            train_recipe(whole, examples, 0, tmp_path / "model", "run")
+    (chosen,) = train_recipe(whole, examples, 0, tmp_path / "model", "run")
+    trained = 8 if (ended_by, best) == ("plateau", 2) else 9 if ended_by == "plateau" else epochs
+    assert (chosen.epoch, chosen.of, chosen.ended_by, chosen.drops) == (best, trained, ended_by, drops)
+    assert chosen.seen == {"source": trained * 16, "target": trained * 16}  # 15 target images: two steps of eight
+    rates = read_curve(tmp_path / "model" / "curves" / "joint", "train/learning rate backbone")
+    assert rates[1:] == pytest.approx(
+        [0.02 * 0.1 ** sum(drop < epoch for drop in drops) for epoch in range(2, trained + 1)]
+    )
+    if kills:
+        left = []
+        train_recipe(whole, examples, 0, tmp_path / "again", "again")
+        assert contents(tmp_path / "model") == contents(tmp_path / "again")
+
+
+def test_a_plateau_needs_images_to_end_by_and_no_other_rule(recipe, examples, tmp_path):
+    unvalidated = replace(examples, rows=examples.rows.with_columns(split=pl.lit("train")))
+    message = r"train\.schedule\.kind = plateau, but phase source has no validation images of the source domain; choose"
+    with pytest.raises(UserError, match=message):
+        train_recipe(recipe("VGGsrc", schedule=PLATEAU), unvalidated, 0, tmp_path / "model", "run")
+    settings = recipe("VGGsrc").train.model_dump() | {"schedule": PLATEAU.model_dump(), "early_stopping": 4}
+    with pytest.raises(ValidationError, match="plateau ends a phase by itself, so early_stopping must be null, not 4"):
+        TrainParams.model_validate(settings)
 
 
 def test_curves_of_every_component_and_rate(recipe, examples, tmp_path):

@@ -350,10 +350,10 @@ def test_duplicates_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     large, small, wolf = "001.Red_Fox/large", "001.Red_Fox/small", "grey_wolf/copy"
     rows = [tuple(row.values()) for row in table.drop_columns(["distance"]).to_pylist()]
     assert rows == [
-        ("s3", "source", "coyote", wolf, "target", "grey wolf", "exact"),
-        (large, "target", "red fox", small, "target", "red fox", "near"),
-        (small, "target", "red fox", large, "target", "red fox", "near"),
-        (wolf, "target", "grey wolf", "s3", "source", "coyote", "exact"),
+        ("s3", "source", "coyote", wolf, "target", "grey wolf", "exact", None),
+        (large, "target", "red fox", small, "target", "red fox", "near", large),
+        (small, "target", "red fox", large, "target", "red fox", "near", large),
+        (wolf, "target", "grey wolf", "s3", "source", "coyote", "exact", None),
     ]
     assert json.loads((output / "summary.json").read_text())["duplicates"] == {
         "source": {"target": {"exact": 1, "near": 0, "other_category": 1}},

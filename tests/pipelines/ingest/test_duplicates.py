@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from base import schemas
+from pipelines.ingest import duplicates
 from pipelines.ingest.duplicates import (
     COARSE_DISTANCE,
     close_pairs,
@@ -156,7 +157,7 @@ def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int
         row["fine"] = same["fine"]
         row["coarse"] = next((other["coarse"] for other in rows if other["fine"] == row["fine"]), row["coarse"])
         rows.append(row)
-    expected = []
+    expected, linked = [], {row["image_id"]: {row["image_id"]} for row in rows}
     for one in sorted(rows, key=lambda row: (row["domain"], row["image_id"])):
         for domain in ("source", "target"):
             candidates = []
@@ -168,11 +169,52 @@ def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int
                 )
                 if other is not one and other["domain"] == domain and (is_exact or is_near):
                     candidates.append((not is_exact, bits, other["image_id"]))
+                    if domain == one["domain"]:
+                        together = linked[one["image_id"]] | linked[other["image_id"]]
+                        linked.update(dict.fromkeys(together, together))
             if candidates:
                 is_near, bits, image_id = min(candidates)
                 expected.append((one["image_id"], image_id, "near" if is_near else "exact", bits))
     found = find_duplicates(table(rows), distance)
     assert found.select("image_id", "duplicate_id", "kind", "distance").rows() == expected
+    for image_id, domain, of_duplicate, group in found.select("image_id", "domain", "duplicate_domain", "group").rows():
+        assert group == (min(linked[image_id]) if domain == of_duplicate else None)
+
+
+def test_a_group_is_linked_by_all_close_pairs_and_by_its_domain_only() -> None:
+    rows = table(
+        [
+            fingerprint("s1", "fox", 1, 0b1),  # the nearest of s1 and s2 are each other, and so are those of s3 and s4
+            fingerprint("s2", "fox", 2, 0b11),
+            fingerprint("s3", "fox", 3, 0b111111),
+            fingerprint("s4", "wolf", 4, 0b1111111),
+            fingerprint(
+                "s5", "wolf", 5, 0b11111 << 40
+            ),  # t1 is close to s5 and to s6, which are not close to each other
+            fingerprint("s6", "wolf", 6, 0b11111 << 43),
+            fingerprint("t1", "wolf", 7, 0b111 << 42),
+            fingerprint("t2", "wolf", 7, 0b111 << 42),  # the same file as t1
+        ]
+    )
+    found = find_duplicates(rows, distance=4)
+    groups = {row["image_id"]: row["group"] for row in found.rows(named=True) if row["group"] is not None}
+    assert groups == {**dict.fromkeys(("s1", "s2", "s3", "s4"), "s1"), "t1": "t1", "t2": "t1"}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=14), st.integers(1, 5))
+def test_links_are_merged_whenever_there_are_too_many(pairs: list[tuple[int, int]], most: int) -> None:
+    expected = {thing: {thing} for thing in range(12)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "MOST_LINKS", most)
+        links = duplicates.Links(12)
+        for one, other in pairs:
+            links.add(np.array([one]), np.array([other]))
+            together = expected[one] | expected[other]
+            expected.update(dict.fromkeys(together, together))
+        groups = links.groups()
+    for one in range(12):
+        assert set(np.flatnonzero(groups == groups[one]).tolist()) == expected[one]
 
 
 def test_near_is_up_to_the_distance_asked_for_and_six_bits_of_the_coarse_hash() -> None:

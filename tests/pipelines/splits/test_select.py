@@ -1,16 +1,14 @@
 """Selection and splits, compared with counts worked by hand and with properties that must hold for any size."""
 
 import hashlib
+import json
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from base import schemas
@@ -19,20 +17,19 @@ from pipelines.splits.select import (
     SelectParams,
     Shares,
     check_something_selected,
-    hash_rank,
     judge_categories,
     leaking_images,
     main,
     select_images,
-    split_images,
-    split_sizes,
     usable_images,
 )
+from pipelines.splits.split import hash_rank, split_images
 
 HALF = {"train": 0.5, "validation": 0.25, "test": 0.25}
 PARAMS = SelectParams(
-    categories="shared", minimum_images=3, most_images=6, duplicates="keep", shares=Shares(**HALF), seed=1
-)
+    categories="shared", minimum_images=3, most_images=6, duplicates="keep", copies="anywhere",
+    shares=Shares(**HALF), seed=1,
+)  # fmt: skip
 
 # domain, category, images ingested
 SIZES = [
@@ -56,6 +53,7 @@ def duplicate(image_id: str, other: str, kind: str, distance: int) -> dict[str, 
         **{"image_id": image_id, "domain": domain[image_id[0]], "category": image_id.split("-")[1]},
         **{"duplicate_id": other, "duplicate_domain": domain[other[0]], "duplicate_category": other.split("-")[1]},
         **{"kind": kind, "distance": distance},
+        "group": min(image_id, other) if image_id[0] == other[0] else None,
     }
 
 
@@ -68,6 +66,7 @@ DUPLICATES = [
     duplicate("s-eurasier-001", "t-foxhound-000", "near", 40),
     duplicate("t-akita-003", "s-akita-000", "near", 7),
     duplicate("t-akita-003", "t-akita-004", "exact", 0),
+    duplicate("t-akita-004", "t-akita-003", "exact", 0),
 ]
 
 
@@ -79,76 +78,6 @@ def images(sizes: list[tuple[str, str, int]] = SIZES) -> pl.DataFrame:
 def cleaned(dropped: tuple[str, ...] = ()) -> pl.DataFrame:
     source = images().filter(domain="source")
     return source.select("image_id", (~pl.col("image_id").is_in(dropped)).alias("kept"))
-
-
-@pytest.mark.parametrize(
-    ("n", "train", "validation", "test"),
-    [
-        (3, 1, 1, 1),  # 1.5 .75 .75
-        (4, 2, 1, 1),
-        (5, 3, 1, 1),  # 2.5 1.25 1.25: the remaining image goes to the largest fraction
-        (6, 3, 2, 1),  # 3 1.5 1.5: tie, validation before test
-        (7, 3, 2, 2),  # 3.5 1.75 1.75: two images remain
-        (8, 4, 2, 2),
-        (300, 150, 75, 75),
-    ],
-)
-def test_split_sizes_by_hand(n: int, train: int, validation: int, test: int) -> None:
-    assert split_sizes(n, HALF) == {"train": train, "validation": validation, "test": test}
-
-
-def test_no_split_stays_empty_when_shares_are_lopsided() -> None:
-    lopsided = {"train": 0.9, "validation": 0.05, "test": 0.05}
-    assert split_sizes(3, lopsided) == {"train": 1, "validation": 1, "test": 1}
-    assert split_sizes(5, lopsided) == {"train": 3, "validation": 1, "test": 1}
-    with pytest.raises(ValueError, match="2 images cannot fill 3 splits"):
-        split_sizes(2, lopsided)
-
-
-@settings(deadline=None)  # a busy machine must not fail a test
-@given(st.integers(3, 5000), st.integers(1, 98), st.data())
-def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train: int, data: st.DataObject) -> None:
-    validation = data.draw(st.integers(1, 99 - train))
-    shares = {"train": train / 100, "validation": validation / 100, "test": (100 - train - validation) / 100}
-    sizes = split_sizes(n, shares)
-    assert sum(sizes.values()) == n
-    assert min(sizes.values()) >= 1
-    for split, size in sizes.items():
-        quota = Fraction(str(shares[split])) * n
-        # Below one image per split, an empty split takes one from the largest; otherwise rounding moves less than one.
-        assert abs(size - quota) < 1 or min(share * n for share in shares.values()) < 1
-
-
-@pytest.mark.parametrize(
-    ("shares", "n", "sizes"),
-    [
-        # In floating point 0.28 * 25 is 7.000000000000001, 0.07 * 100 too, 0.29 * 100 is 28.999999999999996 and
-        # 0.57 * 100 is 56.99999999999999.
-        ((0.28, 0.44, 0.28), 25, (7, 11, 7)),
-        ((0.44, 0.28, 0.28), 25, (11, 7, 7)),
-        ((0.57, 0.29, 0.14), 100, (57, 29, 14)),
-        ((0.07, 0.64, 0.29), 100, (7, 64, 29)),
-        ((0.29, 0.14, 0.57), 100, (29, 14, 57)),
-        ((0.55, 0.35, 0.1), 100, (55, 35, 10)),
-        # Ties in decimals must count as ties: 2.5, 1.5 and 1; 1.5, 1.5 and 2; 1.5, 1.5 and 7; 3.5, 3 and 3.5.
-        ((0.5, 0.3, 0.2), 5, (3, 1, 1)),
-        ((0.3, 0.3, 0.4), 5, (2, 1, 2)),
-        ((0.15, 0.15, 0.7), 10, (2, 1, 7)),
-        ((0.7, 0.15, 0.15), 10, (7, 2, 1)),
-        ((0.35, 0.3, 0.35), 10, (4, 3, 3)),
-        # Ties in decimals that floating point would break: 8.4, 2.4 (2.4000000000000004) and 1.2; 1, 14.5
-        # (14.499999999999998) and 9.5; 0.5, 3.5 (3.5000000000000004) and 21; 2.5, 20 and 27.5 (27.500000000000004).
-        ((0.7, 0.2, 0.1), 12, (9, 2, 1)),
-        ((0.04, 0.58, 0.38), 25, (1, 15, 9)),
-        ((0.02, 0.14, 0.84), 25, (1, 3, 21)),
-        ((0.05, 0.4, 0.55), 50, (3, 20, 27)),
-    ],
-)
-def test_shares_are_decimal_fractions_not_their_floating_point_neighbours(
-    shares: tuple[float, float, float], n: int, sizes: tuple[int, int, int]
-) -> None:
-    names = ("train", "validation", "test")
-    assert split_sizes(n, dict(zip(names, shares, strict=True))) == dict(zip(names, sizes, strict=True))
 
 
 def test_shares_that_add_up_in_decimals_are_taken() -> None:
@@ -207,52 +136,6 @@ def test_the_cap_draws_from_the_source_only_and_by_its_own_seed() -> None:
     )
     assert one.filter(domain="source", category="akita")["image_id"].to_list() == sorted(ranked[:6])
     assert not one.equals(select_images(images(), table, seed=2))
-
-
-def test_the_hash_is_the_same_on_every_machine() -> None:
-    # printf '%s' '7/split/source/a' | b2sum -l 64
-    assert hash_rank(7, "split", "source", "a") == 0x168E57BC052C7C2D
-
-
-def selection(sizes: list[tuple[str, str, int]]) -> pl.DataFrame:
-    return images(sizes).with_columns(pl.lit(True).alias("shared")).sort("domain", "image_id")
-
-
-def test_splits_are_stratified_by_domain_and_category() -> None:
-    rows = split_images(selection([("source", "akita", 7), ("source", "beagle", 4), ("target", "akita", 6)]), 0, HALF)
-    counts = Counter(rows.select("domain", "category", "split").rows())
-    assert counts == {
-        ("source", "akita", "train"): 3,
-        ("source", "akita", "validation"): 2,
-        ("source", "akita", "test"): 2,
-        ("source", "beagle", "train"): 2,
-        ("source", "beagle", "validation"): 1,
-        ("source", "beagle", "test"): 1,
-        ("target", "akita", "train"): 3,
-        ("target", "akita", "validation"): 2,
-        ("target", "akita", "test"): 1,
-    }
-    assert rows.drop("split").equals(
-        selection([("source", "akita", 7), ("source", "beagle", 4), ("target", "akita", 6)])
-    )
-
-
-def test_another_seed_splits_otherwise() -> None:
-    rows = selection([("source", "akita", 40)])
-    assert not split_images(rows, 0, HALF).equals(split_images(rows, 1, HALF))
-
-
-@settings(deadline=None)  # a busy machine must not fail a test
-@given(st.integers(3, 60), st.integers(0, 5))
-def test_an_added_image_moves_at_most_one_other_per_border(n: int, seed: int) -> None:
-    before = dict(split_images(selection([("source", "a", n)]), seed, HALF).select("image_id", "split").rows())
-    after = dict(split_images(selection([("source", "a", n + 1)]), seed, HALF).select("image_id", "split").rows())
-    assert sum(after[image_id] != split for image_id, split in before.items()) <= 2
-
-
-def test_the_order_of_the_input_does_not_matter() -> None:
-    rows = selection([("source", "akita", 20), ("target", "beagle", 9)])
-    assert split_images(rows.reverse(), 3, HALF).equals(split_images(rows, 3, HALF))
 
 
 def test_cleaned_images_must_be_the_ingested_ones() -> None:
@@ -336,7 +219,7 @@ def job(tmp_path: Path) -> Path:
     pq.write_table(pa.Table.from_pylist(DUPLICATES, schema=schemas.DUPLICATES), tmp_path / "duplicates.parquet")
     (tmp_path / "params.yaml").write_text(
         "seeds: [0, 3]\n"
-        "select: {categories: shared, minimum_images: 3, most_images: 6, seed: 0, duplicates: keep, "
+        "select: {categories: shared, minimum_images: 3, most_images: 6, seed: 0, duplicates: keep, copies: anywhere, "
         "shares: {train: 0.5, validation: 0.25, test: 0.25}}\n"
     )
     return tmp_path
@@ -367,7 +250,7 @@ def test_the_job_agrees_with_a_few_plain_lines_for_parameters_of_its_own(
 ) -> None:
     (job / "params.yaml").write_text(
         "seeds: [2, 9, 4]\n"
-        "select: {categories: all, minimum_images: 4, most_images: 7, seed: 5, duplicates: keep, "
+        "select: {categories: all, minimum_images: 4, most_images: 7, seed: 5, duplicates: keep, copies: anywhere, "
         "shares: {train: 0.3, validation: 0.2, test: 0.5}}\n"
     )
     with caplog.at_level("INFO", logger="clicksight"):
@@ -427,7 +310,7 @@ def test_the_whole_job(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="clicksight"):
         output = run(job, "splits")
     assert sorted(path.name for path in output.iterdir()) == [
-        *("categories.parquet", "images.parquet", "seed-0.parquet", "seed-3.parquet"),
+        *("categories.parquet", "images.parquet", "seed-0.parquet", "seed-3.parquet", "summary.json"),
     ]
     selected = pq.read_table(output / "images.parquet")
     split = pq.read_table(output / "seed-3.parquet")
@@ -469,6 +352,65 @@ def test_duplicates_of_target_images_leave_by_option(job: Path, caplog: pytest.L
     for line in ("dropped by Table II 1", "in categories left out 8", "over the cap 1", "selected 10"):
         assert f"source images {line}" in caplog.text
     assert "source images that are duplicates of target images, dropped 3" in caplog.text
+
+
+@pytest.mark.parametrize("copies", ["together", "anywhere"])
+def test_copies_within_a_domain_stay_together_by_option_and_are_counted(
+    job: Path, caplog: pytest.LogCaptureFixture, copies: str
+) -> None:
+    (job / "params.yaml").write_text(
+        f"seeds: {list(range(8))}\n"
+        "select: {categories: all, minimum_images: 3, most_images: 300, seed: 0, duplicates: keep, "
+        f"copies: {copies}, shares: {{train: 0.5, validation: 0.25, test: 0.25}}}}\n"
+    )
+    pairs = [("s-akita-000", "s-akita-001"), ("s-akita-004", "s-akita-005"), ("t-akita-003", "t-akita-010")]
+    pairs += [("s-beagle-000", "t-akita-001")]
+    rows = [duplicate(*ends, "near", 3) for pair in pairs for ends in (pair, pair[::-1])]
+    rows.append(duplicate("s-beagle-004", "s-akita-000", "near", 5) | {"group": "s-akita-000"})
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.DUPLICATES), job / "duplicates.parquet")
+    with caplog.at_level("INFO", logger="clicksight"):
+        output = run(job, "splits")
+    summary = json.loads((output / "summary.json").read_text())["copies"]
+    assert summary["kept"] == copies
+    # s-akita-004 is dropped by Table II, which leaves s-akita-005 without a copy
+    expected = {"groups": 1, "images": 3, "largest": 3, "several_categories": 1}
+    assert {name: value for name, value in summary["source"].items() if name != "seeds"} == expected
+    assert "select: source images in groups of copies 3\n" in caplog.text
+    (job / "params.yaml").write_text((job / "params.yaml").read_text().replace(copies, "anywhere"))
+    plain = run(job, "plain")
+    moved_at_all = divided_at_all = 0
+    for seed in range(8):
+        split, other = (pl.read_parquet(folder / f"seed-{seed}.parquet") for folder in (output, plain))
+        assert split.drop("split").equals(other.drop("split"))
+        by_id = dict(split.select("image_id", "split").rows())
+        of_groups = {"source": [("s-akita-000", "s-akita-001", "s-beagle-004")], "target": [pairs[2]]}
+        for domain, groups in of_groups.items():
+            counted = summary[domain]["seeds"][str(seed)]
+            different = split.filter(domain=domain)["split"] != other.filter(domain=domain)["split"]
+            assert counted["moved"] == different.sum()
+            assert counted["divided"] == sum(len({by_id[image_id] for image_id in group}) > 1 for group in groups)
+            moved_at_all += counted["moved"]
+            divided_at_all += counted["divided"]
+    assert (moved_at_all > 0) == (copies == "together")
+    assert (divided_at_all > 0) == (copies == "anywhere")
+
+
+def test_a_category_needs_three_different_images_if_copies_stay_together() -> None:
+    # dingo has 4 source images: 0, 1 and 2 are copies; eurasier has 3, of which one is a copy of an akita
+    groups = [("s-dingo-000", "d"), ("s-dingo-001", "d"), ("s-dingo-002", "d"), ("s-akita-000", "e")]
+    groups += [("s-eurasier-000", "e"), ("s-beagle-000", "b"), ("s-beagle-001", "b")]
+    frame = pl.DataFrame([("source", *row) for row in groups], schema=["domain", "image_id", "group"], orient="row")
+    everything = images([*SIZES, ("target", "eurasier", 6), ("target", "dingo", 2)])
+    everything = everything.unique(maintain_order=True).vstack(
+        pl.DataFrame([("t-dingo-900", "target", "dingo")], schema=everything.schema, orient="row")
+    )
+    table = judge_categories(everything, everything, PARAMS, frame)
+    status = {(row["domain"], row["category"]): row["status"] for row in table.rows(named=True)}
+    assert status["source", "dingo"] == "fewer than 3 different images"
+    assert status["target", "dingo"] == "fewer than 3 different images in the source"
+    assert status["source", "eurasier"] == status["source", "beagle"] == status["source", "akita"] == "selected"
+    shared = {row["category"] for row in table.rows(named=True) if row["shared"]}
+    assert shared == {"akita", "beagle", "eurasier"}
 
 
 def test_only_source_images_leak() -> None:

@@ -1,6 +1,5 @@
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -19,7 +18,7 @@ from model.data.images import centre_crop, decode
 from model.losses.position import PositionLoss
 from model.measures.units import check_reduces
 from systems.mtmdd import evaluate as evaluate_module
-from systems.mtmdd.evaluate import main, source_epochs
+from systems.mtmdd.evaluate import main
 from systems.mtmdd.examples import (
     ClickFeatures,
     Examples,
@@ -99,30 +98,6 @@ def test_metrics_reduce_from_the_units(evaluate, tmp_path, tiny_rows, method):
         " select 'click_error_' || domain, image_id, click_error from predictions where click_error is not null"
     ).fetchall()
     assert sorted(right) == [row[:3] for row in pl.from_arrow(units).rows()]
-
-
-@pytest.mark.parametrize(
-    ("method", "source", "target"),
-    [
-        ("VGGsrc", {"source": 1, "all": 1}, {"source": 1, "all": 1}),
-        ("TDL", {"predict": 1, "source": 1, "all": 2}, {"predict": 1, "all": 1}),
-        # the joint phase's epoch is a pass over 15 target images, in which 15 of 21 source images are seen
-        ("MTMDD-VM", {"joint": 0.71, "all": 0.71}, {"joint": 0.71, "all": 0.71}),
-    ],
-)
-def test_the_source_epochs_behind_an_accuracy_are_counted(evaluate, method, source, target):
-    metrics, _ = evaluate(method)
-    assert metrics["source_epochs"] == {"accuracy_source": source, "accuracy_target": target}
-
-
-def test_source_epochs_are_those_of_the_chosen_epochs(models, tiny_rows):
-    model = Model.read(models / "TDL")
-    chosen = [epoch | {"epoch": number} for epoch, number in zip(model.chosen, (7, 4, 9), strict=True)]
-    later = replace(model, chosen=chosen)
-    of_source, of_target = (later.phase_that_recognises(domain) for domain in ("source", "target"))
-    epoch_images = {"source": 21, "target": 15}
-    assert source_epochs(later, of_source, epoch_images) == {"predict": 7, "source": 4, "all": 11}
-    assert source_epochs(later, of_target, epoch_images) == {"predict": 7, "all": 7}
 
 
 def test_the_recogniser_sees_the_clicks_that_are_measured(models, tiny_data, tiny_rows):
@@ -331,13 +306,30 @@ def test_torch_has_the_threads_of_the_training_and_batches_the_size_of_the_param
 def test_epochs_and_what_chose_them_are_reported(evaluate, models):
     metrics, _ = evaluate("TDL")
     assert list(metrics["chosen"].values()) == [
-        {name: of[name] for name in ("epoch", "of", "chosen_on", "value")}
+        {name: of[name] for name in ("epoch", "of", "chosen_on", "value", "ended_by", "drops", "seen")}
         for of in json.loads((models / "TDL" / "run.json").read_text())["chosen"]
     ]
     assert {phase: of["chosen_on"] for phase, of in metrics["chosen"].items()} == {
         "predict": "source validation click loss",
         "source": "source validation accuracy",
         "target": "target validation accuracy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "target"),
+    [
+        # an epoch has six steps for the source (21 images), four for the target (15), with four images each
+        ("VGGsrc", (24, 0), (24, 16)),  # the target starts from the source
+        ("TDL", (48, 0), (24, 16)),  # both recognisers start from the click predictor, but not from each other
+        ("MTMDD-VM", (16, 16), (16, 16)),  # one phase, whose epochs are those of the target
+    ],
+)
+def test_the_images_behind_a_recogniser_are_those_of_all_phases_that_it_starts_from(evaluate, method, source, target):
+    metrics, _ = evaluate(method)
+    expected = {"source": source, "target": target}
+    assert metrics["seen"] == {
+        domain: dict(zip(("source", "target"), seen, strict=True)) for domain, seen in expected.items()
     }
 
 

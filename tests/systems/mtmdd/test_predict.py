@@ -47,21 +47,6 @@ def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, o
         assert model.phase_that_recognises("target").name == of_target
 
 
-def test_the_phases_behind_a_phase(network_params, objective_params, train_params):
-    def names(method: str, phase: str, **values) -> list[str]:
-        network = network_params.model_copy(update=values)
-        recipe = build_recipe(method, network, objective_params, train_params)
-        model = Model(Path(), recipe, 0, {}, 5, [])
-        (found,) = (one for one in recipe.phases if one.name == phase)
-        return [behind.name for behind in model.phases_behind(found)]
-
-    assert names("VGGimg", "target") == ["target"]
-    assert names("VGGsrc", "target") == ["source", "target"]
-    assert names("TDL", "predict") == ["predict"]
-    assert names("TDL", "target") == ["predict", "target"]  # not the source's recogniser, which comes between
-    assert names("TDL", "target", second_step="one ConvNet") == ["predict", "target"]
-
-
 def test_each_domain_has_its_own_categories(
     tmp_path, own_folder, network_params, objective_params, train_params
 ):  # fmt: skip

@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[3]
         ("out_of_class=TDL-6", Point("out_of_class", "TDL", 6)),
         # names of methods may contain hyphens
         ("out_of_class=MTMDD-VM-star-12", Point("out_of_class", "MTMDD-VM-star", 12)),
+        ("equal_images=MTMDD-VM-star-24", Point("equal_images", "MTMDD-VM-star", 24)),
         ("one_shot=TDL-source-0.4", Point("one_shot", "TDL", 0.4, "source")),
         ("one_shot=MTMDD-VM-target-0.75", Point("one_shot", "MTMDD-VM", 0.75, "target")),
     ],
@@ -85,7 +86,7 @@ def test_every_value_of_the_paper_is_a_run(point: str) -> None:
     assert read_run(point) == Point("components", point)
 
 
-STUDY_NAMES = "kernels, embedding, bandwidth, tau, features, lambda, mu, out_of_class, one_shot"
+STUDY_NAMES = "kernels, embedding, bandwidth, tau, features, lambda, mu, out_of_class, one_shot, equal_images"
 METHOD_NAMES = "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star"
 SOME_RUN = f"expected a method ({METHOD_NAMES}), or study=value with one of the studies {STUDY_NAMES}"
 CATEGORIES = "expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6"
@@ -113,6 +114,9 @@ MALFORMED = {
     "out_of_class=TDL-٦": CATEGORIES,
     "out_of_class=VGG-6": CATEGORIES,
     "out_of_class=-6": CATEGORIES,
+    "equal_images=TDL": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
+    "equal_images=TDL-0": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
+    "equal_images=VGG-2": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
     "one_shot=TDL-0.4": SHARE,
     "one_shot=TDL-both-0.4": SHARE,
     "one_shot=TDL-source-1": SHARE,

@@ -20,6 +20,7 @@ seeds: [0, 1]
 mtmdd:
   runs: [VGGimg, VGGsrc, MTMDD-VM, features=C, lambda=separate-0.4, lambda=separate-1,
     out_of_class=VGGsrc-1, out_of_class=MTMDD-VM-1,
+    equal_images=VGGimg-6, equal_images=VGGsrc-6,
     one_shot=VGGsrc-source-0.4, one_shot=VGGsrc-target-0.4, one_shot=MTMDD-VM-source-0.4, one_shot=MTMDD-VM-target-0.4]
   diagnose: {methods: [MTMDD-VM], points: [features=C], every: 3, shares: [0.0, 0.15], samples: 2, words: 2}
   cross_object: {methods: [VGGsrc, MTMDD-VM], sources: [birds]}
@@ -36,6 +37,8 @@ RIGHT = {
     "lambda=separate-1": 10,
     "out_of_class=VGGsrc-1": 4,
     "out_of_class=MTMDD-VM-1": 12,
+    "equal_images=VGGimg-6": 10,
+    "equal_images=VGGsrc-6": 7,
     "one_shot=VGGsrc-source-0.4": 8,
     "one_shot=VGGsrc-target-0.4": 3,
     "one_shot=MTMDD-VM-source-0.4": 12,
@@ -55,6 +58,11 @@ STUDIES = {
         "separate-1": "lambda=separate-1",
     },
     "mu": {"separate-0.9": "MTMDD-VM"},
+    "equal_images": {
+        "VGGimg-6": "equal_images=VGGimg-6",
+        "VGGsrc-6": "equal_images=VGGsrc-6",
+        "MTMDD-VM-6": "MTMDD-VM",
+    },
 }
 
 
@@ -91,8 +99,10 @@ def write_run(
         f"accuracy_{domain}": round(100 * right[domain] / n, 4) if domain in right else None
         for domain, n in IMAGES.items()
     }
-    chosen = {"one": {"epoch": 3, "of": 4, "chosen_on": "target validation accuracy", "value": 71.0}}
-    metrics = {**accuracies, "rmse_source": rmse, "chosen": chosen}
+    chosen = {"one": {"epoch": 3, "of": 4, "chosen_on": "target validation accuracy", "value": 71.0,
+                      "ended_by": "plateau" if seed else "cap", "drops": [2], "seen": {"target": 48}}}  # fmt: skip
+    seen = {domain: {"source": 90 + seed, "target": 0 if domain == "source" else 48} for domain in right}
+    metrics = {**accuracies, "rmse_source": rmse, "seen": seen, "chosen": chosen}
     if rmse is not None:
         metrics["rmse_references"] = {name: value + 0.02 * seed for name, value in REFERENCES.items()}
     (folder / "metrics.json").write_text(json.dumps(metrics))
@@ -178,6 +188,10 @@ def write_data(root: Path) -> Path:
     pl.DataFrame(categories, schema=schemas.CATEGORIES.names, orient="row").write_parquet(
         data / "splits/categories.parquet"
     )
+    of_seeds = {"0": {"moved": 3, "divided": 0}, "1": {"moved": 5, "divided": 0}}
+    groups = {"groups": 2, "images": 7, "largest": 4, "several_categories": 1, "seeds": of_seeds}
+    copies = {"kept": "together", "source": groups, "target": groups | {"images": 6}}
+    (data / "splits/summary.json").write_text(json.dumps({"copies": copies}))
     for seed in (0, 1):
         rows = [(f"s{i:03d}", "source", "akita", True, split) for i, split in enumerate(["train"] * 3 + ["test"] * 2)]
         rows += [("t000", "target", "corgi", True, "validation")]
@@ -185,7 +199,8 @@ def write_data(root: Path) -> Path:
             data / f"splits/seed-{seed}.parquet"
         )
     (data / "features").mkdir()
-    words = [(0, "dog", 500, 40, 0.1), (1, "斑点狗", 120, 9, 1.2), (2, "<b>", 7, 1, 3.9)]
+    words = [(0, "dog", 500, 4), (1, "斑点狗", 120, 2), (2, "<b>", 7, 1)]
+    words = [(*word, math.log(5 / word[-1])) for word in words]
     table = pa.Table.from_pylist(
         [dict(zip(schemas.VOCABULARY.names, word, strict=True)) for word in words], schemas.VOCABULARY
     )

@@ -52,6 +52,7 @@ def page(root: Path) -> Page:
 def test_its_files(root: Path) -> None:
     assert sorted(path.name for path in (root / "report").iterdir()) == [
         *(
+            "budgets.csv",
             "claims.csv",
             "cross_object.csv",
             "cross_object.png",
@@ -183,8 +184,16 @@ def test_the_sections_about_the_data_have_its_numbers_below_their_headings(page:
         ["all", "3", "45", "35", "77.8"],
     ]
     assert by_head["rank", "word", "clicks", "images", "idf"] == [
-        ["1", "dog", "500", "40", "0.10"],
-        ["2", "斑点狗", "120", "9", "1.20"],
+        ["1", "dog", "500", "4", "0.22"],
+        ["2", "斑点狗", "120", "2", "0.92"],
+    ]
+    assert by_head[
+        *("seed", "domain", "groups of copies", "images in them", "largest group", "groups in several categories"),
+        *("groups in several splits", "images moved"),
+    ] == [
+        [seed, domain, "2", images, "4", "1", "0", moved]
+        for seed, moved in (("0", "3"), ("1", "5"))
+        for domain, images in (("source", "7"), ("target", "6"))
     ]
 
 
@@ -315,7 +324,7 @@ def test_a_missing_run_is_an_error_that_leaves_no_report(tmp_path: Path, caplog:
     (tmp_path / "params.yaml").write_text(PARAMS.replace("seeds: [0, 1]", "seeds: [0, 5]"))
     with pytest.raises(SystemExit, match="2"):
         run(tmp_path)
-    assert "28 files of evaluations that the parameters declare are missing" in caplog.text
+    assert "32 files of evaluations that the parameters declare are missing" in caplog.text
     assert "VGGimg/seed-5/metrics.json" in caplog.text
     assert not (tmp_path / "report").exists()
 
@@ -466,8 +475,8 @@ def test_one_seed_says_that_it_has_no_spread() -> None:
 
 def test_the_contents_lead_to_every_section_of_the_page(page: Page) -> None:
     assert page.links == [
-        "#mtmdd", "#methods", "#claims", "#components", "#out_of_class", "#one_shot", "#cross_object", "#diagnostics",
-        "#data", "#noise", "#vocabulary",
+        "#mtmdd", "#methods", "#budgets", "#claims", "#components", "#out_of_class", "#one_shot", "#cross_object",
+        "#diagnostics", "#data", "#noise", "#vocabulary",
     ]  # fmt: skip
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
     assert len(set(page.ids)) == len(page.ids)
