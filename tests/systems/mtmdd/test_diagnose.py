@@ -235,14 +235,20 @@ def test_an_interrupted_stage_reads_all_steps_when_it_is_run_again(run, monkeypa
     assert contents(run("TDL7")) == whole
 
 
-def test_what_an_early_end_never_reached_has_no_ratio(
+def test_shares_are_of_the_steps_before_an_early_end(
     tmp_path, tiny_data, network_params, objective_params, train_params, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PhaseTraining, "_has_stopped_early", lambda self: self.progress.epoch >= 1)  # of three epochs
+    end_after = {"predict": 2}  # of three epochs
+    monkeypatch.setattr(
+        PhaseTraining,
+        "_ended_by",
+        lambda self: "plateau" if self.progress.epoch >= end_after.get(self.task.name, 1) else None,
+    )
     train_methods(tmp_path, ["TDL"], tiny_data, network_params, objective_params, train_params)
     found = json.loads((diagnose(tmp_path / "TDL", tiny_data, tmp_path / "found") / "diagnostics.json").read_text())
-    assert [row["share"] for row in found["gradient_ratios"]] == [0.0]  # the other share is 0.5
+    # two epochs of six steps
+    assert [(row["share"], row["step"]) for row in found["gradient_ratios"]] == [(0.0, 0), (0.5, 6)]
 
 
 def test_errors_say_what_to_do(run, tiny_data, tmp_path, caplog):
