@@ -5,6 +5,7 @@ of a step are a pure function of (seed, phase, step): no state has to be saved t
 loader processes gives the same batches in the same order. The system's `Load` function loads the draws.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from base.console import UserError, is_user_error
 from base.seeding import derive_seed
-from model.data.parcels import Parcel
+from model.data.parcels import Parcel, Pinned
+
+
+SIGNAL_S = 5.0  # the time within which the system reports the death of a process to its parent
 
 
 class Draw(NamedTuple):
@@ -182,19 +186,29 @@ def _load(load: Load, plan: Any, workers: int) -> Iterator[Loaded]:
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # a loader draws a seed when it starts; that must not change dropout's numbers
     )  # fmt: skip
-    yield from map(_unpack, loader) if workers else _one_ahead(loader)
+    yield from _received(loader) if workers else _one_ahead(loader)
 
 
-def _unpack(sent: Parcel | Exception) -> Loaded:
-    """Return what a loader process has sent.
+def _received(loader: Iterable[Parcel | Exception]) -> Iterator[Loaded]:
+    """Yield the batches that loader processes send.
 
     Raises:
-        UserError or OSError: the process could not load the batch, for a reason that the user can remove.
+        UserError: a process died while it sent a batch; in other moments `dead_loaders_reported` reports its death.
+        UserError or OSError: a process could not load a batch, for a reason that the user can remove.
     """
-    if isinstance(sent, Exception):
-        raise sent
-    loaded: Loaded = sent.content()
-    return loaded
+    coming = iter(loader)
+    while True:
+        try:
+            sent = next(coming, None)
+            received = sent.content() if isinstance(sent, Parcel | Pinned) else sent
+        except (ConnectionError, EOFError) as error:
+            time.sleep(SIGNAL_S)  # usually torch's signal handler ends this with its own error, which names the process
+            raise _dead(str(error) or "while it sent a batch") from error
+        if received is None:
+            return
+        if isinstance(received, Exception):
+            raise received
+        yield received
 
 
 @contextmanager
@@ -211,10 +225,14 @@ def dead_loaders_reported() -> Iterator[None]:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise UserError(
-            f"a process that loads images has died ({str(error).strip()}); probably the memory ran out: "
-            "lower train.workers or train.batch_size"
-        ) from error
+        raise _dead(str(error).strip()) from error
+
+
+def _dead(how: str) -> UserError:
+    return UserError(
+        f"a process that loads images has died ({how}); probably the memory ran out: lower train.workers or "
+        "train.batch_size"
+    )
 
 
 def _one_ahead(batches: Iterable[Loaded]) -> Iterator[Loaded]:

@@ -51,13 +51,13 @@ class Parcel:
         with os.fdopen(self._file.detach(), "rb") as file:
             return self._content(torch.frombuffer(mmap.mmap(file.fileno(), self._length), dtype=torch.uint8))
 
-    def pin_memory(self) -> "_Pinned":
+    def pin_memory(self) -> "Pinned":
         """Return the parcel with its content in pinned memory; torch's loader calls this in a thread."""
         memory = torch.empty(self._length, dtype=torch.uint8, pin_memory=True)
         with os.fdopen(self._file.detach(), "rb") as file:
             file.seek(0)  # both processes share one position, which is the end
             file.readinto(memory.numpy().data)
-        return _Pinned(self._content(memory))
+        return Pinned(self._content(memory))
 
     def _content(self, memory: Tensor) -> Any:
         """Return the object; its tensors lie in ``memory``."""
@@ -66,7 +66,7 @@ class Parcel:
         return unpickler.load()
 
 
-class _Pinned(NamedTuple):
+class Pinned(NamedTuple):
     """What is left of a parcel whose content was taken out into pinned memory."""
 
     kept: Any

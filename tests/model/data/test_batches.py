@@ -226,8 +226,8 @@ def test_a_killed_loader_process_ends_the_command_with_one_line():
     assert ended.returncode == 2
     (line,) = errors(ended)
     assert re.fullmatch(
-        r"load: error: a process that loads images has died \(DataLoader worker \(pid.*\); probably the memory ran out:"
-        r" lower train\.workers or train\.batch_size",
+        r"load: error: a process that loads images has died \((DataLoader worker \(pid.*|.*reset by peer)\); probably"
+        r" the memory ran out: lower train\.workers or train\.batch_size",
         line,
     )
 

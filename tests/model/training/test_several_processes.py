@@ -68,9 +68,8 @@ def test_each_process_drops_its_own(found):
 def test_a_continued_run_ends_with_the_same_bytes(found):
     assert [process["killed"] for process in found] == [True, True]
     assert [process["same"] for process in found] == [True, True]
-    drops = found[0]["drops"]
-    assert drops == found[1]["drops"]
-    assert min(drops) <= 4 < max(drops)  # the rate drops before the kill and after it
+    # the run is killed in the fifth epoch: the rate drops before and after that
+    assert [process["drops"] for process in found] == [[3, 5, 6], [3, 5, 6]]
 
 
 def test_all_choose_the_same_images(found):

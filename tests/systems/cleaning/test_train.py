@@ -308,7 +308,7 @@ def test_two_processes_train_each_fold_together(tmp_path: Path) -> None:
         ["-m", "systems.cleaning.train", *arguments_of(tmp_path, "launched", folds=2)], tmp_path
     )
     assert output.count("launched/fold-1: 2 processes share each step") == 1
-    assert output.count("train_cleaner: folds 2") == 1  # only one process logs
+    assert output.count("train cleaner: folds 2") == 1  # only one process logs
     alone = train_cleaner(tmp_path, "alone", folds=2)
     names = {path.relative_to(alone) for path in alone.rglob("*")}
     assert {path.relative_to(tmp_path / "launched") for path in (tmp_path / "launched").rglob("*")} == names

@@ -404,7 +404,8 @@ def test_the_embedding_has_a_weight_decay_of_its_own(recipe):
         whole = recipe("MTMDD-VM", embedding_decay_multiplier=multiplier)
         network = build_network(whole.network, whole.phases[0], {"source": ["a"], "target": ["a", "b"]}, 5, True)
         (optimizer,) = PhaseTask.optimizers(
-            SimpleNamespace(params=whole.train, sgd=lambda groups: torch.optim.SGD(groups, weight_decay=5e-4)), network
+            SimpleNamespace(params=whole.train, sgd=lambda _, groups: torch.optim.SGD(groups, weight_decay=5e-4)),
+            network,
         )
         decays = {group["part"]: group["weight_decay"] for group in optimizer.param_groups}
         assert decays == pytest.approx({"backbone": 5e-4, "embedding": 5e-4 * multiplier, "recogniser": 5e-4})
