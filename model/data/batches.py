@@ -19,7 +19,6 @@ from base.console import UserError, is_user_error
 from base.seeding import derive_seed
 from model.data.parcels import Parcel, Pinned
 
-
 SIGNAL_S = 5.0  # the time within which the system reports the death of a process to its parent
 
 
