@@ -1,8 +1,10 @@
 """A tiny two-domain data set in the artifacts' schemas: noisy coloured images of odd sizes, unequal image counts."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +15,9 @@ from PIL import Image
 from base import schemas
 from base.artifacts import shard_name, shard_of, write_table
 from model.training.params import ScheduleParams
-from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams, TrainParams
+from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams, Recipe, TrainParams
 from systems.mtmdd.examples import Examples
+from systems.mtmdd.recipes import build_recipe
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -161,3 +164,15 @@ def train_params() -> TrainParams:
         threads=1,
         cache_images=True,
     )
+
+
+@pytest.fixture
+def recipe(
+    network_params: NetworkParams, objective_params: ObjectiveParams, train_params: TrainParams
+) -> Callable[..., Recipe]:
+    """Return a function that builds a method's recipe for the tiny data, with some parameters of training changed."""
+
+    def recipe(method: str = "MTMDD-VM", **train_values: Any) -> Recipe:
+        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
+
+    return recipe

@@ -37,19 +37,10 @@ from systems.mtmdd.config import Recipe
 from systems.mtmdd.measures import Outcome
 from systems.mtmdd.network import Prediction
 from systems.mtmdd.predict import Model
-from systems.mtmdd.recipes import build_recipe
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 CONSTANT = ScheduleParams(kind="constant", warm_up=0.0)
-
-
-@pytest.fixture
-def recipe(network_params, objective_params, train_params):
-    def recipe(method: str, **train_values) -> Recipe:
-        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
-
-    return recipe
 
 
 @dataclass

@@ -32,14 +32,6 @@ from systems.mtmdd.task import training_run
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-@pytest.fixture
-def recipe(network_params, objective_params, train_params):
-    def recipe(method: str, **train_values) -> Recipe:
-        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
-
-    return recipe
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_trains(method, recipe, examples, tmp_path):
     chosen = train_recipe(recipe(method, epochs=1), examples, 0, tmp_path / "model", "run")

@@ -9,7 +9,7 @@ from training_runs import train_recipe
 from base.console import UserError
 from model.training.params import ScheduleParams
 from systems.mtmdd.budgets import phases_behind, within_budget
-from systems.mtmdd.config import LossTerm, Phase, Recipe
+from systems.mtmdd.config import LossTerm, Phase
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import all_recipes, build_recipe, content_of, study_runs
@@ -18,14 +18,6 @@ from systems.mtmdd.runs import read_run
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 PLATEAU = ScheduleParams(kind="plateau", warm_up=0.25, drop_factor=0.1, patience=1, drops=1)
-
-
-@pytest.fixture
-def recipe(network_params, objective_params, train_params):
-    def recipe(method: str, **train_values) -> Recipe:
-        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=train_values))
-
-    return recipe
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -111,20 +111,23 @@ def test_recipes_hold_only_what_they_use(tmp_path):
     ],
 )
 def test_a_parameter_changes_the_recipes_that_use_it(tmp_path, section, key, value, changed):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    before = write(tmp_path / "a")
-    after = write(tmp_path / "b", lambda system: system[section].update({key: value}))
-    assert {name for name in METHODS if before[name] != after[name]} == changed
+    assert changed_by(tmp_path, lambda system: system[section].update({key: value}))[0] == changed
 
 
-def test_the_rank_of_e3_is_used_where_it_is(tmp_path):
+def changed_by(tmp_path: Path, change) -> tuple[set[str], dict[str, dict]]:
+    """Return the methods whose recipes a change of the section `mtmdd` changes, and all recipes after it."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    before = write(tmp_path / "a")
-    after = write(tmp_path / "b", lambda system: system["network"]["embedding"].update(rank=5, click_start=True))
-    changed = {name for name in METHODS if before[name] != after[name]}
+    before, after = write(tmp_path / "a"), write(tmp_path / "b", change)
+    return {name for name in METHODS if before[name] != after[name]}, after
+
+
+@pytest.mark.parametrize("values", [{"rank": 5, "click_start": True}, {"padding": 1, "ceil_pooling": True}])
+def test_a_part_of_the_embedding_changes_the_recipes_that_have_it(tmp_path, values):
+    """TDL [7] has neither E1, whose borders are padded, nor E3, which has a rank."""
+    changed, after = changed_by(tmp_path, lambda system: system["network"]["embedding"].update(values))
     assert changed == {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}
+    assert after["TDL7"]["network"]["embedding"] == {"kind": "FC"}
 
 
 def test_factors_of_one_leave_no_trace_in_a_recipe(tmp_path):
@@ -135,16 +138,6 @@ def test_factors_of_one_leave_no_trace_in_a_recipe(tmp_path):
     (tmp_path / "b").mkdir()
     assert write(tmp_path / "a") == write(tmp_path / "b", ones)
     assert all("click_branch" not in recipe for recipe in write(tmp_path).values())
-
-
-def test_the_borders_of_e1_are_used_where_it_is(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    before = write(tmp_path / "a")
-    after = write(tmp_path / "b", lambda system: system["network"]["embedding"].update(padding=1, ceil_pooling=True))
-    changed = {name for name in METHODS if before[name] != after[name]}
-    assert changed == {"TDL", "MTTDL", "MTMDD-VM", "MTMDD-VM-star"}
-    assert after["TDL7"]["network"]["embedding"] == {"kind": "FC"}
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,6 @@ from systems.mtmdd.task import PhaseTask, category_means, parameter_groups, trai
 pytestmark = pytest.mark.usefixtures("own_folder")
 
 
-@pytest.fixture
-def recipe(network_params, objective_params, train_params):
-    def recipe(method: str = "MTMDD-VM", **values) -> Recipe:
-        return build_recipe(method, network_params, objective_params, train_params.model_copy(update=values))
-
-    return recipe
-
-
 # --- tasks with other kinds of steps
 
 
