@@ -13,10 +13,10 @@ measures gradients by loss and layer.
 
 import argparse
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -27,13 +27,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the modu
 from base.params import DEFAULT_PATH, read_params, validate_section
 from model.data.batches import evaluation_batches
 from model.folder import device_at_hand
-from model.losses.count import CountLoss, l2_normalise
+from model.losses.count import l2_normalise
 from model.training.trainer import train
 from systems.mtmdd.batches import ImageLoader
+from systems.mtmdd.click_references import reference_rmse
 from systems.mtmdd.config import DOMAINS, Domain, NetworkParams, ObjectiveParams, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import Outcome, num_correct, percent, predict, rmse
 from systems.mtmdd.methods import METHODS
+from systems.mtmdd.network import Prediction
 from systems.mtmdd.predict import Model
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.task import training_run
@@ -90,18 +92,16 @@ def reference_lines(model: Model, examples: Examples) -> dict[str, float]:
         outcome_of(model, recogniser, examples, "source", split) for split in ("train", "validation")
     )
     assert training.clicks is not None
-    assert validation.clicks is not None
     assert validation.prediction.logits is not None
-    unit = l2_normalise(training.clicks)
+    lines = reference_rmse(validation, training.clicks, training.labels)
     members = one_hot(training.labels, len(model.categories["source"])).float()
-    means = members.T @ unit / members.sum(dim=0).clamp(min=1)[:, None]
-    guesses = {
-        "mean": unit.mean(dim=0).expand_as(validation.clicks),
-        "true category's mean": means[validation.labels],
-        "probable categories' means": validation.prediction.logits.softmax(dim=1) @ means,
+    means = members.T @ l2_normalise(training.clicks) / members.sum(dim=0).clamp(min=1)[:, None]
+    probable = Prediction(None, validation.prediction.logits.softmax(dim=1) @ means)
+    return {
+        "rmse of the mean": round(lines["constant"], 4),
+        "rmse of the true category's mean": round(lines["category_means"], 4),
+        "rmse of the probable categories' means": round(rmse(replace(validation, prediction=probable)), 4),
     }
-    losses = {name: CountLoss()(validation.clicks, guess).mean().item() for name, guess in guesses.items()}
-    return {f"rmse of the {name}": round(math.sqrt(loss), 4) for name, loss in losses.items()}
 
 
 def main() -> None:

@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         selected = select_images(usable, categories, params.seed)
         shares = params.shares.model_dump()
         plain = {seed: split_images(selected, seed, shares) for seed in seeds}
-        splits = {seed: split_images(selected, seed, shares, kept_together) for seed in seeds}
+        splits = {seed: split_images(selected, seed, shares, kept_together, plain[seed]) for seed in seeds}
         described = describe_copies(selected, groups, {seed: (splits[seed], plain[seed]) for seed in seeds})
         owned = ("categories.parquet", "images.parquet", "seed-*.parquet", "summary.json")
         with whole_directory(arguments.output, owned) as folder:

@@ -58,7 +58,11 @@ def split_sizes(n: int, shares: Mapping[str, float]) -> dict[str, int]:
 
 
 def split_images(
-    selected: pl.DataFrame, seed: int, shares: Mapping[str, float], groups: pl.DataFrame = NO_GROUPS
+    selected: pl.DataFrame,
+    seed: int,
+    shares: Mapping[str, float],
+    groups: pl.DataFrame = NO_GROUPS,
+    plain: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Split each category of each domain, for one seed.
 
@@ -67,6 +71,7 @@ def split_images(
         seed: of this split; other splits have their own.
         shares: see :func:`split_sizes`.
         groups: the images whose copies must be in one split (:func:`groups_of_copies`).
+        plain: the result without groups, if it is known; it is computed otherwise.
 
     Returns:
         The columns of `schemas.SPLITS`, rows by domain and image id.
@@ -74,8 +79,10 @@ def split_images(
     rows = selected.join(groups, on=["domain", "image_id"], how="left", validate="1:1").with_columns(
         pl.when(pl.len().over("domain", "group") > 1).then("group").alias("group")  # its copies may not be selected
     )
-    grouped = rows["group"].is_not_null().any()
-    plain = split_images(selected, seed, shares) if grouped else rows.with_columns(split=pl.lit(None, pl.String))
+    if not rows["group"].is_not_null().any():
+        plain = rows.with_columns(split=pl.lit(None, pl.String))  # groups alone need it
+    elif plain is None:
+        plain = split_images(selected, seed, shares)
     of_groups, borders = _assign(
         rows.join(plain.select("domain", "image_id", "split"), on=["domain", "image_id"]), seed, shares
     )

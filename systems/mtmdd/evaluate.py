@@ -9,9 +9,8 @@ of the cross-object study also the --source-images and the --source-split of its
 Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S and its lines of reference on the same images, the parts of
 the click loss, numbers of images, the images that the training of each recogniser has seen, the chosen epochs and the
 split that chose them, and the reason for each null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and
-``units.parquet`` (`schemas.UNITS`): whether each image is
-recognised (``accuracy_source``, ``accuracy_target``), and its squared error of the clicks (``click_error_source``;
-RMSE-S is the root of its mean).
+``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``, ``accuracy_target``), and
+its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
 
 The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks.
 """

@@ -230,7 +230,7 @@ def _target(name: str) -> float:
 
 
 UNTRAINED = "at λ = 0 nothing trains the prediction"
-FROZEN = "C's recogniser gets a frozen ConvNet, V+C's trains it"
+FROZEN = "C's recogniser learns on a frozen ConvNet, V+C's trains another beside it"
 
 # Claims that are missing here are explained in docs/paper.md.
 CLAIMS = (
