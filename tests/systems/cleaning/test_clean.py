@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -465,3 +467,11 @@ def test_a_missing_log_ends_with_exit_code_2_and_leaves_nothing(job: Path, caplo
         main(arguments(job))
     assert "clicks: no part-*.parquet shards here; run the stage that writes them" in caplog.text
     assert not (job / "cleaned").exists()
+
+
+@pytest.mark.parametrize("module", ["clean", "score"])
+def test_importing_a_job_prints_nothing(module: str) -> None:
+    """Beam warns on import that Google's BigQuery client is missing; a run's display would show that to a person."""
+    command = [sys.executable, "-c", f"import systems.cleaning.{module}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
