@@ -101,8 +101,8 @@ class Flow:
         return what()
 
     def epochs(self, seed: int) -> list[Path]:
-        """Return the checkpoints of a training that is running."""
-        return list((self.root / ".state" / "checkpoints").glob(f"{seed}-*/*-epoch-*"))
+        """Return the whole checkpoints of a training that is running; one that is being written has a hidden name."""
+        return list((self.root / ".state" / "checkpoints").glob(f"{seed}-*/[!.]*-epoch-*"))
 
     def servers(self) -> list[psutil.Process]:
         started = psutil.Process(self.process.pid).children(recursive=True)
