@@ -152,7 +152,15 @@ LABELS = {
     "separate": "separate heads",
     "shared": "shared head",
 }
-SYMBOLS = {"bandwidth": "B", "tau": "τ", "lambda": "λ", "mu": "µ", "kernels": "kernels of E1"}
+SYMBOLS = {
+    "bandwidth": "B",
+    "tau": "τ",
+    "lambda": "λ",
+    "mu": "µ",
+    "kernels": "kernels of E1",
+    "click_gradient": "c",
+    "recogniser_gradient": "g",
+}
 
 
 def label(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The component studies, and the recipe of each of their points (Fig. 9 and 12, Tables III to VII).
+"""The component studies, and the recipe of each of their points (Fig. 9 and 12, Tables III to VII, and two of our own).
 
 A point is written ``study=value``: for example ``tau=0.4``, ``features=V+C_E`` or ``lambda=shared-0.8``. A parameter
 that the point does not vary and the paper does not state has the value of the parameter file.
@@ -70,7 +70,7 @@ class Study:
     """A component study.
 
     Attributes:
-        reference: table or figure of the paper.
+        reference: table or figure of the paper, or "beyond the paper".
         values: regular expression of a value.
         example: an example of a value.
         paper: the values in the paper's table.
@@ -135,6 +135,18 @@ def _mu(point: str, value: str, tdl: Setup) -> Setup:
     heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
     setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
     return setup.weighted(point, mu_separate_heads=float(number), mu_shared_head=float(number))
+
+
+def _click_gradient(point: str, value: str, tdl: Setup) -> Setup:
+    heads, _, number = value.partition("-")
+    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
+    return setup.weighted(point, click_gradient=float(number))
+
+
+def _recogniser_gradient(point: str, value: str, tdl: Setup) -> Setup:
+    heads, _, number = value.partition("-")
+    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
+    return setup.weighted(point, recogniser_gradient=float(number))
 
 
 def _own_kernels(network: NetworkParams, objective: ObjectiveParams) -> tuple[str, ...]:
@@ -206,6 +218,22 @@ STUDIES: dict[str, Study] = {
             f"shared-{objective.mu_shared_head:g}",
         ),
         vary=_mu,
+    ),
+    "click_gradient": Study(
+        reference="beyond the paper",
+        values=rf"(separate|shared)-{NUMBER}",
+        example="shared-10",
+        paper=(),
+        own=lambda network, objective: tuple(f"{heads}-{objective.click_gradient:g}" for heads in HEADS),
+        vary=_click_gradient,
+    ),
+    "recogniser_gradient": Study(
+        reference="beyond the paper",
+        values=rf"(separate|shared)-{NUMBER}",
+        example="shared-0.1",
+        paper=(),
+        own=lambda network, objective: tuple(f"{heads}-{objective.recogniser_gradient:g}" for heads in HEADS),
+        vary=_recogniser_gradient,
     ),
 }
 

@@ -97,6 +97,22 @@ WORDS = {
         baseline="MTTDL",
         series="heads",
     ),
+    "click_gradient": Words(
+        title="Click gradient at the predicted click feature",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), with the click losses' gradient at v^ times c, and "
+        "the embedding's gradient into the ConvNet times 1/c (docs/click_branch.md). c = 1 is the paper's model.",
+        axis="c",
+        baseline="click_gradient={series}-1",
+        series="heads",
+    ),
+    "recogniser_gradient": Words(
+        title="Recognisers' gradient at the predicted click feature",
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), with the recognition losses' gradient at v^ times "
+        "g (docs/click_branch.md). g = 1 is the paper's model.",
+        axis="g",
+        baseline="recogniser_gradient={series}-1",
+        series="heads",
+    ),
 }
 
 
