@@ -99,7 +99,7 @@ WORDS = {
     ),
     "click_gradient": Words(
         title="Click gradient at the predicted click feature",
-        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), with the click losses' gradient at v^ times c, and "
+        text="MTMDD-VM (separate heads) and MTMDD-VM* (shared head), with the click losses' gradient at v^ times c and "
         "the embedding's gradient into the ConvNet times 1/c (docs/click_branch.md). c = 1 is the paper's model.",
         axis="c",
         baseline="click_gradient={series}-1",

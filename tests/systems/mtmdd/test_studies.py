@@ -205,7 +205,8 @@ def test_tables_find_the_runs_that_their_values_have_elsewhere(tmp_path):
         "V": "VGGimg", "C_E": "features=C_E", "V+C": "TDL",
     }  # fmt: skip
     assert studies["tau"] == {"0": "features=C_E", "0.4": "tau=0.4"}
-    assert studies["mu"] == {"separate-0.9": "MTMDD-VM"}
+    assert studies["mu"] == {"separate-1": "MTMDD-VM"}
+    assert studies["click_gradient"] == studies["recogniser_gradient"] == {"separate-1": "MTMDD-VM"}
     assert studies["bandwidth"] == studies["lambda"] == {}
     for values in studies.values():
         assert all((recipes / f"{path}.json").is_file() for path in values.values())
