@@ -31,6 +31,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 REFUSED = (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 NOBODY = 65534
 OWN, EVIL = "own", "evil"
+# Of hundreds of requests; to make a client takes 40 ms. It keeps no connection, as each request is another client's.
+CLIENT = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 HANGING = "stages: {a: {cmd: 'touch began; while [ ! -e go ]; do sleep 0.1; done; touch a', outs: [a]}}\n"
 
 
@@ -152,7 +154,7 @@ def test_a_request_from_elsewhere_is_refused(
     is_own = password == "right" and not origin and not host
     for method, path, content in target.steps[2:] if is_own else target.steps:
         body = b"" if content is None else json.dumps(content).encode()
-        answer = httpx.request(method, f"{target.server.api}/{path}", content=body, headers=headers)
+        answer = CLIENT.request(method, f"{target.server.api}/{path}", content=body, headers=headers)
         # The request that is allowed succeeds, so the refusals of the others have the tested reason.
         assert answer.is_success if is_own else answer.status_code in REFUSED, answer.text
     assert target.state() == before
@@ -166,7 +168,7 @@ def test_by_another_name_or_from_another_page_nothing_is_answered(target: Target
         ({"Host": "127.0.0.1.evil.example:4200"}, httpx.codes.BAD_REQUEST),
         ({"Origin": "https://evil.example"}, httpx.codes.FORBIDDEN),
     ):
-        answer = httpx.get(f"{target.address}/{path}", headers=headers)
+        answer = CLIENT.get(f"{target.address}/{path}", headers=headers)
         assert answer.status_code == status
         assert len(answer.text) < 50
         assert "access-control-allow-origin" not in answer.headers
@@ -180,7 +182,7 @@ def test_what_is_answered_without_a_password_is_no_secret(page_target: Target) -
     for path, methods in paths.items():
         for method in methods:
             address = f"{page_target.server.api}{path.replace('{', '').replace('}', '')}"
-            answer = httpx.request(method.upper(), address, params={"client": "x"}, timeout=60)
+            answer = CLIENT.request(method.upper(), address, params={"client": "x"}, timeout=60)
             if answer.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 opened.add((method, path))
     assert opened == {("get", "/health"), ("get", "/ready")}
@@ -192,7 +194,7 @@ def test_a_change_wants_a_token_too(target: Target) -> None:
     """A browser may send a login by itself after an address contained it once; it sends no CSRF token."""
     before = target.state()
     for method, path, content in target.steps[:2]:
-        answer = httpx.request(method, f"{target.server.api}/{path}", json=content, headers=basic(target.auth_string))
+        answer = CLIENT.request(method, f"{target.server.api}/{path}", json=content, headers=basic(target.auth_string))
         assert answer.status_code == httpx.codes.FORBIDDEN
         assert "CSRF" in answer.text
     assert target.state() == before
@@ -326,14 +328,15 @@ def test_a_page_of_another_port_gets_nowhere(target: Target, browser_page: Page,
     assert [frame.url for frame in browser_page.frames[1:]] == ["chrome-error://chromewebdata/"]  # can't be framed
     assert target.state() == before
     # A form navigates to the server, for which browsers need no permission.
-    for _, path, content in target.steps[:3]:
+    for number, (_, path, content) in enumerate(target.steps[:3]):
         text = html.escape(json.dumps({**content, "x": 1})[:-2])  # the field's "=" is part of the JSON's last entry
-        (folder / "form.html").write_text(
+        form = f"{target.deployment}-{number}.html"  # a name of its own, as the browser may keep the last form
+        (folder / form).write_text(
             f"<form method=post enctype=text/plain action='{target.address}/api/{path}'>"
             f"<input name='{text}' value='1}}'></form><script>document.forms[0].submit()</script>"
         )
         with browser_page.expect_navigation(url=f"{target.address}/**") as navigation:
-            browser_page.goto(f"{site}/form.html")
+            browser_page.goto(f"{site}/{form}")
         answer = navigation.value
         assert answer is not None
         assert answer.status == httpx.codes.FORBIDDEN

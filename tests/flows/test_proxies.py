@@ -1,4 +1,7 @@
-"""The environment names proxies that don't exist; our own server is reached nevertheless."""
+"""The environment names proxies that don't exist; our own server is reached nevertheless.
+
+The page and the runs that it starts: test_serve.py.
+"""
 
 import os
 import socketserver
@@ -9,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import serve, write_project
 
 DEAD = "127.0.0.1:9"
 ONE_STAGE = "stages: {a: {cmd: touch a, outs: [a]}}\n"
@@ -45,20 +47,6 @@ def test_a_flow_reaches_its_own_server(project: Path, proxies: dict[str, str]) -
     assert ended.returncode == 0, ended.stderr
     assert "Completed: 1 stages: 1 ran" in ended.stderr
     assert (project / "a").exists()
-
-
-@pytest.mark.slow
-def test_the_page_and_its_runs_are_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in without_proxies().items():
-        monkeypatch.setenv(name, value)
-    proxies = {"http_proxy": f"http://{DEAD}", "ALL_PROXY": f"socks5h://{DEAD}"}
-    with serve(write_project(tmp_path / "project"), **proxies) as served:
-        run = served.start("reproduce/workspace", targets=["draw"])
-        assert served.final_state(run)["type"] == "COMPLETED"
-
-
-def without_proxies() -> dict[str, str]:
-    return {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}  # of the test's own client
 
 
 class Proxy(socketserver.StreamRequestHandler):
