@@ -184,7 +184,7 @@ class Served(Server):
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(how)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=180)
 
 
 @contextlib.contextmanager

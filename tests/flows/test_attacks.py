@@ -32,7 +32,7 @@ REFUSED = (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBID
 NOBODY = 65534
 OWN, EVIL = "own", "evil"
 # Of hundreds of requests; to make a client takes 40 ms. It keeps no connection, as each request is another client's.
-CLIENT = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 HANGING = "stages: {a: {cmd: 'touch began; while [ ! -e go ]; do sleep 0.1; done; touch a', outs: [a]}}\n"
 
 
@@ -122,7 +122,7 @@ def flow_target(workspace: Path) -> Iterator[Target]:
         yield Target(server, root, deployment)
     finally:
         (root / "go").touch()
-        assert flow.wait(120) == 0
+        assert flow.wait(180) == 0
 
 
 @pytest.fixture(params=["make ui", "flows.reproduce"])
@@ -182,12 +182,12 @@ def test_what_is_answered_without_a_password_is_no_secret(page_target: Target) -
     for path, methods in paths.items():
         for method in methods:
             address = f"{page_target.server.api}{path.replace('{', '').replace('}', '')}"
-            answer = CLIENT.request(method.upper(), address, params={"client": "x"}, timeout=60)
+            answer = CLIENT.request(method.upper(), address, params={"client": "x"})
             if answer.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 opened.add((method, path))
     assert opened == {("get", "/health"), ("get", "/ready")}
     for path in ("docs", "redoc", "openapi.json"):
-        assert httpx.get(f"{page_target.address}/{path}").status_code == httpx.codes.NOT_FOUND
+        assert CLIENT.get(f"{page_target.address}/{path}").status_code == httpx.codes.NOT_FOUND
 
 
 def test_a_change_wants_a_token_too(target: Target) -> None:
@@ -204,9 +204,9 @@ def test_the_page_may_ask_by_both_names_of_this_machine(page_target: Target) -> 
     for name in ("127.0.0.1", "localhost"):
         origin = page_target.address.replace("127.0.0.1", name)
         asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
-        answer = httpx.options(f"{page_target.server.api}/flows/", headers={"Origin": origin, **asked})
+        answer = CLIENT.options(f"{page_target.server.api}/flows/", headers={"Origin": origin, **asked})
         assert answer.headers["access-control-allow-origin"] == origin
-        assert httpx.get(f"{origin}/api/health").is_success
+        assert CLIENT.get(f"{origin}/api/health").is_success
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled"])
@@ -357,16 +357,16 @@ def test_the_file_that_opens_the_page_brings_the_password(served: Served, browse
     assert f"{served.address}/enter" in addresses
     assert not any(secret in address for address in addresses)
     for wrong in ("", "clicksight:guessed"):
-        answer = httpx.post(f"{served.address}/enter", data={"password": wrong})
+        answer = CLIENT.post(f"{served.address}/enter", data={"password": wrong})
         assert answer.status_code == httpx.codes.UNAUTHORIZED
         assert "localStorage" not in answer.text
-    assert httpx.post(f"{served.address}/enter", content=b"x" * 2000).status_code == 413
-    assert httpx.post(f"{served.address}/enter", headers={"Host": "evil.example"}).status_code == 400
+    assert CLIENT.post(f"{served.address}/enter", content=b"x" * 2000).status_code == 413
+    assert CLIENT.post(f"{served.address}/enter", headers={"Host": "evil.example"}).status_code == 400
 
 
 def test_the_page_runs_its_own_scripts_only(page_target: Target) -> None:
     """HTML in an artifact's Markdown can't run a script."""
-    policy = httpx.get(page_target.address).headers["content-security-policy"].split("; ")
+    policy = CLIENT.get(page_target.address).headers["content-security-policy"].split("; ")
     assert {"script-src 'self' 'unsafe-eval'", "object-src 'none'", "frame-ancestors 'none'"} <= set(policy)
 
 

@@ -6,12 +6,12 @@ import pty
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from dvc_projects import ROOT
 from rich.console import Console
+from served import until
 
 from flows.display import KEPT_LOGS, LOGS, WARNING, Display, display, label_of
 from flows.stages import Stage
@@ -92,7 +92,7 @@ def test_a_line_names_what_runs_when_nothing_ends(tmp_path: Path, monkeypatch: p
         there.begin({}, {"a": "train a", "b": "train b"}, TimeLeft({}, 1, 0, {}))
         there.started("b")
         there.started("a")
-        time.sleep(0.7)
+        until((tmp_path / "out").read_text, pause=0.05)
     lines = (tmp_path / "out").read_text().splitlines()
     assert 1 <= len(lines) <= 2
     assert re.fullmatch(r"\[0/0\] running: train b \d s, train a \d s", lines[0])
@@ -190,7 +190,7 @@ def test_a_terminal_has_a_live_line_that_leaves_no_trace(prefect_server: str, pr
         pass
     finally:
         os.close(ours)
-    assert flow.wait(60) == 0, seen
+    assert flow.wait(180) == 0, seen
     text = seen.decode()
     assert re.search(r"  train TDL seed 0  \d s", text), text
     assert "[1/3] stages have ended" in text

@@ -136,7 +136,7 @@ def test_a_killed_flow(serving: Serving, undisturbed: dict[str, bytes]) -> None:
     served = serving.served()
     before = hang_in_training(served)
     os.kill(before.flow, signal.SIGKILL)
-    until(lambda: not is_alive(before.training), 30)
+    until(lambda: not is_alive(before.training))
     assert served.final_state(before.run)["name"] == "Crashed"
     assert finish(served) == "10 stages: 8 ran, 2 were up to date"
     check(serving.root, undisturbed, before, num_starts=5)
@@ -162,9 +162,9 @@ def test_what_serves_is_killed_and_served_again(serving: Serving, undisturbed: d
     before = hang_in_training(served)
     served.process.kill()
     served.process.wait()
-    until(lambda: not answers(served), 30)  # the server ends with it
+    until(lambda: not answers(served))  # the server ends with it
     os.kill(before.flow, signal.SIGKILL)  # as if the machine failed
-    until(lambda: not is_alive(before.training), 30)
+    until(lambda: not is_alive(before.training))
     served = serving.served()
     assert served.final_state(before.run)["name"] == "Crashed"
     assert served.deployment("reproduce/workspace")["paused"] is False

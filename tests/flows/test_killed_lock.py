@@ -81,7 +81,7 @@ def test_a_flow_killed_while_the_lock_is_written(prefect_server: str, project: P
             flow.send_signal(how)
             time.sleep(0.5)  # the stage has received Ctrl-C
         (project / "paused").unlink()
-        assert flow.wait(60) == exit_code, output.read_text()
+        assert flow.wait(180) == exit_code, output.read_text()
         after = lock.read_text()
         assert (f"  {name}:" in after) == (how != signal.SIGKILL)
         assert after.startswith(before)

@@ -54,7 +54,7 @@ def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(180)
 
 
 def test_prefect_deploys_what_the_file_says(server: Server) -> None:

@@ -29,7 +29,7 @@ def reproduce(root: Path, **environment: str) -> subprocess.CompletedProcess[str
     (root / "dvc.yaml").write_text(ONE_STAGE)
     return subprocess.run(
         [sys.executable, "-m", "flows.reproduce"], cwd=root, env={**without_settings(), **environment},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_does_not_answer_is_one_line(project: Path, command: list[
     (project / "dvc.yaml").write_text(ONE_STAGE)
     (project / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
     ended = subprocess.run(
-        [sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-m", *command], cwd=project, capture_output=True, text=True, timeout=180, check=False,
         env={**without_settings(), "PREFECT_API_URL": f"http://{DEAD}/api"},
     )  # fmt: skip
     assert ended.returncode == 2

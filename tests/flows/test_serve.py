@@ -184,7 +184,7 @@ def listens_on_this_machine_only_and_ends_with_all_it_started(served: Served, ho
     parameters = deployment["parameter_openapi_schema"]["properties"]
     assert parameters["cpu_slots"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
     assert "its whole matrix" in parameters["targets"]["description"]
-    assert "<html" in httpx.get(served.address, follow_redirects=True).text
+    assert "<html" in httpx.get(served.address, follow_redirects=True, timeout=60).text
     served.start("reproduce/workspace", targets=["train_shapes@round-3-7"])
     pid = int(until(lambda: (root / "pid").exists() and (root / "pid").read_text()))
     family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
@@ -195,8 +195,8 @@ def listens_on_this_machine_only_and_ends_with_all_it_started(served: Served, ho
             listening |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
     served.end(how)
-    until(lambda: not is_alive(pid), 30)
-    until(lambda: not any(is_alive(process.pid) for process in family), 30)
+    until(lambda: not is_alive(pid))
+    until(lambda: not any(is_alive(process.pid) for process in family))
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(served.address.rpartition(":")[2]))) != 0
 
