@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from base import schemas
@@ -19,15 +20,19 @@ from systems.mtmdd.config import EmbeddingParams, NetworkParams, ObjectiveParams
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.recipes import build_recipe
 
+settings.register_profile("clicksight", deadline=None)  # no test must fail because the machine is busy
+settings.load_profile("clicksight")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put files with slow tests first, so that no worker is left alone with one at the end.
 
-    Files with tests that fork come before these: a forked process may inherit a lock from a thread of an earlier test.
+    First of them is the longest, which has a time limit of its own. Files with tests that fork come before these: a
+    forked process may inherit a lock from a thread of an earlier test.
     """
-    rank = {item.path: 2 for item in items}
+    rank = {item.path: 3 for item in items}
     for item in items:
-        for name, early in (("forks", 0), ("slow", 1)):
+        for name, early in (("forks", 0), ("timeout", 1), ("slow", 2)):
             if item.get_closest_marker(name):
                 rank[item.path] = min(rank[item.path], early)
     items.sort(key=lambda item: rank[item.path])

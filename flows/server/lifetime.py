@@ -229,10 +229,11 @@ def _listen(port: int | None) -> socket.socket:
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log_file: Path) -> None:
     deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{address}/api/health", timeout=5).status_code == httpx.codes.OK:
-                return
-        time.sleep(0.1)
+    with httpx.Client(timeout=5) as client:
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(httpx.TransportError):
+                if client.get(f"{address}/api/health").status_code == httpx.codes.OK:
+                    return
+            time.sleep(0.1)
     how = "did not answer" if process.poll() is None else f"ended with exit code {process.returncode}"
     raise UserError(f"the Prefect server on {address} {how}; see {log_file}")

@@ -7,7 +7,7 @@ import polars as pl
 
 from base.schemas import UNITS
 
-SCHEMA = pl.DataFrame(UNITS.empty_table()).schema
+SCHEMA = pl.Schema(UNITS)
 
 
 def units_of(

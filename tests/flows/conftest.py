@@ -1,9 +1,10 @@
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dvc_projects import ROOT, new_project
+from dvc_projects import ROOT, database, new_project
 
 import flows  # noqa: F401  sets Prefect's environment before Prefect is imported
 
@@ -30,6 +31,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from flows.server.lifetime import server
 
     home = tmp_path_factory.mktemp("prefect")
+    shutil.copy2(database(), home)  # the server would work seconds to make it
     with (
         pytest.MonkeyPatch.context() as environment,
         temporary_settings({PREFECT_HOME: home}, restore_defaults={PREFECT_API_URL}),

@@ -34,11 +34,11 @@ def new_project(root: Path, has_database: bool = True) -> None:
     if has_database:
         home = root / ".state" / "prefect"
         home.mkdir(mode=0o700, exist_ok=True)
-        shutil.copy2(_database(), home)
+        shutil.copy2(database(), home)
 
 
 @functools.cache
-def _database() -> Path:
+def database() -> Path:
     """Return Prefect's database as a server makes it at its first start; it is made once in this process."""
     home = Path(tempfile.mkdtemp(prefix="clicksight-"))  # readable by this user only, as are copies of the file in it
     atexit.register(shutil.rmtree, home, ignore_errors=True)

@@ -31,6 +31,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 REFUSED = (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 NOBODY = 65534
 OWN, EVIL = "own", "evil"
+# Of hundreds of requests; to make a client takes 40 ms. It keeps no connection, as each request is another client's.
+CLIENT = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
 HANGING = "stages: {a: {cmd: 'touch began; while [ ! -e go ]; do sleep 0.1; done; touch a', outs: [a]}}\n"
 
 
@@ -120,7 +122,7 @@ def flow_target(workspace: Path) -> Iterator[Target]:
         yield Target(server, root, deployment)
     finally:
         (root / "go").touch()
-        assert flow.wait(120) == 0
+        assert flow.wait(180) == 0
 
 
 @pytest.fixture(params=["make ui", "flows.reproduce"])
@@ -152,7 +154,7 @@ def test_a_request_from_elsewhere_is_refused(
     is_own = password == "right" and not origin and not host
     for method, path, content in target.steps[2:] if is_own else target.steps:
         body = b"" if content is None else json.dumps(content).encode()
-        answer = httpx.request(method, f"{target.server.api}/{path}", content=body, headers=headers)
+        answer = CLIENT.request(method, f"{target.server.api}/{path}", content=body, headers=headers)
         # The request that is allowed succeeds, so the refusals of the others have the tested reason.
         assert answer.is_success if is_own else answer.status_code in REFUSED, answer.text
     assert target.state() == before
@@ -166,7 +168,7 @@ def test_by_another_name_or_from_another_page_nothing_is_answered(target: Target
         ({"Host": "127.0.0.1.evil.example:4200"}, httpx.codes.BAD_REQUEST),
         ({"Origin": "https://evil.example"}, httpx.codes.FORBIDDEN),
     ):
-        answer = httpx.get(f"{target.address}/{path}", headers=headers)
+        answer = CLIENT.get(f"{target.address}/{path}", headers=headers)
         assert answer.status_code == status
         assert len(answer.text) < 50
         assert "access-control-allow-origin" not in answer.headers
@@ -180,19 +182,19 @@ def test_what_is_answered_without_a_password_is_no_secret(page_target: Target) -
     for path, methods in paths.items():
         for method in methods:
             address = f"{page_target.server.api}{path.replace('{', '').replace('}', '')}"
-            answer = httpx.request(method.upper(), address, params={"client": "x"}, timeout=60)
+            answer = CLIENT.request(method.upper(), address, params={"client": "x"})
             if answer.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
                 opened.add((method, path))
     assert opened == {("get", "/health"), ("get", "/ready")}
     for path in ("docs", "redoc", "openapi.json"):
-        assert httpx.get(f"{page_target.address}/{path}").status_code == httpx.codes.NOT_FOUND
+        assert CLIENT.get(f"{page_target.address}/{path}").status_code == httpx.codes.NOT_FOUND
 
 
 def test_a_change_wants_a_token_too(target: Target) -> None:
     """A browser may send a login by itself after an address contained it once; it sends no CSRF token."""
     before = target.state()
     for method, path, content in target.steps[:2]:
-        answer = httpx.request(method, f"{target.server.api}/{path}", json=content, headers=basic(target.auth_string))
+        answer = CLIENT.request(method, f"{target.server.api}/{path}", json=content, headers=basic(target.auth_string))
         assert answer.status_code == httpx.codes.FORBIDDEN
         assert "CSRF" in answer.text
     assert target.state() == before
@@ -202,9 +204,9 @@ def test_the_page_may_ask_by_both_names_of_this_machine(page_target: Target) -> 
     for name in ("127.0.0.1", "localhost"):
         origin = page_target.address.replace("127.0.0.1", name)
         asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization"}
-        answer = httpx.options(f"{page_target.server.api}/flows/", headers={"Origin": origin, **asked})
+        answer = CLIENT.options(f"{page_target.server.api}/flows/", headers={"Origin": origin, **asked})
         assert answer.headers["access-control-allow-origin"] == origin
-        assert httpx.get(f"{origin}/api/health").is_success
+        assert CLIENT.get(f"{origin}/api/health").is_success
 
 
 @pytest.mark.parametrize("path", ["events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled"])
@@ -326,14 +328,15 @@ def test_a_page_of_another_port_gets_nowhere(target: Target, browser_page: Page,
     assert [frame.url for frame in browser_page.frames[1:]] == ["chrome-error://chromewebdata/"]  # can't be framed
     assert target.state() == before
     # A form navigates to the server, for which browsers need no permission.
-    for _, path, content in target.steps[:3]:
+    for number, (_, path, content) in enumerate(target.steps[:3]):
         text = html.escape(json.dumps({**content, "x": 1})[:-2])  # the field's "=" is part of the JSON's last entry
-        (folder / "form.html").write_text(
+        form = f"{target.deployment}-{number}.html"  # a name of its own, as the browser may keep the last form
+        (folder / form).write_text(
             f"<form method=post enctype=text/plain action='{target.address}/api/{path}'>"
             f"<input name='{text}' value='1}}'></form><script>document.forms[0].submit()</script>"
         )
         with browser_page.expect_navigation(url=f"{target.address}/**") as navigation:
-            browser_page.goto(f"{site}/form.html")
+            browser_page.goto(f"{site}/{form}")
         answer = navigation.value
         assert answer is not None
         assert answer.status == httpx.codes.FORBIDDEN
@@ -354,16 +357,16 @@ def test_the_file_that_opens_the_page_brings_the_password(served: Served, browse
     assert f"{served.address}/enter" in addresses
     assert not any(secret in address for address in addresses)
     for wrong in ("", "clicksight:guessed"):
-        answer = httpx.post(f"{served.address}/enter", data={"password": wrong})
+        answer = CLIENT.post(f"{served.address}/enter", data={"password": wrong})
         assert answer.status_code == httpx.codes.UNAUTHORIZED
         assert "localStorage" not in answer.text
-    assert httpx.post(f"{served.address}/enter", content=b"x" * 2000).status_code == 413
-    assert httpx.post(f"{served.address}/enter", headers={"Host": "evil.example"}).status_code == 400
+    assert CLIENT.post(f"{served.address}/enter", content=b"x" * 2000).status_code == 413
+    assert CLIENT.post(f"{served.address}/enter", headers={"Host": "evil.example"}).status_code == 400
 
 
 def test_the_page_runs_its_own_scripts_only(page_target: Target) -> None:
     """HTML in an artifact's Markdown can't run a script."""
-    policy = httpx.get(page_target.address).headers["content-security-policy"].split("; ")
+    policy = CLIENT.get(page_target.address).headers["content-security-policy"].split("; ")
     assert {"script-src 'self' 'unsafe-eval'", "object-src 'none'", "frame-ancestors 'none'"} <= set(policy)
 
 

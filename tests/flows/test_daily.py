@@ -7,7 +7,8 @@ import pytest
 from click_builds import build, digest, write_log
 
 from base.console import UserError
-from flows.daily import Day, daily, main
+from flows.daily import daily, main
+from flows.day import Day
 from flows.stages import Workspace
 
 # The graph counts the rows of the raw data's log, over all of its files.

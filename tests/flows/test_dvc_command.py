@@ -90,7 +90,7 @@ def changed_both_ways(folder: Path, before: dict[str, Any], change: Callable[[An
     return written
 
 
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 @given(before=stages, added=stages)
 def test_any_lock_is_changed_as_dvc_changes_it(
     tmp_path_factory: pytest.TempPathFactory, before: dict[str, Any], added: dict[str, Any]
@@ -106,7 +106,6 @@ plain_records = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     before=st.dictionaries(plain, plain_records, min_size=1, max_size=6), added=st.dictionaries(plain, plain_records)
 )
@@ -253,7 +252,7 @@ def end_at(pause_point: str, *signals: signal.Signals) -> int:
     for number in signals:
         process.send_signal(number)
         time.sleep(0.3)  # two signals at once would arrive as one
-    process.communicate(b"\n" if process.poll() is None else None, timeout=60)
+    process.communicate(b"\n" if process.poll() is None else None, timeout=180)
     return process.returncode
 
 

@@ -94,7 +94,7 @@ def test_serving_says_how_to_get_in(
             if output.isatty():
                 assert output.getvalue() == f"Its password: {SECRET}\n"
                 if may_open:
-                    command = until(lambda: opened.exists() and opened.read_text(), 30, 0.02)
+                    command = until(lambda: opened.exists() and opened.read_text(), pause=0.02)
                     # The command line has only the file's path, because every user may read command lines.
                     assert command.splitlines()[1:] == [
                         str(opened.with_name("tools") / "xdg-open"),

@@ -26,7 +26,7 @@ def unversioned(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=60,
+        [sys.executable, "-m", *arguments], cwd=root, env=environment, capture_output=True, text=True, timeout=180,
         check=False,
     )  # fmt: skip
 

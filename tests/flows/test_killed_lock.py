@@ -35,13 +35,17 @@ if "flows.dvc_command" in sys.orig_argv:
 """
 
 
-def start(root: Path) -> subprocess.Popen[bytes]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def start(root: Path, api: str) -> subprocess.Popen[bytes]:
     with (root / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "flows.reproduce", "--cpu-slots", "1"],
             cwd=root,
-            env={**own, "PYTHONPATH": f"{root / 'hook'}{os.pathsep}{ROOT}", "CUDA_VISIBLE_DEVICES": ""},
+            env={
+                **os.environ,
+                "PREFECT_API_URL": api,
+                "PYTHONPATH": f"{root / 'hook'}{os.pathsep}{ROOT}",
+                "CUDA_VISIBLE_DEVICES": "",
+            },
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -58,7 +62,7 @@ def kill_all(flow: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_a_flow_killed_while_the_lock_is_written(project: Path) -> None:
+def test_a_flow_killed_while_the_lock_is_written(prefect_server: str, project: Path) -> None:
     (project / "dvc.yaml").write_text(GRAPH)
     (project / "seed.txt").write_text("1\n")
     (project / "hook").mkdir()
@@ -66,7 +70,7 @@ def test_a_flow_killed_while_the_lock_is_written(project: Path) -> None:
     lock, output = project / "dvc.lock", project / "output.txt"
     for name, how, exit_code in (("a", signal.SIGINT, 130), ("b", signal.SIGKILL, -signal.SIGKILL)):
         (project / "pause").touch()
-        flow = start(project)
+        flow = start(project, prefect_server)
         until(lambda flow=flow: (project / "paused").exists() or flow.poll() is not None, 300, 0.02)
         assert flow.poll() is None, output.read_text()
         before = lock.read_text() if lock.exists() else ""
@@ -77,11 +81,11 @@ def test_a_flow_killed_while_the_lock_is_written(project: Path) -> None:
             flow.send_signal(how)
             time.sleep(0.5)  # the stage has received Ctrl-C
         (project / "paused").unlink()
-        assert flow.wait(60) == exit_code, output.read_text()
+        assert flow.wait(180) == exit_code, output.read_text()
         after = lock.read_text()
         assert (f"  {name}:" in after) == (how != signal.SIGKILL)
         assert after.startswith(before)
-    assert start(project).wait(300) == 0
+    assert start(project, prefect_server).wait(300) == 0
     assert "3 stages: 2 ran, 1 were up to date" in output.read_text()
     assert (project / "ran").read_text().split() == ["a", "b", "c"]  # the results of b came from DVC's cache
     assert Workspace(project).stale() == {}

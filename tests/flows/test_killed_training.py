@@ -30,13 +30,12 @@ stages:
       --features features --output models/${item.seed}
     deps: [recipe.json, images, seed-0.parquet, features]
     outs: ["models/${item.seed}"]
-  evaluate:
-    matrix: {seed: [0, 1]}
+  evaluate:  # the training that is killed
     cmd: >-
-      python -m systems.mtmdd.evaluate --model models/${item.seed} --images images --split seed-0.parquet
-      --features features --params params.yaml --output evaluations/${item.seed}
-    deps: ["models/${item.seed}", images, seed-0.parquet, features]
-    outs: ["evaluations/${item.seed}"]
+      python -m systems.mtmdd.evaluate --model models/1 --images images --split seed-0.parquet
+      --features features --params params.yaml --output evaluations/1
+    deps: [models/1, images, seed-0.parquet, features]
+    outs: [evaluations/1]
 """
 
 
@@ -141,7 +140,7 @@ def test_a_killed_server_and_a_killed_flow_cost_no_finished_training(tmp_path: P
     again = Flow(root, 2)
     assert again.process.wait(timeout=600) == 0, again.output
     assert "continues after epoch" in again.stage_output
-    assert "4 stages: 2 ran, 2 were up to date" in again.output or "4 stages: 3 ran, 1 were up to date" in again.output
+    assert "3 stages: 2 ran, 1 were up to date" in again.output
     assert inodes(root / "models" / "0") == done
     assert undisturbed.wait(timeout=600) == 0
     assert len(results(root)) > 8

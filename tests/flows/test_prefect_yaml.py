@@ -43,6 +43,7 @@ def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
         "PYTHONPATH": str(ROOT),
         "CLICKSIGHT_ROOT": str(root),
         "CUDA_VISIBLE_DEVICES": "",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",  # instead of 10
     }
     with (root / "worker.log").open("ab") as log:
         process = subprocess.Popen(
@@ -53,7 +54,7 @@ def worker(server: Server, root: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(180)
 
 
 def test_prefect_deploys_what_the_file_says(server: Server) -> None:

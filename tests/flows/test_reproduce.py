@@ -21,7 +21,7 @@ stages:
   first: {cmd: cp seed.txt first.txt, deps: [seed.txt], outs: [first.txt]}
   side:
     matrix: {me: [left, right]}
-    cmd: touch began-${item.me}; timeout 60 sh -c 'until [ -e began-left -a -e began-right ]; do sleep 0.1; done'; cp first.txt ${item.me}.txt
+    cmd: touch began-${item.me}; timeout 180 sh -c 'until [ -e began-left -a -e began-right ]; do sleep 0.1; done'; cp first.txt ${item.me}.txt
     deps: [first.txt]
     outs: ["${item.me}.txt"]
   joined: {cmd: 'cat left.txt right.txt > joined.txt; echo "{\\"target\\": {\\"accuracy\\": 0.5}}" > metrics.json', deps: [left.txt, right.txt], outs: [joined.txt], metrics: [metrics.json]}
@@ -36,7 +36,7 @@ stages:
     meta: {device: gpu}
     cmd: >-
       set -e; mkdir gpu-$CUDA_VISIBLE_DEVICES; began=$(date +%s%N); touch began-$CUDA_VISIBLE_DEVICES;
-      timeout 60 sh -c 'until [ $(ls -d began-? | wc -l) = 4 ]; do sleep 0.1; done';
+      timeout 180 sh -c 'until [ $(ls -d began-? | wc -l) = 4 ]; do sleep 0.1; done';
       rmdir gpu-$CUDA_VISIBLE_DEVICES; echo $CUDA_VISIBLE_DEVICES $began $(date +%s%N) > on-${item.n}
     outs: ["on-${item.n}"]
   plain: {cmd: 'echo none:$CUDA_VISIBLE_DEVICES > plain', outs: [plain]}
@@ -137,7 +137,7 @@ def test_ctrl_c_or_hangup_ends_everything_and_the_next_run_goes_on(
         time.sleep(0.1)
     pid = int((project / "pid").read_text())
     os.killpg(flow.pid, how)
-    _, output = flow.communicate(timeout=60)
+    _, output = flow.communicate(timeout=180)
     assert flow.returncode == 130
     assert "what is finished stays" in output
     assert not is_alive(pid)

@@ -25,8 +25,12 @@ SECRET = "hush-hush-0815"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Yield a tiny project that is served as `make ui` serves one, on its own port."""
-    with serve(write_project(tmp_path_factory.mktemp("served")), DATABASE_PASSWORD=SECRET) as it:
+    """Yield a tiny project that is served as `make ui` serves one, on its own port.
+
+    Its environment names proxies that don't exist: the server, the page's runs and their logs are reached nevertheless.
+    """
+    proxies = {"http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "socks5h://127.0.0.1:9"}
+    with serve(write_project(tmp_path_factory.mktemp("served")), DATABASE_PASSWORD=SECRET, **proxies) as it:
         yield it
 
 
@@ -173,32 +177,44 @@ def test_secrets_of_the_environment_appear_nowhere(served: Served) -> None:
     assert SECRET not in (served.root / ".state/prefect/server.log").read_text()
 
 
+def listens_on_this_machine_only_and_ends_with_all_it_started(served: Served, how: signal.Signals) -> None:
+    root = served.root
+    (root / "hang").touch()
+    deployment = served.deployment("reproduce/workspace")
+    parameters = deployment["parameter_openapi_schema"]["properties"]
+    assert parameters["cpu_slots"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
+    assert "its whole matrix" in parameters["targets"]["description"]
+    assert "<html" in httpx.get(served.address, follow_redirects=True, timeout=60).text
+    served.start("reproduce/workspace", targets=["train_shapes@round-3-7"])
+    pid = int(until(lambda: (root / "pid").exists() and (root / "pid").read_text()))
+    family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
+    listening = set()
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a short-lived process of the stage
+            connections = process.net_connections("inet")
+            listening |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    served.end(how)
+    until(lambda: not is_alive(pid))
+    until(lambda: not any(is_alive(process.pid) for process in family))
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(served.address.rpartition(":")[2]))) != 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
-def test_it_listens_on_this_machine_only_and_ends_with_all_it_started(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_hangup_ends_all_it_started(tmp_path: Path) -> None:
     root = write_project(tmp_path)
     (root / "deployments.yaml").write_text("- {name: workspace, flow: reproduce}\n")
-    (root / "hang").touch()
     with serve(root) as served:
-        deployment = served.deployment("reproduce/workspace")
-        parameters = deployment["parameter_openapi_schema"]["properties"]
-        assert parameters["cpu_slots"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
-        assert "its whole matrix" in parameters["targets"]["description"]
-        assert "<html" in httpx.get(served.address, follow_redirects=True).text
-        served.start("reproduce/workspace", targets=["train_shapes@round-3-7"])
-        pid = int(until(lambda: (root / "pid").exists() and (root / "pid").read_text()))
-        family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
-        listening = set()
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a short-lived process of the stage
-                connections = process.net_connections("inet")
-                listening |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
-        assert listening == {"127.0.0.1"}
-        served.end(how)
-        until(lambda: not is_alive(pid), 30)
-        until(lambda: not any(is_alive(process.pid) for process in family), 30)
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", int(served.address.rpartition(":")[2]))) != 0
+        listens_on_this_machine_only_and_ends_with_all_it_started(served, signal.SIGHUP)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_all_it_started(served: Served) -> None:
+    """End this file's server; the tests that ask it stand above."""
+    (served.root / "seed.txt").write_text("4\n")  # the training is not up to date
+    (served.root / "pid").unlink(missing_ok=True)
+    listens_on_this_machine_only_and_ends_with_all_it_started(served, signal.SIGTERM)
 
 
 def test_mistakes_end_before_a_server_starts(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_a_server_that_cannot_live_keeps_nobody_waiting(tmp_path: Path, monkeypa
                 with socket.socket() as client:
                     return client.connect_ex(address) != 0
 
-            until(is_refused, 30, 0.05)
+            until(is_refused, pause=0.05)
 
 
 @pytest.mark.parametrize("command", ["reproduce", "serve"])

@@ -375,7 +375,7 @@ def test_locks_of_others_are_waited_for(project: Path, lock: str) -> None:
         time.sleep(2)
     assert not (project / "o").exists()
     holder.communicate("")
-    thread.join(timeout=60)
+    thread.join(timeout=180)
     assert (project / "o").read_text() == "done\n"
 
 
@@ -405,7 +405,7 @@ def test_stop_ends_the_whole_tree_and_nothing_starts_after_it(project: Path, mon
     pids = [int((project / name).read_text()) for name in ("pid", "sleeper")]
     assert all(map(is_alive, pids))
     workspace.stop()
-    thread.join(timeout=30)
+    thread.join(timeout=180)
     assert [str(error) for error in caught] == ["stage a was stopped"]
     assert not any(map(is_alive, pids))
     with pytest.raises(Stopped, match="stage a was not started"):

@@ -88,7 +88,7 @@ def without_beam(rows: list[tuple[str, str, int]], top_words: int, num_buckets: 
     return [tuple(row.values()) for row in table], features
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=rows_of_logs, top_words=st.integers(1, 8), num_buckets=st.integers(1, 5))
 def test_any_log_equals_sql(rows, top_words, num_buckets):
     rows.append(("z", "always a word", 1))

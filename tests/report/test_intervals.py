@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -26,7 +26,6 @@ from report.intervals import (
 Z = 1.959963984540054
 
 
-@settings(deadline=None)  # no test must fail because the machine is busy
 @given(st.integers(1, 2000), st.data())
 def test_wilson_is_scipys(n: int, data: st.DataObject) -> None:
     k = data.draw(st.integers(0, n))
@@ -177,7 +176,6 @@ ESTIMATES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(ESTIMATES, st.floats(-9, 9))
 def test_an_interval_holds_the_values_that_its_p_value_does_not_reject(found: Estimate, limit: float) -> None:
     interval, p = found.interval(), found.p_value(limit)
@@ -185,7 +183,6 @@ def test_an_interval_holds_the_values_that_its_p_value_does_not_reject(found: Es
         assert (interval.low <= limit <= interval.high) == (p > 0.05)
 
 
-@settings(deadline=None)
 @given(ESTIMATES, st.floats(0.1, 100), st.floats(-3, 3))
 def test_another_unit_changes_no_p_value(found: Estimate, factor: float, limit: float) -> None:
     scaled = found.scaled(factor)

@@ -35,7 +35,7 @@ def run_loaders(kind: str, within: tuple[str, ...] = ()) -> subprocess.Completed
     """Run faulty_loading.py, within another command; it must not wait for ever."""
     command = [*within, sys.executable, str(ROOT / "tests/model/faulty_loading.py"), kind]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CLICKSIGHT_NO_STATE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=180, check=False)
 
 
 def errors(ended: subprocess.CompletedProcess[str]) -> list[str]:
@@ -129,7 +129,7 @@ def test_one_batch_is_made_while_another_is_used(examples):
 
     batches = training_batches(noted, {"target": examples.row_numbers("target", "train")}, 4, range(5), 3, "joint", 0)
     for number, _ in enumerate(batches):
-        assert number > 0 or second.wait(60)  # the second batch is loaded before it is requested
+        assert number > 0 or second.wait(180)  # the second batch is loaded before it is requested
         used += 1
     assert len(made) == 5
     for number, (is_in_main_thread, used_then) in enumerate(made):

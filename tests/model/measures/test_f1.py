@@ -2,7 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
@@ -43,7 +43,6 @@ def label_sets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.array(draw(flat), bool).reshape(shape) for _ in range(2))  # type: ignore[return-value]
 
 
-@settings(deadline=None)
 @given(label_sets())
 def test_both_are_scikit_learns(found: tuple[np.ndarray, np.ndarray]) -> None:
     predicted, true = found

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -60,7 +60,6 @@ def test_at_k_is_what_a_loop_counts(ranking: tuple[np.ndarray, np.ndarray], k: i
         assert recall[name] == (found / sum(truth) if any(truth) else 0)
 
 
-@settings(deadline=None)
 @given(rankings())
 def test_average_precision_is_scikit_learns(ranking: tuple[np.ndarray, np.ndarray]) -> None:
     scores, relevant = ranking

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from base.artifacts import shard_of
@@ -44,13 +44,11 @@ def test_coder_returns_the_batch_and_of_a_slice_its_rows_only():
     assert len(coder.encode(part)) < 1000
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("ab狗é\x00"), max_size=4), max_size=40), st.integers(1, 300))
 def test_shards_of_many_are_shards_of_each(keys, num_shards):
     assert shards_of(pa.array(keys, pa.string()), num_shards).tolist() == [shard_of(key, num_shards) for key in keys]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), max_size=30))
 def test_split_keeps_every_row_and_order(shards):
     batch = pets(*((str(row), row) for row in range(len(shards))))
@@ -90,7 +88,6 @@ def test_other_machines_get_the_bytes_themselves(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=9), max_size=40), st.integers(1, 300))
 def test_buckets_of_equal_keys_are_equal_whatever_stands_beside_them(keys, num_buckets):
     buckets = buckets_of(pa.array(keys, pa.string()), num_buckets).tolist()

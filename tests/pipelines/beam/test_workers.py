@@ -29,7 +29,7 @@ def kill(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def ends(job, seconds: float = 30) -> BaseException | None:
+def ends(job, seconds: float = 180) -> BaseException | None:
     """Run a job in a thread, which must end in time; return its error."""
     raised: list[BaseException] = []
 
@@ -83,7 +83,7 @@ def test_the_end_of_a_workers_thread_ends_the_job(monkeypatch, capsys) -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_process_ends_the_job(caplog) -> None:
-    error = ends(lambda: run_job(PROCESSES, kill), 60)
+    error = ends(lambda: run_job(PROCESSES, kill))
     assert isinstance(error, UserError)
     assert str(error).startswith(ENDED)
     assert "Traceback" not in caplog.text
@@ -91,7 +91,7 @@ def test_a_killed_worker_process_ends_the_job(caplog) -> None:
 
 @pytest.mark.slow
 def test_a_user_error_of_a_worker_process_is_printed_nowhere(capfd) -> None:
-    error = ends(lambda: run_job(PROCESSES, refuse), 60)
+    error = ends(lambda: run_job(PROCESSES, refuse))
     assert isinstance(error, UserError)
     assert str(error).endswith(" is refused")
     assert "refused" not in "".join(capfd.readouterr())
@@ -126,7 +126,7 @@ with pipeline({THREADS}) as job:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"), proxy)
     environment = {name: value for name, value in os.environ.items() if name.lower() != "no_proxy"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env={**environment, **proxies}, timeout=60, capture_output=True,
+        [sys.executable, "-c", code], cwd=ROOT, env={**environment, **proxies}, timeout=180, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -103,7 +103,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(pieces | st.binary(max_size=3), max_size=40).map(b"".join))
 def test_any_bytes_are_accounted_for_as_line_by_line(block):
     checked = check_lines(block, "log.tsv", 1)

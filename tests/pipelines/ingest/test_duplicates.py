@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from base import schemas
@@ -70,7 +70,6 @@ def test_no_pictures() -> None:
     assert {name: len(column) for name, column in fingerprints_of(thumbnails(0)).items()} == {"coarse": 0, "fine": 0}
 
 
-@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(0, 2**32), st.integers(0, 12), st.integers(0, 60))
 def test_close_pairs_are_those_of_comparing_all_with_all(seed: int, distance: int, number: int) -> None:
     stream = np.random.default_rng(seed)
@@ -142,7 +141,6 @@ def test_the_nearest_of_each_domain_is_named() -> None:
     }
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 8))
 def test_duplicates_are_those_of_comparing_all_with_all(seed: int, distance: int) -> None:
     stream = np.random.default_rng(seed)
@@ -201,7 +199,6 @@ def test_a_group_is_linked_by_all_close_pairs_and_by_its_domain_only() -> None:
     assert groups == {**dict.fromkeys(("s1", "s2", "s3", "s4"), "s1"), "t1": "t1", "t2": "t1"}
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=14), st.integers(1, 5))
 def test_links_are_merged_whenever_there_are_too_many(pairs: list[tuple[int, int]], most: int) -> None:
     expected = {thing: {thing} for thing in range(12)}

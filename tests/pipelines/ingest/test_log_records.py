@@ -81,7 +81,7 @@ def test_csv(tmp_path, monkeypatch, slice_bytes, piece):
 texts = st.text(st.sampled_from('ab"",;\t \n\r狗'), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=st.lists(st.tuples(texts, texts, st.integers(1, 99)), max_size=12), end=st.sampled_from(["\n", "\r\n"]))
 @pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

@@ -76,7 +76,6 @@ def test_what_is_lacking_is_shared_by_size() -> None:
 shares_ = st.sampled_from([HALF, {"train": 0.7, "validation": 0.2, "test": 0.1}])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(2, 9), max_size=8), st.integers(0, 40), st.randoms(), shares_)
 def test_within_one_category_sizes_stay_within_the_largest_group(groups, singles, random, shares) -> None:
     groups, n = sorted(groups, reverse=True), sum(groups) + singles
@@ -118,7 +117,7 @@ def selections(draw) -> tuple[pl.DataFrame, pl.DataFrame]:
     return selected, table.filter(pl.col("group") != "g0")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(selections(), st.integers(0, 3))
 def test_each_group_is_in_one_split_and_all_images_in_some(drawn, seed: int) -> None:
     selected, groups = drawn
@@ -131,7 +130,7 @@ def test_each_group_is_in_one_split_and_all_images_in_some(drawn, seed: int) -> 
     assert again.equals(rows)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(selections(), st.integers(0, 3))
 def test_groups_of_one_change_nothing(drawn, seed: int) -> None:
     selected, groups = drawn

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.splits.split import hash_rank, split_images, split_sizes
@@ -45,7 +45,6 @@ def test_no_split_stays_empty_when_shares_are_lopsided() -> None:
         split_sizes(2, lopsided)
 
 
-@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(3, 5000), st.integers(1, 98), st.data())
 def test_split_sizes_add_up_and_lie_within_one_image_of_the_share(n: int, train: int, data: st.DataObject) -> None:
     validation = data.draw(st.integers(1, 99 - train))
@@ -120,7 +119,6 @@ def test_another_seed_splits_otherwise() -> None:
     assert not split_images(rows, 0, HALF).equals(split_images(rows, 1, HALF))
 
 
-@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(3, 60), st.integers(0, 5))
 def test_an_added_image_moves_at_most_one_other_per_border(n: int, seed: int) -> None:
     before = dict(split_images(selection([("source", "a", n)]), seed, HALF).select("image_id", "split").rows())

@@ -230,7 +230,7 @@ def log_of(rows: list[tuple[str, str, int]]) -> pa.RecordBatch:
     return pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=CLICKS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(old=rows_of_logs, new=rows_of_logs, top_old=st.integers(1, 6), top_new=st.integers(1, 6))
 def test_any_two_logs(tmp_path_factory, old, new, top_old, top_new):
     folder = tmp_path_factory.mktemp("history")

@@ -159,13 +159,13 @@ ordinary = st.text(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(ordinary, max_size=5))
 def test_words_of_ordinary_text_are_what_they_were(queries):
     assert words(*queries) == [_former_words(query) for query in queries]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("aB 1é狗金毛犬人々ー-" + INVISIBLES), max_size=15))
 def test_invisible_characters_change_no_word(query):
     visible = "".join(character for character in query if character not in INVISIBLES)
@@ -223,13 +223,12 @@ def test_queries_are_independent_of_their_neighbours():
     assert words() == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("aBz09ßéЖ 　-_.'狗金毛犬北京ータガ가Ａ２²\u00a0"), max_size=15), max_size=8))
 def test_equals_python_and_jieba_where_there_are_no_combining_marks(queries):
     assert words(*queries) == [words_of(query) for query in queries]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20))  # Cn: assigned only in a newer Unicode
 def test_words_of_any_text_are_letters_digits_and_marks_once_and_stay_when_segmented_again(text):
     found = words(text)[0]
@@ -272,7 +271,7 @@ def test_stop_phrases_are_folded_before_the_lemmas(tmp_path):
     assert words("große STRASSE Hunde", stop_words=stop_words, lemmas="de") == [["hund"]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.text("ab", min_size=1, max_size=2), max_size=12), st.lists(st.text("ab ", min_size=1), max_size=4))
 def test_phrases_are_left_out_as_a_regular_expression_would(query, phrases):
     entries = sorted({tuple(phrase.split()) for phrase in phrases if len(phrase.split()) > 1}, key=len, reverse=True)

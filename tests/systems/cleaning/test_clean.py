@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -207,7 +207,6 @@ def test_the_cells_are_those_the_paper_prints() -> None:
     ]
 
 
-@settings(deadline=None)  # the test must not fail on a busy machine
 @given(
     st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3), st.floats(0, 1, width=32)), min_size=1, max_size=40)
 )

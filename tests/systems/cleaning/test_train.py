@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 from coloured_images import CLEANER_PARAMS, image_table, write_images
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from launched import run_in_two_processes
 from pydantic import ValidationError
@@ -61,7 +61,6 @@ def rows_of(sizes: dict[str, int]) -> pl.DataFrame:
     return images(**sizes).filter(domain="source").drop("domain")
 
 
-@settings(deadline=None)  # the test must not fail on a busy machine
 @given(SIZES, st.integers(1, 9), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_folds_are_dealt_out_evenly_and_once(sizes: dict[str, int], folds: int, seed: int, random: Any) -> None:
     rows = rows_of(sizes)
