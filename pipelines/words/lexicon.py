@@ -87,13 +87,13 @@ def build_lexicon(names: Sequence[Name], segmenter: Segmenter, variants: bool) -
                 f"and {name.text!r}; no query can tell them apart: merge them, or give one another name"
             )
     kept = [number for number, words in enumerate(name_words) if owner[frozenset(words)] == names[number]]
-    names, name_words = [names[number] for number in kept], [name_words[number] for number in kept]
+    names, name_words = tuple(names[number] for number in kept), [name_words[number] for number in kept]
 
     categories = tuple(sorted({name.category for name in names}))
-    words = sorted({word for some in name_words for word in some})
-    word_id, category_id = ({text: n for n, text in enumerate(texts)} for texts in (words, categories))
+    every_word = sorted({word for some in name_words for word in some})
+    word_id, category_id = ({text: n for n, text in enumerate(texts)} for texts in (every_word, categories))
     of_word = _ones(
-        [(word_id[word], n) for n, some in enumerate(name_words) for word in some], (len(words), len(names))
+        [(word_id[word], n) for n, some in enumerate(name_words) for word in some], (len(every_word), len(names))
     )
     name_categories = np.array([category_id[name.category] for name in names], np.int32)
     of_category = _ones(list(zip(range(len(names)), name_categories, strict=True)), (len(names), len(categories)))
@@ -101,9 +101,9 @@ def build_lexicon(names: Sequence[Name], segmenter: Segmenter, variants: bool) -
     forms = _forms(name_words, [found[number] for number in kept], variants)
     return Lexicon(
         categories=categories,
-        names=tuple(names),
+        names=names,
         name_words=tuple(name_words),
-        words=pa.array(words, pa.string()),
+        words=pa.array(every_word, pa.string()),
         weights=np.array([math.log1p(len(categories) / number) for number in num_categories.tolist()]),
         name_categories=name_categories,
         of_word=of_word,
@@ -111,7 +111,7 @@ def build_lexicon(names: Sequence[Name], segmenter: Segmenter, variants: bool) -
         forms=pa.array(list(forms), pa.string()),
         form_words=_ones(
             [(n, word_id[word]) for n, some in enumerate(forms.values()) for word in sorted(some)],
-            (len(forms), len(words)),
+            (len(forms), len(every_word)),
         ),
     )
 

@@ -47,7 +47,7 @@ from pydantic import Field
 
 from base.console import UserError
 from base.params import Params, validate_section
-from pipelines.words.han import build_tokenizer, cut_runs, read_lines
+from pipelines.words.han import cut_runs, read_lines
 from pipelines.words.normal_form import INVISIBLE, compatible_text, normalise_text
 
 OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
@@ -93,7 +93,7 @@ class Segmenter:
             except ValueError:
                 raise UserError(f"lemmas: simplemma has no language {params.lemmas!r}; English is 'en'") from None
         if params.dictionary or params.user_dictionary:  # report a bad one now, not at the first Han run
-            build_tokenizer(params.dictionary, params.user_dictionary)
+            cut_runs([], params.dictionary, params.user_dictionary)
         self._known: dict[str, str] = {}
         lines = pa.array(read_lines(params.stop_words), pa.string())
         entries = self.split(lines).to_list()

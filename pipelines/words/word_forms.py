@@ -80,7 +80,7 @@ def number_forms(word: str) -> list[str]:
     """Return the possible plurals and singulars of an English word, and none of any other word.
 
     >>> number_forms("fox"), number_forms("puppies"), number_forms("wolf"), number_forms("geese"), number_forms("grass")
-    (['foxes'], ['puppie', 'puppi', 'puppy'], ['wolfs', 'wolves'], ['goose'], ['grasses'])
+    (['foxes', 'foxs'], ['puppie', 'puppi', 'puppy'], ['wolfs', 'wolves'], ['goose'], ['grasses'])
     """
     if not ENGLISH.fullmatch(word):
         return []
@@ -89,8 +89,8 @@ def number_forms(word: str) -> list[str]:
         return [OTHER_NUMBER.get(word) or word.removesuffix(tail) + OTHER_NUMBER[tail]]
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return [one for one in singulars(word) if len(one) >= SHORTEST] or [word + "es"]
-    if word.endswith(("s", "x", "z", "ch", "sh")):
-        return [word + "es"]
+    if word.endswith(("s", "x", "z", "ch", "sh")):  # finchs is a common misspelling
+        return [word + "es", *([] if word.endswith("s") else [word + "s"])]
     if re.search(r"[^aeiou]y$", word):
         return [word[:-1] + "ies", word + "s"]
     if word.endswith("f"):
