@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-# Reads log(image, query, clicks), query_words(query, word), name_words(name, category, word), where a word of a query is
+# Reads log(image, query, clicks), query_words(query, word), name_words(name, category, word); a word of a query is
 # a word of some name. Makes labels and reliabilities.
 NAMING = """
     CREATE TABLE clicked AS SELECT query, sum(clicks)::BIGINT AS clicks FROM log GROUP BY query;
