@@ -14,8 +14,8 @@ clicks. Output, whole or not at all:
 - ``quarantine/part-*.parquet``: schemas.QUARANTINE; every row that could not be used;
 - ``summary.json``: counts that add up, names nobody asked for, categories without an image.
 
-The same log, names and options give the same bytes (but for the seconds in summary.json), however the log is cut into
-files, on any runner and any number of workers.
+The same log, names and options give the same bytes, however the log is cut into files, on any runner and any number of
+workers. (The quarantine names files and rows, so it depends on the cut.)
 """
 
 import argparse
@@ -37,7 +37,6 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
-from pipelines.beam.steps import seconds_by_step
 from pipelines.ingest.bad_rows import ReadLog
 from pipelines.ingest.click_data import IngestParams
 from pipelines.ingest.click_log import LARGE_BUCKET, ReadClickLog, add_up, find_logs, num_buckets
@@ -86,16 +85,13 @@ class LabelParams(Params):
     )
 
 
-def summarise(
-    counts: Mapping[str, int], names: pa.Table, categories: Sequence[str], seconds: Mapping[str, float]
-) -> dict[str, Any]:
+def summarise(counts: Mapping[str, int], names: pa.Table, categories: Sequence[str]) -> dict[str, Any]:
     """Return the contents of summary.json.
 
     Args:
         counts: summed counts by name.
         names: schemas.NAMES.
         categories: all of them.
-        seconds: by step.
 
     Raises:
         RuntimeError: rows do not add up; this is a defect of the program.
@@ -128,7 +124,6 @@ def summarise(
             "without an image": [category for category in categories if category not in images_of],
             "images": images_of,
         },
-        "seconds": dict(seconds),
     }
 
 
@@ -183,9 +178,7 @@ class Labelling:
                         ]
                     )
                 )
-            summary = summarise(
-                counts, read_tables(folder / NAMES_FILE), self.lexicon.categories, seconds_by_step(job.result)
-            )
+            summary = summarise(counts, read_tables(folder / NAMES_FILE), self.lexicon.categories)
             write_json(summary, folder / "summary.json")
         return summary
 
