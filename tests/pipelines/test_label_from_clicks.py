@@ -214,7 +214,7 @@ def without_beam(rows, least: float, num_buckets: int) -> pa.RecordBatch:
     return labels_of(add_up_rows(merge(outputs["rows"], CLICK_MATRIX)), LEXICON)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=logs, least=st.sampled_from([0.0, 0.3, 0.6]), num_buckets=st.integers(1, 4))
 def test_any_log_equals_sql_in_any_buckets(rows, least, num_buckets):
     found = without_beam(rows, least, num_buckets)
@@ -224,6 +224,7 @@ def test_any_log_equals_sql_in_any_buckets(rows, least, num_buckets):
     assert found.equals(without_beam(rows[::-1], least, 1))
 
 
+@settings(max_examples=25, deadline=None)
 @given(prefix=st.text("abc", max_size=3), suffix=st.text("xyz", max_size=3), unknown=st.text("qrstuv", min_size=8))
 def test_a_name_inside_another_word_and_unknown_words_name_nothing(prefix, suffix, unknown):
     query = f"{prefix}tern{suffix} {unknown}"
@@ -231,6 +232,7 @@ def test_a_name_inside_another_word_and_unknown_words_name_nothing(prefix, suffi
     assert found[0]["category"] == (None if prefix or suffix else "tern")
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.permutations(["tern", "black dog", "gray seal"]), st.integers(1, 10**6))
 def test_ties_go_to_the_first_name(categories, clicks):
     rows = [("a", category, clicks) for category in categories]

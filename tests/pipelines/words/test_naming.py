@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -98,6 +98,7 @@ def test_no_patterns_and_empty_patterns():
 patterns = st.lists(st.sets(st.sampled_from(WORDS)).map(sorted).map(" ".join), min_size=1, max_size=12)
 
 
+@settings(max_examples=50, deadline=None)
 @given(patterns)
 def test_distinct_patterns_are_the_rows(queries):
     rows = matrix(*queries)
@@ -106,6 +107,7 @@ def test_distinct_patterns_are_the_rows(queries):
     assert distinct.shape[0] == len(set(queries))
 
 
+@settings(max_examples=50, deadline=None)
 @given(patterns, st.lists(st.floats(0, 1), min_size=len(WORDS), max_size=len(WORDS)), st.floats(0, 1))
 def test_votes_equal_loops_over_names(queries, reliabilities, least):
     r = dict(zip(WORDS, np.round(reliabilities, 3), strict=True))
@@ -132,6 +134,7 @@ def test_votes_equal_loops_over_names(queries, reliabilities, least):
         )
 
 
+@settings(max_examples=50, deadline=None)
 @given(patterns)
 def test_whole_names_never_hold_each_other(queries):
     rows, _ = distinct_patterns(matrix(*queries))
