@@ -30,6 +30,7 @@ KEYS = {
     "select": "pipelines.splits.select",
     "segment": "pipelines.words.segmentation",
     "vocabulary": "pipelines.words.vocabulary",
+    "label_from_clicks": "pipelines.label_from_clicks",
 }
 
 Section = TypeVar("Section", bound="Params")

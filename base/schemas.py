@@ -156,6 +156,52 @@ CLICK_FEATURES = pa.schema(
     ]
 )
 
+# click_labels/labels/: what the log's queries call each image; rows by image_id inside a shard.
+CLICK_LABELS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string()),  # the best, the first of equals; null: no query names one
+        pa.field("share", pa.float64(), nullable=False),  # of the votes, of the best category; 0 if there is none
+        pa.field("margin", pa.float64(), nullable=False),  # the share less that of the second; 0 if there is a tie
+        pa.field("clicks", pa.int64(), nullable=False),  # of the queries that name a category
+        pa.field("queries", pa.int64(), nullable=False),  # that name a category
+        pa.field("categories", pa.list_(pa.string()), nullable=False),  # the best first
+        pa.field("shares", pa.list_(pa.float32()), nullable=False),  # their sum is 1
+    ]
+)
+
+# click_labels/names.parquet: what the log says of each name of a category; rows by category, then name.
+NAMES = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),  # the category itself, or an alias
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("words", pa.list_(pa.string()), nullable=False),  # in the name's order
+        pa.field("queries", pa.int64(), nullable=False),  # that have the whole name, and no longer name with its words
+        pa.field("clicks", pa.int64(), nullable=False),  # of these queries
+    ]
+)
+
+# click_labels/words.parquet: the words of the names, and what the log says of them; rows by word.
+NAME_WORDS = pa.schema(
+    [
+        pa.field("word", pa.string(), nullable=False),
+        pa.field("categories", pa.list_(pa.string()), nullable=False),  # with the word in a name
+        pa.field("forms", pa.list_(pa.string()), nullable=False),  # taken for the word in queries, most clicks first
+        pa.field("clicks", pa.int64(), nullable=False),  # of queries with the word
+        pa.field("weight", pa.float64(), nullable=False),  # ln(1 + categories / categories with the word)
+        pa.field("reliability", pa.float64(), nullable=False),  # 0 to 1: how much of a name comes with the word
+    ]
+)
+
+# click_labels/several.parquet: the most clicked queries that name several categories; by clicks, then query.
+SEVERAL_NAMES = pa.schema(
+    [
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("clicks", pa.int64(), nullable=False),
+        pa.field("categories", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
 # data/mtmdd/evaluations/.../predictions.parquet: one row per test image; rows by domain, then image_id.
 PREDICTIONS = pa.schema(
     [

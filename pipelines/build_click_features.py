@@ -67,7 +67,7 @@ from pipelines.words.history import (
 from pipelines.words.image_sets import source_images
 from pipelines.words.query_buckets import of_images
 from pipelines.words.segment import segmented_bucket
-from pipelines.words.segmentation import SegmentParams, segmenter_of
+from pipelines.words.segmentation import SegmentParams, add_segment_options, segment_params_of, segmenter_of
 from pipelines.words.vocabulary import (
     MostClickedWords,
     Vocabulary,
@@ -234,26 +234,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
-    parser.add_argument("--stop-words", metavar="FILE", help="words or phrases to leave out, one per line, UTF-8")
-    parser.add_argument(
-        "--dictionary", metavar="FILE", help="jieba dictionary in place of jieba's own: word, frequency"
-    )
-    parser.add_argument(
-        "--user-dictionary", metavar="FILE", help="more Han words, one per line; a frequency may follow"
-    )
-    parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="fewest characters of a word (1)")
-    parser.add_argument("--lemmas", metavar="LANGUAGE", help="replace a language's words by their lemmas, as in en")
+    add_segment_options(parser)
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("build_click_features") as closing:
-        options = {"where": "command line"}
-        segment = validate_section(
-            SegmentParams,
-            "segment",
-            {key: getattr(arguments, key) for key in SegmentParams.model_fields},
-            **options,
-        )
+        segment = segment_params_of(arguments)
         vocabulary = validate_section(
-            VocabularyParams, "vocabulary", {"top_words": arguments.top_words, "fit_on": "all"}, **options
+            VocabularyParams,
+            "vocabulary",
+            {"top_words": arguments.top_words, "fit_on": "all"},
+            where="command line",
         )
         warn_of_idle_entries(segment)
         log_params = log_params_of(arguments)

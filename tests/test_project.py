@@ -29,6 +29,7 @@ MODELS = {
     "select": "pipelines.splits.select.SelectParams",
     "segment": "pipelines.words.segmentation.SegmentParams",
     "vocabulary": "pipelines.words.vocabulary.VocabularyParams",
+    "label_from_clicks": "pipelines.label_from_clicks.LabelParams",
     "cleaning.network": "model.classification.ClassifierParams",
     "cleaning.train": "systems.cleaning.train.CleanerParams",
     "cleaning.score": "systems.cleaning.score.ScoreParams",

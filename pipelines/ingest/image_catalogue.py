@@ -207,13 +207,25 @@ def _source_folders(raw: Path) -> list[str]:
 
 
 def read_aliases(path: Path) -> Aliases:
-    """Read the aliases of categories, lines ``name <TAB> name to use instead``; without such a file there are none.
+    """Read the aliases of categories; without such a file there are none.
 
     Raises:
-        UserError: a line is not of this form, or aliases contradict each other.
+        UserError: a line is not of the form of :func:`alias_pairs`, or aliases contradict each other.
+    """
+    try:
+        return Aliases(alias_pairs(path) if is_file(path) else ())
+    except ValueError as error:
+        raise error if isinstance(error, UserError) else UserError(f"{path}: {error}") from None
+
+
+def alias_pairs(path: Path) -> list[tuple[str, str]]:
+    """Read a file of lines ``name <TAB> name to use instead``.
+
+    Raises:
+        UserError: a line is not of this form; the message names file and line.
     """
     pairs: list[tuple[str, str]] = []
-    for line in read_lines(path) if is_file(path) else ():
+    for line in read_lines(path):
         try:
             name, instead = line.first, line.second.decode("utf-8")
         except UnicodeDecodeError:
@@ -225,10 +237,7 @@ def read_aliases(path: Path) -> Aliases:
                 "a line is: name, tab, name to use instead"
             )
         pairs.append((name, instead))
-    try:
-        return Aliases(pairs)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+    return pairs
 
 
 def check_layout(raw: Path) -> None:

@@ -190,6 +190,12 @@ def write_target(directory: Path, animals: Animals, params: SynthesizeParams) ->
     return seen, {"target images": len(pictures)}
 
 
+def write_names(directory: Path, animals: Animals) -> None:
+    """Write the Chinese names of the categories, in the order of the categories."""
+    lines = [f"{one.chinese}\t{one.name}\n" for one in animals.categories]
+    (directory / "names.tsv").write_text("".join(lines), encoding="utf-8")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(
@@ -207,6 +213,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with whole_directory(arguments.output) as directory:
             source, counts = write_source(directory, animals, params)
             target, more = write_target(directory, animals, params)
+            write_names(directory, animals)
             written = write_descriptions(directory, animals, source + target, params.captions, params.tags, params.seed)
             closing.counts = {**counts, **more, **written}
         closing.wrote = {str(arguments.output): f"{len(animals.categories)} categories of {arguments.animals}"}

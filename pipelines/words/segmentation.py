@@ -34,6 +34,7 @@ Everything but Han and phrases is done for all queries at once; only queries wit
 Reference: Tan et al. 2019, section III-A, step 1. The authors' script keeps English tokens only, as WordNet's lemmas.
 """
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -45,8 +46,8 @@ import simplemma
 from pydantic import Field
 
 from base.console import UserError
-from base.params import Params
-from pipelines.words.han import build_tokenizer, cut_runs, read_lines
+from base.params import Params, validate_section
+from pipelines.words.han import cut_runs, read_lines
 from pipelines.words.normal_form import INVISIBLE, compatible_text, normalise_text
 
 OTHER_RUN = r"[[\p{L}\p{N}]--\p{Han}][[\p{L}\p{N}\p{M}]--\p{Han}]*"
@@ -92,7 +93,7 @@ class Segmenter:
             except ValueError:
                 raise UserError(f"lemmas: simplemma has no language {params.lemmas!r}; English is 'en'") from None
         if params.dictionary or params.user_dictionary:  # report a bad one now, not at the first Han run
-            build_tokenizer(params.dictionary, params.user_dictionary)
+            cut_runs([], params.dictionary, params.user_dictionary)
         self._known: dict[str, str] = {}
         lines = pa.array(read_lines(params.stop_words), pa.string())
         entries = self.split(lines).to_list()
@@ -263,3 +264,26 @@ def normalise(queries: pa.Array, form: Callable[[str], str] = normalise_text) ->
         texts = texts.str.replace_all(EMOJI, " ").str.replace_all(INVISIBLE, "")
         lowered[others] = pl.Series([form(text) for text in texts])
     return lowered
+
+
+def add_segment_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each parameter of section ``segment``."""
+    parser.add_argument("--stop-words", metavar="FILE", help="words or phrases to leave out, one per line, UTF-8")
+    parser.add_argument(
+        "--dictionary", metavar="FILE", help="jieba dictionary in place of jieba's own: word, frequency"
+    )
+    parser.add_argument(
+        "--user-dictionary", metavar="FILE", help="more Han words, one per line; a frequency may follow"
+    )
+    parser.add_argument("--minimum-length", type=int, default=1, metavar="N", help="fewest characters of a word (1)")
+    parser.add_argument("--lemmas", metavar="LANGUAGE", help="replace a language's words by their lemmas, as in en")
+
+
+def segment_params_of(arguments: argparse.Namespace) -> SegmentParams:
+    """Return the parameters of section ``segment`` that a command line has.
+
+    Raises:
+        UserError: a value is impossible.
+    """
+    values = {name: getattr(arguments, name) for name in SegmentParams.model_fields}
+    return validate_section(SegmentParams, "segment", values, where="command line")

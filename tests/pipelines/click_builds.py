@@ -47,7 +47,7 @@ def digest(folder: Path) -> dict[str, str]:
             continue
         if file.name == "summary.json":
             summary = json.loads(file.read_text(encoding="utf-8"))
-            del summary["seconds"]
+            summary.pop("seconds", None)
             digests["summary.json"] = json.dumps(summary)
         elif file.is_file():
             digests[str(file.relative_to(folder))] = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -155,7 +155,7 @@ def test_the_toys_texts_are_those_that_its_results_are_of(toy: Path) -> None:
 
 
 def test_layout(toy: Path) -> None:
-    descriptions = ["captions.tsv", "label_sets.tsv", "tags.tsv"]
+    descriptions = ["captions.tsv", "label_sets.tsv", "names.tsv", "tags.tsv"]
     assert sorted(path.name for path in toy.iterdir()) == sorted(["source", "target", "truth", *descriptions])
     assert sorted(path.name for path in (toy / "truth").iterdir()) == ["facts.tsv", "labels.tsv"]
     images = pairs(toy / "source/images.tsv")

@@ -44,9 +44,7 @@ def test_errors(tmp_path, columns, split, message):
 
 
 def test_no_such_file(tmp_path):
-    with pytest.raises(
-        UserError, match=r"images.parquet: no such file; expected a Parquet file with a column image_id"
-    ):
+    with pytest.raises(UserError, match=r"images.parquet: no such file; expected a table with a column image_id"):
         source_images(tmp_path / "images.parquet")
 
 
