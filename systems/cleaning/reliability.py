@@ -242,7 +242,9 @@ class _Clicks(NamedTuple):
     of_several: np.ndarray  # (C, C)
 
 
-def _independent_clicks(votes: Votes, chosen: Candidates, q: np.ndarray, model: Reliability | None, num: int) -> _Clicks:
+def _independent_clicks(
+    votes: Votes, chosen: Candidates, q: np.ndarray, model: Reliability | None, num: int
+) -> _Clicks:
     """Return the expected numbers of independent clicks (tables of the Polya urn): a (psi(v + a) - psi(a)), a = s M_zc.
 
     Before the first M-step, ln(1 + v) is used instead.
@@ -331,7 +333,9 @@ def fit(votes: Votes, chosen: Candidates, num_categories: int, has_classifier: b
             draws = inside.sum(axis=1) * (digamma(totals + concentration) - digamma(concentration))
             concentration = float(np.clip(clicks.all.sum() / draws.sum(), 1e-2, 1e4))
         own, confusion = confusion_matrix(clicks)
-        prior = np.bincount(chosen.category.ravel(), np.exp(_log_prior(chosen, temperature, bias)).ravel(), num_categories)
+        prior = np.bincount(
+            chosen.category.ravel(), np.exp(_log_prior(chosen, temperature, bias)).ravel(), num_categories
+        )
         prior = (prior + 1e-3) / (prior + 1e-3).sum()
         model = Reliability(own, confusion, prior, bias, concentration, outliers, temperature, 0.0)
         judged = _judge(votes, chosen, model)
