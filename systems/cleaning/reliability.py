@@ -36,13 +36,14 @@ from base.console import UserError, log
 CHUNK = 20_000  # images judged at once
 ALL_CANDIDATES = 64  # with no more categories, every category is a candidate of every image
 NUM_CANDIDATES = 24  # else the named categories, and the most probable ones, up to this number
-ITERATIONS = 60
-TOLERANCE = 1e-5  # of the mean log-likelihood of an image; EM ends when an iteration gains less
+ITERATIONS = 30
+TOLERANCE = 1e-4  # of the mean log-likelihood of an image; EM ends when an iteration gains less
 OWN_PSEUDO = 10.0  # clicks by which r_z is shrunk to the mean of all categories
-OTHER_PSEUDO = 20.0  # clicks by which o_zc is shrunk to o_c
+OTHER_PSEUDO = 100.0  # clicks by which o_zc is shrunk to o_c
 PRIOR_PSEUDO = 5.0  # images by which a category's bias b is shrunk to 0
 LEAST_P = 1e-6  # smaller probabilities are raised to it: no network is that sure
 SAMPLE = 20_000  # EM takes at least this many images,
+NO_NAMES = "no image has a name: the labels are empty; check that the log's queries name the categories"
 SAMPLE_PER_CATEGORY = 25  # and this many per category; all are judged afterwards
 
 
@@ -98,12 +99,23 @@ class Votes(NamedTuple):
 class Candidates(NamedTuple):
     """The categories that an image may be of, K per image, ascending, and the classifier's log probabilities.
 
+    The other categories count in the classifier's sum over all categories, as so many with the same probability.
+
     Shape:
-        category: int32 (N, K); log_p: float32 (N, K)
+        category: int32 (N, K); log_p: float32 (N, K); other_log_p: float32 (N,)
+
+    Attributes:
+        num_others: C - K.
     """
 
     category: np.ndarray
     log_p: np.ndarray
+    other_log_p: np.ndarray
+    num_others: int
+
+    def take(self, images: np.ndarray) -> "Candidates":
+        """Return the candidates of some images, in their order."""
+        return Candidates(self.category[images], self.log_p[images], self.other_log_p[images], self.num_others)
 
 
 class Reliability(NamedTuple):
@@ -161,14 +173,22 @@ def candidates(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDAT
         probabilities: float (N, C)
     """
     num_images, num_categories = probabilities.shape
-    log_p = np.log(np.maximum(np.asarray(probabilities, np.float32), np.float32(LEAST_P)))
+    p = np.asarray(probabilities, np.float32)
     if num_categories <= max(ALL_CANDIDATES, most):
-        return Candidates(np.tile(np.arange(num_categories, dtype=np.int32), (num_images, 1)), log_p)
+        every = np.tile(np.arange(num_categories, dtype=np.int32), (num_images, 1))
+        return Candidates(every, np.log(np.maximum(p, LEAST_P)), np.full(num_images, -np.inf, np.float32), 0)
     order = np.array(probabilities, np.float32)
     image = votes.images()
     order[image, votes.category] += 1 + votes.clicks / votes.totals()[image]
     chosen = np.sort(np.argpartition(order, num_categories - most, axis=1)[:, -most:], axis=1).astype(np.int32)
-    return Candidates(chosen, np.take_along_axis(log_p, chosen, axis=1))
+    of_chosen = np.take_along_axis(p, chosen, axis=1)
+    others = (1 - of_chosen.sum(axis=1)) / (num_categories - most)
+    return Candidates(
+        chosen,
+        np.log(np.maximum(of_chosen, np.float32(LEAST_P))),
+        np.log(np.maximum(others, np.float32(LEAST_P))),
+        num_categories - most,
+    )
 
 
 def _slots(votes: Votes) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -198,7 +218,10 @@ def vote_log_likelihood(votes: Votes, category: np.ndarray, confusion: np.ndarra
 
 def _log_prior(chosen: Candidates, temperature: float, bias: np.ndarray) -> np.ndarray:
     logits = temperature * chosen.log_p.astype(np.float64) + bias[chosen.category]
-    return logits - logsumexp(logits, axis=1, keepdims=True)
+    total = logsumexp(logits, axis=1)
+    if chosen.num_others:
+        total = np.logaddexp(total, np.log(chosen.num_others) + temperature * chosen.other_log_p)
+    return logits - total[:, None]
 
 
 class _Judged(NamedTuple):
@@ -213,7 +236,6 @@ def _judge(votes: Votes, chosen: Candidates, model: Reliability) -> _Judged:
     share = np.zeros_like(of_votes)
     if model.outliers:
         weights = np.log(model.prior[chosen.category])
-        weights -= logsumexp(weights, axis=1, keepdims=True)
         elsewhere = np.log(model.outliers) + logsumexp(of_votes + weights, axis=1, keepdims=True)
         of_votes = np.logaddexp(np.log1p(-model.outliers) + of_votes, elsewhere)
         share = np.exp(elsewhere - of_votes)
@@ -292,9 +314,12 @@ def _calibrate(
     for _ in range(2):
         prior = np.exp(_log_prior(chosen, temperature, bias))
         if fits:
-            mean = (prior * log_p).sum(axis=1)
+            mean, square = (prior * log_p).sum(axis=1), (prior * log_p**2).sum(axis=1)
+            if chosen.num_others:
+                left = 1 - prior.sum(axis=1)
+                mean, square = mean + left * chosen.other_log_p, square + left * chosen.other_log_p**2
             slope = float(((q * log_p).sum(axis=1) - mean).sum())
-            curvature = float(((prior * log_p**2).sum(axis=1) - mean**2).sum())
+            curvature = float((square - mean**2).sum())
             temperature = float(np.clip(temperature + slope / max(curvature, 1e-9), 0.05, 5.0))
             prior = np.exp(_log_prior(chosen, temperature, bias))
         found = np.bincount(chosen.category.ravel(), prior.ravel(), num)
@@ -316,9 +341,9 @@ def fit(votes: Votes, chosen: Candidates, num_categories: int, has_classifier: b
     """
     named = np.flatnonzero(votes.counts)
     if not len(named):
-        raise UserError("no image has a name: the labels are empty; check that the log's queries name the categories")
+        raise UserError(NO_NAMES)
     votes = votes.take(named)
-    chosen = Candidates(chosen.category[named], chosen.log_p[named])
+    chosen = chosen.take(named)
     totals = votes.totals()
     has_several = bool(totals.max() > 1)
     q = _start(votes, chosen, has_classifier)
@@ -365,6 +390,19 @@ def sampled(num_images: int, num_categories: int, seed: int = 0) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(num_images, size, replace=False))
 
 
+def _checked(probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities of some images.
+
+    Raises:
+        UserError: one is not in [0, 1], or NaN.
+    """
+    bad = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
+    if bad.any():
+        row = int(images[int(bad.argmax())])
+        raise UserError(f"row {row} of the probabilities is not in [0, 1] (or NaN): train the classifier again")
+    return np.asarray(probabilities)
+
+
 def denoise(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES) -> tuple[Posterior, Reliability]:
     """Estimate the model and judge all images, a chunk at a time; beside the result it needs some 100 MB.
 
@@ -383,21 +421,23 @@ def denoise(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES)
     named = np.flatnonzero(votes.counts)
     taken = named[sampled(len(named), num_categories)]
     log.info("reliability: EM over %s of %s images", f"{len(taken):,}", f"{num_images:,}")
-    first, parts = votes.take(taken), []
+    parts = []
     for start in range(0, len(taken), CHUNK):
-        rows = np.asarray(probabilities[taken[start : start + CHUNK]])
-        parts.append(candidates(votes.take(taken[start : start + CHUNK]), rows, most))
-    chosen = Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True))) if parts else None
-    if chosen is None:
-        chosen = Candidates(np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32))
-    model = fit(first, chosen, num_categories)
+        images = taken[start : start + CHUNK]
+        parts.append(candidates(votes.take(images), _checked(probabilities[images], images), most))
+    if not parts:
+        raise UserError(NO_NAMES)
+    chosen = Candidates(
+        np.concatenate([part.category for part in parts]),
+        np.concatenate([part.log_p for part in parts]),
+        np.concatenate([part.other_log_p for part in parts]),
+        parts[0].num_others,
+    )
+    model = fit(votes.take(taken), chosen, num_categories)
     judged = []
     for start in range(0, num_images, CHUNK):
         images = np.arange(start, min(start + CHUNK, num_images))
-        rows = np.asarray(probabilities[images[0] : images[-1] + 1])
-        if not ((rows >= 0) & (rows <= 1)).all():
-            bad = start + int(np.flatnonzero(~((rows >= 0) & (rows <= 1)).all(axis=1))[0])
-            raise UserError(f"row {bad} of the probabilities is not in [0, 1] (or NaN): train the classifier again")
+        rows = _checked(probabilities[images[0] : images[-1] + 1], images)
         of_chunk = posterior(votes.take(images), candidates(votes.take(images), rows, most), model)
         judged.append((of_chunk.category, of_chunk.probability.astype(np.float32)))
     return Posterior(*(np.concatenate(column) for column in zip(*judged, strict=True))), model
