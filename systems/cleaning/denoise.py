@@ -22,13 +22,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import Field
 
 from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, log, rows_add_up, stage
 from base.params import DEFAULT_PATH, Params, load_section
+from pipelines.beam.shards import shard_files
 from systems.cleaning import agreement as test
 from systems.cleaning import reliability
 from systems.cleaning.clean import CleanParams, apply_table_ii
@@ -70,7 +71,7 @@ def read_labels(path: Path) -> Labels:
     Raises:
         UserError: an image occurs twice, shares or clicks are impossible, or fewer than two categories are named.
     """
-    names = pa.Table.from_batches([], read_tables(path).schema).column_names
+    names = pq.read_schema(shard_files(path)[0]).names
     if {"categories", "shares", "clicks"} <= set(names):
         rows = pl.DataFrame(read_tables(path, ["image_id", "clicks", "categories", "shares"]))
         rows = rows.with_columns(pl.col("shares").cast(pl.List(pl.Float64)))

@@ -35,7 +35,7 @@ from base.console import UserError, log
 
 CHUNK = 20_000  # images judged at once
 ALL_CANDIDATES = 64  # with no more categories, every category is a candidate of every image
-NUM_CANDIDATES = 24  # else the named categories, and the most probable ones, up to this number
+NUM_CANDIDATES = 16  # else the named categories, and the most probable ones, up to this number
 ITERATIONS = 30
 TOLERANCE = 1e-4  # of the mean log-likelihood of an image; EM ends when an iteration gains less
 OWN_PSEUDO = 10.0  # clicks by which r_z is shrunk to the mean of all categories
@@ -44,7 +44,7 @@ PRIOR_PSEUDO = 5.0  # images by which a category's bias b is shrunk to 0
 LEAST_P = 1e-6  # smaller probabilities are raised to it: no network is that sure
 SAMPLE = 20_000  # EM takes at least this many images,
 NO_NAMES = "no image has a name: the labels are empty; check that the log's queries name the categories"
-SAMPLE_PER_CATEGORY = 25  # and this many per category; all are judged afterwards
+SAMPLE_PER_CATEGORY = 20  # and this many per category; all are judged afterwards
 
 
 class Votes(NamedTuple):
@@ -210,7 +210,11 @@ def vote_log_likelihood(votes: Votes, category: np.ndarray, confusion: np.ndarra
     log_gamma = gammaln(scaled)
     totals = votes.totals()[:, None]
     result = np.repeat(gammaln(concentration) - gammaln(totals + concentration), category.shape[1], axis=1)
+    log_scaled = np.log(scaled)
     for images, named, clicks in _slots(votes):
+        one = clicks == 1  # the most frequent case by far, and G(1 + a) / G(a) = a
+        result[images[one]] += log_scaled[category[images[one]], named[one][:, None]]
+        images, named, clicks = images[~one], named[~one], clicks[~one]
         cells = category[images], named[:, None]
         result[images] += gammaln(clicks[:, None] + scaled[cells]) - log_gamma[cells]
     return result
@@ -277,8 +281,10 @@ def _independent_clicks(
         if scaled is None:
             tables = np.repeat(np.log1p(clicks)[:, None], chosen.category.shape[1], axis=1)
         else:
-            a = scaled[chosen.category[images], named[:, None]]
-            tables = a * (digamma(clicks[:, None] + a) - digamma(a))
+            tables = np.ones((len(images), chosen.category.shape[1]))  # of one click
+            more = clicks != 1
+            a = scaled[chosen.category[images[more]], named[more][:, None]]
+            tables[more] = a * (digamma(clicks[more][:, None] + a) - digamma(a))
         tables *= q[images]
         of_image[images] += tables.sum(axis=1)
         parts.append((images, chosen.category[images] * num + named[:, None], tables))
