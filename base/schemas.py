@@ -89,6 +89,42 @@ CLEANED = pa.schema(
     ]
 )
 
+# embedded/: frozen features of every image, in the same shards as the images.
+EMBEDDED = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("feature", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# denoised/images.parquet: labels that clicks and a classifier have been asked about; rows by image_id.
+DENOISED = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("category", pa.string()),  # the most probable one
+        pa.field("name", pa.string()),  # the most clicked one (or the given label); null: none is named
+        pa.field("right", pa.float32(), nullable=False),  # probability of `category`
+        pa.field("name_right", pa.float32()),  # probability of `name`; null: none is named, or the method is `table`
+        pa.field("kept", pa.bool_(), nullable=False),
+        pa.field("categories", pa.list_(pa.string()), nullable=False),  # soft labels, the most probable one first
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# denoised/categories.parquet: how reliable the names are; rows by category. Shares are expected ones, without a key.
+RELIABILITY = pa.schema(
+    [
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("images_named", pa.int64(), nullable=False),  # images whose most clicked name it is
+        pa.field("name_right", pa.float64()),  # share of them that are of this category
+        pa.field("images_kept", pa.int64(), nullable=False),  # images with this label after denoising
+        pa.field("right", pa.float64()),  # share of them that are of this category
+        pa.field("reliability", pa.float64()),  # of an image of this category: share of its clicks that name it
+        pa.field("mistaken_for", pa.string()),  # the name that clicks on its images have most often instead
+    ]
+)
+
 # splits/categories.parquet: the outcome of the selection for every category; rows by domain, then category.
 CATEGORIES = pa.schema(
     [

@@ -4,10 +4,13 @@
         --truth data/raw/toy/truth/labels.tsv --work .state/noise-filter
 
 The benchmark trains the cleaner of a parameter file with several seeds, once plainly (it scores its own training
-images) and once with k folds (a network that has not seen the image scores it). Two filters judge the same
+images) and once with k folds (a network that has not seen the image scores it). Four filters judge the same
 probabilities:
 
 - Table II of the paper, with the file's section `cleaning.clean`;
+- mixture: thresholds found from the same scores and clicks (`systems.cleaning.mixture`);
+- reliability: the posterior of the label from the probabilities of all categories, each label being one vote
+  (`systems.cleaning.reliability`); meant for out-of-fold probabilities;
 - confident learning: cleanlab's `find_label_issues` with its defaults, which does not use clicks. It needs the extra
   `bench`: `uv pip install --constraint constraints.txt --editable '.[bench]'`.
 
@@ -37,6 +40,8 @@ from base.artifacts import read_tables, whole_directory, write_json  # noqa: E40
 from base.params import DEFAULT_PATH, load_section  # noqa: E402
 from model.classification import ClassifierParams, LabelledImages, load_classifier  # noqa: E402
 from systems.cleaning.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
+from systems.cleaning.mixture import apply_mixture  # noqa: E402
+from systems.cleaning.reliability import Votes, cut_of_best_f1, denoise  # noqa: E402
 from systems.cleaning.train import PHASE, CleanerParams, assign_folds, train_folds, training_rows  # noqa: E402
 
 BATCH = 64  # images scored at once
@@ -155,6 +160,13 @@ def confident_learning(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(find_label_issues(labels, matrix, n_jobs=1))
 
 
+def improbable(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the labels that the model of reliability drops for the best expected F1: bool (images,)."""
+    votes = Votes(np.arange(len(labels) + 1), labels.astype(np.int32), np.ones(len(labels)))
+    wrong = 1 - denoise(votes, np.clip(matrix, 0, 1))[0].of(labels)
+    return np.asarray(wrong >= cut_of_best_f1(wrong))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
@@ -190,6 +202,8 @@ def main() -> None:
                 f"Table II | {scoring}": ~apply_table_ii(with_total_clicks(scores, clicks), table)[
                     "kept"
                 ].to_numpy(),  # both are sorted by image id
+                f"mixture | {scoring}": ~apply_mixture(with_total_clicks(scores, clicks))[0]["kept"].to_numpy(),
+                f"reliability | {scoring}": improbable(labels, matrix),
                 f"confident learning | {scoring}": confident_learning(labels, matrix),
             }
             for name, of_filter in dropped.items():

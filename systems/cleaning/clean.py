@@ -7,6 +7,9 @@ In: p(own category) of each source image (`schemas.SCORES`) and the click log (`
 Out: `images.parquet` (`schemas.CLEANED`: every scored image, whether it is kept, and which cell of the table decided)
 and `summary.json` (the number of images and of kept images in each cell).
 
+With `cleaning.clean.method: mixture` the thresholds are not Table II's, but found from scores and clicks
+(`systems.cleaning.mixture`); `summary.json` then also has what the filter expects of itself (`expected`).
+
 Beam options may follow, for example ``--direct_num_workers 2 --direct_running_mode multi_processing``; they don't
 change the bytes of the output.
 """
@@ -32,8 +35,7 @@ from pipelines.beam import runner
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files, sort_rows
 from pipelines.beam.shuffle import GroupIntoShards, Packer, merge, packing
-
-UNSCORED = "category too small for the cleaner"
+from systems.cleaning.mixture import UNSCORED, apply_mixture
 
 # The rows of both inputs inside the job: a score with 0 clicks, or an image's clicks in one shard with a null category.
 SCORE_OR_CLICKS = pa.schema(
@@ -48,8 +50,13 @@ CLICKED_SCORES = pa.schema([*schemas.SCORES, pa.field("clicks", pa.int64(), null
 
 
 class CleanParams(Params):
-    """Table II as parameters: size classes, and one threshold per class and half."""
+    """The filter; Table II as parameters: size classes, and one threshold per class and half."""
 
+    method: Literal["table", "mixture"] = Field(
+        "table",
+        description="table: Table II, which the other parameters define; mixture: thresholds that are found from scores"
+        " and clicks (systems/cleaning/mixture.py)",
+    )
     size_borders: list[int] = Field(
         description="category sizes n (images) at which a size class begins; below the first there is no threshold",
         min_length=1,
@@ -170,7 +177,9 @@ def with_total_clicks(scores: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFram
 
 @dataclass(eq=False)
 class CleanedImages(beam.PTransform):
-    """A transform from scores and click log to one file of `schemas.CLEANED`; returns its (file name, number of rows).
+    """A transform from scores and click log to one file; returns its (file name, number of rows).
+
+    The file has `schemas.CLEANED`, or with the method mixture, which needs all images at once, `CLICKED_SCORES`.
 
     | step | in | out |
     |---|---|---|
@@ -205,19 +214,22 @@ class CleanedImages(beam.PTransform):
             | "Clicks" >> concurrently("read", read_clicks).with_output_types(pa.RecordBatch)
         )
         groups = len(self.scores)
-        return (
+        write = partial(write_rows, path=self.path)
+        clicked = (
             (scores, clicks)
             | "ScoresAndClicks" >> beam.Flatten()
             | "TotalClicks"
             >> GroupIntoShards(SCORE_OR_CLICKS, "image_id", groups, add_up_clicks, self.packer, "total_clicks")
+        )
+        if self.params.method == "mixture":
+            return clicked | "OneFile" >> GroupIntoShards(CLICKED_SCORES, "image_id", 1, write, self.packer, "write")
+        return (
+            clicked
             | "TableII"
             >> GroupIntoShards(
                 CLICKED_SCORES, "category", groups, partial(judge, params=self.params), self.packer, "table_ii"
             )
-            | "OneFile"
-            >> GroupIntoShards(
-                schemas.CLEANED, "image_id", 1, partial(write_cleaned, path=self.path), self.packer, "write"
-            )
+            | "OneFile" >> GroupIntoShards(schemas.CLEANED, "image_id", 1, write, self.packer, "write")
         )
 
 
@@ -257,9 +269,9 @@ def judge(shard: int, images: pa.RecordBatch, params: CleanParams) -> Iterable[p
     yield as_batch(apply_table_ii(pl.DataFrame(pa.Table.from_batches([images])), params), schemas.CLEANED)
 
 
-def write_cleaned(shard: int, cleaned: pa.RecordBatch, path: Path) -> Iterable[tuple[str, int]]:
-    """Write all verdicts, rows by image id."""
-    rows = sort_rows(cleaned, ("image_id",))
+def write_rows(shard: int, images: pa.RecordBatch, path: Path) -> Iterable[tuple[str, int]]:
+    """Write all rows, by image id."""
+    rows = sort_rows(images, ("image_id",))
     write_table(pa.Table.from_batches([rows]), path)
     yield path.name, rows.num_rows
 
@@ -272,7 +284,7 @@ def as_batch(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:
 def run(
     scores: Path, clicks: Path, output: Path, params: CleanParams, beam_arguments: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Apply Table II to all scored images and write the folder; return the content of summary.json.
+    """Apply the filter to all scored images and write the folder; return the content of summary.json.
 
     Raises:
         UserError: there are no scores or no click log, an image is scored twice, or a probability is NaN.
@@ -286,7 +298,13 @@ def run(
         path = folder / "images.parquet"
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
             _ = pipeline | "CleanedImages" >> CleanedImages(score_shards, click_shards, params, path, packer)
+        expected = None
+        if params.method == "mixture":
+            cleaned, expected = apply_mixture(pl.DataFrame(read_tables(path)))
+            write_table(cleaned.to_arrow().cast(schemas.CLEANED), path)
         summary = summarise(pl.DataFrame(read_tables(path)))
+        if expected is not None:
+            summary["expected"] = expected
         write_json(summary, folder / "summary.json")
     return summary
 
@@ -333,6 +351,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "images kept": summary["kept"],
             **as_counts("dropped", {rule: count for rule, count in dropped.items() if count}),
             "categories without an image left": len(summary["categories_without_images_left"]),
+            **{f"expected: {name}": value for name, value in summary.get("expected", {}).items() if value is not None},
         }
         share = summary["kept"] / summary["images"]
         closing.wrote[str(arguments.output)] = f"{share:.1%} of the images kept"

@@ -1,0 +1,353 @@
+"""Denoise labels by the clicks that name categories and a classifier's out-of-fold probabilities, judged together.
+
+    python -m systems.cleaning.denoise --labels LABELS --features data/sets/toy/embedded --output DENOISED
+
+In: labels, either from clicks (`schemas.LABELS`, as `pipelines.label_from_clicks` writes them) or given ones (a folder
+with `image_id` and `category`, such as `ingested/images`; each is one vote); and frozen features (`schemas.EMBEDDED`).
+Out: `images.parquet` (`schemas.DENOISED`), `categories.parquet` (`schemas.RELIABILITY`: how reliable each name is) and
+`summary.json` with the accuracy that the labels are expected to have.
+
+A round trains a classifier per fold and fits `systems.cleaning.reliability`; the next round learns from its soft
+labels. The method `table` is the paper's filter instead: the most clicked name is the label, and Table II's thresholds
+apply to its out-of-fold probability.
+
+If the votes don't agree more with out-of-fold probabilities than permuted votes do, at the level 0.001, the command
+ends with an error: nothing could be learned from such a log (`systems.cleaning.agreement`).
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from base import schemas
+from base.artifacts import read_tables, whole_directory, write_json, write_table
+from base.console import UserError, log, rows_add_up, stage
+from base.params import DEFAULT_PATH, Params, load_section
+from pipelines.beam.shards import shard_files
+from systems.cleaning import agreement as test
+from systems.cleaning import reliability
+from systems.cleaning.clean import CleanParams, apply_table_ii
+from systems.cleaning.heads import HeadParams, folds_of, out_of_fold, principal_components
+from systems.cleaning.reliability import Posterior, Reliability, Votes
+
+SHARES = 0.01  # by which an image's shares may differ from a sum of 1
+
+
+class DenoiseParams(Params):
+    """How labels are denoised."""
+
+    method: Literal["reliability", "table"] = Field(
+        description="reliability: the probabilistic model; table: the most clicked name and thresholds (Table II)"
+    )
+    rounds: int = Field(description="classifiers that are trained one after the other on better labels", ge=1, le=10)
+    least_right: float | None = Field(
+        description="an image is kept from this probability of its label; null: as the expected F1 of dropping is best",
+        ge=0, le=1,
+    )  # fmt: skip
+    soft_labels: float | None = Field(
+        description="also write all categories of at least this probability; null: only the label", gt=0, le=1
+    )
+    head: HeadParams
+    table: CleanParams = Field(description="the thresholds of the method `table`")
+
+
+class Labels(NamedTuple):
+    """Named images in the order of their ids, the categories by name, and the votes."""
+
+    image_ids: list[str]
+    categories: list[str]
+    votes: Votes
+
+
+def read_labels(path: Path) -> Labels:
+    """Read labels from clicks, or given ones as one vote each (of the source domain, where there is a domain).
+
+    Raises:
+        UserError: an image occurs twice, shares or clicks are impossible, or fewer than two categories are named.
+    """
+    names = pq.read_schema(shard_files(path)[0]).names
+    if {"categories", "shares", "clicks"} <= set(names):
+        rows = pl.DataFrame(read_tables(path, ["image_id", "clicks", "categories", "shares"]))
+        rows = rows.with_columns(pl.col("shares").cast(pl.List(pl.Float64)))
+    elif "category" in names:
+        columns = ["image_id", "category", *(["domain"] if "domain" in names else [])]
+        rows = pl.DataFrame(read_tables(path, columns))
+        if "domain" in names:
+            rows = rows.filter(pl.col("domain") == "source")
+        rows = rows.select(
+            "image_id",
+            clicks=pl.lit(1, pl.Int64),
+            categories=pl.concat_list("category"),
+            shares=pl.concat_list(pl.lit(1.0)),
+        ).filter(pl.col("categories").list.first().is_not_null())
+    else:
+        raise UserError(f"{path}: no labels: expected the columns image_id and category, or those of label_from_clicks")
+    rows = rows.sort("image_id")
+    twice = rows.filter(pl.col("image_id").is_duplicated())
+    if len(twice):
+        raise UserError(f"{path}: image {twice['image_id'][0]!r} has {len(twice)} rows in all, expected one per image")
+    lengths = (rows["categories"].list.len() != rows["shares"].list.len()) | (rows["clicks"] < 0)
+    sums = rows["shares"].list.sum()
+    bad = lengths | ((rows["categories"].list.len() > 0) & ~((sums - 1).abs() <= SHARES))
+    bad |= rows["shares"].list.eval(~(pl.element() > 0)).list.any().fill_null(value=False)
+    bad |= (rows["clicks"] == 0) & (rows["categories"].list.len() > 0)
+    if bad.any():
+        name = rows["image_id"][int(bad.arg_max() or 0)]
+        raise UserError(f"{path}: image {name!r}: shares must be positive, sum to 1 and be as many as the categories")
+    flat = rows.with_row_index("image").explode("categories", "shares").drop_nulls("categories")
+    categories = sorted(flat["categories"].unique())
+    if len(categories) < 2:
+        raise UserError(f"{path}: {len(categories)} categories are named, but a classifier needs two")
+    number = {name: i for i, name in enumerate(categories)}
+    flat = flat.with_columns(
+        number=pl.col("categories").replace_strict(number, return_dtype=pl.Int32),
+        votes=pl.col("shares") * pl.col("clicks"),
+    ).sort("image", "number")
+    counts = np.bincount(flat["image"].to_numpy(), minlength=len(rows))
+    votes = Votes(np.concatenate([[0], np.cumsum(counts)]), flat["number"].to_numpy(), flat["votes"].to_numpy())
+    return Labels(rows["image_id"].to_list(), categories, votes)
+
+
+def read_features(path: Path, image_ids: Sequence[str]) -> np.ndarray:
+    """Return the features of the images in their order: float32 (N, D).
+
+    Raises:
+        UserError: an image has no features, or they are not finite.
+    """
+    rows = pl.DataFrame(read_tables(path, ["image_id", "feature"]))
+    joined = pl.DataFrame({"image_id": image_ids}).join(rows, on="image_id", how="left", maintain_order="left")
+    missing = joined.filter(pl.col("feature").is_null())
+    if len(missing) or len(joined) != len(image_ids):
+        name = missing["image_id"][0] if len(missing) else joined.filter(pl.col("image_id").is_duplicated())[0, 0]
+        raise UserError(f"{path}: image {name!r} doesn't have one row of features; run systems.cleaning.embed on all")
+    features = np.stack(list(joined["feature"].to_numpy())).astype(np.float32)
+    if not np.isfinite(features).all():
+        raise UserError(f"{path}: a feature is NaN or infinite; run systems.cleaning.embed again")
+    return features
+
+
+def dense(labels: Posterior, num_categories: int) -> np.ndarray:
+    """Return soft labels of all categories: float32 (N, C)."""
+    result = np.zeros((len(labels.category), num_categories), np.float32)
+    np.put_along_axis(result, labels.category.astype(np.int64), labels.probability.astype(np.float32), axis=1)
+    return result / result.sum(axis=1, keepdims=True)
+
+
+def check_agreement(votes: Votes, probabilities: np.ndarray, folds: np.ndarray, seed: int) -> test.Agreement:
+    """Return the agreement of votes and out-of-fold probabilities.
+
+    Raises:
+        UserError: it is not more than that of permuted votes.
+    """
+    found = test.agreement(votes, probabilities, folds, seed)
+    log.info("agreement: %.4f, by chance %.4f, p = %.3g", *found)
+    if found.p_value > test.LEVEL:
+        raise UserError(
+            "the labels say nothing of the images: a classifier that has not seen an image gives its names "
+            f"{found.agreement:.4f} on average, and {found.by_chance:.4f} with permuted images "
+            f"(p = {found.p_value:.3g}, level {test.LEVEL}); check that log and images belong together, and that "
+            "queries name the categories"
+        )
+    return found
+
+
+class Denoised(NamedTuple):
+    """The result of :func:`denoise_labels`: verdicts by image, the model (None: Table II), the first round's test."""
+
+    labels: Posterior
+    model: Reliability | None
+    agreement: test.Agreement
+    kept: np.ndarray
+    category: np.ndarray
+    right: np.ndarray
+
+
+def denoise_labels(labels: Labels, features: np.ndarray, params: DenoiseParams) -> Denoised:
+    """Train the classifiers and judge the labels.
+
+    Shape:
+        features: float32 (N, D)
+
+    Raises:
+        UserError: the labels say nothing of the images, or no image is named.
+    """
+    votes, num = labels.votes, len(labels.categories)
+    folds, named = folds_of(labels.image_ids, params.head), votes.counts > 0
+    if not named.any() or len(np.unique(folds[named])) < 2:
+        raise UserError(f"{int(named.sum())} images are named, too few for {params.head.folds} folds")
+    x = principal_components(features, params.head.components)
+    soft = np.full((len(named), num), 1 / num, np.float32)
+    soft[named] = 0
+    image = votes.images()
+    soft[image, votes.category] = votes.clicks / votes.totals()[image]
+    found, judged, model = None, None, None
+    for number in range(1 if params.method == "table" else params.rounds):
+        probabilities = out_of_fold(x, soft, named, folds, params.head, number)
+        if found is None:  # exact for the first round: its classifiers know nothing of the votes of their own fold
+            found = check_agreement(votes, probabilities, folds, params.head.seed)
+        if params.method == "table":
+            break
+        judged, model = reliability.denoise(votes, probabilities)
+        right = judged.best()[1][named].mean()
+        log.info(
+            "round %d of %d: %.1f %% of the labels are expected to be right", number + 1, params.rounds, 100 * right
+        )
+        soft, named = dense(judged, num), votes.counts > 0
+    assert found is not None
+    majority = votes.majority()
+    if params.method == "table":
+        own = np.where(majority >= 0, probabilities[np.arange(len(named)), majority], 0)
+        of_images = pl.DataFrame(
+            {
+                "image_id": labels.image_ids,
+                "category": [labels.categories[c] if c >= 0 else "" for c in majority],
+                "clicks": np.rint(votes.totals()).astype(np.int64),
+                "probability": own.astype(np.float32),
+            }
+        )
+        passed = apply_table_ii(of_images.filter(named), params.table).filter("kept")["image_id"]
+        in_kept = np.isin(np.array(labels.image_ids), passed.to_numpy())
+        category = np.arange(num, dtype=np.int32)[None].repeat(len(named), axis=0)
+        return Denoised(Posterior(category, probabilities), None, found, in_kept, majority, own)
+    assert judged is not None
+    category, right = judged.best()
+    if params.least_right is None:
+        kept = named & (1 - right < reliability.cut_of_best_f1(1 - right[named]))
+    else:
+        kept = named & (right >= params.least_right)
+    return Denoised(judged, model, found, kept, category, right)
+
+
+def tables(
+    labels: Labels, result: Denoised, params: DenoiseParams
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+    """Return `schemas.DENOISED`, `schemas.RELIABILITY` and the summary."""
+    names = np.array(labels.categories)
+    majority = labels.votes.majority()
+    named = majority >= 0
+    has_label = result.category >= 0
+    name_right = np.where(named, result.labels.of(majority), np.nan)
+    soft: list[list[str]] = [[] for _ in named]
+    soft_p: list[list[float]] = [[] for _ in named]
+    if params.soft_labels is not None:
+        for row in np.flatnonzero(has_label):
+            chosen = np.flatnonzero(result.labels.probability[row] >= params.soft_labels)
+            chosen = chosen[np.argsort(-result.labels.probability[row, chosen], kind="stable")]
+            soft[row] = names[result.labels.category[row, chosen]].tolist()
+            soft_p[row] = result.labels.probability[row, chosen].tolist()
+    images = pl.DataFrame(
+        {
+            "image_id": labels.image_ids,
+            "category": [names[c] if c >= 0 else None for c in result.category],
+            "name": [names[c] if c >= 0 else None for c in majority],
+            "right": pl.Series(result.right, dtype=pl.Float32),
+            "name_right": pl.Series(name_right, dtype=pl.Float32).fill_nan(None),
+            "kept": result.kept,
+            "categories": pl.Series(soft, dtype=pl.List(pl.String)),
+            "probabilities": pl.Series(soft_p, dtype=pl.List(pl.Float32)),
+        }
+    ).sort("image_id")
+    judged = result.model is not None
+    num = len(names)
+    kept = result.kept
+    counts = {
+        "named": np.bincount(majority[named], minlength=num),
+        "name_right": np.bincount(majority[named], name_right[named], num),
+        "kept": np.bincount(result.category[kept], minlength=num),
+        "right": np.bincount(result.category[kept], result.right[kept], num),
+    }
+    own: list[float | None] = [None] * num
+    most: list[str | None] = [None] * num
+    if result.model is not None:
+        own = result.model.own.tolist()
+        others = result.model.confusion - np.diag(result.model.own)
+        most = names[others.argmax(axis=1)].tolist()
+    with np.errstate(invalid="ignore"):
+        categories = pl.DataFrame(
+            {
+                "category": labels.categories,
+                "images_named": pl.Series(counts["named"], dtype=pl.Int64),
+                "name_right": pl.Series(counts["name_right"] / counts["named"], dtype=pl.Float64).fill_nan(None),
+                "images_kept": pl.Series(counts["kept"], dtype=pl.Int64),
+                "right": pl.Series(counts["right"] / counts["kept"], dtype=pl.Float64).fill_nan(None),
+                "reliability": pl.Series(own, dtype=pl.Float64),
+                "mistaken_for": pl.Series(most, dtype=pl.String),
+            }
+        )
+    if not judged:  # the raw probability of a classifier is no calibrated accuracy
+        images = images.with_columns(name_right=pl.lit(None, pl.Float32))
+        categories = categories.with_columns(name_right=pl.lit(None, pl.Float64), right=pl.lit(None, pl.Float64))
+    model = result.model
+    summary = {
+        "images": len(named),
+        "named": int(named.sum()),
+        "kept": int(kept.sum()),
+        "renamed": int((kept & named & (result.category != majority)).sum()),
+        "categories": num,
+        "expected_right": {
+            "names": float(name_right[named].mean()) if judged else None,
+            "labels": float(result.right[named].mean()) if judged else None,
+            "kept": float(result.right[kept].mean()) if judged and kept.any() else None,
+        },
+        "agreement": result.agreement._asdict(),
+        "model": {
+            "concentration": model.concentration,
+            "outliers": model.outliers,
+            "temperature": model.temperature,
+            "log_likelihood": model.log_likelihood,
+        }
+        if model is not None
+        else None,
+    }
+    return images, categories, summary
+
+
+def run(labels: Path, features: Path, output: Path, params: DenoiseParams) -> dict[str, Any]:
+    """Denoise labels and write the folder; return the content of summary.json.
+
+    Raises:
+        UserError: bad labels or features, or the labels say nothing of the images.
+    """
+    read = read_labels(labels)
+    result = denoise_labels(read, read_features(features, read.image_ids), params)
+    images, categories, summary = tables(read, result, params)
+    with whole_directory(output) as folder:
+        write_table(images.to_arrow().cast(schemas.DENOISED), folder / "images.parquet")
+        write_table(categories.to_arrow().cast(schemas.RELIABILITY), folder / "categories.parquet")
+        write_json(summary, folder / "summary.json")
+    return summary
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
+    parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
+    arguments = parser.parse_args(argv)
+    with stage("denoise") as closing:
+        params = load_section(DenoiseParams, "cleaning.denoise", arguments.params)
+        summary = run(arguments.labels, arguments.features, arguments.output, params)
+        unnamed = summary["images"] - summary["named"]
+        dropped = {"no category named": unnamed, "doubtful": summary["named"] - summary["kept"]}
+        rows_add_up(summary["images"], summary["kept"], dropped, "images")
+        closing.counts = {
+            "images": summary["images"],
+            "images kept": summary["kept"],
+            **{f"dropped: {reason}": count for reason, count in dropped.items()},
+            "kept under another name": summary["renamed"],
+            **{f"expected share right, {of}": s for of, s in summary["expected_right"].items() if s is not None},
+            "agreement of votes and classifier, p-value": summary["agreement"]["p_value"],
+        }
+        closing.wrote[str(arguments.output)] = f"labels of {summary['kept']:,} images"
+
+
+if __name__ == "__main__":
+    main()

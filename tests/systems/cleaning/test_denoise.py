@@ -1,0 +1,153 @@
+"""The command on made-up features and logs: better labels, a stated accuracy, and refusals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from base import schemas
+from base.console import UserError
+from systems.cleaning.denoise import main, read_features, read_labels
+
+CATEGORIES = ("akita", "corgi", "husky", "pug")
+PARAMS = """
+cleaning:
+  denoise:
+    method: METHOD
+    rounds: 2
+    least_right: 0.5
+    soft_labels: 0.05
+    head: {folds: 3, components: 8, hidden: 16, dropout: 0.1, epochs: 30, batch_size: 100, learning_rate: 0.01,
+           weight_decay: 0.01, seed: 0, threads: 1}
+    table: {method: table, size_borders: [1], first_half: [0.3], second_half: [0.5], below_first_border: keep}
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Write features of 300 images, and labels from clicks of which some two thirds are right by majority."""
+    random = np.random.default_rng(7)
+    truth = random.integers(0, 4, 300)
+    features = 3 * np.eye(8)[truth] + random.normal(0, 1, (300, 8))
+    rows = []
+    for i, z in enumerate(truth):
+        drawn = random.multinomial(5, random.dirichlet(3 * (0.1 + 0.6 * np.eye(4)[z])))
+        named = np.flatnonzero(drawn) if i % 50 else []
+        best = sorted(named, key=lambda c: (-drawn[c], c))
+        row = {"image_id": f"i{i:03d}", "clicks": 5 if len(named) else 0}
+        rows.append({**row, "categories": [CATEGORIES[c] for c in best], "shares": [drawn[c] / 5 for c in best]})
+    write_labels(rows, tmp_path / "labels")
+    permuted = random.permutation(300)
+    write_labels([{**rows[j], "image_id": f"i{i:03d}"} for i, j in enumerate(permuted)], tmp_path / "shuffled")
+    (tmp_path / "features").mkdir()
+    of_images = [{"image_id": f"i{i:03d}", "domain": "source", "feature": list(f)} for i, f in enumerate(features)]
+    pq.write_table(pa.Table.from_pylist(of_images, schemas.EMBEDDED), tmp_path / "features/part-00000.parquet")
+    (tmp_path / "truth.json").write_text(json.dumps([CATEGORIES[z] for z in truth]))
+    for method in ("reliability", "table"):
+        (tmp_path / f"{method}.yaml").write_text(PARAMS.replace("METHOD", method))
+    return tmp_path
+
+
+def write_labels(rows: list[dict], folder: Path) -> None:
+    fields = [("image_id", pa.string()), ("clicks", pa.int64()), ("categories", pa.list_(pa.string())),
+              ("shares", pa.list_(pa.float32()))]  # fmt: skip
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "part-00000.parquet")
+
+
+def run(data: Path, labels: str, output: str, params: str = "reliability") -> dict:
+    main(["--labels", str(data / labels), "--features", str(data / "features"), "--output", str(data / output),
+          "--params", str(data / f"{params}.yaml")])  # fmt: skip
+    return json.loads((data / output / "summary.json").read_text())
+
+
+def test_labels_get_better_and_the_stated_accuracy_is_right(data: Path) -> None:
+    summary = run(data, "labels", "denoised")
+    images = pq.read_table(data / "denoised/images.parquet").to_pylist()
+    truth = json.loads((data / "truth.json").read_text())
+    kept = [row["category"] == z for row, z in zip(images, truth, strict=True) if row["kept"]]
+    names = [row["name"] == z for row, z in zip(images, truth, strict=True) if row["name"]]
+    assert summary["kept"] == len(kept)
+    assert np.mean(kept) > np.mean(names) + 0.1
+    assert summary["expected_right"]["kept"] == pytest.approx(np.mean(kept), abs=0.03)
+    assert summary["expected_right"]["names"] == pytest.approx(np.mean(names), abs=0.04)
+    for row in images:
+        assert not row["kept"] or (row["name"] and row["right"] >= 0.5)
+        assert row["probabilities"] == sorted(row["probabilities"], reverse=True)
+        assert row["categories"][0] == row["category"]
+        assert min(row["probabilities"]) >= 0.05
+    categories = pq.read_table(data / "denoised/categories.parquet").to_pylist()
+    assert [row["category"] for row in categories] == list(CATEGORIES)
+    assert sum(row["images_kept"] for row in categories) == len(kept)
+    mean = sum(row["right"] * row["images_kept"] for row in categories) / len(kept)
+    assert mean == pytest.approx(summary["expected_right"]["kept"])
+
+
+def test_the_same_call_writes_the_same_bytes(data: Path) -> None:
+    for output in ("one", "other"):
+        run(data, "labels", output)
+    for name in ("images.parquet", "categories.parquet", "summary.json"):
+        assert (data / "one" / name).read_bytes() == (data / "other" / name).read_bytes()
+
+
+@pytest.mark.parametrize("method", ["reliability", "table"])
+def test_a_shuffled_log_is_refused_and_writes_nothing(
+    data: Path, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(data, "shuffled", "denoised", method)
+    assert ended.value.code == 2
+    assert "the labels say nothing of the images" in caplog.text
+    assert not (data / "denoised").exists()
+
+
+def test_the_papers_filter_keeps_the_name_and_states_no_accuracy(data: Path) -> None:
+    summary = run(data, "labels", "denoised", "table")
+    images = pq.read_table(data / "denoised/images.parquet").to_pylist()
+    assert all(row["category"] == row["name"] for row in images)
+    assert all(row["right"] >= np.float32(0.3) for row in images if row["kept"])
+    assert 0 < summary["kept"] < summary["named"]
+    assert summary["expected_right"] == {"names": None, "labels": None, "kept": None}
+
+
+def test_given_labels_are_one_vote_each_and_the_target_is_left_out(tmp_path: Path) -> None:
+    rows = {"image_id": ["b", "a", "t"], "category": ["pug", "akita", "pug"], "domain": ["source", "source", "target"]}
+    pq.write_table(pa.table(rows), tmp_path / "part-00000.parquet")
+    labels = read_labels(tmp_path)
+    assert labels.image_ids == ["a", "b"]
+    assert labels.categories == ["akita", "pug"]
+    assert labels.votes.category.tolist() == [0, 1]
+    assert labels.votes.clicks.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shares": [0.5, 0.2]}, "image 'a': shares must be positive, sum to 1"),
+        ({"shares": [1.5, -0.5]}, "shares must be positive"),
+        ({"shares": [1.0]}, "as many as the categories"),
+        ({"clicks": -1}, "image 'a'"),
+        ({"clicks": 0}, "image 'a'"),
+        ({"image_id": "b"}, "image 'b' has 2 rows"),
+        ({"categories": ["pug"], "shares": [1.0]}, "1 categories are named"),
+    ],
+)
+def test_impossible_labels_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+    row = {"image_id": "a", "clicks": 3, "categories": ["pug", "corgi"], "shares": [0.5, 0.5], **change}
+    rest = {"image_id": "b", "clicks": 1, "categories": ["pug"], "shares": [1.0]}
+    write_labels([row, rest], tmp_path / "labels")
+    with pytest.raises(UserError, match=message):
+        read_labels(tmp_path / "labels")
+
+
+def test_missing_or_impossible_features_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="image 'gone' doesn't have one row of features"):
+        read_features(data / "features", ["i000", "gone"])
+    row = {"image_id": "a", "domain": "source", "feature": [1.0, float("nan")]}
+    (tmp_path / "bad").mkdir()
+    pq.write_table(pa.Table.from_pylist([row], schemas.EMBEDDED), tmp_path / "bad/part-00000.parquet")
+    with pytest.raises(UserError, match="NaN or infinite"):
+        read_features(tmp_path / "bad", ["a"])
