@@ -34,6 +34,8 @@ MODELS = {
     "cleaning.train": "systems.cleaning.train.CleanerParams",
     "cleaning.score": "systems.cleaning.score.ScoreParams",
     "cleaning.clean": "systems.cleaning.clean.CleanParams",
+    "cleaning.embed": "systems.cleaning.embed.EmbedParams",
+    "cleaning.denoise": "systems.cleaning.denoise.DenoiseParams",
     "cleaning.preparation": "systems.cleaning.preparation.PreparationParams",
     "mtmdd.network": "systems.mtmdd.config.NetworkParams",
     "mtmdd.objective": "systems.mtmdd.config.ObjectiveParams",
