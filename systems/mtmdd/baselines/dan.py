@@ -71,5 +71,7 @@ class DanTask(PhaseTask):
         return loss, components
 
 
+task_of = DanTask
+
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.dan", kind=DanTask)
+    main(command="systems.mtmdd.baselines.dan", kind=task_of)

@@ -100,5 +100,7 @@ class DannTask(PhaseTask):
         return loss + of_domain, {**components, "domain": of_domain.detach()}
 
 
+task_of = DannTask
+
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.dann", kind=DannTask)
+    main(command="systems.mtmdd.baselines.dann", kind=task_of)

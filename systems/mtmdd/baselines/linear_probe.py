@@ -79,5 +79,7 @@ class ProbeTask(FittedTask):
         return Validation({**found.values, "C": self.chosen_c}, found.rank, found.chosen_by, found.chosen_value)
 
 
+task_of = ProbeTask
+
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.linear_probe", kind=ProbeTask)
+    main(command="systems.mtmdd.baselines.linear_probe", kind=task_of)

@@ -190,5 +190,7 @@ class RacnnTask(PhaseTask):
         return means
 
 
+task_of = RacnnTask
+
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.racnn", kind=RacnnTask)
+    main(command="systems.mtmdd.baselines.racnn", kind=task_of)

@@ -118,10 +118,10 @@ class ScdaTask(FittedTask):
         write_linear(network.heads[self.phase.main_domain], machine.coef_, machine.intercept_)
 
 
-def task(recipe: Recipe, phase: Phase, examples: Examples, seed: int, *rest: Any) -> PhaseTask:
+def task_of(recipe: Recipe, phase: Phase, examples: Examples, seed: int, *rest: Any) -> PhaseTask:
     """Return a phase's task: fine-tuning, or the SVM."""
     return (ScdaTask if phase.fitted else PhaseTask)(recipe, phase, examples, seed, *rest)
 
 
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.scda", kind=task)
+    main(command="systems.mtmdd.baselines.scda", kind=task_of)

@@ -74,7 +74,11 @@ def build(recipe: Recipe, phase: Phase, categories: Mapping[Domain, list[str]], 
 
 
 class FusionTask(FittedTask):
-    """A phase that joins the networks of two earlier phases; nothing is left to learn."""
+    """A phase that joins the networks of two earlier phases; nothing is left to learn, so it has a single step."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.epoch_rows = 1
 
     def network(self, earlier: Earlier) -> FusedNetwork:
         """Return the two networks with their weights."""
@@ -88,10 +92,10 @@ class FusionTask(FittedTask):
         """Do nothing: the weight of the fusion is fixed."""
 
 
-def task(recipe: Recipe, phase: Phase, examples: Examples, seed: int, *rest: Any) -> PhaseTask:
+def task_of(recipe: Recipe, phase: Phase, examples: Examples, seed: int, *rest: Any) -> PhaseTask:
     """Return a phase's task: training, or fusion."""
     return (FusionTask if phase.fitted else PhaseTask)(recipe, phase, examples, seed, *rest)
 
 
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.sf", kind=task)
+    main(command="systems.mtmdd.baselines.sf", kind=task_of)

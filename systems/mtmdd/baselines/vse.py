@@ -25,5 +25,7 @@ class VseTask(PhaseTask):
     own_click_loss = HardestNegativeLoss()
 
 
+task_of = VseTask
+
 if __name__ == "__main__":
-    main(command="systems.mtmdd.baselines.vse", kind=VseTask)
+    main(command="systems.mtmdd.baselines.vse", kind=task_of)
