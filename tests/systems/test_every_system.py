@@ -27,7 +27,6 @@ TRAINED = sorted(path.parent.name for home in (ROOT / "systems", HERE) for path 
 EVALUATED = sorted(path.parent.name for home in (ROOT / "systems", HERE) for path in home.glob("*/evaluate.py"))
 
 
-
 def tiny_module(name: str) -> ModuleType:
     """Return the module tiny_run of a system."""
     spec = importlib.util.spec_from_file_location(f"tiny_run_{name}", HERE / name / "tiny_run.py")
@@ -142,9 +141,7 @@ def test_every_parameter_gets_a_finite_gradient(tiny: ModuleType, request, monke
     def checked(learner: Learner, number: int = 0) -> None:
         # an optimiser's parameters, because in alternating steps the others have no gradient
         unused = tiny.unused(learner.task) if hasattr(tiny, "unused") else ()
-        names = {
-            id(weight): name for name, weight in learner.module.named_parameters() if not name.startswith(unused)
-        }
+        names = {id(weight): name for name, weight in learner.module.named_parameters() if not name.startswith(unused)}
         for group in learner.optimizers[number].param_groups:
             for weight in (weight for weight in group["params"] if id(weight) in names):
                 name = names[id(weight)]

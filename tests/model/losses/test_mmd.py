@@ -45,7 +45,9 @@ def test_it_is_the_written_out_double_loop_and_symmetric(n: int, m: int, seed: i
 
 def test_its_expectation_is_zero_for_one_distribution_and_positive_for_two() -> None:
     def mean_and_error(shift: float) -> tuple[float, float]:
-        values = torch.stack([MultiKernelMMD()(sample(6, 4, 2 * i), sample(9, 4, 2 * i + 1, shift)) for i in range(600)])
+        values = torch.stack(
+            [MultiKernelMMD()(sample(6, 4, 2 * i), sample(9, 4, 2 * i + 1, shift)) for i in range(600)]
+        )
         return values.mean().item(), values.std().item() / math.sqrt(len(values))
 
     mean, error = mean_and_error(0.0)
