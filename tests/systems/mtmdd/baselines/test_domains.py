@@ -29,14 +29,8 @@ CATEGORIES = {"source": 3, "target": 3}
 def network() -> MultidomainNetwork:
     """A small network in the shape of VGG: two fully connected layers before phi's, dropout between them."""
     torch.manual_seed(0)
-    head = nn.Sequential(
-        nn.Flatten(),
-        nn.Linear(4 * 36, 7),
-        nn.ReLU(inplace=True),
-        nn.Dropout(0.5),
-        nn.Linear(7, 5),
-        nn.ReLU(inplace=True),
-    )
+    first = [nn.Flatten(), nn.Linear(4 * 36, 7), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+    head = nn.Sequential(*first, nn.Linear(7, 5), nn.ReLU(inplace=True))
     features = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Sigmoid(), nn.MaxPool2d(2, ceil_mode=True))
     backbone = ConvNet(features, head, 24)
     recogniser = Recogniser("visual", (5, 0), CATEGORIES, True, 0.0)
