@@ -81,7 +81,11 @@ class ConvNet(nn.Module):
 
     def forward(self, images: Tensor) -> Visual:
         """Return omega and phi."""
-        return self.run_normalised((images - self.mean) / self.std)
+        return self.run_normalised(self.normalised(images))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return the images with torchvision's mean and deviation of each colour removed."""
+        return (images - self.mean) / self.std
 
     def run_normalised(self, pixels: Tensor) -> Visual:
         """Return omega and phi of normalised images."""

@@ -31,8 +31,14 @@ def within_budget(recipe: Recipe, epochs: int) -> Recipe:
         epochs: of the joint network; passes over the target's training images.
 
     Raises:
-        UserError: a phase would have a part of an epoch.
+        UserError: a phase would have a part of an epoch, or is fitted, which has no epochs.
     """
+    fitted = [phase.name for phase in recipe.phases if phase.fitted]
+    if fitted:
+        raise UserError(
+            f"mtmdd.runs: equal_images={recipe.method}-{epochs}: phase {fitted[0]} is computed from all images at once,"
+            " so its number of images can't be chosen; remove the run"
+        )
     behind = {phase.name: phases_behind(recipe, phase) for phase in recipe.phases}
     phases = []
     for phase in recipe.phases:

@@ -19,6 +19,7 @@ EmbeddingKind = Literal["FC", "biFC", "CONV+FC", "CONV+biFC"]
 Part = Literal["backbone", "embedding", "predictor"]
 SecondStep = Literal["two ConvNets", "two ConvNets from one start", "one ConvNet"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
+COMMAND = r"^systems\.mtmdd\.baselines\.[a-z_]+$"  # a module that a recipe may name
 BACKBONE = "backbone"  # the start of a phase without an earlier one: network.weights
 
 
@@ -163,7 +164,9 @@ class LossTerm(Params):
     """One weighted term of a phase's objective; the mean is over all images of the step (eq. 6)."""
 
     domain: Domain
-    kind: Literal["recognition", "count", "position"]
+    kind: Literal["recognition", "count", "position", "own"] = Field(
+        description="own: the click loss that the method's command defines (`Recipe.train_command`)"
+    )
     weight: float = Field(gt=0)
 
 
@@ -191,6 +194,10 @@ class Phase(Params):
     train: TrainParams | None = Field(None, description="of this phase; null: those of the recipe")
     epoch_domain: Domain | None = Field(
         None, description="an epoch has as many draws as this domain has training images; null: the main domain"
+    )
+
+    fitted: bool | None = Field(
+        None, description="the method's command computes the recogniser in one epoch, without gradient steps; null: no"
     )
 
     @property
@@ -238,7 +245,7 @@ class Phase(Params):
     @model_validator(mode="after")
     def _consistent(self) -> "Phase":
         if any(term.domain == "target" and term.kind != "recognition" for term in self.losses):
-            raise ValueError("the target domain has no clicks, so it can't have a count or position loss")
+            raise ValueError("the target domain has no clicks, so it can't have a click loss")
         if bool(self.recognised) != (self.features is not None):
             raise ValueError("`features` and a recognition loss need each other: one of them is missing")
         learned = [term.domain for term in self.losses if term.kind == "recognition"]
@@ -290,6 +297,12 @@ class Recipe(Params):
     )
     fewer: Fewer | None = Field(None, description="one-shot study")
     source: str | None = Field(None, description="cross-object study: the data set whose source replaces the own one")
+    train_command: str | None = Field(
+        None, description="the module that trains it; null: systems.mtmdd.train", pattern=COMMAND
+    )
+    evaluate_command: str | None = Field(
+        None, description="the module that evaluates it; null: systems.mtmdd.evaluate", pattern=COMMAND
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Recipe":

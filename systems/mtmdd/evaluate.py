@@ -16,7 +16,8 @@ The last phase that trained a domain recognises it; the last phase with a click 
 """
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import polars as pl
 import pyarrow as pa
 import torch
 from pydantic import Field
+from torch import nn
 
 from base import schemas
 from base.artifacts import whole_directory, write_json, write_table
@@ -38,11 +40,14 @@ from model.measures.accuracy import accuracy
 from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.click_references import reference_rmse
-from systems.mtmdd.config import DOMAINS, Domain
+from systems.mtmdd.config import DOMAINS, Domain, Phase
+from systems.mtmdd.dispatch import run_command_of
 from systems.mtmdd.examples import Examples, OtherSource, add_data, add_other_source, other_source, read_rows
 from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.objective import Term, build_terms
 from systems.mtmdd.predict import Model
+
+COMMAND = "systems.mtmdd.evaluate"
 
 
 class EvaluateParams(Params):
@@ -133,7 +138,8 @@ def _needed(model: Model) -> list[tuple[Domain, str]]:
 
 def _click_terms(model: Model) -> list[Term]:
     predictor = model.phase_that_predicts_clicks()
-    losses = [] if predictor is None else [term for term in predictor.losses if term.kind != "recognition"]
+    kinds = ("count", "position")
+    losses = [] if predictor is None else [term for term in predictor.losses if term.kind in kinds]
     return build_terms(losses, model.recipe.position)
 
 
@@ -237,8 +243,18 @@ def check_same_data(model: Model, examples: Examples, domains: Sequence[Domain],
         )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stage."""
+def main(
+    argv: Sequence[str] | None = None,
+    command: str = COMMAND,
+    build: Callable[[Phase, Model], nn.Module] | None = None,
+) -> None:
+    """Run the stage.
+
+    Args:
+        argv: the arguments; None: those of the process.
+        command: the module that runs; a recipe may name another, which then replaces this process.
+        build: of `Model`.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
     add_data(parser, split="the split file of the training")
@@ -248,7 +264,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with stage(f"evaluate {arguments.model}") as closing:
         params = load_section(EvaluateParams, "mtmdd.evaluate", arguments.params)
-        model = Model.read(arguments.model)
+        model = Model.read(arguments.model, build)
+        given = sys.argv[1:] if argv is None else argv
+        run_command_of(model.recipe.evaluate_command, command, COMMAND, str(arguments.model), given)
         if model.recipe.train.threads is not None:
             torch.set_num_threads(model.recipe.train.threads)
         other = other_source(model.recipe, arguments.source_images, arguments.source_split)

@@ -17,6 +17,8 @@ from typing import Literal
 from base.params import validate_section
 from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Part, Phase, SecondStep
 
+Clicks = Literal["none", "count", "count+position", "multitask", "own"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhasePlan:
@@ -26,41 +28,50 @@ class PhasePlan:
         name: name of its weights file.
         recognise: the domains whose categories are learned.
         features: the recogniser's input.
-        clicks: the click loss on the source: none, count only, count and position, or (multitask) with the position
-            loss only if `objective.multitask_position`.
+        clicks: the click loss on the source: none, count only, count and position, (multitask) with the position loss
+            only if `objective.multitask_position`, or (own) a loss that the method's command defines.
         start: backbone, an earlier phase, or for each part the earlier phase it comes from (`Phase.start`).
         frozen: parts that keep their start weights.
         shared_head: one recogniser for both domains.
+        mu: weight of the target's recognition; None: `objective.mu_shared_head` or `.mu_separate_heads`.
+        fitted: the recogniser is computed by the method's command, without gradient steps.
     """
 
     name: str
     recognise: tuple[Domain, ...] = ()
     features: Features | None = None
-    clicks: Literal["none", "count", "count+position", "multitask"] = "none"
+    clicks: Clicks = "none"
     start: str | Mapping[Part, str] = "backbone"
     frozen: tuple[Part, ...] = ()
     shared_head: bool = False
+    mu: float | None = None
+    fitted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method of the paper.
+    """A method of the paper, or one that it is compared with.
 
     Attributes:
         about: description in one line.
         phases: in the order of training.
         linear_embedding: the word embedding is E of eq. 2, whatever `network.embedding.kind` is.
+        lambda_: lambda of eq. 13; None: `objective.lambda`.
+        train, evaluate: the modules that train and evaluate it; None: `systems.mtmdd.train` and `.evaluate`.
     """
 
     about: str
     phases: tuple[PhasePlan, ...]
     linear_embedding: bool = False
+    lambda_: float | None = None
+    train: str | None = None
+    evaluate: str | None = None
 
 
 SOURCE_VISUAL = PhasePlan(name="source", recognise=("source",), features="visual")
 
 
-def two_steps(clicks: Literal["count", "count+position", "multitask"]) -> tuple[PhasePlan, ...]:
+def two_steps(clicks: Clicks) -> tuple[PhasePlan, ...]:
     """Return the phases of TDL (section III-B): a click predictor trained on the source, then recognisers.
 
     A recogniser's phase has two ConvNets. Eq. 5 predicts clicks by E* and theta1* of eq. 2, so the first step's ConvNet
@@ -91,8 +102,8 @@ def two_steps(clicks: Literal["count", "count+position", "multitask"]) -> tuple[
 
 
 def with_second_step(plan: PhasePlan, kind: SecondStep | None) -> PhasePlan:
-    """Return a phase as `network.second_step` asks for; one without a frozen predictor stays as it is."""
-    if "predictor" not in plan.frozen or not isinstance(plan.start, Mapping):
+    """Return a phase as `network.second_step` asks for; one without a predictor beside a trained ConvNet stays."""
+    if plan.fitted or "predictor" not in plan.frozen or not isinstance(plan.start, Mapping):
         return plan
     predict = plan.start["predictor"]
     if kind == "one ConvNet":
@@ -142,15 +153,15 @@ METHODS: dict[str, Method] = {
 }
 
 
-def check_names(names: list[str]) -> list[str]:
-    """Check method names, as a pydantic validator.
+def check_names(names: list[str], known: Mapping[str, Method] = METHODS) -> list[str]:
+    """Check method names; with two arguments, whether they are among the known ones.
 
     Raises:
         ValueError: a name is unknown or listed twice.
     """
-    unknown = [name for name in names if name not in METHODS]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"unknown methods {unknown}; known methods: {', '.join(METHODS)}")
+        raise ValueError(f"unknown methods {unknown}; known methods: {', '.join(known)}")
     if len(set(names)) < len(names):
         raise ValueError(f"a method is listed twice: {names}")
     return names
@@ -175,20 +186,20 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
     tau = objective.tau if has_position else 0.0
     clicks = 0.0 if plan.clicks == "none" else 1.0 if share is None else share
     both = plan.clicks != "none" or "source" in plan.recognise
-    mu = (objective.mu_shared_head if plan.shared_head else objective.mu_separate_heads) if both else 1.0
-    weights: list[tuple[Domain, Literal["recognition", "count", "position"], float]] = [
+    of_objective = objective.mu_shared_head if plan.shared_head else objective.mu_separate_heads
+    mu = (of_objective if plan.mu is None else plan.mu) if both else 1.0
+    weights: list[tuple[Domain, Literal["recognition", "count", "position", "own"], float]] = [
         ("source", "recognition", (1.0 if share is None else 1 - share) * ("source" in plan.recognise)),
-        ("source", "count", clicks * (1 - tau)),
+        ("source", "count", clicks * (1 - tau) * (plan.clicks != "own")),
+        ("source", "own", clicks * (plan.clicks == "own")),
         ("source", "position", clicks * tau),
         ("target", "recognition", mu * ("target" in plan.recognise)),
     ]
     weights = [term for term in weights if term[2] > 0]
     num_means = len({domain for domain, _, _ in weights}) if objective.mean_over == "domain" else 1
-    half = 0.5 if objective.halved_click_losses else 1.0
+    half = {"count": 0.5, "position": 0.5} if objective.halved_click_losses else {}
     losses = [
-        LossTerm(
-            domain=domain, kind=kind, weight=round(weight * num_means * (1.0 if kind == "recognition" else half), 12)
-        )
+        LossTerm(domain=domain, kind=kind, weight=round(weight * num_means * half.get(kind, 1.0), 12))
         for domain, kind, weight in weights
     ]
     learned = [domain for domain, kind, _ in weights if kind == "recognition"]
@@ -202,6 +213,7 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         "features": plan.features if learned else None,
         "shared_head": plan.shared_head,
         "unlearned": unlearned or None,
+        "fitted": plan.fitted or None,
     }
     where = f"objective with lambda = {objective.lambda_}, tau = {objective.tau}, mu = {mu}"
     return validate_section(Phase, f"phase {plan.name}", content, where)

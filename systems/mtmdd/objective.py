@@ -21,7 +21,7 @@ class Term:
 
     Attributes:
         domain: the domain of its images.
-        kind: recognition, count or position.
+        kind: recognition, count, position or own.
         weight: its weight in the objective.
         click_loss: the loss with its parameters; None for recognition.
     """
@@ -45,21 +45,27 @@ class Term:
         return self.click_loss(clicks, prediction.clicks.float())
 
 
-def build_terms(losses: Sequence[LossTerm], position: PositionParams | None) -> list[Term]:
+def build_terms(
+    losses: Sequence[LossTerm], position: PositionParams | None, own: ClickLoss | None = None
+) -> list[Term]:
     """Return a phase's terms, each with the parameters of its loss.
 
     Args:
         losses: the phase's losses.
         position: the recipe's parameters of the position loss; None without one.
+        own: the click loss of kind ``own``; None without one.
     """
-    return [Term(term.domain, term.kind, term.weight, _click_loss(term, position)) for term in losses]
+    return [Term(term.domain, term.kind, term.weight, _click_loss(term, position, own)) for term in losses]
 
 
-def _click_loss(term: LossTerm, position: PositionParams | None) -> ClickLoss | None:
+def _click_loss(term: LossTerm, position: PositionParams | None, own: ClickLoss | None) -> ClickLoss | None:
     if term.kind == "recognition":
         return None
     if term.kind == "count":
         return CountLoss()
+    if term.kind == "own":
+        assert own is not None  # `systems.mtmdd.train` runs the command that defines it
+        return own
     assert position is not None  # `Recipe` checks this
     return PositionLoss(
         bandwidth=position.bandwidth,

@@ -1,20 +1,28 @@
 """A trained model, read from its folder: recipe, categories, and the networks of its phases."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from base.console import UserError
 from model.folder import device_at_hand, load_weights, read_run
 from systems.mtmdd.budgets import phases_behind
 from systems.mtmdd.config import DOMAINS, Domain, Phase, Recipe
-from systems.mtmdd.network import MultidomainNetwork, build_network
+from systems.mtmdd.network import build_network
 
 
 @dataclass(frozen=True)
 class Model:
-    """The content of a model folder: recipe, categories, chosen epochs; a phase's network is loaded on request."""
+    """The content of a model folder: recipe, categories, chosen epochs; a phase's network is loaded on request.
+
+    Attributes:
+        build: returns the untrained network of a phase, from the phase and the model; None: `build_network`. Only a
+            method with a network of its own has it.
+    """
 
     folder: Path
     recipe: Recipe
@@ -22,9 +30,10 @@ class Model:
     categories: dict[Domain, list[str]]
     num_words: int
     chosen: list[dict[str, Any]]
+    build: "Callable[[Phase, Model], nn.Module] | None" = None
 
     @classmethod
-    def read(cls, folder: Path) -> "Model":
+    def read(cls, folder: Path, build: "Callable[[Phase, Model], nn.Module] | None" = None) -> "Model":
         """Read a folder that `systems.mtmdd.train` wrote.
 
         Raises:
@@ -33,7 +42,7 @@ class Model:
         run = read_run(folder)
         try:
             recipe = Recipe.model_validate_json(json.dumps(run["recipe"]))
-            return cls(Path(folder), recipe, run["seed"], run["categories"], run["num_words"], run["chosen"])
+            return cls(Path(folder), recipe, run["seed"], run["categories"], run["num_words"], run["chosen"], build)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder}/run.json: not as a train stage writes it: {error}; train the model again"
@@ -64,8 +73,12 @@ class Model:
         (trained,) = (epoch["of"] for epoch in self.chosen if epoch["phase"] == phase.name)
         return trained / (phase.train or self.recipe.train).epochs
 
-    def network(self, phase: Phase) -> MultidomainNetwork:
+    def network(self, phase: Phase) -> nn.Module:
         """Return a phase's network with its weights, in evaluation mode, on the available device."""
-        network = build_network(self.recipe.network, phase, self.categories, self.num_words, load_weights=False)
+        network = (
+            build_network(self.recipe.network, phase, self.categories, self.num_words, load_weights=False)
+            if self.build is None
+            else self.build(phase, self)
+        )
         load_weights(network, self.folder, phase.name)
         return network.to(device_at_hand()).eval()

@@ -116,6 +116,14 @@ TABLE_VIII = {
 }
 
 
+# MDD-VM and MDD-VM*, which Table VIII leaves out, are Table VII's rows of lambda = 1 (there with mu = 1).
+METHOD_ROWS = {
+    **TABLE_VIII,
+    "MDD-VM": STUDIES["lambda"]["separate-1"],
+    "MDD-VM-star": STUDIES["lambda"]["shared-1"],
+}
+
+
 class Objects(NamedTuple):
     """Acc-T with a source of the same kind of object, and of another kind, percent."""
 
@@ -147,6 +155,8 @@ MOST_COST = max(
 LABELS = {
     "TDL7": "TDL [7]",
     "MTMDD-VM-star": "MTMDD-VM*",
+    "MDD-VM-star": "MDD-VM*",
+    "linear_probe": "linear probe",
     "C7": "C [7]",
     "V+C7": "V+C [7]",
     "separate": "separate heads",

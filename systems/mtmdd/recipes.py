@@ -17,6 +17,8 @@ from pathlib import Path
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section
+from model.training.params import ScheduleParams
+from systems.mtmdd.baselines.methods import COMPARED
 from systems.mtmdd.budgets import within_budget
 from systems.mtmdd.config import (
     ClickBranchParams,
@@ -28,7 +30,7 @@ from systems.mtmdd.config import (
     Recipe,
     TrainParams,
 )
-from systems.mtmdd.methods import METHODS, Method, weigh, with_second_step
+from systems.mtmdd.methods import Method, weigh, with_second_step
 from systems.mtmdd.runs import Point, load_points, read_run
 from systems.mtmdd.studies import STUDIES, candidates, point_setup
 
@@ -51,13 +53,16 @@ def build_recipe(
         source_categories: out-of-class study: number of categories that the source keeps.
         fewer: one-shot study: the domain with fewer training images, and their share.
         source: cross-object study: the data set that provides the source.
-        plan: component studies: the method's changed phases; None: those of `METHODS`.
+        plan: component studies: the method's changed phases; None: those of `COMPARED`.
 
     Raises:
         UserError: the method has a click branch, and network.embedding is missing.
     """
-    plan = plan or METHODS[method]
+    plan = plan or COMPARED[method]
+    if plan.lambda_ is not None:
+        objective = objective.model_copy(update={"lambda_": plan.lambda_})
     phases = [weigh(with_second_step(phase, network.second_step), objective) for phase in plan.phases]
+    phases = [phase.model_copy(update={"train": once(train)}) if phase.fitted else phase for phase in phases]
     embedding = None
     if any(phase.uses_clicks for phase in phases):
         if network.embedding is None:
@@ -79,7 +84,18 @@ def build_recipe(
         source_categories=source_categories,
         fewer=fewer,
         source=source,
+        train_command=plan.train,
+        evaluate_command=plan.evaluate,
     )
+
+
+def once(train: TrainParams) -> TrainParams:
+    """Return the parameters of a phase that is fitted: one epoch, without what depends on several."""
+    return train.model_copy(
+        update={
+            "epochs": 1, "schedule": ScheduleParams(kind="constant", warm_up=0), "ema": None, "early_stopping": None
+        }
+    )  # fmt: skip
 
 
 def click_branch_of(phases: Sequence[Phase], objective: ObjectiveParams) -> ClickBranchParams | None:
@@ -192,11 +208,11 @@ def _equal_images(
     points = [read_run(name) for name in recipes if name.startswith("equal_images=")]
     found = {}
     for epochs in sorted({int(point.value or 0) for point in points}):
-        for method in METHODS:
+        for method in COMPARED:
             try:
                 content = content_of(recipe_of(Point("equal_images", method, epochs), network, objective, train))
             except UserError:
-                continue  # without a word embedding, a method that predicts clicks has no run
+                continue  # a fitted method has no such run; nor one that predicts clicks, without a word embedding
             if content in paths:
                 found[f"{method}-{epochs}"] = paths[content]
     return found

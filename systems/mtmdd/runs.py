@@ -20,8 +20,9 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from base.params import DEFAULT_PATH, Params, ParamsError, load_section, read_params
+from systems.mtmdd.baselines.methods import COMPARED
 from systems.mtmdd.config import DOMAINS
-from systems.mtmdd.methods import METHODS, check_names
+from systems.mtmdd.methods import check_names
 from systems.mtmdd.studies import STUDIES, check_point
 
 Study = Literal["methods", "components", "out_of_class", "one_shot", "equal_images", "cross_object"]
@@ -63,7 +64,7 @@ def read_run(text: str) -> Point:
     Raises:
         ValueError: it names none; the message describes the expected form.
     """
-    if text in METHODS:
+    if text in COMPARED:
         return Point("methods", text)
     study, _, value = text.partition("=")
     if study in STUDIES:
@@ -71,12 +72,12 @@ def read_run(text: str) -> Point:
         return Point("components", text)
     if study == "out_of_class":
         found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
-        if found and found[1] in METHODS:
+        if found and found[1] in COMPARED:
             return Point("out_of_class", found[1], int(found[2]))
         raise ValueError(f"{text!r}: expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6")
     if study == "one_shot":
         found = re.fullmatch(rf"(.+)-({'|'.join(DOMAINS)})-(0\.[0-9]*[1-9])", value)
-        if found and found[1] in METHODS and str(float(found[3])) == found[3]:
+        if found and found[1] in COMPARED and str(float(found[3])) == found[3]:
             return Point("one_shot", found[1], float(found[3]), found[2])
         raise ValueError(
             f"{text!r}: expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from "
@@ -84,13 +85,13 @@ def read_run(text: str) -> Point:
         )
     if study == "equal_images":
         found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
-        if found and found[1] in METHODS:
+        if found and found[1] in COMPARED:
             return Point("equal_images", found[1], int(found[2]))
         raise ValueError(f"{text!r}: expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24")
     if study == "cross_object":
         raise ValueError(f"{text!r}: not a run; list its method and its source in the section {SYSTEM}.cross_object")
     raise ValueError(
-        f"{text!r}: expected a method ({', '.join(METHODS)}), or study=value with one of the studies "
+        f"{text!r}: expected a method ({', '.join(COMPARED)}), or study=value with one of the studies "
         f"{', '.join(LISTED)}"
     )
 
@@ -101,12 +102,11 @@ class CrossObjectParams(Params):
     methods: list[str] = Field(description="methods with a head for each domain; empty: the study is left out")
     sources: list[str] = Field(description="names of data sets, as in data_sets; each is in data/sets/<name>")
 
-    _known = field_validator("methods")(check_names)
-
     @field_validator("methods")
     @classmethod
     def _separate_heads(cls, methods: list[str]) -> list[str]:
-        shared = [name for name in methods if any(phase.shared_head for phase in METHODS[name].phases)]
+        check_names(methods, COMPARED)
+        shared = [name for name in methods if any(phase.shared_head for phase in COMPARED[name].phases)]
         if shared:
             raise ValueError(
                 f"{shared}: one head for both domains is impossible if they have no category in common; "

@@ -18,7 +18,7 @@ from systems.mtmdd.config import BACKBONE, Domain, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, outcome_of, percent, rmse
 from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, copy_parts
-from systems.mtmdd.objective import build_terms, objective
+from systems.mtmdd.objective import ClickLoss, build_terms, objective
 
 # Called in every step before its gradients are computed, with: step from 0, steps of the phase, network, and a function
 # from a kind of term to its weighted, differentiable loss on the batch. It must not change anything or draw random
@@ -35,9 +35,13 @@ class PhaseTask(Task):
         examples: images, labels, splits and, if the phase predicts clicks, click features.
         seed: of initialisation, batches, crops and dropout.
         observer: called in every step; if a step is split into parts, in every part.
+
+    Attributes:
+        own_click_loss: the click loss of kind ``own``; only a subclass has one.
     """
 
     params: TrainParams
+    own_click_loss: ClickLoss | None = None
 
     def __init__(
         self, recipe: Recipe, phase: Phase, examples: Examples, seed: int, observer: Observer | None = None
@@ -52,13 +56,13 @@ class PhaseTask(Task):
             phase.starts_from,
         )
         self.recipe, self.phase, self.examples, self.observer = recipe, phase, examples, observer
-        self.terms = build_terms(phase.losses, recipe.position)
+        self.terms = build_terms(phase.losses, recipe.position, self.own_click_loss)
         self._category_clicks: Tensor | None = None  # mean training click feature of each category, when needed
         self.loader = ImageLoader(
             examples, recipe.network.image_size, seed, phase.predicts_clicks, self.params.mirrored
         )
 
-    def network(self, earlier: Earlier) -> MultidomainNetwork:
+    def network(self, earlier: Earlier) -> nn.Module:
         """Return the network with its start weights: the ConvNet's, or parts of earlier phases."""
         start = self.phase.start
         categories = {domain: self.examples.categories[domain] for domain in self.phase.recognised}
@@ -108,15 +112,20 @@ class PhaseTask(Task):
         """Take a step; see :meth:`model.training.task.Task.step`."""
         means: dict[str, Tensor] = {}
         for part in map(self._targets, learner.parts()):
-            predictions = learner.module({domain: of_domain.images for domain, of_domain in part.items()})
-            loss, components = objective(self.terms, predictions, part)
-            if self.observer is not None:
-                loss_of = partial(self._loss_of, predictions=predictions, part=part)
-                assert isinstance(learner.network, MultidomainNetwork)
-                self.observer(learner.step, learner.num_steps, learner.network, loss_of)
+            loss, components = self.part_loss(learner, part)
             add(means, learner.backward(loss, part, components))
         learner.update()
         return means
+
+    def part_loss(self, learner: Learner, part: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a part of a step, and its components; a subclass may add to it."""
+        predictions = learner.module(images_of(part))
+        loss, components = objective(self.terms, predictions, part)
+        if self.observer is not None:
+            loss_of = partial(self._loss_of, predictions=predictions, part=part)
+            assert isinstance(learner.network, MultidomainNetwork)
+            self.observer(learner.step, learner.num_steps, learner.network, loss_of)
+        return loss, components
 
     def _loss_of(self, kind: str, predictions: Mapping[Domain, Prediction], part: Batch) -> Tensor:
         return objective([term for term in self.terms if term.kind == kind], predictions, part)[0]
@@ -145,7 +154,7 @@ class PhaseTask(Task):
     def _measure(self, learner: Learner, domain: Domain, rows: np.ndarray) -> dict[str, float]:
         outcome = self.predict(learner, domain, rows)
         values = {term.kind: mean_loss(outcome, term) for term in self.terms if term.domain == domain}
-        if "count" in values:
+        if {"count", "own"} & values.keys():
             values["rmse"] = rmse(outcome)
         if domain in self.phase.recognised:
             values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
@@ -164,6 +173,11 @@ class PhaseTask(Task):
     def names(self, stream: str, rows: Sequence[int]) -> list[str]:
         """Return image ids."""
         return self.examples.rows["image_id"][list(rows)].to_list()
+
+
+def images_of(part: Batch) -> dict[str, Tensor]:
+    """Return the images of each domain in a part of a step."""
+    return {domain: of_domain.images for domain, of_domain in part.items()}
 
 
 def category_means(clicks: np.ndarray, labels: np.ndarray, num_categories: int) -> np.ndarray:
@@ -213,7 +227,7 @@ def training_run(
     seed: int,
     name: str,
     observers: Mapping[str, Observer] | None = None,
-    kind: type[PhaseTask] = PhaseTask,
+    kind: Callable[..., PhaseTask] = PhaseTask,
 ) -> Run:
     """Return the training of a recipe, for `model.training.trainer.train`.
 
@@ -223,7 +237,7 @@ def training_run(
         seed: of initialisation, batches, crops and dropout.
         name: for logs and the checkpoint folder, for example ``TDL/seed-0``.
         observers: observers by phase; a continued run doesn't call them for the steps that are already done.
-        kind: the class of the tasks, for a method with another kind of step.
+        kind: the class of the tasks, or a function that makes a phase's task, for a method with another kind of step.
 
     Raises:
         UserError: the examples lack something that the recipe needs, see :func:`check_examples`.

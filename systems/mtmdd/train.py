@@ -19,8 +19,10 @@ batch size is that of all processes together.
 """
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -28,7 +30,13 @@ from base.console import UserError, stage
 from base.inputs import check_file
 from model.training.curves import live_folder, run_name
 from systems.mtmdd.config import Recipe
+from systems.mtmdd.dispatch import run_command_of
 from systems.mtmdd.examples import Examples, add_data, add_other_source, other_source, read_rows
+
+if TYPE_CHECKING:
+    from systems.mtmdd.task import PhaseTask
+
+COMMAND = "systems.mtmdd.train"
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -46,8 +54,16 @@ def read_recipe(path: Path) -> Recipe:
         raise UserError(f"{path}: not a recipe: {error}; run python -m systems.mtmdd.recipes") from None
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stage."""
+def main(
+    argv: Sequence[str] | None = None, command: str = COMMAND, kind: "Callable[..., PhaseTask] | None" = None
+) -> None:
+    """Run the stage.
+
+    Args:
+        argv: the arguments; None: those of the process.
+        command: the module that runs; a recipe may name another, which then replaces this process.
+        kind: makes a phase's task (`systems.mtmdd.task.training_run`); None: `PhaseTask`.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--recipe", type=Path, required=True, help="the recipe to train (.json, from systems.mtmdd.recipes)"
@@ -60,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = run_name(arguments.output)
     with stage(f"train {run}") as closing:
         recipe = read_recipe(arguments.recipe)
+        given = sys.argv[1:] if argv is None else argv
+        run_command_of(recipe.train_command, command, COMMAND, str(arguments.recipe), given)
         uses_clicks = any(phase.uses_clicks for phase in recipe.phases)
         other = other_source(recipe, arguments.source_images, arguments.source_split)
         examples = Examples.read(
@@ -71,9 +89,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         # imported here, so that --help and a wrong recipe don't wait for torch's optimiser
         from model.training.trainer import train
-        from systems.mtmdd.task import training_run
+        from systems.mtmdd.task import PhaseTask, training_run
 
-        chosen = train(training_run(recipe, examples, arguments.seed, run), arguments.output)
+        training = training_run(recipe, examples, arguments.seed, run, kind=kind or PhaseTask)
+        chosen = train(training, arguments.output)
         for split in ("train", "validation"):
             closing.counts[f"{split} images"] = sum(len(examples.row_numbers(d, split)) for d in ("source", "target"))
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)

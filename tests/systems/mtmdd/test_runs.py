@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from base.params import ParamsError, read_seeds
+from systems.mtmdd.baselines.methods import COMPARED
 from systems.mtmdd.config import DOMAINS
-from systems.mtmdd.methods import METHODS
 from systems.mtmdd.runs import CrossObjectParams, Point, load_points, read_run, read_runs
 from systems.mtmdd.studies import STUDIES
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.mark.parametrize(
     ("text", "point"),
     [
-        *((method, Point("methods", method)) for method in METHODS),
+        *((method, Point("methods", method)) for method in COMPARED),
         ("tau=0.4", Point("components", "tau=0.4")),
         ("lambda=shared-0.8", Point("components", "lambda=shared-0.8")),
         ("features=V+C_E", Point("components", "features=V+C_E")),
@@ -47,14 +47,14 @@ def test_points_of_another_source_have_names_too() -> None:
     assert params.points()[1] == Point("cross_object", "TDL", source="cats")
 
 
-@given(method=st.sampled_from(sorted(METHODS)), categories=st.integers(1, 10**9))
+@given(method=st.sampled_from(sorted(COMPARED)), categories=st.integers(1, 10**9))
 def test_every_number_of_categories_round_trips(method: str, categories: int) -> None:
     point = Point("out_of_class", method, categories)
     assert read_run(point.name) == point
     assert read_run(point.name).name == point.name
 
 
-@given(method=st.sampled_from(sorted(METHODS)), domain=st.sampled_from(DOMAINS), digits=st.integers(1, 9999))
+@given(method=st.sampled_from(sorted(COMPARED)), domain=st.sampled_from(DOMAINS), digits=st.integers(1, 9999))
 def test_every_share_round_trips(method: str, domain: str, digits: int) -> None:
     point = Point("one_shot", method, digits / 10_000, domain)
     assert read_run(point.name) == point
@@ -87,7 +87,10 @@ def test_every_value_of_the_paper_is_a_run(point: str) -> None:
 
 
 STUDY_NAMES = "kernels, embedding, bandwidth, tau, features, lambda, mu, out_of_class, one_shot, equal_images"
-METHOD_NAMES = "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star"
+METHOD_NAMES = (
+    "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star, DAN, DANN, RACNN, SCDA, SF, VSE++, MDD-VM, "
+    "MDD-VM-star, linear_probe"
+)
 SOME_RUN = f"expected a method ({METHOD_NAMES}), or study=value with one of the studies {STUDY_NAMES}"
 CATEGORIES = "expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6"
 SHARE = (
