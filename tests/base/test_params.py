@@ -129,7 +129,9 @@ def test_the_systems_are_the_folders_with_a_package(tmp_path: Path, monkeypatch:
     assert read_params(write(tmp_path, "ant: {}\n")) == {"ant": {}}
 
 
-@pytest.mark.parametrize("name", ["params.yaml", *(f"presets/{path.name}" for path in (ROOT / "presets").glob("*.yaml"))])
+@pytest.mark.parametrize(
+    "name", ["params.yaml", *(f"presets/{path.name}" for path in (ROOT / "presets").glob("*.yaml"))]
+)
 def test_every_parameter_file_has_all_keys_and_all_systems(name: str) -> None:
     assert set(read_params(ROOT / name)) == {*KEYS, *system_names()}
 
