@@ -13,9 +13,10 @@ PARAMS = Path(__file__).parents[3] / DEFAULT_PATH
 
 
 def write(tmp_path: Path, change=lambda system: None) -> dict[str, dict]:
-    """Run the stage on this repository's parameters with a changed section `mtmdd`; return the recipes by run."""
+    """Run the stage on this repository's methods with a changed section `mtmdd`; return the recipes by run."""
     yaml = YAML()
     params = yaml.load(PARAMS)
+    params["mtmdd"]["runs"] = [run for run in params["mtmdd"]["runs"] if "=" not in run]
     change(params["mtmdd"])
     yaml.dump(params, tmp_path / "params.yaml")
     main(["--output", str(tmp_path / "recipes"), "--params", str(tmp_path / "params.yaml")])
