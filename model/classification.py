@@ -61,7 +61,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits."""
-        return self.head(self.dropout(self.norm(self.backbone(images).phi)))
+        return self.recognise(self.backbone(images).phi)
+
+    def recognise(self, phi: Tensor) -> Tensor:
+        """Return the logits of images by their phi: (B, num_features) to (B, C)."""
+        return self.head(self.dropout(self.norm(phi)))
 
 
 class LabelledBatch(NamedTuple):
@@ -139,7 +143,7 @@ class ClassifierTask(Task):
     ) -> None:
         super().__init__(name, seed, params, {stream: images.row_numbers("train")}, stream)
         self.network_params, self.images, self.mirrored = network, images, mirrored
-        self._labels = images.labels()
+        self.stream, self.labels = stream, images.labels()
 
     def network(self, earlier: Earlier) -> Classifier:
         """Return the network, with the start weights of its ConvNet."""
@@ -148,7 +152,7 @@ class ClassifierTask(Task):
     def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
         """Return crops and labels."""
         crops = self.images.images.crops(draws, self.network_params.image_size, self.seed, self.mirrored)
-        return LabelledBatch(crops, torch.from_numpy(self._labels[[draw.row for draw in draws]]))
+        return LabelledBatch(crops, torch.from_numpy(self.labels[[draw.row for draw in draws]]))
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return SGD over the ConvNet at the learning rate and the last layer at a multiple of it."""
@@ -173,8 +177,8 @@ class ClassifierTask(Task):
         rows = self.images.row_numbers("validation")
         if not len(rows):
             return Validation()
-        logits = torch.cat(learner.run(self.main, rows, _logits))
-        labels = torch.from_numpy(self._labels[rows])
+        logits = torch.cat(learner.run(self.stream, rows, _logits))
+        labels = torch.from_numpy(self.labels[rows])
         accuracy = round(100 * int((logits.argmax(dim=1) == labels).sum()) / len(rows), 4)
         entropy = functional.cross_entropy(logits, labels, reduction="none").double().mean().item()
         values = {"recognition": entropy, "accuracy": accuracy}

@@ -18,6 +18,7 @@ import pytest
 from base.params import KEYS, Params, load_section, read_params, read_seeds, system_names
 from pipelines.toy.animals import ANIMALS
 from systems.mtmdd.runs import load_points
+from systems.siamese.config import PlanParams
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -44,6 +45,12 @@ MODELS = {
     "mtmdd.evaluate": "systems.mtmdd.evaluate.EvaluateParams",
     "mtmdd.diagnose": "systems.mtmdd.diagnose.DiagnoseParams",
     "mtmdd.report": "systems.mtmdd.report.write.ReportParams",
+    "siamese.plan": "systems.siamese.config.PlanParams",
+    "siamese.network": "model.classification.ClassifierParams",
+    "siamese.train": "model.classification.TrainParams",
+    "siamese.fine_tuning": "systems.siamese.config.FineTuningParams",
+    "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
+    "siamese.report": "systems.siamese.report.ReportParams",
 }
 PLAIN = {"data_sets", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
@@ -96,19 +103,25 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     assert content["data_sets"]
     assert all(isinstance(raw, str) for raw in content["data_sets"].values())
     assert set(content["toys"].values()) <= set(ANIMALS)
-    assert content["mtmdd"]["data_set"] in content["data_sets"]
+    assert {content["mtmdd"]["data_set"], content["siamese"]["plan"]["data_set"]} <= set(content["data_sets"])
     assert set(content["mtmdd"]["cross_object"]["sources"]) <= set(content["data_sets"]) - {
         content["mtmdd"]["data_set"]
     }
     assert read_seeds(preset)
-    assert len(load_points(preset)) * len(read_seeds(preset)) == num_trainings(preset)
+    of_siamese = load_section(PlanParams, "siamese.plan", preset).points
+    assert (len(load_points(preset)) + len(of_siamese)) * len(read_seeds(preset)) == num_trainings(preset)
     for name in MODELS:
         load_section(section_model(name), name, preset)
 
 
 def num_trainings(preset: Path) -> int:
-    system = read_params(preset)["mtmdd"]
-    points = len(system["runs"]) + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
+    params = read_params(preset)
+    system, siamese = params["mtmdd"], params["siamese"]["plan"]["runs"]
+    points = (
+        len(siamese)
+        + len(system["runs"])
+        + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
+    )
     return points * len(read_seeds(preset))
 
 

@@ -36,6 +36,7 @@ from systems.cleaning.clean import CleanParams, apply_table_ii
 from systems.cleaning.heads import HeadParams, folds_of, out_of_fold, principal_components
 from systems.cleaning.reliability import Posterior, Reliability, Votes
 
+OF_SETS = {"given": "ingested/images", "clicks": "click_labels/labels"}  # the labels in a data set's folder
 SHARES = 0.01  # by which an image's shares may differ from a sum of 1
 
 
@@ -63,6 +64,19 @@ class Labels(NamedTuple):
     image_ids: list[str]
     categories: list[str]
     votes: Votes
+
+
+def labels_of(data: Path | None, labels: Path) -> Path:
+    """Return the path of labels: `labels` itself, or with a data set's folder that of its labels of this name.
+
+    Raises:
+        UserError: a data set has no labels of this name.
+    """
+    if data is None:
+        return labels
+    if str(labels) not in OF_SETS:
+        raise UserError(f"--labels {labels}: with --data, one of {', '.join(OF_SETS)} expected")
+    return data / OF_SETS[str(labels)]
 
 
 def read_labels(path: Path) -> Labels:
@@ -328,13 +342,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
+    parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then one of: " + ", ".join(OF_SETS))
     parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("denoise") as closing:
         params = load_section(DenoiseParams, "cleaning.denoise", arguments.params)
-        summary = run(arguments.labels, arguments.features, arguments.output, params)
+        labels = labels_of(arguments.data, arguments.labels)
+        summary = run(labels, arguments.features, arguments.output, params)
         unnamed = summary["images"] - summary["named"]
         dropped = {"no category named": unnamed, "doubtful": summary["named"] - summary["kept"]}
         rows_add_up(summary["images"], summary["kept"], dropped, "images")

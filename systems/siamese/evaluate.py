@@ -1,0 +1,241 @@
+"""Measure every phase of a trained run on the target's test images, which the source's head reads.
+
+    python -m systems.siamese.evaluate --model data/siamese/models/clicks/seed-0 \\
+        --images data/sets/toy/ingested/images --split data/siamese/recipes/clicks/seed-0.parquet \\
+        --output data/siamese/evaluations/clicks/seed-0
+
+In: a model folder, the ingested images, and the run's images of the same seed.
+Out: ``metrics.json`` and ``units.parquet`` (`schemas.UNITS`), for each PHASE, in percent:
+
+- ``accuracy_PHASE``: share of test images recognised;
+- ``category_accuracy_PHASE``: mean of the categories' accuracies;
+- ``top5_PHASE``: share of images whose category is among the five best;
+- ``nearest_mean_PHASE``: share recognised by the nearest mean of g of a category's training images;
+- ``pair_auc_PHASE``: share of d(a, b) < d(a, c) (ties count half) among all triples of test images with b of a's
+  category and c of another; null if no category has two test images.
+
+Test images of categories that the source lacks are not tested; ``images`` has their number.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import Field, ValidationError
+from scipy.stats import rankdata
+from torch.nn import functional
+
+from base import schemas
+from base.artifacts import read_tables, whole_directory, write_json, write_table
+from base.console import UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section
+from model.classification import build_classifier
+from model.data.batches import evaluation_batches
+from model.data.images import ImageStore
+from model.folder import device_at_hand, load_weights, read_run
+from model.measures.accuracy import accuracy, accuracy_at_k
+from model.measures.units import reduce_units, units_of
+from systems.siamese.config import Recipe
+from systems.siamese.task import Branch, Seen
+
+TOP = 5
+
+
+class EvaluateParams(Params):
+    """The parameters of an evaluation."""
+
+    batch_size: int = Field(ge=1, description="images per batch; no result depends on it")
+
+
+class Outputs(NamedTuple):
+    """A phase's logits and g of N images. C categories, D features."""
+
+    logits: np.ndarray  # float32 (N, C)
+    g: np.ndarray  # float32 (N, D), rows of length 1
+
+
+@torch.no_grad()
+def outputs_of(branch: Branch, images: ImageStore, rows: np.ndarray, size: int, batch_size: int) -> Outputs:
+    """Run a branch over the middle squares of images.
+
+    Args:
+        branch: in evaluation mode.
+        images: the images.
+        rows: their row numbers.
+        size: of the squares, pixels.
+        batch_size: images per batch.
+    """
+
+    def load(stream: str, draws: Sequence[Any]) -> tuple[torch.Tensor]:
+        return (images.crops(draws, size, seed=0),)
+
+    device = device_at_hand()
+    seen: list[Seen] = [
+        branch(batch[0].to(device)) for batch in evaluation_batches(load, "images", rows, batch_size, workers=0)
+    ]
+    logits, phi = (torch.cat(part).float() for part in zip(*seen, strict=True))
+    return Outputs(logits.cpu().numpy(), functional.normalize(phi, dim=1).cpu().numpy())
+
+
+def nearest_mean(g: np.ndarray, trained: np.ndarray, labels: np.ndarray, num_categories: int) -> np.ndarray:
+    """Return the category with the nearest mean of training images, of equal ones the first; int64 (N,).
+
+    Args:
+        g: of the images.
+        trained: g of the training images.
+        labels: of the training images.
+        num_categories: C; a category without training images is never the nearest.
+
+    Shape:
+        g: (N, D); trained: (M, D); labels: int64 (M,)
+    """
+    sums = np.zeros((num_categories, g.shape[1]))
+    np.add.at(sums, labels, trained)
+    counts = np.bincount(labels, minlength=num_categories)
+    means = sums / np.maximum(counts, 1)[:, None]
+    squared = (means**2).sum(axis=1) - 2 * g @ means.T
+    return np.asarray(np.where(counts > 0, squared, np.inf).argmin(axis=1))
+
+
+def pair_units(metric: str, names: Sequence[str], g: np.ndarray, labels: np.ndarray) -> pl.DataFrame:
+    """Return one unit per image: the pairs (b, c), b of its category and c of another, in which b is nearer, of all.
+
+    A tie counts one half. An image without another one of its category, or of another category, has the denominator 0.
+
+    Shape:
+        names: (N,); g: (N, D), rows of length 1; labels: (N,)
+    """
+    won, pairs = np.zeros(len(names)), np.zeros(len(names))
+    for image, (own, label) in enumerate(zip(g, labels, strict=True)):
+        others = np.arange(len(names)) != image
+        nearness, same = g[others] @ own, labels[others] == label  # d^2 = 2 - 2 g_a g_b
+        positive, negative = int(same.sum()), int((~same).sum())
+        pairs[image] = positive * negative
+        if pairs[image]:  # the statistic of Mann and Whitney
+            won[image] = rankdata(nearness)[same].sum() - positive * (positive + 1) / 2
+    return units_of(metric, names, won, pairs)
+
+
+def phase_units(
+    phase: str,
+    names: Sequence[str],
+    labels: np.ndarray,
+    tested: Outputs,
+    nearest: np.ndarray,
+    categories: Sequence[str],
+) -> pl.DataFrame:
+    """Return all units of a phase.
+
+    Args:
+        phase: its name.
+        names: of the test images.
+        labels: of the test images, indices into `categories`.
+        tested: outputs for the test images.
+        nearest: the category with the nearest mean for each test image.
+        categories: names.
+    """
+    best = tested.logits.argmax(axis=1)
+    present, sizes = np.unique(labels, return_counts=True)
+    right = np.bincount(labels[best == labels], minlength=len(categories))[present]
+    relevant = np.arange(len(categories)) == labels[:, None]
+    return pl.concat(
+        [
+            accuracy(f"accuracy_{phase}", names, best, labels),
+            units_of(f"category_accuracy_{phase}", [categories[label] for label in present], right / sizes, 1.0),
+            accuracy_at_k(f"top{TOP}_{phase}", names, tested.logits, relevant, TOP),
+            accuracy(f"nearest_mean_{phase}", names, nearest, labels),
+            pair_units(f"pair_auc_{phase}", names, tested.g, labels),
+        ]
+    )
+
+
+def read_model(folder: Path) -> tuple[Recipe, list[str], dict[str, Any]]:
+    """Return recipe, categories and run.json of a model folder.
+
+    Raises:
+        UserError: the folder is not a model folder of this system.
+    """
+    run = read_run(folder)
+    try:
+        return Recipe.model_validate(run["recipe"]), list(run["categories"]), run
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UserError(f"{folder}/run.json: not of this system: {error}; train the model again") from None
+
+
+def evaluate(model: Path, images: Path, split: Path, batch_size: int) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Return the content of metrics.json, and the units.
+
+    Args:
+        model: the model folder.
+        images: the folder of ingested images.
+        split: the run's images of the same seed.
+        batch_size: images per batch.
+
+    Raises:
+        UserError: the split is not that of the training, or no test image is of a category that the model knows.
+    """
+    recipe, categories, run = read_model(model)
+    if recipe.train.threads is not None:
+        torch.set_num_threads(recipe.train.threads)
+    rows = pl.DataFrame(read_tables(split, ["domain", "image_id", "category", "split"])).sort("domain", "image_id")
+    trained = rows.filter(split="train")
+    learned = rows.filter(pl.col("split").is_in(["train", "validation"]))
+    if sorted(learned["category"].unique()) != categories:
+        raise UserError(f"{split}: its categories are not those that {model} was trained for; give its own split")
+    every = rows.filter(domain="target", split="test")
+    tested = every.filter(pl.col("category").is_in(categories))
+    if tested.is_empty():
+        raise UserError(f"{split}: none of its {len(every)} target test images is of a category of {model}")
+    used = pl.concat([tested, trained])
+    store = ImageStore(images, used, recipe.network.resize, cache=False)
+    labels = np.searchsorted(categories, used["category"].to_numpy())
+    is_test, size = np.arange(len(used)) < len(tested), recipe.network.image_size
+    units = []
+    for phase in (epoch["phase"] for epoch in run["chosen"]):
+        classifier = build_classifier(recipe.network, len(categories), load=False)
+        load_weights(classifier, model, phase)
+        branch = Branch(classifier).to(device_at_hand()).eval()
+        all_of_it = outputs_of(branch, store, np.arange(len(used)), size, batch_size)
+        of_tests = Outputs(all_of_it.logits[is_test], all_of_it.g[is_test])
+        nearest = nearest_mean(of_tests.g, all_of_it.g[~is_test], labels[~is_test], len(categories))
+        units.append(phase_units(phase, tested["image_id"].to_list(), labels[is_test], of_tests, nearest, categories))
+    table = pl.concat(units).sort("metric", "unit")
+    metrics: dict[str, Any] = {
+        metric: None if value is None else round(100 * value, 4) for metric, value in reduce_units(table).items()
+    }
+    metrics["images"] = {
+        "tested": len(tested),
+        "of categories that the source lacks": len(every) - len(tested),
+        **run["images"],
+    }
+    metrics["chosen"] = {epoch["phase"]: {**epoch} for epoch in run["chosen"]}
+    return metrics, table
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="the model folder")
+    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument("--split", type=Path, required=True, help="the run's images of the same seed")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    with stage(f"evaluate {arguments.model}") as closing:
+        params = load_section(EvaluateParams, "siamese.evaluate", arguments.params)
+        metrics, units = evaluate(arguments.model, arguments.images, arguments.split, params.batch_size)
+        with whole_directory(arguments.output) as folder:
+            write_json(metrics, folder / "metrics.json")
+            write_table(units.to_arrow().cast(schemas.UNITS), folder / "units.parquet")
+        closing.counts = {name: value for name, value in metrics.items() if name.startswith("accuracy_")}
+        closing.counts |= {f"test images: {name}": metrics["images"][name] for name in list(metrics["images"])[:2]}
+        closing.wrote[str(arguments.output)] = "metrics.json, units.parquet"
+        closing.next_command = "python -m systems.siamese.report (see stages/siamese/dvc.yaml)"
+
+
+if __name__ == "__main__":
+    main()

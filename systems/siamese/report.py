@@ -1,0 +1,392 @@
+"""The system's part of the report: accuracies by labels and phase, claims with verdicts, and the names' reliability.
+
+    python -m systems.siamese.report --system data/siamese --words data/sets/toy/click_labels/words.parquet \\
+        --output data/siamese/report
+
+In: the evaluations of the declared runs, how reliable the names are (``labels/denoised-*/categories.parquet``), and the
+words of names with what the log says of them.
+Out: ``part.json``, which `report.index` puts on the page; ``results.csv``, each run's metrics by phase with 95 %
+intervals; ``claims.csv``; ``names.csv``.
+
+No published figure is at hand, so there is no column for the paper's.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from base.artifacts import read_json, read_tables, whole_directory
+from base.console import UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+from model.measures.units import check_reduces
+from report import pages
+from report.intervals import Estimate, accuracy_interval, estimate, paired, unit_values
+from report.sections import not_run, part_of, write_part
+from report.spreadsheets import write_csv
+from report.training_noise import TrainingNoise, moderated, training_noise
+from report.verdicts import Claimed, verdicts
+from systems.siamese.config import CONTROL, PHASES, SIAMESE, SOFTMAX, PlanParams
+
+SYSTEM, TITLE = "siamese", "Siamese fine-tuning on click-log images"
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+MEASURES = {
+    "accuracy": "Acc",
+    "category_accuracy": "mean per category",
+    "top5": "top-5",
+    "nearest_mean": "nearest mean of g",
+    "pair_auc": "pair AUC",
+}
+HEADINGS = {SOFTMAX: "softmax", CONTROL: "softmax, as many steps", SIAMESE: "siamese"}
+NO_GAIN = 1.0  # points that shuffled pairs may gain at most, for the claim that they don't help
+
+
+class ReportParams(Params):
+    """The report's texts about the data."""
+
+    data_set: str = Field(description="the data set's name, such as 'toy (drawn)'", min_length=1)
+    note: str = Field(description="what a reader must know about the data before reading its numbers", min_length=1)
+    names: int = Field(description="number of words of names to list", ge=1)
+
+
+class Trained(NamedTuple):
+    """A phase of a run, by its text."""
+
+    run: str
+    phase: str
+
+    @property
+    def label(self) -> str:
+        """The phase and the run in words."""
+        return f"{HEADINGS[self.phase]}, {self.run}"
+
+
+class Claim(NamedTuple):
+    """A claim that one training's accuracy is above another's, or not above it by more than `at_most` points."""
+
+    number: str
+    says: str
+    better: Trained
+    worse: Trained
+    at_most: float | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """The evaluations of the declared runs.
+
+    Attributes:
+        runs: the runs' texts.
+        seeds: the declared seeds.
+        units: `base.schemas.UNITS` of all evaluations, with the columns `run` and `seed`.
+        metrics: content of ``metrics.json`` by run and seed.
+    """
+
+    runs: list[str]
+    seeds: list[int]
+    units: pl.DataFrame
+    metrics: Mapping[tuple[str, int], dict[str, Any]]
+
+    def of(self, trained: Trained, measure: str = "accuracy") -> pl.DataFrame:
+        """Return the units of a measure; no row if the phase wasn't trained."""
+        return self.units.filter(run=trained.run, metric=f"{measure}_{trained.phase}")
+
+    def trained(self) -> list[Trained]:
+        """Return all phases of all runs."""
+        every = [Trained(run, phase) for run in self.runs for phase in PHASES]
+        return [one for one in every if len(self.of(one))]
+
+
+def read_results(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -> Results:
+    """Read the evaluations of all runs and seeds.
+
+    Raises:
+        UserError: an evaluation is missing, or its metrics are not those of its units.
+    """
+    tables, metrics = [], {}
+    for run in runs:
+        for seed in seeds:
+            folder = evaluations / run / f"seed-{seed}"
+            missing = [name for name in ("metrics.json", "units.parquet") if not (folder / name).is_file()]
+            if missing:
+                raise UserError(
+                    f"{folder}: no {' and '.join(missing)}, but the parameter file lists this run and seed; run `dvc "
+                    "repro`, or remove it from siamese.plan.runs or seeds"
+                )
+            metrics[run, seed] = read_json(folder / "metrics.json")
+            units = pl.DataFrame(read_tables(folder / "units.parquet"))
+            try:
+                check_reduces(metrics[run, seed], units, scale=100, tolerance=1e-3)
+            except ValueError as error:
+                raise UserError(f"{folder}: {error}; run the stage siamese:evaluate again") from None
+            tables.append(units.with_columns(run=pl.lit(run), seed=pl.lit(seed)))
+    return Results(list(runs), list(seeds), pl.concat(tables), metrics)
+
+
+def noise_of(results: Results) -> TrainingNoise | None:
+    """Return the noise of training in accuracy, percentage points, from all phases of all runs."""
+    values = [
+        [results.metrics[one.run, seed][f"accuracy_{one.phase}"] for seed in results.seeds] for one in results.trained()
+    ]
+    return training_noise(np.array(values, np.float64))
+
+
+def difference(results: Results, one: Trained, other: Trained, noise: TrainingNoise | None) -> Estimate | None:
+    """Return the difference of two accuracies in points, on the test images that both were tested on.
+
+    Returns:
+        None if one of them wasn't trained, or they have fewer than two test images in common.
+    """
+    units, others = results.of(one), results.of(other)
+    keys = ["seed", "unit"]
+    common, others = units.join(others, on=keys, how="semi"), others.join(units, on=keys, how="semi")
+    if common["unit"].n_unique() < 2 or common["seed"].n_unique() < len(results.seeds):
+        return None
+    return moderated(paired(common, others).scaled(100), noise)
+
+
+def claims_of(runs: Sequence[str]) -> list[Claim]:
+    """Return the claims about the declared runs; one whose runs are not all declared is left out."""
+    found = []
+    for noisy, kinds in (("given", ("given-cleaned", "given-denoised")), ("clicks", ("clicks-denoised",))):
+        for filtered in kinds:
+            found += [
+                Claim("1", f"softmax: {filtered} > {noisy}", Trained(filtered, SOFTMAX), Trained(noisy, SOFTMAX)),
+                Claim(
+                    "3", f"{filtered}: siamese > naive softmax", Trained(filtered, SIAMESE), Trained(filtered, SOFTMAX)
+                ),
+                Claim(
+                    "4",
+                    f"siamese on {filtered} > naive softmax on {noisy}",
+                    Trained(filtered, SIAMESE),
+                    Trained(noisy, SOFTMAX),
+                ),
+            ]
+    for run in runs:
+        found.append(
+            Claim("5", f"{run}: siamese > softmax of as many steps", Trained(run, SIAMESE), Trained(run, CONTROL))
+        )
+        base, _, pairs = run.rpartition("_pairs=")
+        if pairs == "shuffled":
+            says = f"{base}: shuffled pairs gain at most {NO_GAIN:g} point over as many steps of softmax"
+            found.append(Claim("6", says, Trained(run, SIAMESE), Trained(base, CONTROL), NO_GAIN))
+        elif pairs == "confusable":
+            says = f"{base}: confusable pairs > random pairs"
+            found.append(Claim("7", says, Trained(run, SIAMESE), Trained(base, SIAMESE)))
+    for phase in (SOFTMAX, SIAMESE):
+        says = f"{HEADINGS[phase]}: the log alone, denoised > the given labels"
+        found.append(Claim("log", says, Trained("clicks-denoised", phase), Trained("given", phase)))
+    return [claim for claim in found if {claim.better.run, claim.worse.run} <= set(runs)]
+
+
+def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
+    """Return the claims with our difference in points, its 95 % interval, p before and after Holm, and a verdict."""
+    listed = [
+        (claim, difference(results, claim.better, claim.worse, noise))
+        for claim in claims_of(results.runs)
+        if len(results.of(claim.better)) and len(results.of(claim.worse))
+    ]
+    judged = verdicts([Claimed(found, claim.at_most) for claim, found in listed])
+    rows = []
+    for (claim, found), verdict in zip(listed, judged, strict=True):
+        low, high = (None, None) if found is None else found.interval()[1:]
+        rows.append(
+            {
+                "claim": claim.number,
+                "says": claim.says,
+                "difference": None if found is None else round(found.mean, 2),
+                "low": None if low is None else round(low, 2),
+                "high": None if high is None else round(high, 2),
+                "p": verdict.p,
+                "p_holm": verdict.corrected,
+                "verdict": verdict.text,
+            }
+        )
+    numbers = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
+    schema = {"claim": pl.String, "says": pl.String, **numbers, "verdict": pl.String}
+    return pl.DataFrame(rows, schema=schema).sort("claim", maintain_order=True)
+
+
+def results_table(results: Results) -> pl.DataFrame:
+    """Return every measure of every phase of every run: mean over seeds and 95 % interval, percent."""
+    rows = []
+    for one in results.trained():
+        for measure in MEASURES:
+            units = results.of(one, measure)
+            sums = units.group_by("seed").agg(pl.col("denominator").sum())["denominator"]
+            mean = low = high = None
+            if len(units) and (sums > 0).all() and units["unit"].n_unique() > 1:
+                values = unit_values(units)
+                if measure in ("accuracy", "top5", "nearest_mean"):
+                    found = accuracy_interval(values)
+                else:
+                    found = estimate(values).interval()
+                mean, low, high = (round(100 * value, 2) for value in found)
+            rows.append((one.run, one.phase, measure, mean, low, high))
+    return pl.DataFrame(
+        rows,
+        schema=["run", "phase", "measure", "mean", "low", "high"],
+        schema_overrides=dict.fromkeys(["mean", "low", "high"], pl.Float64),
+        orient="row",
+    )
+
+
+def accuracies_texts(table: pl.DataFrame, runs: Sequence[str]) -> pages.Table:
+    """Return the table of accuracies: a row per run, a pair of columns per phase."""
+    columns = [pages.Column("labels of the source", number=False, name=True)]
+    for heading in HEADINGS.values():
+        columns += [pages.Column("Acc, %", group=heading), pages.Column("95 %", group=heading)]
+    cells = {(run, phase): row for run, phase, *row in table.filter(measure="accuracy").drop("measure").iter_rows()}
+    rows = []
+    for run in runs:
+        of_phases = [cells.get((run, phase), (None, None, None)) for phase in PHASES]
+        rows.append([run, *(text for mean, *ends in of_phases for text in (pages.number(mean), pages.interval(*ends)))])
+    return pages.Table(columns, rows)
+
+
+def measures_texts(table: pl.DataFrame) -> pages.Table:
+    """Return the table of all measures: a row per run and phase."""
+    columns = [pages.Column("labels of the source", number=False, name=True), pages.Column("phase", number=False)]
+    columns += [pages.Column(heading) for heading in MEASURES.values()]
+    means = {(run, phase, measure): mean for run, phase, measure, mean, _, _ in table.iter_rows()}
+    rows = [
+        [run, HEADINGS[phase], *(pages.number(means[run, phase, measure]) for measure in MEASURES)]
+        for run, phase in table.select("run", "phase").unique(maintain_order=True).iter_rows()
+    ]
+    return pages.Table(columns, rows)
+
+
+def claims_texts(table: pl.DataFrame) -> pages.Table:
+    """Return the table of claims."""
+    columns = [
+        pages.Column("claim", number=False),
+        pages.Column("says", number=False),
+        pages.Column("difference"),
+        pages.Column("95 %"),
+        pages.Column("p, corrected"),
+        pages.Column("verdict", number=False, verdict=True),
+    ]
+    rows = [
+        [
+            row["claim"],
+            row["says"],
+            pages.number(row["difference"], sign=True),
+            pages.interval(row["low"], row["high"], sign=True),
+            pages.number(row["p_holm"], 4),
+            row["verdict"],
+        ]
+        for row in table.iter_rows(named=True)
+    ]
+    return pages.Table(columns, rows)
+
+
+def reliability_tables(labels: Path, kinds: Sequence[str]) -> pl.DataFrame:
+    """Return `schemas.RELIABILITY` of all denoised labels, with the column `labels`; the least reliable names first."""
+    tables = [
+        pl.DataFrame(read_tables(labels / f"denoised-{kind}" / "categories.parquet")).with_columns(labels=pl.lit(kind))
+        for kind in kinds
+    ]
+    return pl.concat(tables).sort("labels", "reliability", "category", nulls_last=True) if tables else pl.DataFrame()
+
+
+def words_table(words: Path, number: int) -> pl.DataFrame:
+    """Return the most clicked words of names: `word`, its `forms` in queries, `categories`, `clicks`, `reliability`."""
+    table = pl.DataFrame(read_tables(words)).sort(["clicks", "word"], descending=[True, False]).head(number)
+    return table.select(
+        "word",
+        pl.col("forms").list.join(", "),
+        pl.col("categories").list.len().cast(pl.Int64),
+        "clicks",
+        "reliability",
+    )
+
+
+def write_report(
+    system: Path, words: Path, folder: Path, results: Results, params: ReportParams, plan: PlanParams
+) -> None:
+    """Write all files of the report into a folder."""
+    table, noise = results_table(results), noise_of(results)
+    claims = claims_table(results, noise)
+    names = reliability_tables(system / "labels", plan.denoised)
+    write_csv(table, folder / "results.csv")
+    write_csv(claims, folder / "claims.csv")
+    sections = [("siamese_accuracies", "Labels and fine-tuning"), ("siamese_claims", "Claims of the siamese system")]
+    sections += [("siamese_names", "Names in the log")]
+    if not names.is_empty():
+        write_csv(names, folder / "names.csv")
+        names = names.with_columns(pl.col("name_right", "right", "reliability") * 100)
+    tested = [results.metrics[run, seed]["images"] for run in results.runs for seed in results.seeds]
+    lacking = max(images["of categories that the source lacks"] for images in tested)
+    part = part_of(
+        SYSTEM,
+        f"{TITLE}: {params.data_set}",
+        sections,
+        TEMPLATE,
+        {},
+        note=params.note,
+        seeds=", ".join(map(str, results.seeds)),
+        several=len(results.seeds) > 1,
+        lacking=lacking,
+        accuracies=accuracies_texts(table, results.runs),
+        measures=measures_texts(table),
+        claims=claims_texts(claims) if len(claims) else None,
+        names=None
+        if names.is_empty()
+        else pages.plain_table(
+            names.with_columns(pl.col("mistaken_for").fill_null(pages.NOTHING)),
+            {
+                "labels": "labels",
+                "category": "category",
+                "images_named": "images named",
+                "name_right": "right, expected %",
+                "images_kept": "kept",
+                "right": "right, expected %",
+                "reliability": "reliability, %",
+                "mistaken_for": "mistaken for",
+            },
+        ),
+        words=pages.plain_table(
+            words_table(words, params.names),
+            {
+                "word": "word",
+                "forms": "in queries",
+                "categories": "categories",
+                "clicks": "clicks",
+                "reliability": "reliability",
+            },
+            decimals=2,
+        ),
+    )
+    write_part(part, folder)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", type=Path, required=True, help="folder of labels and evaluations")
+    parser.add_argument("--words", type=Path, required=True, help="words of names, from `label_from_clicks`")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    with stage("report siamese") as closing:
+        plan = load_section(PlanParams, "siamese.plan", arguments.params)
+        params = load_section(ReportParams, "siamese.report", arguments.params)
+        seeds = read_seeds(arguments.params)
+        with whole_directory(arguments.output) as folder:
+            if plan.runs:
+                results = read_results(arguments.system / "evaluations", plan.runs, seeds)
+                write_report(arguments.system, arguments.words, folder, results, params, plan)
+            else:
+                write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (siamese.plan.runs)."), folder)
+        closing.counts["runs reported"] = len(plan.runs)
+        closing.wrote[str(arguments.output)] = "the siamese system's part of the report"
+        closing.next_command = "dvc repro report"
+
+
+if __name__ == "__main__":
+    main()
