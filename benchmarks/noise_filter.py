@@ -38,7 +38,8 @@ sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import read_tables, whole_directory, write_json  # noqa: E402
 from base.params import DEFAULT_PATH, load_section  # noqa: E402
-from model.classification import ClassifierParams, LabelledImages, load_classifier  # noqa: E402
+from model.classification import LabelledImages, load_classifier  # noqa: E402
+from model.classifier_params import ClassifierParams  # noqa: E402
 from systems.cleaning.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
 from systems.cleaning.mixture import apply_mixture  # noqa: E402
 from systems.cleaning.reliability import Votes, cut_of_best_f1, denoise  # noqa: E402

@@ -12,32 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
 from base.console import UserError
+from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
 from model.data.images import ImageStore, centre_crop, decode
 from model.folder import device_at_hand, load_weights, read_run
 from model.nets.backbones import ConvNet, build_backbone
-from model.nets.params import BackboneParams
-from model.training import params as training
 from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation
-
-
-class ClassifierParams(BackboneParams):
-    """Parameters of a ConvNet with a layer for categories."""
-
-    dropout: float = Field(description="share of N(phi) dropped before the last layer in training", ge=0, lt=1)
-
-
-class TrainParams(training.TrainParams):
-    """Training parameters of a classifier."""
-
-    recogniser_multiplier: float = Field(description="times learning_rate: peak of the last layer", gt=0)
 
 
 class Classifier(nn.Module):

@@ -40,6 +40,12 @@ TINY: dict[str, Any] = {
         "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
         "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     },
+    # so few images can't show whether the clicks say anything of them, so no labels are denoised
+    "siamese": {
+        "plan": {"denoised": [], "runs": ["clicks_targets=1"]},
+        "train": {"epochs": 1},
+        "fine_tuning": {"epochs": 1},
+    },
 }
 PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
 
@@ -208,7 +214,8 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
 EVALUATIONS = {"mtmdd:evaluate", "mtmdd:evaluate_cross_object"}
 TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
 DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
-EVERY_STAGE = set(definitions()) - {"code"}
+SIAMESE = {"siamese:train", "siamese:evaluate"}
+EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
 
 def steps(stages: set[str]) -> set[str]:
@@ -222,12 +229,14 @@ def steps(stages: set[str]) -> set[str]:
     [
         ("systems/cleaning/clean.py", {"cleaning:clean"}),
         ("systems/cleaning/train.py", {"cleaning:train"}),
-        ("pipelines/words/segmentation.py", {"segment"}),
+        ("pipelines/words/segmentation.py", {"segment", "label_from_clicks"}),
         ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES),
         ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES),
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
-        ("model/training/trainer.py", {"cleaning:train"} | TRAININGS | DIAGNOSES),
-        ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "report"}),
+        ("systems/siamese/task.py", SIAMESE),
+        ("systems/siamese/labels.py", {"siamese:recipes"}),
+        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES),
+        ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "siamese:report", "report"}),
         ("base/artifacts.py", EVERY_STAGE),
     ],
 )

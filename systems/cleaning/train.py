@@ -28,7 +28,8 @@ from base.artifacts import read_tables, whole_directory, write_table
 from base.console import UserError, log, stage
 from base.params import DEFAULT_PATH, Params, load_section
 from base.seeding import derive_seed
-from model.classification import ClassifierParams, LabelledImages, TrainParams, classifier_run
+from model.classification import LabelledImages, classifier_run
+from model.classifier_params import ClassifierParams, TrainParams
 from model.training.curves import run_name
 
 PHASE = "cleaner"

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from base.console import UserError
 from base.inputs import check_file
 from base.params import Params
-from model.classification import ClassifierParams, TrainParams
+from model.classifier_params import ClassifierParams, TrainParams
 
 Labels = Literal["given", "given-cleaned", "given-denoised", "clicks", "clicks-denoised"]
 Pairs = Literal["random", "confusable", "shuffled"]

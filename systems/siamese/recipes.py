@@ -22,7 +22,7 @@ from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
-from model.classification import ClassifierParams, TrainParams
+from model.classifier_params import ClassifierParams, TrainParams
 from pipelines.splits.select import SelectParams
 from systems.siamese.config import FineTuningParams, PlanParams, recipe_of
 from systems.siamese.labels import read_labels, select_rows, split_rows

@@ -15,13 +15,12 @@ from torch.nn import functional
 from base.seeding import derive_seed
 from model.classification import (
     Classifier,
-    ClassifierParams,
     ClassifierTask,
     LabelledBatch,
     LabelledImages,
-    TrainParams,
     build_classifier,
 )
+from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
 from model.losses.contrastive import ContrastiveLoss
 from model.training.checkpoints import weights_digest

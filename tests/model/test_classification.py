@@ -17,14 +17,13 @@ from training_runs import contents, read_curve
 
 from base.console import UserError
 from model.classification import (
-    ClassifierParams,
     ClassifierTask,
     LabelledImages,
-    TrainParams,
     classifier_run,
     load_classifier,
     softmax,
 )
+from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Draw, draws_of_step
 from model.training.params import ScheduleParams
 from model.training.trainer import train

@@ -19,7 +19,8 @@ from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
 from base.params import load_section
-from model.classification import ClassifierParams, ClassifierTask, TrainParams, load_classifier
+from model.classification import ClassifierTask, load_classifier
+from model.classifier_params import ClassifierParams, TrainParams
 from model.data import images as images_module
 from model.training import trainer
 from model.training.checkpoints import DIGESTS

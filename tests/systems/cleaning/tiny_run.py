@@ -2,7 +2,8 @@
 
 import pytest
 
-from model.classification import ClassifierParams, LabelledImages, TrainParams, classifier_run
+from model.classification import LabelledImages, classifier_run
+from model.classifier_params import ClassifierParams, TrainParams
 from model.training.task import Run
 
 
