@@ -40,7 +40,7 @@ def write_evaluation(folder: Path, shares: dict[str, float], seed: int, lacking:
     names, units = [f"image {number:03d}" for number in range(200 - lacking)], []
     for phase, share in shares.items():
         # the same image is as difficult for every run; each training has a little luck
-        luck = np.random.default_rng([seed, round(1000 * share), len(phase)]).normal(0, 0.02)
+        luck = np.random.default_rng([seed, round(1000 * share), PHASES.index(phase)]).normal(0, 0.02)
         right = (np.arange(200)[: len(names)] * 0.618034 % 1 < share + luck).astype(float)
         g = np.random.default_rng(seed).uniform(size=len(names))
         units += [units_of(f"{name}_{phase}", names, right, 1.0) for name in ("accuracy", "top5", "nearest_mean")]
