@@ -93,9 +93,11 @@ def test_the_toy_trains_and_evaluates_every_run_once(preset: str, tmp_path: Path
     names = [name_of(stage) for stage in stages_of(ROOT / preset, tmp_path)]
     cross = params["mtmdd"]["cross_object"]
     expected = {"": len(params["mtmdd"]["runs"]), "_cross_object": len(cross["methods"]) * len(cross["sources"])}
-    for study, count in expected.items():
+    counts = {("mtmdd", study): count for study, count in expected.items()}
+    counts["siamese", ""] = len(params["siamese"]["plan"]["runs"])
+    for (system, study), count in counts.items():
         for command in ("train", "evaluate"):
-            found = [name for name in names if name.startswith(f"mtmdd:{command}{study}@")]
+            found = [name for name in names if name.startswith(f"{system}:{command}{study}@")]
             assert len(found) == count * len(params["seeds"])
     assert len(names) == len(set(names))
 

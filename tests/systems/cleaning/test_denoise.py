@@ -10,7 +10,7 @@ import pytest
 
 from base import schemas
 from base.console import UserError
-from systems.cleaning.denoise import main, read_features, read_labels
+from systems.cleaning.denoise import labels_of, main, read_features, read_labels
 
 CATEGORIES = ("akita", "corgi", "husky", "pug")
 PARAMS = """
@@ -151,3 +151,11 @@ def test_missing_or_impossible_features_are_refused(data: Path, tmp_path: Path) 
     pq.write_table(pa.Table.from_pylist([row], schemas.EMBEDDED), tmp_path / "bad/part-00000.parquet")
     with pytest.raises(UserError, match="NaN or infinite"):
         read_features(tmp_path / "bad", ["a"])
+
+
+def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:
+    assert labels_of(None, Path("some/labels")) == Path("some/labels")
+    assert labels_of(tmp_path, Path("given")) == tmp_path / "ingested/images"
+    assert labels_of(tmp_path, Path("clicks")) == tmp_path / "click_labels/labels"
+    with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks expected"):
+        labels_of(tmp_path, Path("some/labels"))
