@@ -62,8 +62,9 @@ def read_run(text: str) -> Point:
     Raises:
         ValueError: it names none, or not in the usual form; the message describes the expected form.
     """
-    labels, *options = OPTION.split(text)
-    if labels not in LABELS:
+    beginning, *options = OPTION.split(text)
+    labels = next((name for name in LABELS if name == beginning), None)
+    if labels is None:
         raise ValueError(f"{text!r}: expected labels ({', '.join(LABELS)}), with options such as _targets=3")
     targets: int | None = 0
     changes: dict[str, Any] = {}

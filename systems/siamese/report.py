@@ -194,14 +194,14 @@ def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
     judged = verdicts([Claimed(found, claim.at_most) for claim, found in listed])
     rows = []
     for (claim, found), verdict in zip(listed, judged, strict=True):
-        low, high = (None, None) if found is None else found.interval()[1:]
+        known = None if found is None else found.interval()
         rows.append(
             {
                 "claim": claim.number,
                 "says": claim.says,
-                "difference": None if found is None else round(found.mean, 2),
-                "low": None if low is None else round(low, 2),
-                "high": None if high is None else round(high, 2),
+                "difference": None if known is None else round(known.mean, 2),
+                "low": None if known is None else round(known.low, 2),
+                "high": None if known is None else round(known.high, 2),
                 "p": verdict.p,
                 "p_holm": verdict.corrected,
                 "verdict": verdict.text,
@@ -219,15 +219,13 @@ def results_table(results: Results) -> pl.DataFrame:
         for measure in MEASURES:
             units = results.of(one, measure)
             sums = units.group_by("seed").agg(pl.col("denominator").sum())["denominator"]
-            mean = low = high = None
+            known: Sequence[float | None] = (None, None, None)
             if len(units) and (sums > 0).all() and units["unit"].n_unique() > 1:
                 values = unit_values(units)
-                if measure in ("accuracy", "top5", "nearest_mean"):
-                    found = accuracy_interval(values)
-                else:
-                    found = estimate(values).interval()
-                mean, low, high = (round(100 * value, 2) for value in found)
-            rows.append((one.run, one.phase, measure, mean, low, high))
+                is_share = measure in ("accuracy", "top5", "nearest_mean")
+                found = accuracy_interval(values) if is_share else estimate(values).interval()
+                known = [round(100 * value, 2) for value in found]
+            rows.append((one.run, one.phase, measure, *known))
     return pl.DataFrame(
         rows,
         schema=["run", "phase", "measure", "mean", "low", "high"],
