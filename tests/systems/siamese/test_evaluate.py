@@ -67,7 +67,7 @@ def test_a_phases_measures_are_those_of_scikit_learn() -> None:
     right = logits.argmax(axis=1) == labels
     assert found["accuracy_p"] == pytest.approx(right.mean())
     assert found["category_accuracy_p"] == pytest.approx(np.mean([right[labels == one].mean() for one in set(labels)]))
-    assert found["top5_p"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=range(9)))
+    assert found["top5_p"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5, labels=list(range(9))))
     assert found["nearest_mean_p"] == pytest.approx((labels == 4).mean())
     assert set(found) == {f"{name}_p" for name in ("accuracy", "category_accuracy", "top5", "nearest_mean", "pair_auc")}
 

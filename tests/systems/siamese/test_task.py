@@ -25,10 +25,10 @@ def images(request: pytest.FixtureRequest) -> LabelledImages:
     return tiny_images(request)
 
 
-def tasks_of(request: pytest.FixtureRequest, images: LabelledImages, run: str = "clicks", **changes) -> list:
+def tasks_of(request: pytest.FixtureRequest, labelled: LabelledImages, run: str = "clicks", **changes) -> list:
     recipe = tiny_recipe(request, run)
     tuned = recipe.fine_tuning.model_copy(update=changes)
-    return list(training_run(recipe.model_copy(update={"fine_tuning": tuned}), images, 0, "tiny").tasks)
+    return list(training_run(recipe.model_copy(update={"fine_tuning": tuned}), labelled, 0, "tiny").tasks)
 
 
 def draws(task: PairTask, step: int) -> list[Draw]:
@@ -53,8 +53,8 @@ def test_a_step_has_so_many_categories_with_so_many_different_training_images(re
             assert len(set(mine.tolist())) == 3
             assert {images.rows["category"][int(row)] for row in mine} == {images.categories[draw.row]}
         seen.update(rows.ravel().tolist())
-    assert set(seen) == training  # 360 draws of 24 images
-    assert num_steps_per_epoch(task) == round(len(training) / 3) / 4
+    assert set(seen) == training  # 360 draws of 21 images
+    assert num_steps_per_epoch(task) == 2  # 21 images in draws of 3, 4 draws a step
 
 
 def test_a_small_category_repeats_images_and_one_without_training_images_is_never_drawn(request, images) -> None:
