@@ -247,14 +247,29 @@ def accuracies_texts(table: pl.DataFrame, runs: Sequence[str]) -> pages.Table:
     return pages.Table(columns, rows)
 
 
-def measures_texts(table: pl.DataFrame) -> pages.Table:
+def validation_of(results: Results, one: Trained) -> float:
+    """Return the mean over seeds of the chosen epoch's accuracy on the source's validation images, percent.
+
+    Their labels are the run's own. Parameters are to be chosen by this accuracy, because the target is test data.
+    """
+    values = [results.metrics[one.run, seed]["chosen"][one.phase]["value"] for seed in results.seeds]
+    return float(np.mean(values))
+
+
+def measures_texts(table: pl.DataFrame, results: Results) -> pages.Table:
     """Return the table of all measures: a row per run and phase."""
     columns = [pages.Column("labels of the source", number=False, name=True), pages.Column("phase", number=False)]
     columns += [pages.Column(heading) for heading in MEASURES.values()]
+    columns += [pages.Column("source, validation")]
     means = {(run, phase, measure): mean for run, phase, measure, mean, _, _ in table.iter_rows()}
     rows = [
-        [run, HEADINGS[phase], *(pages.number(means[run, phase, measure]) for measure in MEASURES)]
-        for run, phase in table.select("run", "phase").unique(maintain_order=True).iter_rows()
+        [
+            one.run,
+            HEADINGS[one.phase],
+            *(pages.number(means[one.run, one.phase, measure]) for measure in MEASURES),
+            pages.number(validation_of(results, one)),
+        ]
+        for one in results.trained()
     ]
     return pages.Table(columns, rows)
 
@@ -331,7 +346,7 @@ def write_report(
         several=len(results.seeds) > 1,
         lacking=lacking,
         accuracies=accuracies_texts(table, results.runs),
-        measures=measures_texts(table),
+        measures=measures_texts(table, results),
         claims=claims_texts(claims) if len(claims) else None,
         names=None
         if names.is_empty()
