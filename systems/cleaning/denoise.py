@@ -79,8 +79,12 @@ def labels_of(data: Path | None, labels: Path) -> Path:
     return data / OF_SETS[str(labels)]
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, known: pl.Series | None = None) -> Labels:
     """Read labels from clicks, or given ones as one vote each (of the source domain, where there is a domain).
+
+    Args:
+        path: the labels.
+        known: image ids; labels of other images of the log are left out. None: all are known.
 
     Raises:
         UserError: an image occurs twice, shares or clicks are impossible, or fewer than two categories are named.
@@ -102,6 +106,10 @@ def read_labels(path: Path) -> Labels:
         ).filter(pl.col("categories").list.first().is_not_null())
     else:
         raise UserError(f"{path}: no labels: expected the columns image_id and category, or those of label_from_clicks")
+    if known is not None:
+        of_others = len(rows.filter(~pl.col("image_id").is_in(known.implode())))
+        rows = rows.filter(pl.col("image_id").is_in(known.implode()))
+        log.info("denoise: %d images of the log are not in the data set", of_others)
     rows = rows.sort("image_id")
     twice = rows.filter(pl.col("image_id").is_duplicated())
     if len(twice):
@@ -322,13 +330,15 @@ def tables(
     return images, categories, summary
 
 
-def run(labels: Path, features: Path, output: Path, params: DenoiseParams) -> dict[str, Any]:
-    """Denoise labels and write the folder; return the content of summary.json.
+def run(
+    labels: Path, features: Path, output: Path, params: DenoiseParams, known: pl.Series | None = None
+) -> dict[str, Any]:
+    """Denoise labels and write the folder; return the content of summary.json. `known` is as in :func:`read_labels`.
 
     Raises:
         UserError: bad labels or features, or the labels say nothing of the images.
     """
-    read = read_labels(labels)
+    read = read_labels(labels, known)
     result = denoise_labels(read, read_features(features, read.image_ids), params)
     images, categories, summary = tables(read, result, params)
     with whole_directory(output) as folder:
@@ -342,15 +352,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
-    parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then one of: " + ", ".join(OF_SETS))
+    parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then given or clicks")
     parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("denoise") as closing:
         params = load_section(DenoiseParams, "cleaning.denoise", arguments.params)
-        labels = labels_of(arguments.data, arguments.labels)
-        summary = run(labels, arguments.features, arguments.output, params)
+        labels, known = labels_of(arguments.data, arguments.labels), None
+        if arguments.data is not None:
+            images = pl.DataFrame(read_tables(arguments.data / OF_SETS["given"], ["image_id", "domain"]))
+            known = images.filter(domain="source")["image_id"]
+        summary = run(labels, arguments.features, arguments.output, params, known)
         unnamed = summary["images"] - summary["named"]
         dropped = {"no category named": unnamed, "doubtful": summary["named"] - summary["kept"]}
         rows_add_up(summary["images"], summary["kept"], dropped, "images")

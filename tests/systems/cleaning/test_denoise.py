@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -159,3 +160,14 @@ def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:
     assert labels_of(tmp_path, Path("clicks")) == tmp_path / "click_labels/labels"
     with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks expected"):
         labels_of(tmp_path, Path("some/labels"))
+
+
+def test_labels_of_images_that_the_data_set_lacks_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": name, "category": label, "domain": "source", "width": 3, "height": 3, "image": None}
+        for name, label in (("a", "ant"), ("gone", "cat"), ("b", "bee"))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schemas.IMAGES), tmp_path / "part-00000.parquet")
+    found = read_labels(tmp_path, pl.Series(["b", "a", "no label"]))
+    assert found.image_ids == ["a", "b"]
+    assert found.categories == ["ant", "bee"]

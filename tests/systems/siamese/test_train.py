@@ -67,10 +67,10 @@ def test_a_trained_target_image_and_the_seed_change_the_weights(request, split: 
         assert all(value != weights("model")[name] for name, value in weights(other).items())
 
 
-def test_a_wrong_recipe_ends_with_a_message(request, split: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_recipe_ends_with_a_message(request, split: pl.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
     Path("other.json").write_text("{}")
     with pytest.raises(SystemExit) as ended:
         main(["--recipe=other.json", "--seed=0", "--images=images", "--split=split.parquet", "--output=model"])
     assert ended.value.code == 2
-    assert "other.json: not a recipe" in capsys.readouterr().err
+    assert "other.json: not a recipe" in caplog.text
     assert not Path("model").exists()
