@@ -191,7 +191,7 @@ def evaluate(model: Path, images: Path, split: Path, batch_size: int) -> tuple[d
     if tested.is_empty():
         raise UserError(f"{split}: none of its {len(every)} target test images is of a category of {model}")
     used = pl.concat([tested, trained])
-    store = ImageStore(images, used, recipe.network.resize, cache=False)
+    store = ImageStore(images, used, recipe.network.resize, recipe.train.cache_images)
     labels = np.searchsorted(categories, used["category"].to_numpy())
     is_test, size = np.arange(len(used)) < len(tested), recipe.network.image_size
     units = []
