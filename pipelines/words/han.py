@@ -67,7 +67,7 @@ def _cut(runs: Sequence[str], dictionary: str | None, user_dictionary: str | Non
 
 
 def _version(path: str | None) -> tuple[int, int, int] | None:
-    """Return what changes with a file's content; None without a file, which `build_tokenizer` then names if it lacks."""
+    """Return what changes with a file's content; None without a file: `build_tokenizer` names one that is missing."""
     try:
         file = None if path is None else Path(path).stat()
     except FileNotFoundError:
