@@ -44,10 +44,7 @@ from pipelines.ingest.log_format import LogFormat, LogParams, add_log_options, f
 from pipelines.ingest.log_slices import TSV, LogFile
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
 from pipelines.words.category_names import read_names
-from pipelines.words.click_matrix import (
-    IMAGE_SHARDS,
-    rows_without_clicks,
-)
+from pipelines.words.click_matrix import IMAGE_SHARDS, rows_without_clicks
 from pipelines.words.image_labels import (
     NAMES_FILE,
     SEVERAL_FILE,
@@ -59,9 +56,7 @@ from pipelines.words.image_labels import (
 from pipelines.words.image_sets import source_images
 from pipelines.words.lexicon import Lexicon, build_lexicon, write_dictionary
 from pipelines.words.name_buckets import add_evidence, label_bucket, most_clicked, name_bucket
-from pipelines.words.naming import (
-    KINDS,
-)
+from pipelines.words.naming import KINDS
 from pipelines.words.query_buckets import of_images
 from pipelines.words.segmentation import Segmenter, SegmentParams, add_segment_options, segment_params_of
 from pipelines.words.word_lists import warn_of_idle_entries

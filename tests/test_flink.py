@@ -1,6 +1,7 @@
 """The click-feature jobs write the same bytes on Flink as in the in-process runner; run by `make test-flink`."""
 
 import gzip
+import json
 import os
 import socket
 import subprocess
@@ -13,17 +14,18 @@ import polars as pl
 import pytest
 from click_builds import build, digest, read_log, write_log
 
+from base.params import read_params
 from pipelines.beam.runner import JOB_SERVER
 from pipelines.ingest import click_data
 from pipelines.words import click_features, click_matrix, segment, vocabulary
 
 ROOT = Path(__file__).parents[1]
 BIRDS = ROOT.parent / "shared" / "data" / "birds50"
-PARAMS = """\
-ingest: {click_shards: 3, image_shards: 2, longest_side: 64, duplicate_distance: 48}
-segment: {stop_words: null, dictionary: null, user_dictionary: null, minimum_length: 1, lemmas: null}
-vocabulary: {top_words: 150, fit_on: train}
-"""
+PARAMS = {
+    "ingest": {"click_shards": 3, "image_shards": 2, "longest_side": 64},
+    "segment": {"stop_words": None, "dictionary": None, "user_dictionary": None, "lemmas": None},
+    "vocabulary": {"top_words": 150, "fit_on": "train"},
+}
 # Unequal clicks, an image without a word, a pair in two files, a word twice in a query, Chinese, two unusable rows.
 LOG = [
     ("b", "golden retriever puppy", 7),
@@ -127,7 +129,9 @@ def stages(folder: Path, output: Path, options: Sequence[str]) -> None:
 def test_the_stages_write_the_same_bytes(tmp_path: Path, on_flink) -> None:
     if not BIRDS.exists():
         pytest.skip("no birds50 beside the repository")
-    (tmp_path / "params.yaml").write_text(PARAMS)
+    params = read_params(ROOT / "params.yaml")
+    params = {section: params[section] | changed for section, changed in PARAMS.items()}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))  # JSON is YAML
     clicked = sorted({image for image, _, _ in read_log(BIRDS / "source/clicks.tsv")})
     split = ["train" if number % 3 else "test" for number in range(len(clicked))]
     images = {"image_id": clicked, "domain": ["source"] * len(clicked), "split": split}
@@ -151,8 +155,9 @@ def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -
     tried, java = tmp_path / "tried", tmp_path / "java"
     java.write_text(f'#!/bin/sh\nif [ -e {tried} ]; then exec java "$@"; fi\ntouch {tried}\nexit 1\n')
     java.chmod(0o755)
+    # Longer than what the command looks at before the job, so that a worker finds the cut.
     log = tmp_path / "cut.tsv.gz"
-    log.write_bytes(gzip.compress(write_log(LOG * 50, tmp_path / "whole").read_bytes())[:-20])
+    log.write_bytes(gzip.compress(write_log(LOG * 5_000, tmp_path / "whole").read_bytes())[:-20])
     command = ["--clicks", log, "--output", tmp_path / "out", "--runner", "FlinkRunner", "--parallelism", "2"]
     command += ["--job_server_java_launcher", java]
     run = subprocess.run(

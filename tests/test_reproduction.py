@@ -214,6 +214,7 @@ def test_tau_retrains_only_what_uses_the_click_loss(workspace: Workspace) -> Non
 EVALUATIONS = {"mtmdd:evaluate", "mtmdd:evaluate_cross_object"}
 TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
 DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
+COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
 SIAMESE = {"siamese:train", "siamese:evaluate"}
 EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
@@ -230,12 +231,12 @@ def steps(stages: set[str]) -> set[str]:
         ("systems/cleaning/clean.py", {"cleaning:clean"}),
         ("systems/cleaning/train.py", {"cleaning:train"}),
         ("pipelines/words/segmentation.py", {"segment", "label_from_clicks"}),
-        ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES),
-        ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES),
+        ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES | COMMANDS),
+        ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES | COMMANDS),
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
         ("systems/siamese/task.py", SIAMESE),
         ("systems/siamese/labels.py", {"siamese:recipes"}),
-        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES),
+        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES | COMMANDS),
         ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "siamese:report", "report"}),
         ("base/artifacts.py", EVERY_STAGE),
     ],

@@ -20,6 +20,8 @@ CODE = Code(ROOT, ["base", "pipelines", "model", "report", "systems"])
 def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(name: str) -> None:
     modules = modules_run(STAGES[name])
     digests = [dep for dep in STAGES[name]["deps"] if dep.startswith("data/code/")]
+    if name == "mtmdd:commands":  # its data are the digests of other commands (tests/systems/mtmdd/test_commands.py)
+        digests = digests[:1]
     assert modules
     assert set(modules) <= set(commands(CODE))  # otherwise its digest is never written
     assert digests == [f"data/code/{module}.json" for module in modules]

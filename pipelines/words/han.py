@@ -61,11 +61,18 @@ def cut_runs(runs: Sequence[str], dictionary: str | None, user_dictionary: str |
 
 
 def _cut(runs: Sequence[str], dictionary: str | None, user_dictionary: str | None) -> list[str]:
-    files = [None if path is None else Path(path).stat() for path in (dictionary, user_dictionary)]
-    versions = tuple(file and (file.st_ino, file.st_mtime_ns, file.st_size) for file in files)
     with _lock:
-        tokenizer = _tokenizer_of(dictionary, user_dictionary, versions)
+        tokenizer = _tokenizer_of(dictionary, user_dictionary, (_version(dictionary), _version(user_dictionary)))
     return [" ".join(_words_of(run, tokenizer)) for run in runs]
+
+
+def _version(path: str | None) -> tuple[int, int, int] | None:
+    """Return what changes with a file's content; None without a file: `build_tokenizer` names one that is missing."""
+    try:
+        file = None if path is None else Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return file and (file.st_ino, file.st_mtime_ns, file.st_size)
 
 
 def _words_of(run: str, tokenizer: jieba.Tokenizer) -> Iterator[str]:

@@ -30,8 +30,8 @@ from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, log, rows_add_up, stage
 from base.params import DEFAULT_PATH, Params, load_section
 from pipelines.beam.shards import shard_files
-from systems.cleaning import agreement as test
 from systems.cleaning import reliability
+from systems.cleaning.agreement import LEVEL, Agreement, agreement
 from systems.cleaning.clean import CleanParams, apply_table_ii
 from systems.cleaning.heads import HeadParams, folds_of, out_of_fold, principal_components
 from systems.cleaning.reliability import Posterior, Reliability, Votes
@@ -161,19 +161,19 @@ def dense(labels: Posterior, num_categories: int) -> np.ndarray:
     return result / result.sum(axis=1, keepdims=True)
 
 
-def check_agreement(votes: Votes, probabilities: np.ndarray, folds: np.ndarray, seed: int) -> test.Agreement:
+def check_agreement(votes: Votes, probabilities: np.ndarray, folds: np.ndarray, seed: int) -> Agreement:
     """Return the agreement of votes and out-of-fold probabilities.
 
     Raises:
         UserError: it is not more than that of permuted votes.
     """
-    found = test.agreement(votes, probabilities, folds, seed)
+    found = agreement(votes, probabilities, folds, seed)
     log.info("agreement: %.4f, by chance %.4f, p = %.3g", *found)
-    if found.p_value > test.LEVEL:
+    if found.p_value > LEVEL:
         raise UserError(
             "the labels say nothing of the images: a classifier that has not seen an image gives its names "
             f"{found.agreement:.4f} on average, and {found.by_chance:.4f} with permuted images "
-            f"(p = {found.p_value:.3g}, level {test.LEVEL}); check that log and images belong together, and that "
+            f"(p = {found.p_value:.3g}, level {LEVEL}); check that log and images belong together, and that "
             "queries name the categories"
         )
     return found
@@ -184,7 +184,7 @@ class Denoised(NamedTuple):
 
     labels: Posterior
     model: Reliability | None
-    agreement: test.Agreement
+    agreement: Agreement
     kept: np.ndarray
     category: np.ndarray
     right: np.ndarray
@@ -208,42 +208,44 @@ def denoise_labels(labels: Labels, features: np.ndarray, params: DenoiseParams) 
     soft[named] = 0
     image = votes.images()
     soft[image, votes.category] = votes.clicks / votes.totals()[image]
-    found, judged, model = None, None, None
-    for number in range(1 if params.method == "table" else params.rounds):
-        probabilities = out_of_fold(x, soft, named, folds, params.head, number)
-        if found is None:  # exact for the first round: its classifiers know nothing of the votes of their own fold
-            found = check_agreement(votes, probabilities, folds, params.head.seed)
-        if params.method == "table":
-            break
+    probabilities = out_of_fold(x, soft, named, folds, params.head, 0)
+    # exact for the first round: its classifiers know nothing of the votes of their own fold
+    found = check_agreement(votes, probabilities, folds, params.head.seed)
+    if params.method == "table":
+        return _by_table(labels, probabilities, params.table, found)
+    for number in range(params.rounds):
         judged, model = reliability.denoise(votes, probabilities)
         right = judged.best()[1][named].mean()
         log.info(
             "round %d of %d: %.1f %% of the labels are expected to be right", number + 1, params.rounds, 100 * right
         )
-        soft, named = dense(judged, num), votes.counts > 0
-    assert found is not None
-    majority = votes.majority()
-    if params.method == "table":
-        own = np.where(majority >= 0, probabilities[np.arange(len(named)), majority], 0)
-        of_images = pl.DataFrame(
-            {
-                "image_id": labels.image_ids,
-                "category": [labels.categories[c] if c >= 0 else "" for c in majority],
-                "clicks": np.rint(votes.totals()).astype(np.int64),
-                "probability": own.astype(np.float32),
-            }
-        )
-        passed = apply_table_ii(of_images.filter(named), params.table).filter("kept")["image_id"]
-        in_kept = np.isin(np.array(labels.image_ids), passed.to_numpy())
-        category = np.arange(num, dtype=np.int32)[None].repeat(len(named), axis=0)
-        return Denoised(Posterior(category, probabilities), None, found, in_kept, majority, own)
-    assert judged is not None
+        if number + 1 < params.rounds:
+            probabilities = out_of_fold(x, dense(judged, num), named, folds, params.head, number + 1)
     category, right = judged.best()
     if params.least_right is None:
         kept = named & (1 - right < reliability.cut_of_best_f1(1 - right[named]))
     else:
         kept = named & (right >= params.least_right)
     return Denoised(judged, model, found, kept, category, right)
+
+
+def _by_table(labels: Labels, probabilities: np.ndarray, params: CleanParams, found: Agreement) -> Denoised:
+    """Return the paper's filter: the most clicked name is the label, judged by Table II."""
+    majority = labels.votes.majority()
+    named = majority >= 0
+    own = np.where(named, probabilities[np.arange(len(named)), majority], 0)
+    of_images = pl.DataFrame(
+        {
+            "image_id": labels.image_ids,
+            "category": [labels.categories[c] if c >= 0 else "" for c in majority],
+            "clicks": np.rint(labels.votes.totals()).astype(np.int64),
+            "probability": own.astype(np.float32),
+        }
+    )
+    passed = apply_table_ii(of_images.filter(named), params).filter("kept")["image_id"]
+    kept = np.isin(np.array(labels.image_ids), passed.to_numpy())
+    category = np.arange(len(labels.categories), dtype=np.int32)[None].repeat(len(named), axis=0)
+    return Denoised(Posterior(category, probabilities), None, found, kept, majority, own)
 
 
 def tables(

@@ -124,29 +124,20 @@ def _features(point: str, value: str, tdl: Setup) -> Setup:
     return setup if value.startswith("V+") else setup.click_only()
 
 
-def _lambda(point: str, value: str, tdl: Setup) -> Setup:
-    # the paper: "wherein mu is set to be 1"
-    heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
-    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
-    return setup.weighted(point, mu_separate_heads=1.0, mu_shared_head=1.0, **{"lambda": float(number)})
+def _by_heads(*names: str, **fixed: float) -> Callable[[str, str, Setup], Setup]:
+    """Return a `Study.vary` for values such as shared-0.4: the joint method with these heads, and a varied objective.
 
+    Args:
+        names: the parameters of section ``objective`` that get the value's number.
+        fixed: others that all points have, with their numbers.
+    """
 
-def _mu(point: str, value: str, tdl: Setup) -> Setup:
-    heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
-    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
-    return setup.weighted(point, mu_separate_heads=float(number), mu_shared_head=float(number))
+    def vary(point: str, value: str, tdl: Setup) -> Setup:
+        heads, _, number = value.partition("-")  # partition, not split, because of numbers such as 1e-05
+        setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
+        return setup.weighted(point, **dict.fromkeys(names, float(number)), **fixed)
 
-
-def _click_gradient(point: str, value: str, tdl: Setup) -> Setup:
-    heads, _, number = value.partition("-")
-    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
-    return setup.weighted(point, click_gradient=float(number))
-
-
-def _recogniser_gradient(point: str, value: str, tdl: Setup) -> Setup:
-    heads, _, number = value.partition("-")
-    setup = Setup.of(HEADS[heads], tdl.network, tdl.objective)
-    return setup.weighted(point, recogniser_gradient=float(number))
+    return vary
 
 
 def _own_kernels(network: NetworkParams, objective: ObjectiveParams) -> tuple[str, ...]:
@@ -156,6 +147,7 @@ def _own_kernels(network: NetworkParams, objective: ObjectiveParams) -> tuple[st
 
 
 NUMBER = r"[0-9][0-9.e-]*"
+HEADS_AND_NUMBER = rf"(separate|shared)-{NUMBER}"
 LAMBDAS = ("0.8", "0.6", "0.4", "0.2", "0", "1")
 STUDIES: dict[str, Study] = {
     "kernels": Study(
@@ -202,38 +194,38 @@ STUDIES: dict[str, Study] = {
     ),
     "lambda": Study(
         reference="Table VII",
-        values=rf"(separate|shared)-{NUMBER}",
+        values=HEADS_AND_NUMBER,
         example="shared-0.4",
         paper=tuple(f"{heads}-{value}" for heads in HEADS for value in LAMBDAS),
         own=lambda network, objective: tuple(f"{heads}-{objective.lambda_:g}" for heads in HEADS),
-        vary=_lambda,
+        vary=_by_heads("lambda", mu_separate_heads=1.0, mu_shared_head=1.0),  # "wherein mu is set to be 1"
     ),
     "mu": Study(
         reference="Fig. 12",
-        values=rf"(separate|shared)-{NUMBER}",
+        values=HEADS_AND_NUMBER,
         example="shared-0.9",
         paper=(),
         own=lambda network, objective: (
             f"separate-{objective.mu_separate_heads:g}",
             f"shared-{objective.mu_shared_head:g}",
         ),
-        vary=_mu,
+        vary=_by_heads("mu_separate_heads", "mu_shared_head"),
     ),
     "click_gradient": Study(
         reference="beyond the paper",
-        values=rf"(separate|shared)-{NUMBER}",
+        values=HEADS_AND_NUMBER,
         example="shared-10",
         paper=(),
         own=lambda network, objective: tuple(f"{heads}-{objective.click_gradient:g}" for heads in HEADS),
-        vary=_click_gradient,
+        vary=_by_heads("click_gradient"),
     ),
     "recogniser_gradient": Study(
         reference="beyond the paper",
-        values=rf"(separate|shared)-{NUMBER}",
+        values=HEADS_AND_NUMBER,
         example="shared-0.1",
         paper=(),
         own=lambda network, objective: tuple(f"{heads}-{objective.recogniser_gradient:g}" for heads in HEADS),
-        vary=_recogniser_gradient,
+        vary=_by_heads("recogniser_gradient"),
     ),
 }
 

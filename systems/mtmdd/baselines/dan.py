@@ -14,40 +14,26 @@ the kernels have equal weights (`model.losses.mmd`), and the weight of MMD is 1,
 tries. No layer is frozen: the paper freezes conv1 to conv3, which has no equivalent in other families.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from base.console import UserError
 from model.data.batches import Batch
 from model.losses.mmd import MultiKernelMMD
 from model.training.learner import Learner
-from systems.mtmdd.baselines.layers import WithLayers, hidden_layers
-from systems.mtmdd.config import DOMAINS
+from systems.mtmdd.baselines.layers import BothDomainsTask, WithLayers, hidden_layers
 from systems.mtmdd.network import MultidomainNetwork
 from systems.mtmdd.objective import objective
-from systems.mtmdd.task import PhaseTask, images_of
+from systems.mtmdd.task import images_of
 from systems.mtmdd.train import main
 
 WEIGHT = 1.0  # of MMD, summed over the layers
 MMD = MultiKernelMMD()
 
 
-class DanTask(PhaseTask):
-    """A phase whose loss has the MMD of the layers' activations between the domains.
+class DanTask(BothDomainsTask):
+    """A phase whose loss has the MMD of the layers' activations between the domains."""
 
-    Raises:
-        UserError: the phase doesn't have both domains.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        if self.phase.domains != list(DOMAINS):
-            raise UserError(
-                f"{self.recipe.method} compares the features of both domains, but phase {self.name} has only"
-                f" {self.phase.domains}; use VGGimg or VGGsrc"
-            )
+    needs = "compares the features of both domains"
 
     def module(self, network: nn.Module) -> WithLayers:
         """Return the network with a record of its layers."""

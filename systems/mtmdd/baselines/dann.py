@@ -14,21 +14,19 @@ methods instead of theirs. With a plateau schedule, p is the share of the most s
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from base.console import UserError
 from model.data.batches import Batch
 from model.losses.domain import domain_loss, reversal_factor
 from model.nets.gradients import scale_gradient
 from model.training.learner import Learner
-from systems.mtmdd.baselines.layers import WithLayers
-from systems.mtmdd.config import DOMAINS, Domain
+from systems.mtmdd.baselines.layers import BothDomainsTask, WithLayers
+from systems.mtmdd.config import Domain
 from systems.mtmdd.network import MultidomainNetwork, Prediction
 from systems.mtmdd.objective import objective
-from systems.mtmdd.task import PhaseTask, images_of, parameter_groups
+from systems.mtmdd.task import images_of, parameter_groups
 from systems.mtmdd.train import main
 
 HIDDEN = 1024
@@ -64,20 +62,10 @@ class WithDomainClassifier(nn.Module):
         return predictions, logits
 
 
-class DannTask(PhaseTask):
-    """A phase whose loss has that of the domain classifier.
+class DannTask(BothDomainsTask):
+    """A phase whose loss has that of the domain classifier."""
 
-    Raises:
-        UserError: the phase doesn't have both domains.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        if self.phase.domains != list(DOMAINS):
-            raise UserError(
-                f"{self.recipe.method} tells both domains apart, but phase {self.name} has only {self.phase.domains};"
-                " use VGGimg or VGGsrc"
-            )
+    needs = "tells both domains apart"
 
     def module(self, network: nn.Module) -> WithDomainClassifier:
         """Return the network with a domain classifier."""

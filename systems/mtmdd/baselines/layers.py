@@ -1,13 +1,37 @@
-"""A network that also returns the activations of its fully connected layers."""
+"""What DAN and DANN share: a phase of both domains, and a network that also returns activations of its layers."""
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from systems.mtmdd.config import Domain
+from base.console import UserError
+from systems.mtmdd.config import DOMAINS, Domain
 from systems.mtmdd.network import MultidomainNetwork, Prediction
+from systems.mtmdd.task import PhaseTask
 
 Activations = dict[str, dict[Domain, Tensor]]  # of each layer and domain, (B_d, D)
+
+
+class BothDomainsTask(PhaseTask):
+    """A phase that needs both domains.
+
+    Attributes:
+        needs: what the method does with them, for the error.
+
+    Raises:
+        UserError: the phase doesn't have both domains.
+    """
+
+    needs: ClassVar[str]
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.phase.domains != list(DOMAINS):
+            raise UserError(
+                f"{self.recipe.method} {self.needs}, but phase {self.name} has only {self.phase.domains}; use VGGimg or"
+                " VGGsrc"
+            )
 
 
 class WithLayers(nn.Module):

@@ -72,7 +72,8 @@ def pairs(path: Path) -> dict[str, str]:
 def test_same_bytes_each_time_and_others_for_another_seed(toy: Path, other: Path, tmp_path: Path) -> None:
     assert content(toy) == content(synthesize(tmp_path / "again"))
     others = content(other)
-    assert all(others[name] != data for name, data in content(toy).items())
+    same = {name for name, data in content(toy).items() if others[name] == data}
+    assert same == {"names.tsv"}  # the categories' Chinese names, which are not drawn
 
 
 def test_more_images_leave_those_before_as_they_are() -> None:

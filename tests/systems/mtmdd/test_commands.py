@@ -58,6 +58,11 @@ def written(project: Path) -> dict[str, str]:
     return {file.name: file.read_text() for file in files}
 
 
+def test_the_stage_depends_on_every_command_of_a_method() -> None:
+    stage = SAFE.load((ROOT / "stages/mtmdd/dvc.yaml").read_text(encoding="utf-8"))["stages"]["commands"]
+    assert stage["deps"] == [f"data/code/{name}.json" for name in ("systems.mtmdd.commands", *OWN)]
+
+
 @pytest.mark.slow
 def test_each_run_depends_on_its_own_commands_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in PACKAGES:
