@@ -7,6 +7,8 @@ after each epoch.
 """
 
 import math
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -26,6 +28,20 @@ from model.training.task import Task
 
 EVALUATION_BATCH = 128
 Result = TypeVar("Result")
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Check that torch.compile finds the C++ compiler that it uses for a CPU.
+
+    Raises:
+        UserError: it does not.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise UserError(
+            f"train.compile = true needs a C++ compiler on a CPU, and {compiler} is not found: install it, name one in "
+            "the environment variable CXX, or set train.compile: false"
+        )
 
 
 class Learner:
@@ -71,6 +87,7 @@ class Learner:
         if task.params.channels_last:
             module.to(memory_format=torch.channels_last)
         if task.params.compile:
+            _check_compiler(accelerator.device)
             module.compile()
         with warnings.catch_warnings():
             # Accelerate uses the older name of this option of torch

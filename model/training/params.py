@@ -56,7 +56,9 @@ class TrainParams(Params):
         None, description="epochs without a better validation after which a phase ends; null: never", ge=1
     )
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(description="no is bit-identical from run to run on a CPU")
-    compile: bool = Field(description="torch.compile: slow to start, then faster on a GPU; dropout drops other units")
+    compile: bool = Field(
+        description="torch.compile: slow to start, then faster; dropout drops other units; a CPU needs g++ or $CXX"
+    )
     channels_last: bool = Field(description="channels innermost: faster on a CPU, and on a GPU in mixed precision")
     workers: int = Field(description="processes that load images; 0: a thread of the training process loads", ge=0)
     threads: int | None = Field(

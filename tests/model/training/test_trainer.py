@@ -395,6 +395,14 @@ def test_a_compiled_network_learns_the_same(
     assert plain == other
 
 
+def test_without_a_compiler_there_is_one_clear_error(recipe, examples, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    whole = recipe("MTMDD-VM", compile=True)
+    with pytest.raises(UserError, match="needs a C\\+\\+ compiler on a CPU, and no-such-compiler is not found"):
+        train_recipe(whole, examples, 0, tmp_path / "run", "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_channels_last_is_a_matter_of_memory(recipe, examples, tmp_path, monkeypatch):
     strides = []
     real = task.objective
