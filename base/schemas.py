@@ -156,6 +156,15 @@ SPLITS = pa.schema(
     ]
 )
 
+# siamese/recipes/<run>/seed-N.parquet: the same for a run's labels; `split` may also be "left out".
+RUN_IMAGES = pa.schema(
+    [
+        *SPLITS,
+        pa.field("categories", pa.list_(pa.string()), nullable=False),  # soft labels; empty: `category` alone
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
 # features/queries/: the words of each distinct query, each word once, in order of first occurrence.
 QUERIES = pa.schema(
     [

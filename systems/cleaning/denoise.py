@@ -29,11 +29,12 @@ from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, log, rows_add_up, stage
 from base.params import DEFAULT_PATH, Params, load_section
+from model.heads import principal_components, read_features
 from pipelines.beam.shards import shard_files
 from systems.cleaning import reliability
 from systems.cleaning.agreement import LEVEL, Agreement, agreement
 from systems.cleaning.clean import CleanParams, apply_table_ii
-from systems.cleaning.heads import HeadParams, folds_of, out_of_fold, principal_components
+from systems.cleaning.heads import FoldedHeadParams, folds_of, out_of_fold
 from systems.cleaning.reliability import Posterior, Reliability, Votes
 
 OF_SETS = {"given": "ingested/images", "clicks": "click_labels/labels"}  # the labels in a data set's folder
@@ -54,7 +55,7 @@ class DenoiseParams(Params):
     soft_labels: float | None = Field(
         description="also write all categories of at least this probability; null: only the label", gt=0, le=1
     )
-    head: HeadParams
+    head: FoldedHeadParams
     table: CleanParams = Field(description="the thresholds of the method `table`")
 
 
@@ -134,24 +135,6 @@ def read_labels(path: Path, known: pl.Series | None = None) -> Labels:
     counts = np.bincount(flat["image"].to_numpy(), minlength=len(rows))
     votes = Votes(np.concatenate([[0], np.cumsum(counts)]), flat["number"].to_numpy(), flat["votes"].to_numpy())
     return Labels(rows["image_id"].to_list(), categories, votes)
-
-
-def read_features(path: Path, image_ids: Sequence[str]) -> np.ndarray:
-    """Return the features of the images in their order: float32 (N, D).
-
-    Raises:
-        UserError: an image has no features, or they are not finite.
-    """
-    rows = pl.DataFrame(read_tables(path, ["image_id", "feature"]))
-    joined = pl.DataFrame({"image_id": image_ids}).join(rows, on="image_id", how="left", maintain_order="left")
-    missing = joined.filter(pl.col("feature").is_null())
-    if len(missing) or len(joined) != len(image_ids):
-        name = missing["image_id"][0] if len(missing) else joined.filter(pl.col("image_id").is_duplicated())[0, 0]
-        raise UserError(f"{path}: image {name!r} doesn't have one row of features; run systems.cleaning.embed on all")
-    features = np.stack(list(joined["feature"].to_numpy())).astype(np.float32)
-    if not np.isfinite(features).all():
-        raise UserError(f"{path}: a feature is NaN or infinite; run systems.cleaning.embed again")
-    return features
 
 
 def dense(labels: Posterior, num_categories: int) -> np.ndarray:
@@ -341,7 +324,7 @@ def run(
         UserError: bad labels or features, or the labels say nothing of the images.
     """
     read = read_labels(labels, known)
-    result = denoise_labels(read, read_features(features, read.image_ids), params)
+    result = denoise_labels(read, read_features(features, pl.DataFrame({"image_id": read.image_ids})), params)
     images, categories, summary = tables(read, result, params)
     with whole_directory(output) as folder:
         write_table(images.to_arrow().cast(schemas.DENOISED), folder / "images.parquet")

@@ -3,16 +3,21 @@
 | text | run |
 |---|---|
 | ``given`` | the data set's own labels |
-| ``given-cleaned`` | the same, without the images that `cleaning:clean` drops (Table II) |
+| ``given-cleaned`` | the same, without the images that `cleaning:clean` drops (by clicks and probability: Table II) |
+| ``given-most-clicked``, ``given-most-probable``, ``given-drawn`` | as many of them, chosen in another way: labels.py |
 | ``clicks`` | labels from clicks: the best category of `label_from_clicks` |
 | ``given-denoised``, ``clicks-denoised`` | the labels that `systems.cleaning.denoise` keeps, some under another name |
+| ``truth`` | an upper bound: the true categories of the key `siamese.plan.truth` |
+| ``clicks_frozen`` | a frozen ConvNet with a small head instead of the trainings; listed in `siamese.plan.frozen` |
+| ``clicks-denoised_soft`` | trained on the probabilities of all categories that denoising leaves possible |
 | ``clicks_targets=3`` | and three target images of each category; ``targets=all``: all but the test images |
 | ``clicks_pair_weight=0.5``, ``clicks_margin=1.5`` | another lambda or m of the pair loss |
+| ``clicks_loss=triplet`` | a baseline: the triplet loss in place of the contrastive one |
 | ``clicks_pairs=confusable`` | half of a step's categories are neighbours in the confusion matrix |
 | ``clicks_pairs=shuffled`` | control: pairs are positive or negative at random |
 
-Each run has the phase `softmax` and, from its weights, `siamese`. A run without changed pairs also has the phase
-`control` between them: the same steps with a pair weight of 0.
+The options have this order. Each run but the frozen ones has the phase `softmax` and, from its weights, `siamese`. A
+run without changed pairs also has the phase `control` between them: the same steps with a pair weight of 0.
 """
 
 import re
@@ -20,19 +25,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from base.console import UserError
 from base.inputs import check_file
 from base.params import Params
 from model.classifier_params import ClassifierParams, TrainParams
 
-Labels = Literal["given", "given-cleaned", "given-denoised", "clicks", "clicks-denoised"]
+Labels = Literal[
+    "given",
+    "given-cleaned",
+    "given-most-clicked",
+    "given-most-probable",
+    "given-drawn",
+    "given-denoised",
+    "clicks",
+    "clicks-denoised",
+    "truth",
+]
+PairLoss = Literal["contrastive", "triplet"]
 Pairs = Literal["random", "confusable", "shuffled"]
 LABELS: tuple[Labels, ...] = get_args(Labels)
 PAIRS: tuple[Pairs, ...] = get_args(Pairs)
 SOFTMAX, CONTROL, SIAMESE = PHASES = ("softmax", "control", "siamese")
-OPTION = re.compile(r"_(?=(?:targets|pair_weight|margin|pairs)=)")
+FROZEN = "frozen"  # the phase of a run with a frozen ConvNet, and the folder of their evaluations
+OPTION = re.compile(r"_(?=(?:frozen|soft)(?:_|$)|(?:targets|pair_weight|margin|loss|pairs)=)")
+TEXTS = ("loss", "pairs")  # changes whose values are no numbers
 
 
 @dataclass(frozen=True)
@@ -41,19 +59,25 @@ class Point:
 
     Attributes:
         labels: the source's labels.
+        frozen: whether the ConvNet is frozen and only a small head is trained.
+        soft: whether the labels are probabilities of several categories.
         targets: labelled target images of each category in the training; None: all but the test images.
         changes: of `FineTuningParams`, by name, in the text's order.
     """
 
     labels: Labels
     targets: int | None = 0
+    frozen: bool = False
+    soft: bool = False
     changes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
         """The run's text."""
-        targets = [] if self.targets == 0 else [f"targets={'all' if self.targets is None else self.targets}"]
-        return "_".join([self.labels, *targets, *(f"{name}={value}" for name, value in self.changes)])
+        options = [name for name in ("frozen", "soft") if getattr(self, name)]
+        if self.targets != 0:
+            options.append(f"targets={'all' if self.targets is None else self.targets}")
+        return "_".join([self.labels, *options, *(f"{name}={value}" for name, value in self.changes)])
 
 
 def read_run(text: str) -> Point:
@@ -73,13 +97,19 @@ def read_run(text: str) -> Point:
         try:
             if name == "targets":
                 targets = None if value == "all" else int(value)
-            else:
-                changes[name] = value if name == "pairs" else float(value)
+            elif value:
+                changes[name] = value if name in TEXTS else float(value)
         except ValueError:
             raise ValueError(f"{text!r}: {option!r}: expected a number") from None
-    point = Point(labels, targets, tuple(changes.items()))
+    point = Point(labels, targets, "frozen" in options, "soft" in options, tuple(changes.items()))
     if point.name != text or (targets is not None and targets < 0):
-        raise ValueError(f"{text!r}: expected each option once, targets first, numbers as in {point.name!r}")
+        raise ValueError(
+            f"{text!r}: expected each option once, in the order frozen, soft, targets, numbers as in {point.name!r}"
+        )
+    if point.soft and not labels.endswith("-denoised"):
+        raise ValueError(f"{text!r}: only denoised labels can be soft, expected given-denoised or clicks-denoised")
+    if point.frozen and changes:
+        raise ValueError(f"{text!r}: a frozen ConvNet has no fine-tuning; expected no option but soft and targets")
     return point
 
 
@@ -87,29 +117,43 @@ class PlanParams(Params):
     """What is trained."""
 
     data_set: str = Field(description="one of data_sets")
+    truth: str | None = Field(
+        description="a key of the source's true categories, for the labels `truth` alone: lines of image id, tab, "
+        "category; null: none"
+    )
     denoised: list[Literal["given", "clicks"]] = Field(description="labels that `systems.cleaning.denoise` judges")
     runs: list[str] = Field(description="the trainings, one per seed each; docs: systems/siamese/config.py")
+    frozen: list[str] = Field(description="the runs with a frozen ConvNet; all take seconds")
 
-    @field_validator("runs")
+    @field_validator("runs", "frozen")
     @classmethod
-    def _are_runs(cls, runs: list[str]) -> list[str]:
+    def _are_runs(cls, runs: list[str], info: ValidationInfo) -> list[str]:
         for text in runs:
-            read_run(text)
+            if read_run(text).frozen != (info.field_name == FROZEN):
+                raise ValueError(f"{text!r}: runs with the option frozen are listed in siamese.plan.frozen, others not")
         if len(set(runs)) < len(runs):
             raise ValueError(f"a run is listed twice: {runs}")
         return runs
 
     @model_validator(mode="after")
-    def _denoised_where_needed(self) -> "PlanParams":
-        needed = {point.labels.removesuffix("-denoised") for point in self.points if "-denoised" in point.labels}
+    def _labels_where_needed(self) -> "PlanParams":
+        used = {point.labels for point in self.every_point}
+        needed = {labels.removesuffix("-denoised") for labels in used if "-denoised" in labels}
         if missing := sorted(needed - set(self.denoised)):
             raise ValueError(f"runs need denoised labels: add {', '.join(missing)} to denoised, now {self.denoised}")
+        if "truth" in used and self.truth is None:
+            raise ValueError("runs need the true categories: name a key in truth, now null")
         return self
 
     @property
     def points(self) -> list[Point]:
-        """The runs."""
+        """The trained runs."""
         return [read_run(text) for text in self.runs]
+
+    @property
+    def every_point(self) -> list[Point]:
+        """The trained runs, and those with a frozen ConvNet."""
+        return [*self.points, *(read_run(text) for text in self.frozen)]
 
 
 class FineTuningParams(Params):
@@ -119,8 +163,13 @@ class FineTuningParams(Params):
     rate: float = Field(description="times train.learning_rate: the ConvNet's peak rate", gt=0)
     categories: int = Field(description="categories of a step, P; even", ge=4, multiple_of=2)
     images: int = Field(description="images of each of them, Q", ge=2)
-    margin: float = Field(description="m: negative pairs farther apart cost nothing", gt=0, le=2)
+    margin: float = Field(
+        description="m: negative pairs farther apart cost nothing; triplet: negatives whose squared distance is larger "
+        "by it",
+        gt=0, le=2,
+    )  # fmt: skip
     pair_weight: float = Field(description="lambda: weight of the pair loss against the cross-entropy", ge=0)
+    loss: PairLoss = Field(description="of pairs; or of triplets, a baseline")
     pairs: Pairs = Field(
         description="random categories; confusable: half of a step's are neighbours in the confusion matrix on the "
         "source's validation images; shuffled: positive and negative at random, a control"
@@ -150,6 +199,7 @@ class Recipe(Params):
 
     run: str
     labels: Labels
+    soft: bool
     targets: int | None
     network: ClassifierParams
     train: TrainParams
@@ -172,6 +222,7 @@ def recipe_of(point: Point, network: ClassifierParams, train: TrainParams, fine_
     return Recipe(
         run=point.name,
         labels=point.labels,
+        soft=point.soft,
         targets=point.targets,
         network=network,
         train=train,

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
+from base.inputs import check_file
+from pipelines.ingest.categories import normalise_category
 from pipelines.splits.copies import NO_GROUPS, groups_of_copies
 from pipelines.splits.select import (
     SelectParams,
@@ -21,13 +24,14 @@ from systems.siamese.config import Labels
 LEFT_OUT = "left out"  # `split` of target images that are neither tested nor trained on
 
 
-def read_labels(kind: Labels, data: Path, denoised: Path) -> pl.DataFrame:
+def read_labels(kind: Labels, data: Path, denoised: Path, truth: Path | None = None) -> pl.DataFrame:
     """Return labels of source images: `image_id`, `category`, rows by image id. Images without a label are left out.
 
     Args:
         kind: where the labels come from.
         data: the data set's folder.
         denoised: the folder with the folders ``denoised-given`` and ``denoised-clicks``.
+        truth: the key, for the kind `truth`.
 
     Raises:
         UserError: no image has a label, or an image has several.
@@ -35,14 +39,16 @@ def read_labels(kind: Labels, data: Path, denoised: Path) -> pl.DataFrame:
     if kind == "clicks":
         rows = pl.DataFrame(read_tables(data / "click_labels/labels", ["image_id", "category"]))
     elif kind in ("given-denoised", "clicks-denoised"):
-        path = denoised / f"denoised-{kind.removesuffix('-denoised')}" / "images.parquet"
-        rows = pl.DataFrame(read_tables(path, ["image_id", "category", "kept"])).filter("kept")
+        rows = _denoised(kind, denoised, ["image_id", "category"])
+    elif kind == "truth":
+        assert truth is not None, "PlanParams requires a key"
+        rows = read_key(truth)
     else:
         rows = pl.DataFrame(read_tables(data / "ingested/images", ["image_id", "domain", "category"]))
         rows = rows.filter(domain="source")
-        if kind == "given-cleaned":
-            kept = pl.DataFrame(read_tables(data / "cleaned/images.parquet", ["image_id", "kept"])).filter("kept")
-            rows = rows.join(kept, on="image_id", how="semi")
+        if kind != "given":
+            judged = pl.DataFrame(read_tables(data / "cleaned/images.parquet"))
+            rows = rows.join(filtered(kind, judged), on="image_id", how="semi")
     rows = rows.select("image_id", "category").drop_nulls().sort("image_id")
     if rows.is_empty():
         raise UserError(f"{data}: labels {kind}: no image has a label")
@@ -50,6 +56,119 @@ def read_labels(kind: Labels, data: Path, denoised: Path) -> pl.DataFrame:
     if len(twice):
         raise UserError(f"{data}: labels {kind}: image {twice['image_id'][0]!r} has several labels")
     return rows
+
+
+def _denoised(kind: Labels, denoised: Path, columns: list[str]) -> pl.DataFrame:
+    """Return columns of the denoised images that are kept."""
+    path = denoised / f"denoised-{kind.removesuffix('-denoised')}" / "images.parquet"
+    return pl.DataFrame(read_tables(path, [*columns, "kept"])).filter("kept").drop("kept")
+
+
+def read_key(path: Path) -> pl.DataFrame:
+    """Return a key's images and true categories: `image_id`, `category`.
+
+    Args:
+        path: lines of image id, tab, category; more columns are ignored, as is a first line that begins with
+            ``image_id``. Categories are normalised as those of a data set.
+
+    Raises:
+        UserError: the file doesn't exist, is not UTF-8, or a line has no category.
+    """
+    check_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such key (siamese.plan.truth)") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: the key (siamese.plan.truth) is not UTF-8") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        image_id, _, rest = line.partition("\t")
+        category = normalise_category(rest.partition("\t")[0])
+        if number == 1 and image_id == "image_id":
+            continue
+        if not category or category in ("0", "1"):
+            raise UserError(
+                f"{path}: line {number}: {line[:80]!r}: expected image id, tab, category (siamese.plan.truth)"
+            )
+        rows.append((image_id, category))
+    return pl.DataFrame(rows, schema={"image_id": pl.String, "category": pl.String}, orient="row")
+
+
+def filtered(kind: Labels, judged: pl.DataFrame) -> pl.DataFrame:
+    """Return the images that a filter keeps of the given labels: as many for each filter, k of n.
+
+    - ``given-cleaned``: what `cleaning:clean` keeps, by clicks and probability together;
+    - ``given-most-clicked``: clicks alone; the same share k / n of every category, those with the most clicks;
+    - ``given-most-probable``: the probability alone; the k most probable labels, which one threshold would keep;
+    - ``given-drawn``: neither; the same share of every category, by a hash of the image id.
+
+    Shares are rounded so that k images remain in all. Ties are broken by image id. Labels without a probability, of
+    categories that the cleaner was not trained on, come last.
+
+    Args:
+        kind: the filter.
+        judged: the columns of `schemas.CLEANED`.
+
+    Returns:
+        Rows of `judged`.
+    """
+    kept = int(judged["kept"].sum())
+    if kind == "given-cleaned":
+        return judged.filter("kept")
+    unscored = pl.col("probability").is_null()
+    if kind == "given-most-probable":
+        return judged.sort(unscored, -pl.col("probability"), "image_id").head(kept)
+    first = -pl.col("clicks") if kind == "given-most-clicked" else pl.col("drawn")
+    ranked = judged.with_columns(domain=pl.lit("source")).with_columns(hash_ranks(0, "filters").alias("drawn"))
+    place = pl.int_range(pl.len()).over("category", order_by=[unscored, first, "image_id"])
+    ranked = ranked.with_columns(place=(place + 0.5) / pl.len().over("category"))
+    return ranked.sort(unscored, "place", "category").head(kept)
+
+
+def soft_labels(kind: Labels, denoised: Path) -> pl.DataFrame:
+    """Return the probabilities of the denoised images that are kept: `image_id`, `categories`, `probabilities`.
+
+    Raises:
+        UserError: denoising wrote none.
+    """
+    rows = _denoised(kind, denoised, ["image_id", "categories", "probabilities"])
+    if (rows["categories"].list.len() == 0).any():
+        raise UserError(
+            f"{denoised}: labels {kind}: no soft labels; set cleaning.denoise.soft_labels, for example to 0.01"
+        )
+    return rows
+
+
+def with_soft_labels(rows: pl.DataFrame, soft: pl.DataFrame | None) -> pl.DataFrame:
+    """Return a run's images as `schemas.RUN_IMAGES`: with probabilities for the source's, or empty lists (None)."""
+    if soft is None:
+        empty = {"categories": pl.lit([], pl.List(pl.String)), "probabilities": pl.lit([], pl.List(pl.Float32))}
+        return rows.with_columns(**empty)
+    of_source = soft.with_columns(domain=pl.lit("source"))
+    joined = rows.join(of_source, on=["domain", "image_id"], how="left", maintain_order="left")
+    return joined.with_columns(pl.col("categories", "probabilities").fill_null([]))
+
+
+def label_matrix(rows: pl.DataFrame, categories: list[str]) -> np.ndarray:
+    """Return the probability of each category for each image: float32 (N, C), rows sum to 1.
+
+    An image with soft labels has theirs, scaled to the sum 1 over `categories`; another one has its category alone.
+
+    Args:
+        rows: the columns of `schemas.RUN_IMAGES`.
+        categories: names; each row's category is among them.
+    """
+    number = {name: i for i, name in enumerate(categories)}
+    result = np.zeros((len(rows), len(categories)), np.float32)
+    columns = rows.select("category", "categories", "probabilities").iter_rows()
+    for row, (category, several, probabilities) in zip(result, columns, strict=True):
+        for name, probability in zip(several, probabilities, strict=True):
+            if name in number:
+                row[number[name]] = probability
+        if not row.any():
+            row[number[category]] = 1
+    return result / result.sum(axis=1, keepdims=True)
 
 
 def select_rows(

@@ -31,7 +31,8 @@ from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from report.training_noise import TrainingNoise, moderated, training_noise
 from report.verdicts import Claimed, verdicts
-from systems.siamese.config import CONTROL, PHASES, SIAMESE, SOFTMAX, PlanParams
+from systems.siamese.claims import HEADINGS, Trained, claims_of
+from systems.siamese.config import FROZEN, PHASES, PlanParams, Point, read_run
 
 SYSTEM, TITLE = "siamese", "Siamese fine-tuning on click-log images"
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -41,9 +42,7 @@ MEASURES = {
     "top5": "top-5",
     "nearest_mean": "nearest mean of g",
     "pair_auc": "pair AUC",
-}
-HEADINGS = {SOFTMAX: "softmax", CONTROL: "softmax, as many steps", SIAMESE: "siamese"}
-NO_GAIN = 1.0  # points that shuffled pairs may gain at most, for the claim that they don't help
+}NO_CELLS = [pages.NOTHING, pages.NOTHING]
 
 
 class ReportParams(Params):
@@ -52,28 +51,6 @@ class ReportParams(Params):
     data_set: str = Field(description="the data set's name, such as 'toy (drawn)'", min_length=1)
     note: str = Field(description="what a reader must know about the data before reading its numbers", min_length=1)
     names: int = Field(description="number of words of names to list", ge=1)
-
-
-class Trained(NamedTuple):
-    """A phase of a run, by its text."""
-
-    run: str
-    phase: str
-
-    @property
-    def label(self) -> str:
-        """The phase and the run in words."""
-        return f"{HEADINGS[self.phase]}, {self.run}"
-
-
-class Claim(NamedTuple):
-    """A claim that one training's accuracy is above another's, or not above it by more than `at_most` points."""
-
-    number: str
-    says: str
-    better: Trained
-    worse: Trained
-    at_most: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +75,7 @@ class Results:
 
     def trained(self) -> list[Trained]:
         """Return all phases of all runs."""
-        every = [Trained(run, phase) for run in self.runs for phase in PHASES]
+        every = [Trained(run, phase) for run in self.runs for phase in (*PHASES, FROZEN)]
         return [one for one in every if len(self.of(one))]
 
 
@@ -111,12 +88,13 @@ def read_results(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -
     tables, metrics = [], {}
     for run in runs:
         for seed in seeds:
-            folder = evaluations / run / f"seed-{seed}"
+            of_kind = evaluations / FROZEN if read_run(run).frozen else evaluations
+            folder = of_kind / run / f"seed-{seed}"
             missing = [name for name in ("metrics.json", "units.parquet") if not (folder / name).is_file()]
             if missing:
                 raise UserError(
                     f"{folder}: no {' and '.join(missing)}, but the parameter file lists this run and seed; run `dvc "
-                    "repro`, or remove it from siamese.plan.runs or seeds"
+                    "repro`, or remove it from siamese.plan or seeds"
                 )
             metrics[run, seed] = read_json(folder / "metrics.json")
             units = pl.DataFrame(read_tables(folder / "units.parquet"))
@@ -148,40 +126,6 @@ def difference(results: Results, one: Trained, other: Trained, noise: TrainingNo
     if common["unit"].n_unique() < 2 or common["seed"].n_unique() < len(results.seeds):
         return None
     return moderated(paired(common, others).scaled(100), noise)
-
-
-def claims_of(runs: Sequence[str]) -> list[Claim]:
-    """Return the claims about the declared runs; one whose runs are not all declared is left out."""
-    found = []
-    for noisy, kinds in (("given", ("given-cleaned", "given-denoised")), ("clicks", ("clicks-denoised",))):
-        for filtered in kinds:
-            found += [
-                Claim("1", f"softmax: {filtered} > {noisy}", Trained(filtered, SOFTMAX), Trained(noisy, SOFTMAX)),
-                Claim(
-                    "3", f"{filtered}: siamese > naive softmax", Trained(filtered, SIAMESE), Trained(filtered, SOFTMAX)
-                ),
-                Claim(
-                    "4",
-                    f"siamese on {filtered} > naive softmax on {noisy}",
-                    Trained(filtered, SIAMESE),
-                    Trained(noisy, SOFTMAX),
-                ),
-            ]
-    for run in runs:
-        found.append(
-            Claim("5", f"{run}: siamese > softmax of as many steps", Trained(run, SIAMESE), Trained(run, CONTROL))
-        )
-        base, _, pairs = run.rpartition("_pairs=")
-        if pairs == "shuffled":
-            says = f"{base}: shuffled pairs gain at most {NO_GAIN:g} point over as many steps of softmax"
-            found.append(Claim("6", says, Trained(run, SIAMESE), Trained(base, CONTROL), NO_GAIN))
-        elif pairs == "confusable":
-            says = f"{base}: confusable pairs > random pairs"
-            found.append(Claim("7", says, Trained(run, SIAMESE), Trained(base, SIAMESE)))
-    for phase in (SOFTMAX, SIAMESE):
-        says = f"{HEADINGS[phase]}: the log alone, denoised > the given labels"
-        found.append(Claim("log", says, Trained("clicks-denoised", phase), Trained("given", phase)))
-    return [claim for claim in found if {claim.better.run, claim.worse.run} <= set(runs)]
 
 
 def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
@@ -237,21 +181,43 @@ def results_table(results: Results) -> pl.DataFrame:
 def accuracies_texts(table: pl.DataFrame, runs: Sequence[str]) -> pages.Table:
     """Return the table of accuracies: a row per run, a pair of columns per phase."""
     columns = [pages.Column("labels of the source", number=False, name=True)]
-    for heading in HEADINGS.values():
-        columns += [pages.Column("Acc, %", group=heading), pages.Column("95 %", group=heading)]
-    cells = {(run, phase): row for run, phase, *row in table.filter(measure="accuracy").drop("measure").iter_rows()}
-    rows = []
-    for run in runs:
-        of_phases = [cells.get((run, phase), (None, None, None)) for phase in PHASES]
-        rows.append([run, *(text for mean, *ends in of_phases for text in (pages.number(mean), pages.interval(*ends)))])
+    for phase in PHASES:
+        columns += [pages.Column("Acc, %", group=HEADINGS[phase]), pages.Column("95 %", group=HEADINGS[phase])]
+    cells = _accuracies(table)
+    rows = [[run, *(text for phase in PHASES for text in cells.get((run, phase), NO_CELLS))] for run in runs]
     return pages.Table(columns, rows)
 
 
-def validation_of(results: Results, one: Trained) -> float:
+def _accuracies(table: pl.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Return the cells of each phase of each run: accuracy and its interval."""
+    rows = table.filter(measure="accuracy").drop("measure").iter_rows()
+    return {(run, phase): [pages.number(mean), pages.interval(*ends)] for run, phase, mean, *ends in rows}
+
+
+def frozen_texts(table: pl.DataFrame, points: Sequence[Point]) -> pages.Table:
+    """Return the table of runs with a frozen ConvNet: a row per labels, a pair of columns per number of targets."""
+    columns = [pages.Column("labels of the source", number=False, name=True)]
+    targets = sorted({point.targets for point in points}, key=lambda number: (number is None, number))
+    for number in targets:
+        heading = {0: "no target labels", None: "all target images but the tests"}.get(number, f"{number} a category")
+        columns += [pages.Column("Acc, %", group=heading), pages.Column("95 %", group=heading)]
+    cells = _accuracies(table)
+    rows = []
+    for labels, soft in dict.fromkeys((point.labels, point.soft) for point in points):
+        names = [Point(labels, number, frozen=True, soft=soft).name for number in targets]
+        row = [text for name in names for text in cells.get((name, FROZEN), NO_CELLS)]
+        rows.append([f"{labels}, soft" if soft else labels, *row])
+    return pages.Table(columns, rows)
+
+
+def validation_of(results: Results, one: Trained) -> float | None:
     """Return the mean over seeds of the chosen epoch's accuracy on the source's validation images, percent.
 
     Their labels are the run's own. Parameters are to be chosen by this accuracy, because the target is test data.
+    With a frozen ConvNet no epoch is chosen, and the result is None.
     """
+    if one.phase == FROZEN:
+        return None
     values = [results.metrics[one.run, seed]["chosen"][one.phase]["value"] for seed in results.seeds]
     return float(np.mean(values))
 
@@ -345,7 +311,8 @@ def write_report(
         seeds=", ".join(map(str, results.seeds)),
         several=len(results.seeds) > 1,
         lacking=lacking,
-        accuracies=accuracies_texts(table, results.runs),
+        accuracies=accuracies_texts(table, plan.runs) if plan.runs else None,
+        frozen=frozen_texts(table, [read_run(run) for run in plan.frozen]) if plan.frozen else None,
         measures=measures_texts(table, results),
         claims=claims_texts(claims) if len(claims) else None,
         names=None
@@ -391,12 +358,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(ReportParams, "siamese.report", arguments.params)
         seeds = read_seeds(arguments.params)
         with whole_directory(arguments.output) as folder:
-            if plan.runs:
-                results = read_results(arguments.system / "evaluations", plan.runs, seeds)
+            if runs := [*plan.runs, *plan.frozen]:
+                results = read_results(arguments.system / "evaluations", runs, seeds)
                 write_report(arguments.system, arguments.words, folder, results, params, plan)
             else:
-                write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (siamese.plan.runs)."), folder)
-        closing.counts["runs reported"] = len(plan.runs)
+                write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (siamese.plan.runs, .frozen)."), folder)
+        closing.counts["runs reported"] = len(runs)
         closing.wrote[str(arguments.output)] = "the siamese system's part of the report"
         closing.next_command = "dvc repro report"
 

@@ -4,6 +4,7 @@ A step of the fine-tuning has P categories with Q images of each. In the trainer
 confusable pairs: a category and one of its neighbours), and `load` returns its images together.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,19 +17,20 @@ from base.seeding import derive_seed
 from model.classification import (
     Classifier,
     ClassifierTask,
-    LabelledBatch,
     LabelledImages,
     build_classifier,
 )
 from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
 from model.losses.contrastive import ContrastiveLoss
+from model.losses.triplet import TripletLoss
 from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task
 from systems.siamese.config import CONTROL, SIAMESE, SOFTMAX, FineTuningParams, Recipe
 
 CATEGORIES = "categories"  # the stream whose rows are categories
+PAIR_LOSSES = {"contrastive": ContrastiveLoss, "triplet": TripletLoss}
 
 
 class Seen(NamedTuple):
@@ -63,6 +65,7 @@ class PairTask(ClassifierTask):
         fine_tuning: what differs here.
         images: the data.
         seed: of batches, crops and dropout.
+        targets: as in `SoftmaxTask`.
         start: the phase whose weights this one starts from.
     """
 
@@ -74,11 +77,12 @@ class PairTask(ClassifierTask):
         fine_tuning: FineTuningParams,
         images: LabelledImages,
         seed: int,
+        targets: np.ndarray | None = None,
         start: str = SOFTMAX,
     ) -> None:
-        super().__init__(name, network, fine_tuning.trained_as(train), images, seed)
+        super().__init__(name, network, fine_tuning.trained_as(train), images, seed, targets)
         self.fine_tuning, self.start = fine_tuning, start
-        self.contrastive = ContrastiveLoss(fine_tuning.margin)
+        self.pair_loss = PAIR_LOSSES[fine_tuning.loss](fine_tuning.margin)
         rows = images.row_numbers("train")
         self.rows_of = [rows[self.labels[rows] == label] for label in range(len(images.categories))]
         self.rows = {CATEGORIES: np.array([label for label, mine in enumerate(self.rows_of) if len(mine)])}
@@ -120,17 +124,18 @@ class PairTask(ClassifierTask):
         """Restore the confusion matrix."""
         self.confusion = state.get("confusion")
 
-    def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
+    def load(self, stream: str, draws: Sequence[Draw]) -> SourceBatch:
         """Return the images of each drawn category together, or single images of the stream of images.
 
         Shape:
-            images: (draws, images of a draw, 3, S, S); labels: (draws, images of a draw)
+            images: (draws, images of a draw, 3, S, S); labels: (draws, images of a draw); targets: the same, or
+            (draws, images of a draw, C)
         """
         if stream != CATEGORIES:
             return super().load(stream, draws)
         drawn = [Draw(int(row), draw.pass_number) for draw in draws for row in self._images_of(draw)]
         loaded = super().load(self.stream, drawn)
-        return LabelledBatch(*(values.unflatten(0, (len(draws), self.images_per_draw)) for values in loaded))
+        return SourceBatch(*(values.unflatten(0, (len(draws), self.images_per_draw)) for values in loaded))
 
     def _images_of(self, draw: Draw) -> np.ndarray:
         """Return rows of the drawn category, and with confusable pairs of one of its neighbours.
@@ -152,15 +157,15 @@ class PairTask(ClassifierTask):
         return np.concatenate(chosen)
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy of all images plus the weighted contrastive loss of all pairs."""
-        images, labels = (values.flatten(0, 1) for values in batch[CATEGORIES])
+        """Return the mean cross-entropy of all images plus the weighted loss of all pairs."""
+        images, labels, targets = (values.flatten(0, 1) for values in batch[CATEGORIES])
         seen: Seen = module(images)
-        losses = functional.cross_entropy(seen.logits.float(), labels, reduction="none")
+        losses = functional.cross_entropy(seen.logits.float(), targets, reduction="none")
         recognition = losses.sum() / len(losses)
         compared = labels
         if self.fine_tuning.pairs == "shuffled":
             compared = labels[torch.randperm(len(labels)).to(labels.device)]
-        pairs = self.contrastive(seen.phi, compared)
+        pairs = self.pair_loss(seen.phi, compared)
         total = recognition + self.fine_tuning.pair_weight * pairs
         return total, {"recognition": recognition.detach(), "pairs": pairs.detach()}
 
@@ -188,7 +193,9 @@ def confusion_between(probabilities: Tensor, labels: Tensor) -> Tensor:
     return (mean + mean.T).fill_diagonal_(0)
 
 
-def training_run(recipe: Recipe, images: LabelledImages, seed: int, name: str) -> Run:
+def training_run(
+    recipe: Recipe, images: LabelledImages, seed: int, name: str, targets: np.ndarray | None = None
+) -> Run:
     """Return the training of a recipe, for `model.training.trainer.train`.
 
     Args:
@@ -196,12 +203,14 @@ def training_run(recipe: Recipe, images: LabelledImages, seed: int, name: str) -
         images: images of the splits train and validation.
         seed: of initialisation, batches, crops and dropout.
         name: for logs and the checkpoint folder.
+        targets: soft labels, as in `SoftmaxTask`.
     """
     tuned, common = recipe.fine_tuning, (recipe.network, recipe.train)
-    tasks: list[Task] = [ClassifierTask(SOFTMAX, *common, images, seed)]
+    tasks: list[Task] = [SoftmaxTask(SOFTMAX, *common, images, seed, targets)]
     if recipe.control:
-        tasks.append(PairTask(CONTROL, *common, tuned.model_copy(update={"pair_weight": 0.0}), images, seed))
-    tasks.append(PairTask(SIAMESE, *common, tuned, images, seed))
+        plain = tuned.model_copy(update={"pair_weight": 0.0})
+        tasks.append(PairTask(CONTROL, *common, plain, images, seed, targets))
+    tasks.append(PairTask(SIAMESE, *common, tuned, images, seed, targets))
     digest = weights_digest(recipe.network.weights)
     counted = images.rows.group_by("domain", "split").len().sort("domain", "split").iter_rows()
     described = {
@@ -211,4 +220,5 @@ def training_run(recipe: Recipe, images: LabelledImages, seed: int, name: str) -
         "recipe": recipe.model_dump(mode="json"),
         "start_weights": digest,
     }
-    return Run(name, tasks, described, f"{recipe.model_dump_json()} {seed} {images.fingerprint} {digest}")
+    soft = "" if targets is None else hashlib.blake2b(targets.tobytes(), digest_size=8).hexdigest()
+    return Run(name, tasks, described, f"{recipe.model_dump_json()} {seed} {images.fingerprint} {digest} {soft}")

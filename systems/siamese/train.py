@@ -22,6 +22,8 @@ from base.console import stage
 from model.training.curves import run_name
 from systems.siamese.config import read_recipe
 
+COLUMNS, SOFT = ["domain", "image_id", "category", "split"], ["categories", "probabilities"]
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
@@ -38,12 +40,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         # imported here, because torch takes seconds to import and a wrong recipe is reported first
         from model.classification import LabelledImages
         from model.training.trainer import train
+        from systems.siamese.labels import label_matrix
         from systems.siamese.task import training_run
 
-        split = pl.DataFrame(read_tables(arguments.split, ["domain", "image_id", "category", "split"]))
+        split = pl.DataFrame(read_tables(arguments.split, [*COLUMNS, *SOFT]))
         rows = split.filter(pl.col("split").is_in(["train", "validation"])).sort("domain", "image_id")
-        images = LabelledImages.read(arguments.images, rows, recipe.network.resize, recipe.train.cache_images)
-        chosen = train(training_run(recipe, images, arguments.seed, name), arguments.output)
+        resize, cache = recipe.network.resize, recipe.train.cache_images
+        images = LabelledImages.read(arguments.images, rows.select(COLUMNS), resize, cache)
+        targets = label_matrix(rows, images.categories) if recipe.soft else None
+        chosen = train(training_run(recipe, images, arguments.seed, name, targets), arguments.output)
         for part in ("train", "validation"):
             closing.counts[f"{part} images"] = len(images.row_numbers(part))
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)
