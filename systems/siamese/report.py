@@ -42,7 +42,8 @@ MEASURES = {
     "top5": "top-5",
     "nearest_mean": "nearest mean of g",
     "pair_auc": "pair AUC",
-}NO_CELLS = [pages.NOTHING, pages.NOTHING]
+}
+NO_CELLS = [pages.NOTHING, pages.NOTHING]
 
 
 class ReportParams(Params):
@@ -362,7 +363,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 results = read_results(arguments.system / "evaluations", runs, seeds)
                 write_report(arguments.system, arguments.words, folder, results, params, plan)
             else:
-                write_part(not_run(SYSTEM, TITLE, "the parameter file lists no run (siamese.plan.runs, .frozen)."), folder)
+                reason = "the parameter file lists no run (siamese.plan: runs, frozen)."
+                write_part(not_run(SYSTEM, TITLE, reason), folder)
         closing.counts["runs reported"] = len(runs)
         closing.wrote[str(arguments.output)] = "the siamese system's part of the report"
         closing.next_command = "dvc repro report"

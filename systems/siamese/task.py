@@ -53,10 +53,58 @@ class Branch(nn.Module):
         return Seen(self.classifier.recognise(phi), phi)
 
 
-class PairTask(ClassifierTask):
+class SourceBatch(NamedTuple):
+    """Images with labels. B images, S pixels, C categories."""
+
+    images: Tensor  # uint8 (B, 3, S, S)
+    labels: Tensor  # int64 (B,)
+    targets: Tensor  # of the cross-entropy: the labels, or probabilities, float32 (B, C)
+
+
+class SoftmaxTask(ClassifierTask):
+    """The softmax training, whose labels may be probabilities of several categories.
+
+    Args:
+        name: the phase's name.
+        network: the network's parameters.
+        train: the training parameters.
+        images: the data.
+        seed: of initialisation, batches, crops and dropout.
+        targets: the probability of each category for each row; None: the rows' labels.
+
+    Shape:
+        targets: float32 (rows, C)
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: ClassifierParams,
+        train: TrainParams,
+        images: LabelledImages,
+        seed: int,
+        targets: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(name, network, train, images, seed)
+        self.targets = self.labels if targets is None else targets
+
+    def load(self, stream: str, draws: Sequence[Draw]) -> SourceBatch:
+        """Return crops, labels and targets of the cross-entropy."""
+        loaded = super().load(stream, draws)
+        return SourceBatch(*loaded, torch.from_numpy(self.targets[[draw.row for draw in draws]]))
+
+    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the mean cross-entropy."""
+        seen = batch[self.main]
+        losses = functional.cross_entropy(module(seen.images).float(), seen.targets, reduction="none")
+        return losses.sum() / len(losses), {"recognition": losses.detach().mean()}
+
+
+class PairTask(SoftmaxTask):
     """A phase that trains a classifier further, on steps of P categories with Q images of each.
 
-    The loss is the mean cross-entropy plus `pair_weight` times the contrastive loss of all pairs.
+    The loss is the mean cross-entropy plus `pair_weight` times the contrastive loss of all pairs (or the triplet loss
+    of all triplets), by the images' labels.
 
     Args:
         name: the phase's name.
