@@ -65,8 +65,8 @@ def _claims_of_labels(phase: str, options: str) -> list[Claim]:
     kind = HEADINGS[phase] + options.removeprefix("_frozen").replace("_", ", ")
 
     def claim(number: str, better: str, worse: str, says: str = "", at_most: float | None = None) -> Claim:
-        trained = (Trained(f"{labels}{options}", phase) for labels in (better, worse))
-        return Claim(number, f"{kind}: {says or f'{better} > {worse}'}", *trained, at_most)
+        one, other = (Trained(f"{labels}{options}", phase) for labels in (better, worse))
+        return Claim(number, f"{kind}: {says or f'{better} > {worse}'}", one, other, at_most)
 
     return [
         *(claim("1", filtered, noisy) for filtered, noisy in NOISY.items()),

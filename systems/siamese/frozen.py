@@ -5,8 +5,8 @@
 
 In: the parameter file's sections siamese.plan and siamese.frozen, frozen features of all images (`schemas.EMBEDDED`),
 and each run's images for each seed.
-Out: for each run and seed ``RUN/seed-N/metrics.json`` and ``units.parquet``, as `systems.siamese.evaluate` writes them for
-the phase ``frozen``; there g is an image's principal components, scaled to length 1. ``summary.json`` has the mean
+Out: for each run and seed ``RUN/seed-N/metrics.json`` and ``units.parquet``, as `systems.siamese.evaluate` writes them
+for the phase ``frozen``; there g is an image's principal components, scaled to length 1. ``summary.json`` has the mean
 accuracy of each run.
 
 A head trains on all the source's images, with the run's labels, and on the run's target images. No epoch is chosen, so

@@ -88,9 +88,8 @@ def read_key(path: Path) -> pl.DataFrame:
         if number == 1 and image_id == "image_id":
             continue
         if not category or category in ("0", "1"):
-            raise UserError(
-                f"{path}: line {number}: {line[:80]!r}: expected image id, tab, category (siamese.plan.truth)"
-            )
+            found = f"{path} (siamese.plan.truth): line {number}: {line[:80]!r}"
+            raise UserError(f"{found}: expected image id, tab, category")
         rows.append((image_id, category))
     return pl.DataFrame(rows, schema={"image_id": pl.String, "category": pl.String}, orient="row")
 
@@ -134,9 +133,7 @@ def soft_labels(kind: Labels, denoised: Path) -> pl.DataFrame:
     """
     rows = _denoised(kind, denoised, ["image_id", "categories", "probabilities"])
     if (rows["categories"].list.len() == 0).any():
-        raise UserError(
-            f"{denoised}: labels {kind}: no soft labels; set cleaning.denoise.soft_labels, for example to 0.01"
-        )
+        raise UserError(f"{denoised}: labels {kind}: no soft labels; set cleaning.denoise.soft_labels, such as 0.01")
     return rows
 
 

@@ -17,6 +17,7 @@ from base.seeding import derive_seed
 from model.classification import (
     Classifier,
     ClassifierTask,
+    LabelledBatch,
     LabelledImages,
     build_classifier,
 )
@@ -30,7 +31,10 @@ from model.training.task import Earlier, Run, Task
 from systems.siamese.config import CONTROL, SIAMESE, SOFTMAX, FineTuningParams, Recipe
 
 CATEGORIES = "categories"  # the stream whose rows are categories
-PAIR_LOSSES = {"contrastive": ContrastiveLoss, "triplet": TripletLoss}
+PAIR_LOSSES: dict[str, type[ContrastiveLoss] | type[TripletLoss]] = {
+    "contrastive": ContrastiveLoss,
+    "triplet": TripletLoss,
+}
 
 
 class Seen(NamedTuple):
@@ -51,14 +55,6 @@ class Branch(nn.Module):
         """Return logits and phi of uint8 images (B, 3, S, S)."""
         phi = self.classifier.backbone(images).phi
         return Seen(self.classifier.recognise(phi), phi)
-
-
-class SourceBatch(NamedTuple):
-    """Images with labels. B images, S pixels, C categories."""
-
-    images: Tensor  # uint8 (B, 3, S, S)
-    labels: Tensor  # int64 (B,)
-    targets: Tensor  # of the cross-entropy: the labels, or probabilities, float32 (B, C)
 
 
 class SoftmaxTask(ClassifierTask):
@@ -88,16 +84,10 @@ class SoftmaxTask(ClassifierTask):
         super().__init__(name, network, train, images, seed)
         self.targets = self.labels if targets is None else targets
 
-    def load(self, stream: str, draws: Sequence[Draw]) -> SourceBatch:
-        """Return crops, labels and targets of the cross-entropy."""
+    def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
+        """Return crops, and labels or probabilities: int64 (B,) or float32 (B, C)."""
         loaded = super().load(stream, draws)
-        return SourceBatch(*loaded, torch.from_numpy(self.targets[[draw.row for draw in draws]]))
-
-    def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy."""
-        seen = batch[self.main]
-        losses = functional.cross_entropy(module(seen.images).float(), seen.targets, reduction="none")
-        return losses.sum() / len(losses), {"recognition": losses.detach().mean()}
+        return loaded._replace(labels=torch.from_numpy(self.targets[[draw.row for draw in draws]]))
 
 
 class PairTask(SoftmaxTask):
@@ -172,18 +162,17 @@ class PairTask(SoftmaxTask):
         """Restore the confusion matrix."""
         self.confusion = state.get("confusion")
 
-    def load(self, stream: str, draws: Sequence[Draw]) -> SourceBatch:
+    def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
         """Return the images of each drawn category together, or single images of the stream of images.
 
         Shape:
-            images: (draws, images of a draw, 3, S, S); labels: (draws, images of a draw); targets: the same, or
-            (draws, images of a draw, C)
+            images: (draws, images of a draw, 3, S, S); labels: (draws, images of a draw), or with C more columns
         """
         if stream != CATEGORIES:
             return super().load(stream, draws)
         drawn = [Draw(int(row), draw.pass_number) for draw in draws for row in self._images_of(draw)]
         loaded = super().load(self.stream, drawn)
-        return SourceBatch(*(values.unflatten(0, (len(draws), self.images_per_draw)) for values in loaded))
+        return LabelledBatch(*(values.unflatten(0, (len(draws), self.images_per_draw)) for values in loaded))
 
     def _images_of(self, draw: Draw) -> np.ndarray:
         """Return rows of the drawn category, and with confusable pairs of one of its neighbours.
@@ -206,11 +195,12 @@ class PairTask(SoftmaxTask):
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy of all images plus the weighted loss of all pairs."""
-        images, labels, targets = (values.flatten(0, 1) for values in batch[CATEGORIES])
+        images, targets = (values.flatten(0, 1) for values in batch[CATEGORIES])
         seen: Seen = module(images)
         losses = functional.cross_entropy(seen.logits.float(), targets, reduction="none")
         recognition = losses.sum() / len(losses)
-        compared = labels
+        # the image's own category is the most probable one
+        compared = labels = targets.argmax(dim=1) if targets.ndim > 1 else targets
         if self.fine_tuning.pairs == "shuffled":
             compared = labels[torch.randperm(len(labels)).to(labels.device)]
         pairs = self.pair_loss(seen.phi, compared)
