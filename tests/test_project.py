@@ -49,6 +49,7 @@ MODELS = {
     "siamese.network": "model.classifier_params.ClassifierParams",
     "siamese.train": "model.classifier_params.TrainParams",
     "siamese.fine_tuning": "systems.siamese.config.FineTuningParams",
+    "siamese.frozen": "model.heads.HeadParams",
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
 }

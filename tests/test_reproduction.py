@@ -42,7 +42,7 @@ TINY: dict[str, Any] = {
     },
     # so few images can't show whether the clicks say anything of them, so no labels are denoised
     "siamese": {
-        "plan": {"denoised": [], "runs": ["clicks_targets=1"]},
+        "plan": {"denoised": [], "runs": ["clicks_targets=1"], "frozen": ["clicks_frozen"]},
         "train": {"epochs": 1},
         "fine_tuning": {"epochs": 1},
     },

@@ -49,6 +49,7 @@ LABELS: tuple[Labels, ...] = get_args(Labels)
 PAIRS: tuple[Pairs, ...] = get_args(Pairs)
 SOFTMAX, CONTROL, SIAMESE = PHASES = ("softmax", "control", "siamese")
 FROZEN = "frozen"  # the phase of a run with a frozen ConvNet, and the folder of their evaluations
+LEFT_OUT = "left out"  # `split` of target images that are neither tested nor trained on
 OPTION = re.compile(r"_(?=(?:frozen|soft)(?:_|$)|(?:targets|pair_weight|margin|loss|pairs)=)")
 TEXTS = ("loss", "pairs")  # changes whose values are no numbers
 

@@ -29,9 +29,9 @@ from base.params import DEFAULT_PATH, load_section, read_seeds
 from base.seeding import derive_seed
 from model.heads import HeadParams, logits_of, principal_components, read_features, train_head
 from model.measures.units import reduce_units
-from systems.siamese.config import FROZEN, PlanParams
-from systems.siamese.evaluate import Outputs, nearest_mean, phase_units
-from systems.siamese.labels import LEFT_OUT, label_matrix
+from systems.siamese.config import FROZEN, LEFT_OUT, PlanParams
+from systems.siamese.measures import Outputs, nearest_mean, phase_units
+from systems.siamese.soft_labels import label_matrix
 
 
 def read_components(features: Path, num: int) -> tuple[pl.DataFrame, np.ndarray]:

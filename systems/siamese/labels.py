@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from base import schemas
@@ -19,9 +18,7 @@ from pipelines.splits.select import (
     select_images,
 )
 from pipelines.splits.split import hash_ranks, split_images
-from systems.siamese.config import Labels
-
-LEFT_OUT = "left out"  # `split` of target images that are neither tested nor trained on
+from systems.siamese.config import LEFT_OUT, Labels
 
 
 def read_labels(kind: Labels, data: Path, denoised: Path, truth: Path | None = None) -> pl.DataFrame:
@@ -135,37 +132,6 @@ def soft_labels(kind: Labels, denoised: Path) -> pl.DataFrame:
     if (rows["categories"].list.len() == 0).any():
         raise UserError(f"{denoised}: labels {kind}: no soft labels; set cleaning.denoise.soft_labels, such as 0.01")
     return rows
-
-
-def with_soft_labels(rows: pl.DataFrame, soft: pl.DataFrame | None) -> pl.DataFrame:
-    """Return a run's images as `schemas.RUN_IMAGES`: with probabilities for the source's, or empty lists (None)."""
-    if soft is None:
-        empty = {"categories": pl.lit([], pl.List(pl.String)), "probabilities": pl.lit([], pl.List(pl.Float32))}
-        return rows.with_columns(**empty)
-    of_source = soft.with_columns(domain=pl.lit("source"))
-    joined = rows.join(of_source, on=["domain", "image_id"], how="left", maintain_order="left")
-    return joined.with_columns(pl.col("categories", "probabilities").fill_null([]))
-
-
-def label_matrix(rows: pl.DataFrame, categories: list[str]) -> np.ndarray:
-    """Return the probability of each category for each image: float32 (N, C), rows sum to 1.
-
-    An image with soft labels has theirs, scaled to the sum 1 over `categories`; another one has its category alone.
-
-    Args:
-        rows: the columns of `schemas.RUN_IMAGES`.
-        categories: names; each row's category is among them.
-    """
-    number = {name: i for i, name in enumerate(categories)}
-    result = np.zeros((len(rows), len(categories)), np.float32)
-    columns = rows.select("category", "categories", "probabilities").iter_rows()
-    for row, (category, several, probabilities) in zip(result, columns, strict=True):
-        for name, probability in zip(several, probabilities, strict=True):
-            if name in number:
-                row[number[name]] = probability
-        if not row.any():
-            row[number[category]] = 1
-    return result / result.sum(axis=1, keepdims=True)
 
 
 def select_rows(

@@ -26,7 +26,8 @@ from base.params import DEFAULT_PATH, load_section, read_seeds
 from model.classifier_params import ClassifierParams, TrainParams
 from pipelines.splits.select import SelectParams
 from systems.siamese.config import FineTuningParams, PlanParams, recipe_of
-from systems.siamese.labels import read_labels, select_rows, soft_labels, split_rows, with_soft_labels
+from systems.siamese.labels import read_labels, select_rows, soft_labels, split_rows
+from systems.siamese.soft_labels import with_soft_labels
 
 
 def main(argv: Sequence[str] | None = None) -> None:

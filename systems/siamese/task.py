@@ -31,10 +31,6 @@ from model.training.task import Earlier, Run, Task
 from systems.siamese.config import CONTROL, SIAMESE, SOFTMAX, FineTuningParams, Recipe
 
 CATEGORIES = "categories"  # the stream whose rows are categories
-PAIR_LOSSES: dict[str, type[ContrastiveLoss] | type[TripletLoss]] = {
-    "contrastive": ContrastiveLoss,
-    "triplet": TripletLoss,
-}
 
 
 class Seen(NamedTuple):
@@ -120,7 +116,8 @@ class PairTask(SoftmaxTask):
     ) -> None:
         super().__init__(name, network, fine_tuning.trained_as(train), images, seed, targets)
         self.fine_tuning, self.start = fine_tuning, start
-        self.pair_loss = PAIR_LOSSES[fine_tuning.loss](fine_tuning.margin)
+        loss = TripletLoss if fine_tuning.loss == "triplet" else ContrastiveLoss
+        self.pair_loss = loss(fine_tuning.margin)
         rows = images.row_numbers("train")
         self.rows_of = [rows[self.labels[rows] == label] for label in range(len(images.categories))]
         self.rows = {CATEGORIES: np.array([label for label, mine in enumerate(self.rows_of) if len(mine)])}

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # imported here, because torch takes seconds to import and a wrong recipe is reported first
         from model.classification import LabelledImages
         from model.training.trainer import train
-        from systems.siamese.labels import label_matrix
+        from systems.siamese.soft_labels import label_matrix
         from systems.siamese.task import training_run
 
         split = pl.DataFrame(read_tables(arguments.split, [*COLUMNS, *SOFT]))

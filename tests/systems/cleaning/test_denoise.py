@@ -11,7 +11,7 @@ import pytest
 
 from base import schemas
 from base.console import UserError
-from systems.cleaning.denoise import labels_of, main, read_features, read_labels
+from systems.cleaning.denoise import labels_of, main, read_labels
 
 CATEGORIES = ("akita", "corgi", "husky", "pug")
 PARAMS = """
@@ -142,16 +142,6 @@ def test_impossible_labels_are_refused(tmp_path: Path, change: dict, message: st
     write_labels([row, rest], tmp_path / "labels")
     with pytest.raises(UserError, match=message):
         read_labels(tmp_path / "labels")
-
-
-def test_missing_or_impossible_features_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="image 'gone' doesn't have one row of features"):
-        read_features(data / "features", ["i000", "gone"])
-    row = {"image_id": "a", "domain": "source", "feature": [1.0, float("nan")]}
-    (tmp_path / "bad").mkdir()
-    pq.write_table(pa.Table.from_pylist([row], schemas.EMBEDDED), tmp_path / "bad/part-00000.parquet")
-    with pytest.raises(UserError, match="NaN or infinite"):
-        read_features(tmp_path / "bad", ["a"])
 
 
 def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:

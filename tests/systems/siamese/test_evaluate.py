@@ -22,7 +22,8 @@ from model.data.images import ImageStore
 from model.folder import load_weights
 from model.measures.units import reduce_units
 from model.training.trainer import train
-from systems.siamese.evaluate import Outputs, evaluate, nearest_mean, pair_units, phase_units
+from systems.siamese.evaluate import evaluate
+from systems.siamese.measures import Outputs, nearest_mean, pair_units, phase_units
 from systems.siamese.task import training_run
 
 
