@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from systems.siamese.soft_labels import label_matrix
         from systems.siamese.task import training_run
 
-        split = pl.DataFrame(read_tables(arguments.split, [*COLUMNS, *SOFT]))
+        split = pl.DataFrame(read_tables(arguments.split, [*COLUMNS, *(SOFT if recipe.soft else [])]))
         rows = split.filter(pl.col("split").is_in(["train", "validation"])).sort("domain", "image_id")
         resize, cache = recipe.network.resize, recipe.train.cache_images
         images = LabelledImages.read(arguments.images, rows.select(COLUMNS), resize, cache)

@@ -8,7 +8,16 @@ from model.classifier_params import ClassifierParams, TrainParams
 from systems.siamese.config import FineTuningParams, Recipe, read_run, recipe_of
 
 NETWORK = ClassifierParams(backbone="plain", weights="none", image_size=16, resize=18, dropout=0.1)
-FINE_TUNING = FineTuningParams(epochs=1, rate=0.5, categories=4, images=2, margin=1.0, pair_weight=0.5, pairs="random")
+FINE_TUNING = FineTuningParams(
+    epochs=1,
+    rate=0.5,
+    categories=4,
+    images=2,
+    margin=1.0,
+    pair_weight=0.5,
+    loss="contrastive",
+    pairs="random",
+)
 
 
 def recipe(request: pytest.FixtureRequest, run: str = "clicks", epochs: int = 1) -> Recipe:

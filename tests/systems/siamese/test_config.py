@@ -20,11 +20,13 @@ from systems.siamese.config import (
     recipe_of,
 )
 
+PLAIN = {"loss": "contrastive", "pairs": "random"}
 CHANGES = st.fixed_dictionaries(
     {},
     optional={
         "pair_weight": st.sampled_from([0.05, 1.0]),
         "margin": st.sampled_from([0.5, 2.0]),
+        "loss": st.just("triplet"),
         "pairs": st.sampled_from(PAIRS),
     },
 )
@@ -32,15 +34,19 @@ CHANGES = st.fixed_dictionaries(
 
 @given(st.sampled_from(LABELS), st.sampled_from([0, 1, 12, None]), CHANGES)
 def test_a_text_and_its_run_are_one_to_one(labels, targets, changes) -> None:
-    point = Point(labels, targets, tuple(changes.items()))
+    point = Point(labels, targets, changes=tuple(changes.items()))
     assert read_run(point.name) == point
+    frozen = Point(labels, targets, frozen=True, soft="denoised" in labels)
+    assert read_run(frozen.name) == frozen
 
 
 def test_texts_by_hand() -> None:
     assert read_run("given-cleaned") == Point("given-cleaned")
     assert read_run("clicks-denoised_targets=all_pair_weight=0.1_pairs=shuffled") == Point(
-        "clicks-denoised", None, (("pair_weight", 0.1), ("pairs", "shuffled"))
+        "clicks-denoised", None, changes=(("pair_weight", 0.1), ("pairs", "shuffled"))
     )
+    assert read_run("given-denoised_frozen_soft_targets=1") == Point("given-denoised", 1, frozen=True, soft=True)
+    assert read_run("given-most-clicked_loss=triplet") == Point("given-most-clicked", changes=(("loss", "triplet"),))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +55,8 @@ def test_texts_by_hand() -> None:
         "", "click", "clicks_", "clicks_targets=0", "clicks_targets=-1", "clicks_targets=1.5", "clicks_targets=01",
         "clicks_margin=1", "clicks_margin=x", "clicks_margin=1.0_targets=1", "clicks_margin=1.0_margin=2.0",
         "clicks_lambda=1.0", "clicks-denoised-denoised",
+        "clicks_frozen=1", "clicks_frozen_frozen", "clicks_targets=1_frozen", "clicks_soft", "given-cleaned_frozen_soft",
+        "clicks-denoised_soft_frozen", "clicks_frozen_margin=1.5", "clicks_frozenly",
     ],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
@@ -62,17 +70,25 @@ def test_other_texts_are_refused(text: str) -> None:
         ({"denoised": ["given"], "runs": ["clicks-denoised"]}, r"runs need denoised labels: add clicks to denoised"),
         ({"denoised": [], "runs": ["clicks", "clicks"]}, "listed twice"),
         ({"denoised": ["noise"], "runs": []}, "denoised"),
+        ({"runs": [], "frozen": ["clicks-denoised_frozen"]}, "runs need denoised labels: add clicks to denoised"),
+        ({"runs": ["truth"]}, "runs need the true categories: name a key in truth, now null"),
+        (
+            {"runs": ["clicks_frozen"]},
+            r"'clicks_frozen': runs with the option frozen are listed in siamese\.plan\.frozen",
+        ),
+        ({"runs": [], "frozen": ["clicks"]}, "'clicks': runs with the option frozen are listed in"),
         ({"denoised": [], "runs": ["nothing"]}, r"'nothing': expected labels \(given, given-cleaned"),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(plan: dict, message: str) -> None:
     with pytest.raises(ParamsError, match=message):
-        validate_section(PlanParams, "siamese.plan", {"data_set": "toy", **plan}, "params.yaml")
+        every = {"data_set": "toy", "truth": None, "denoised": [], "frozen": [], **plan}
+        validate_section(PlanParams, "siamese.plan", every, "params.yaml")
 
 
 @pytest.fixture
 def tuned() -> FineTuningParams:
-    return FineTuningParams(epochs=2, rate=0.1, categories=6, images=3, margin=1.0, pair_weight=0.5, pairs="random")
+    return FineTuningParams(epochs=2, rate=0.1, categories=6, images=3, margin=1.0, pair_weight=0.5, **PLAIN)
 
 
 def resolve(text: str, request: pytest.FixtureRequest, tuned: FineTuningParams, **train) -> Recipe:
@@ -105,6 +121,7 @@ def test_the_fine_tuning_has_a_tenth_of_the_rate_and_steps_of_so_many_categories
     ("text", "train", "message"),
     [
         ("given_margin=2.5", {}, r"'given_margin=2\.5': margin: Input should be less than or equal to 2"),
+        ("given_loss=hard", {}, r"loss: Input should be 'contrastive' or 'triplet'"),
         ("given_pairs=hard", {}, r"pairs: Input should be 'random', 'confusable' or 'shuffled'"),
         ("given", {"batch_size": 8, "accumulation": 4}, r"batch_size 6 in accumulation = 4 parts"),
     ],

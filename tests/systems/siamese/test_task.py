@@ -15,6 +15,7 @@ from torch.nn import functional
 from model.classification import LabelledImages, softmax
 from model.data.batches import Draw, draws_of_step
 from model.losses.contrastive import ContrastiveLoss
+from model.losses.triplet import TripletLoss
 from model.training.learner import num_steps_per_epoch
 from model.training.trainer import train
 from systems.siamese.task import CATEGORIES, Branch, PairTask, confusion_between, training_run
@@ -140,6 +141,43 @@ def test_neighbours_are_drawn_in_proportion_to_the_confusion(request, images) ->
     task.load_state_dict({"confusion": torch.zeros(3, 3)})
     without = {images.rows["category"][int(task._images_of(Draw(1, number))[2])] for number in range(50)}
     assert without == {"ant", "cat"}  # nothing is known, so any other category
+
+
+def test_the_baseline_has_the_triplet_loss_of_the_same_steps(request, images) -> None:
+    triplet, plain = (tasks_of(request, images, run)[-1] for run in ("clicks_loss=triplet", "clicks"))
+    branch = Branch(tasks_of(request, images)[0].network(lambda phase: {})).eval()
+    batch = {CATEGORIES: triplet.load(CATEGORIES, draws(triplet, 0))}
+    pixels, labels = (values.flatten(0, 1) for values in batch[CATEGORIES])
+    found, parts = triplet.loss(branch, batch)
+    torch.testing.assert_close(
+        parts["pairs"], TripletLoss(1.0)(branch.classifier.backbone(pixels).phi, labels).detach()
+    )
+    torch.testing.assert_close(found, parts["recognition"] + 0.5 * parts["pairs"], check_dtype=False)
+    assert parts["pairs"] != plain.loss(branch, batch)[1]["pairs"]
+
+
+def test_soft_labels_are_the_targets_of_the_cross_entropy_and_their_best_those_of_the_pairs(request, images) -> None:
+    soft = np.full((len(images.rows), 3), 0.1, np.float32)
+    soft[np.arange(len(soft)), images.labels()] = 0.8
+    soft[:, 1] -= np.where(images.labels() == 1, 0, 0.05).astype(np.float32)
+    soft /= soft.sum(axis=1, keepdims=True)
+    softmax_task, _, siamese = training_run(tiny_recipe(request), images, 0, "tiny", soft).tasks
+    hard = tasks_of(request, images)[-1]
+    classifier = softmax_task.network(lambda phase: {}).eval()
+    drawn = [Draw(int(row), 0) for row in images.row_numbers("train")[:5]]
+    batch = softmax_task.load("images", drawn)
+    log_p = classifier(batch.images).log_softmax(dim=1)
+    rows = [draw.row for draw in drawn]
+    expected = -(torch.from_numpy(soft[rows]) * log_p).sum(dim=1).mean()
+    torch.testing.assert_close(softmax_task.loss(classifier, {"images": batch})[0], expected)
+    branch = Branch(classifier)
+    parts, of_hard = (
+        task.loss(branch, {CATEGORIES: task.load(CATEGORIES, draws(task, 0))})[1] for task in (siamese, hard)
+    )
+    torch.testing.assert_close(parts["pairs"], of_hard["pairs"])
+    assert parts["recognition"] != of_hard["recognition"]
+    plain = training_run(tiny_recipe(request), images, 0, "tiny")
+    assert plain.fingerprint != training_run(tiny_recipe(request), images, 0, "tiny", soft).fingerprint
 
 
 @pytest.mark.usefixtures("own_folder")

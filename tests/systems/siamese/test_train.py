@@ -22,8 +22,8 @@ def split(tiny_data) -> pl.DataFrame:
     return rows.with_columns(split=pl.when(domain="target").then(chosen.otherwise(other)).otherwise("split"))
 
 
-def train(request: pytest.FixtureRequest, split: pl.DataFrame, output: str, seed: int = 0) -> dict:
-    Path("clicks.json").write_text(recipe(request).model_dump_json())
+def train(request: pytest.FixtureRequest, split: pl.DataFrame, output: str, seed: int = 0, run: str = "clicks") -> dict:
+    Path("clicks.json").write_text(recipe(request, run).model_dump_json())
     split.write_parquet("split.parquet")
     images = request.getfixturevalue("tiny_data").images
     main(
@@ -65,6 +65,21 @@ def test_a_trained_target_image_and_the_seed_change_the_weights(request, split: 
     train(request, split, "seed", seed=1)
     for other in ("fewer", "seed"):
         assert all(value != weights("model")[name] for name, value in weights(other).items())
+
+
+def test_soft_labels_are_used_by_the_runs_that_say_so(request, split: pl.DataFrame) -> None:
+    names, one = pl.lit(["cat", "ant", "bee"], pl.List(pl.String)), pl.lit([1.0], pl.List(pl.Float32))
+    hard = split.with_columns(categories=pl.concat_list("category"), probabilities=one)
+    soft = split.with_columns(categories=names, probabilities=pl.lit([0.5, 0.4, 0.1], pl.List(pl.Float32)))
+    run = "clicks-denoised_soft"
+    train(request, hard, "hard", run=run)
+    train(request, soft, "soft", run=run)
+    train(request, soft, "ignored", run="clicks-denoised")
+    assert weights("hard") != weights("soft")
+    assert weights("ignored") != weights("soft")
+    # the same data, but probabilities in the place of indices: equal but for rounding
+    one, other = (safetensors.torch.load_file(f"{name}/softmax.safetensors") for name in ("hard", "ignored"))
+    assert all(value.sub(other[name]).abs().max() < 1e-4 for name, value in one.items())
 
 
 def test_a_wrong_recipe_ends_with_a_message(request, split: pl.DataFrame, caplog: pytest.LogCaptureFixture) -> None:
