@@ -55,7 +55,7 @@ def test_texts_by_hand() -> None:
         "", "click", "clicks_", "clicks_targets=0", "clicks_targets=-1", "clicks_targets=1.5", "clicks_targets=01",
         "clicks_margin=1", "clicks_margin=x", "clicks_margin=1.0_targets=1", "clicks_margin=1.0_margin=2.0",
         "clicks_lambda=1.0", "clicks-denoised-denoised",
-        "clicks_frozen=1", "clicks_frozen_frozen", "clicks_targets=1_frozen", "clicks_soft", "given-cleaned_frozen_soft",
+        "clicks_frozen=1", "clicks_frozen_frozen", "clicks_targets=1_frozen", "clicks_soft", "given_frozen_soft",
         "clicks-denoised_soft_frozen", "clicks_frozen_margin=1.5", "clicks_frozenly",
     ],
 )  # fmt: skip
@@ -81,8 +81,8 @@ def test_other_texts_are_refused(text: str) -> None:
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused(plan: dict, message: str) -> None:
+    every = {"data_set": "toy", "truth": None, "denoised": [], "frozen": [], **plan}
     with pytest.raises(ParamsError, match=message):
-        every = {"data_set": "toy", "truth": None, "denoised": [], "frozen": [], **plan}
         validate_section(PlanParams, "siamese.plan", every, "params.yaml")
 
 

@@ -1,6 +1,7 @@
 """The siamese system's part of the report: accuracies, differences on common images, claims and verdicts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,9 @@ from base.artifacts import write_json, write_table
 from base.console import UserError
 from model.measures.units import reduce_units, units_of
 from report.index import main as write_page
-from systems.siamese.config import CONTROL, PHASES, SIAMESE, SOFTMAX, read_run
+from systems.siamese.claims import Trained, claims_of
+from systems.siamese.config import CONTROL, FROZEN, PHASES, SIAMESE, SOFTMAX, read_run
 from systems.siamese.report import (
-    Trained,
-    claims_of,
     claims_table,
     difference,
     main,
@@ -34,13 +34,17 @@ SHARES = {
     "clicks-denoised": {SOFTMAX: 0.6, CONTROL: 0.6, SIAMESE: 0.8},
     "clicks-denoised_pairs=shuffled": {SOFTMAX: 0.6, SIAMESE: 0.4},
 }
+FROZEN_SHARES = {
+    "given_frozen": 0.5, "clicks-denoised_frozen": 0.7, "truth_frozen": 0.71, "given_frozen_targets=all": 0.9,
+    "clicks-denoised_frozen_soft_targets=1": 0.8, "given-cleaned_frozen": 0.6, "given-most-clicked_frozen": 0.4,
+}  # fmt: skip
 
 
 def write_evaluation(folder: Path, shares: dict[str, float], seed: int, lacking: int = 0) -> None:
     names, units = [f"image {number:03d}" for number in range(200 - lacking)], []
     for phase, share in shares.items():
         # the same image is as difficult for every run; each training has a little luck
-        luck = np.random.default_rng([seed, round(1000 * share), PHASES.index(phase)]).normal(0, 0.02)
+        luck = np.random.default_rng([seed, round(1000 * share), (*PHASES, FROZEN).index(phase)]).normal(0, 0.02)
         right = (np.arange(200)[: len(names)] * 0.618034 % 1 < share + luck).astype(float)
         g = np.random.default_rng(seed).uniform(size=len(names))
         units += [units_of(f"{name}_{phase}", names, right, 1.0) for name in ("accuracy", "top5", "nearest_mean")]
@@ -50,7 +54,7 @@ def write_evaluation(folder: Path, shares: dict[str, float], seed: int, lacking:
     write_table(rows.to_arrow().cast(schemas.UNITS), folder / "units.parquet")
     metrics = {name: None if value is None else round(100 * value, 4) for name, value in reduce_units(rows).items()}
     counted = {"tested": len(names), "of categories that the source lacks": lacking}
-    chosen = {phase: {"value": 40.0 + 10 * seed} for phase in shares}
+    chosen = {phase: {"value": 40.0 + 10 * seed} for phase in shares if phase != FROZEN}
     write_json({**metrics, "images": counted, "chosen": chosen}, folder / "metrics.json")
 
 
@@ -68,8 +72,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_params(runs: list[str], seeds: list[int]) -> None:
-    plan = {"data_set": "toy", "denoised": ["clicks"], "runs": runs}
+def write_params(runs: list[str], seeds: list[int], frozen: Sequence[str] = ()) -> None:
+    plan = {"data_set": "toy", "truth": "key.tsv", "denoised": ["clicks"], "runs": runs, "frozen": list(frozen)}
     report = {"data_set": "made up & drawn", "note": "A note.", "names": 1}
     Path("params.yaml").write_text(json.dumps({"seeds": seeds, "siamese": {"plan": plan, "report": report}}))
 
@@ -166,7 +170,46 @@ def test_one_seed_gives_no_verdict(root: Path) -> None:
 
 def test_without_runs_the_part_says_so(root: Path) -> None:
     write_params([], SEEDS)
-    assert "lists no run (siamese.plan.runs)" in part(root)["html"]
+    assert "lists no run (siamese.plan: runs, frozen)" in part(root)["html"]
+
+
+@pytest.fixture
+def frozen(root: Path) -> Path:
+    for run, share in FROZEN_SHARES.items():
+        for seed in SEEDS:
+            write_evaluation(root / "siamese/evaluations/frozen" / run / f"seed-{seed}", {FROZEN: share}, seed)
+    return root
+
+
+def test_frozen_runs_have_a_table_by_labels_and_target_images(frozen: Path) -> None:
+    write_params(["clicks"], SEEDS, list(FROZEN_SHARES))
+    accuracies, by_targets, measures, claims, *_ = Page(part(frozen)["html"]).tables
+    assert [row[0] for row in accuracies[2:]] == ["clicks"]
+    assert by_targets[0][1:] == ["no target labels", "1 a category", "all target images but the tests"]
+    cells = {row[0]: row[1::2] for row in by_targets[2:]}
+    assert list(cells) == [
+        "given",
+        "clicks-denoised",
+        "truth",
+        "clicks-denoised, soft",
+        "given-cleaned",
+        "given-most-clicked",
+    ]
+    shares = {name: ["–" if cell == "–" else round(float(cell)) for cell in row] for name, row in cells.items()}
+    assert shares["given"] == [pytest.approx(50, abs=2), "–", pytest.approx(90, abs=2)]
+    assert shares["clicks-denoised, soft"] == ["–", pytest.approx(80, abs=2), "–"]
+    assert {row[-1] for row in measures[1:] if row[1] == "frozen ConvNet"} == {"–"}  # no epoch is chosen
+    says = {row[1]: (row[0], row[-1]) for row in claims[1:]}
+    assert says["frozen ConvNet: the log alone, denoised > the given labels"] == ("log", "holds")
+    assert says["frozen ConvNet: the truth is at most 3 points above the log alone, denoised"] == ("log", "holds")
+    assert says["frozen ConvNet: given-cleaned > given-most-clicked"] == ("2", "holds")
+    assert says["frozen ConvNet: given-cleaned > given"] == ("1", "holds")
+
+
+def test_frozen_runs_alone_are_a_report(frozen: Path) -> None:
+    write_params([], SEEDS, ["truth_frozen"])
+    found = Page(part(frozen)["html"])
+    assert [row[0] for row in found.tables[0][2:]] == ["truth"]
 
 
 def test_a_missing_or_changed_evaluation_is_named(root: Path) -> None:
