@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import os
 from pathlib import Path, PurePosixPath
 
@@ -68,18 +69,18 @@ def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
     assert {section.split(".")[0] for section in read} <= {*KEYS, *system_names()}
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
-def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) -> None:
-    stages = stages_of(preset, tmp_path)
+def check_graph(params: Path, folder: Path) -> None:
+    """Check that no two stages share an output, and that something makes every dependency."""
+    stages = stages_of(params, folder)
 
     def path_of(item) -> PurePosixPath:
-        return PurePosixPath(os.path.relpath(item.fs_path, tmp_path))
+        return PurePosixPath(os.path.relpath(item.fs_path, folder))
 
     outputs = sorted(path_of(out) for stage in stages for out in stage.outs)
     assert len(outputs) == len(set(outputs))
     for one, other in itertools.pairwise(outputs):
         assert one not in other.parents, f"{other} lies inside {one}"
-    given = {PurePosixPath(raw) for raw in SAFE.load(preset)["data_sets"].values()}
+    given = {PurePosixPath(raw) for raw in SAFE.load(params)["data_sets"].values()}
     made_or_given, folders = {*given, *outputs}, {folder for output in outputs for folder in output.parents}
     for stage in stages:
         for dep in stage.deps:
@@ -87,6 +88,19 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
             if path.parts[0] not in (*CODE.packages, "params.yaml", "pyproject.toml"):
                 made = path in folders or {path, *path.parents} & made_or_given
                 assert made, f"{name_of(stage)}: nothing makes {path}"
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.name)
+def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) -> None:
+    check_graph(preset, tmp_path)
+
+
+def test_the_graph_resolves_without_siamese_runs(tmp_path: Path) -> None:
+    params = SAFE.load(ROOT / "params.yaml")
+    params["siamese"]["plan"] |= {"denoised": [], "runs": [], "frozen": []}
+    (tmp_path / "none.yaml").write_text(json.dumps(params), encoding="utf-8")
+    (tmp_path / "graph").mkdir()
+    check_graph(tmp_path / "none.yaml", tmp_path / "graph")
 
 
 @pytest.mark.parametrize("preset", ["params.yaml", "presets/toy_full.yaml"])

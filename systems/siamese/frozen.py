@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from sklearn.preprocessing import normalize
 
 from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
@@ -72,7 +73,7 @@ def evaluate_run(
     x_trained, x_tested = x[trained["place"].to_numpy()], x[tested["place"].to_numpy()]
     head = train_head(x_trained, label_matrix(trained, categories), params, derive_seed(seed, "frozen head"))
     labels, own = (np.searchsorted(categories, part["category"].to_numpy()) for part in (tested, trained))
-    g, g_trained = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (x_tested, x_trained))
+    g, g_trained = (normalize(part) for part in (x_tested, x_trained))
     nearest = nearest_mean(g, g_trained, own, len(categories))
     outputs = Outputs(logits_of(head, x_tested), g)
     units = phase_units(FROZEN, tested["image_id"].to_list(), labels, outputs, nearest, categories)
