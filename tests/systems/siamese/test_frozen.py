@@ -44,9 +44,9 @@ def write_params(frozen: list[str]) -> None:
 def write_features(without: str | None = None) -> None:
     """Write features of 8 dimensions that show the category."""
     random = np.random.default_rng(2)
-    categories = sorted(SOURCE)
+    categories, centres = sorted(SOURCE), random.normal(0, 3, (3, 8))
     rows = [
-        (name, domain, (3 * np.eye(8)[categories.index(category)] + random.normal(0, 0.5, 8)).tolist())
+        (name, domain, (centres[categories.index(category)] + random.normal(0, 0.5, 8)).tolist())
         for name, domain, category in EVERY
     ]
     rows = [row for row in rows if row[0] != without]
