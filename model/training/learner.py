@@ -9,9 +9,11 @@ after each epoch.
 import math
 import os
 import shutil
+import sysconfig
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,16 +33,22 @@ Result = TypeVar("Result")
 
 
 def _check_compiler(device: torch.device) -> None:
-    """Check that torch.compile finds the C++ compiler that it uses for a CPU.
+    """Check that torch.compile finds the C++ compiler and the Python headers that it uses for a CPU.
 
     Raises:
-        UserError: it does not.
+        UserError: one of them is missing.
     """
-    compiler = os.environ.get("CXX", "g++")
-    if device.type == "cpu" and shutil.which(compiler) is None:
+    if device.type != "cpu":
+        return
+    compiler, header = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include"), "Python.h")
+    missing = [
+        str(what) for what, found in ((compiler, shutil.which(compiler)), (header, header.exists())) if not found
+    ]
+    if missing:
         raise UserError(
-            f"train.compile = true needs a C++ compiler on a CPU, and {compiler} is not found: install it, name one in "
-            "the environment variable CXX, or set train.compile: false"
+            f"train.compile = true needs a C++ compiler and Python's headers on a CPU; {' and '.join(missing)} not "
+            "found: install g++ (or name another in the environment variable CXX) and Python's development package, or "
+            "set train.compile: false"
         )
 
 
