@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 FLINK ?= 1.20
 JOB_SERVER := .state/flink/job-server.jar
 
@@ -30,6 +30,7 @@ repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, wr
 	python -m flows.reproduce
 	@echo && cat data/mtmdd/report/table_viii.txt && echo && echo "The report: $(CURDIR)/data/report/index.html"
 
+# Three workers on two cores, because tests of servers wait.
 # loadfile: the tests of one file share a worker, so that they share one Prefect server. They run in the order of
 # tests/conftest.py, the slow files first.
 test: $(INSTALLED) ## run the tests
