@@ -35,8 +35,8 @@ from scipy.special import digamma, gammaln, logsumexp
 
 from base.console import UserError, log
 
-CHUNK = 5_000  # images judged at once, by each of
-MOST_THREADS = 8
+CHUNK = 5_000  # images that a thread judges at once
+MOST_THREADS = 8  # that judge images; each takes memory
 ALL_CANDIDATES = 64  # with no more categories, every category is a candidate of every image
 NUM_CANDIDATES = 16  # else the named categories, and the most probable ones, up to this number
 ITERATIONS = 30

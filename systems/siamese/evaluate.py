@@ -36,9 +36,8 @@ from model.classification import build_classifier
 from model.data.batches import evaluation_batches
 from model.data.images import ImageStore
 from model.folder import device_at_hand, load_weights, read_run
-from model.measures.units import reduce_units
 from systems.siamese.config import Recipe
-from systems.siamese.measures import Outputs, nearest_mean, phase_units
+from systems.siamese.measures import Outputs, metrics_of, nearest_mean, phase_units
 from systems.siamese.task import Branch, Seen
 
 
@@ -122,14 +121,7 @@ def evaluate(model: Path, images: Path, split: Path, batch_size: int) -> tuple[d
         nearest = nearest_mean(of_tests.g, all_of_it.g[~is_test], labels[~is_test], len(categories))
         units.append(phase_units(phase, tested["image_id"].to_list(), labels[is_test], of_tests, nearest, categories))
     table = pl.concat(units).sort("metric", "unit")
-    metrics: dict[str, Any] = {
-        metric: None if value is None else round(100 * value, 4) for metric, value in reduce_units(table).items()
-    }
-    metrics["images"] = {
-        "tested": len(tested),
-        "of categories that the source lacks": len(every) - len(tested),
-        **run["images"],
-    }
+    metrics = metrics_of(table, len(tested), len(every) - len(tested), run["images"])
     metrics["chosen"] = {epoch["phase"]: {**epoch} for epoch in run["chosen"]}
     return metrics, table
 

@@ -29,9 +29,8 @@ from base.console import UserError, progress, stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
 from base.seeding import derive_seed
 from model.heads import HeadParams, logits_of, principal_components, read_features, train_head
-from model.measures.units import reduce_units
 from systems.siamese.config import FROZEN, LEFT_OUT, PlanParams
-from systems.siamese.measures import Outputs, nearest_mean, phase_units
+from systems.siamese.measures import Outputs, metrics_of, nearest_mean, phase_units
 from systems.siamese.soft_labels import label_matrix
 
 
@@ -78,15 +77,9 @@ def evaluate_run(
     outputs = Outputs(logits_of(head, x_tested), g)
     units = phase_units(FROZEN, tested["image_id"].to_list(), labels, outputs, nearest, categories)
     units = units.sort("metric", "unit")
-    metrics: dict[str, Any] = {
-        metric: None if value is None else round(100 * value, 4) for metric, value in reduce_units(units).items()
-    }
     counted = trained["domain"].value_counts().sort("domain").iter_rows()
-    metrics["images"] = {
-        "tested": len(tested),
-        "of categories that the source lacks": len(every) - len(tested),
-        **{f"{domain} train": number for domain, number in counted},
-    }
+    seen = {f"{domain} train": number for domain, number in counted}
+    metrics = metrics_of(units, len(tested), len(every) - len(tested), seen)
     metrics["chosen"] = {}
     return metrics, units
 

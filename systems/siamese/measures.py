@@ -1,14 +1,14 @@
 """A phase's measures by unit, from logits and g; `systems.siamese.evaluate` lists them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
 from model.measures.accuracy import accuracy, accuracy_at_k
-from model.measures.units import units_of
+from model.measures.units import reduce_units, units_of
 
 TOP = 5
 
@@ -90,3 +90,18 @@ def phase_units(
             pair_units(f"pair_auc_{phase}", names, tested.g, labels),
         ]
     )
+
+
+def metrics_of(units: pl.DataFrame, tested: int, lacking: int, seen: Mapping[str, int]) -> dict[str, Any]:
+    """Return the content of metrics.json but for the chosen epochs: each metric in percent, and numbers of images.
+
+    Args:
+        units: of all phases.
+        tested: number of test images.
+        lacking: number of test images of categories that the source lacks.
+        seen: numbers of the training's images, by their names.
+    """
+    metrics: dict[str, Any] = {
+        metric: None if value is None else round(100 * value, 4) for metric, value in reduce_units(units).items()
+    }
+    return metrics | {"images": {"tested": tested, "of categories that the source lacks": lacking, **seen}}
