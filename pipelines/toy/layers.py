@@ -7,7 +7,7 @@ so that later parts hide earlier ones, as they do in the picture.
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 BEHIND = "behind"  # the first layer: sky or wall
 
@@ -35,17 +35,21 @@ class Layers:
     def __init__(self, image: Image.Image) -> None:
         self.image = image
         self._marked: list[tuple[str, str, float]] = [(BEHIND, "", 0.0)]  # name, colour, contrast
-        self._seen = np.array(image.convert("RGBA"))
-        self._layer = np.zeros(self._seen.shape[:2], np.uint8)
+        self._seen = image.copy()
+        self._layer = np.zeros((image.height, image.width), np.uint8)
 
     def mark(self, name: str, colour: str = "") -> None:
         """End a layer: everything drawn since the last call belongs to it."""
-        now = np.array(self.image.convert("RGBA"))
-        changed = now.view(np.uint32)[:, :, 0] != self._seen.view(np.uint32)[:, :, 0]  # four channels at once
-        difference = np.abs(now[changed].astype(np.int16) - self._seen[changed]).T.max(axis=0)
-        self._layer[changed] = len(self._marked)
-        self._marked.append((name, colour, float(difference.mean()) if len(difference) else 0.0))
-        self._seen = now
+        difference = ImageChops.difference(self.image, self._seen)
+        contrast = 0.0
+        if box := difference.getbbox():
+            red, green, blue = difference.crop(box).split()
+            most = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+            left, top, right, bottom = box
+            self._layer[top:bottom, left:right][most > 0] = len(self._marked)
+            contrast = float(most[most > 0].mean())
+        self._marked.append((name, colour, contrast))
+        self._seen = self.image.copy()
 
     def areas(self) -> tuple[Area, ...]:
         """Return the visible part of each layer, from back to front."""

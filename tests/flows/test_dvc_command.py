@@ -74,8 +74,13 @@ floats = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
     lambda number: float(f"{number:.9g}")
 )
 scalars = st.none() | st.booleans() | st.integers() | floats | st.text(max_size=90)
-values = st.recursive(scalars, lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3))
-stages = st.dictionaries(st.text(min_size=1, max_size=20), st.dictionaries(st.text(min_size=1), values, max_size=4))
+# Of few leaves: DVC's library takes a tenth of a second for a lock of many.
+values = st.recursive(
+    scalars, lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3), max_leaves=8
+)
+stages = st.dictionaries(
+    st.text(min_size=1, max_size=20), st.dictionaries(st.text(min_size=1), values, max_size=3), max_size=3
+)
 
 
 def changed_both_ways(folder: Path, before: dict[str, Any], change: Callable[[Any], None]) -> list[bytes]:
