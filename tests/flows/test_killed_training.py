@@ -19,7 +19,7 @@ from served import until
 from base.artifacts import write_json
 from systems.mtmdd.recipes import build_recipe
 
-EPOCHS = 30  # in each of two phases; they take seconds after the imports
+EPOCHS = 16  # they take seconds after the imports
 GRAPH = """\
 stages:
   train:
