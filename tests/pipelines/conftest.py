@@ -1,4 +1,4 @@
-"""Small Beam jobs in half the time: hundreds of tests run one, and most of its time is Beam's questions to itself."""
+"""Makes small Beam jobs a third cheaper: hundreds of tests run one, and Beam asks itself the same things again."""
 
 import types
 from collections.abc import Callable, Iterator
