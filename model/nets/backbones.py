@@ -27,7 +27,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -63,18 +63,33 @@ class ConvNet(nn.Module):
         features: images to omega.
         head: omega to phi.
         image_size: side of the images, pixels; determines omega's size.
+        frozen_blocks: the first blocks of `features` that get no gradients and use their running statistics, also in
+            training; None: none.
 
     Shape:
         input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`
+
+    Raises:
+        UserError: there are not that many blocks, or nothing would be left to train.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Module, head: nn.Module, image_size: int) -> None:
+    def __init__(self, features: nn.Module, head: nn.Module, image_size: int, frozen_blocks: int | None = None) -> None:
         super().__init__()
         self.features = features
         self.head = head
+        self.frozen_blocks = frozen_blocks
+        if frozen_blocks is not None:
+            blocks = len(features) if isinstance(features, nn.Sequential) else 1
+            if frozen_blocks >= blocks:
+                raise UserError(
+                    f"network.frozen_blocks = {frozen_blocks}: this backbone has {blocks} blocks, of which the last"
+                    " is always trained; use a smaller number, or null"
+                )
+            self._blocks()[0].requires_grad_(False)
+        self.train(self.training)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
         self.map_shape, self.num_features = self._measure(image_size)
@@ -89,8 +104,26 @@ class ConvNet(nn.Module):
 
     def run_normalised(self, pixels: Tensor) -> Visual:
         """Return omega and phi of normalised images."""
-        omega = self.features(pixels)
+        if self.frozen_blocks is None:
+            omega = self.features(pixels)
+        else:
+            frozen, trained = self._blocks()
+            with torch.no_grad():
+                pixels = frozen(pixels)
+            omega = trained(pixels)
         return Visual(omega, self.head(omega))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation mode; frozen blocks stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen_blocks is not None:
+            self._blocks()[0].eval()
+        return self
+
+    def _blocks(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return the frozen and the trained blocks."""
+        assert isinstance(self.features, nn.Sequential)
+        return self.features[: self.frozen_blocks], self.features[self.frozen_blocks :]
 
     def _measure(self, image_size: int) -> tuple[tuple[int, int, int], int]:
         """Return omega's (C, H, W) and phi's D, from one empty image."""
@@ -225,7 +258,8 @@ def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNe
     if network.backbone == "plain":
         if source != "none":
             raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
-        return ConvNet(plain_features(), plain_head(network.image_size), network.image_size)
+        head = plain_head(network.image_size)
+        return ConvNet(plain_features(), head, network.image_size, network.frozen_blocks)
     classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
     if source not in ("none", "download"):
         load_backbone_weights(classifier, Path(source), network.backbone)
@@ -334,7 +368,7 @@ def _cut(classifier: Any, network: BackboneParams) -> ConvNet:
     assert name is not None
     family = FAMILIES[name]
     if name == "vit":
-        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size)
+        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size, network.frozen_blocks)
     parts = [getattr(classifier, part) for part in family.parts]
     features = parts[0] if len(parts) == 1 else nn.Sequential(OrderedDict(zip(family.parts, parts, strict=True)))
-    return ConvNet(features, family.head(classifier), network.image_size)
+    return ConvNet(features, family.head(classifier), network.image_size, network.frozen_blocks)

@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from base.console import UserError
 from model.nets.backbones import ConvNet, TokenNet, Visual, build_backbone
 from model.nets.params import BackboneParams
 
@@ -183,8 +184,14 @@ def build_stages(network: BackboneParams, load_weights: bool = True) -> StageNet
         load_weights: False keeps the initial weights, for a network whose weights are loaded later as a whole.
 
     Raises:
-        UserError: the backbone is unknown, or its weights don't exist or don't fit it (`build_backbone`).
+        UserError: the backbone is unknown, its weights don't exist or don't fit it (`build_backbone`), or it has frozen
+            blocks.
     """
+    if network.frozen_blocks is not None:
+        raise UserError(
+            f"network.frozen_blocks = {network.frozen_blocks}: a ConvNet that returns its stages' maps can't freeze"
+            " blocks; use null"
+        )
     backbone = build_backbone(network, load_weights)
     if isinstance(backbone, TokenNet):
         tokens: Any = backbone.features

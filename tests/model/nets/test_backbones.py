@@ -43,6 +43,33 @@ def test_plain_sizes_are_as_declared(size):
     assert backbone.map_shape[1] == -(-size // 2) // 4
 
 
+@pytest.mark.parametrize(("name", "frozen"), [("plain", 4), ("mobilenet_v2", 3)])
+def test_frozen_blocks_keep_weights_and_statistics_in_training(name, frozen):
+    torch.manual_seed(0)
+    backbone = build_backbone(params(name, size=32).model_copy(update={"frozen_blocks": frozen}))
+    torch.manual_seed(0)
+    free = build_backbone(params(name, size=32))
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    torch.testing.assert_close(backbone.eval()(pixels), free.eval()(pixels))
+    optimizer = torch.optim.SGD([w for w in backbone.parameters() if w.requires_grad], lr=0.1)
+    backbone.train()(pixels).phi.square().mean().backward()
+    optimizer.step()
+    changed = {key for key, value in backbone.state_dict().items() if not torch.equal(value, before[key])}
+    in_features = {key for key in before if key.startswith("features.") and not key.endswith("num_batches_tracked")}
+    numbers = {key: int(key.split(".")[1]) for key in in_features}
+    assert not changed & {key for key, number in numbers.items() if number < frozen}
+    assert {key for key, number in numbers.items() if number >= frozen} <= changed
+    assert all(value.grad is None for key, value in backbone.features[:frozen].named_parameters())
+    assert before.keys() == free.state_dict().keys()  # a frozen network's weights fit any other
+
+
+def test_the_last_block_is_always_trained_and_a_vit_has_one():
+    for name, blocks in (("plain", 14), ("vit_b_32", 1)):
+        with pytest.raises(UserError, match=f"frozen_blocks = {blocks}: this backbone has {blocks} blocks"):
+            build_backbone(params(name, size=32).model_copy(update={"frozen_blocks": blocks}))
+
+
 def test_images_are_normalised_as_torchvision_wants_them():
     backbone = build_backbone(params(size=16))
     seen = []

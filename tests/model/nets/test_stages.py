@@ -314,3 +314,8 @@ def test_with_imagenet_weights(name, file):
         maps = net.run_stages_normalised(pixels(129)).maps
     assert all(torch.equal(stage, value) for stage, value in zip(maps, expected, strict=True))
     assert all(stage.abs().max() > 0 for stage in maps)
+
+
+def test_frozen_blocks_are_refused():
+    with pytest.raises(UserError, match=r"frozen_blocks = 2: .* use null"):
+        build_stages(params("plain").model_copy(update={"frozen_blocks": 2}))
