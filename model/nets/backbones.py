@@ -65,6 +65,8 @@ class ConvNet(nn.Module):
         image_size: side of the images, pixels; determines omega's size.
         frozen_blocks: the first blocks of `features` that get no gradients and use their running statistics, also in
             training; None: none.
+        frozen_statistics: all batch normalisation uses its running statistics, also in training; its scale and shift
+            are learned.
 
     Shape:
         input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`
@@ -76,10 +78,18 @@ class ConvNet(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: nn.Module, head: nn.Module, image_size: int, frozen_blocks: int | None = None) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        head: nn.Module,
+        image_size: int,
+        frozen_blocks: int | None = None,
+        frozen_statistics: bool = False,
+    ) -> None:
         super().__init__()
         self.features = features
         self.head = head
+        self.frozen_statistics = frozen_statistics
         self.frozen_blocks = frozen_blocks
         if frozen_blocks is not None:
             blocks = len(features) if isinstance(features, nn.Sequential) else 1
@@ -114,8 +124,12 @@ class ConvNet(nn.Module):
         return Visual(omega, self.head(omega))
 
     def train(self, mode: bool = True) -> Self:
-        """Switch between training and evaluation mode; frozen blocks stay in evaluation mode."""
+        """Switch between training and evaluation mode; what is frozen stays in evaluation mode."""
         super().train(mode)
+        if self.frozen_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                    module.eval()
         if self.frozen_blocks is not None:
             self._blocks()[0].eval()
         return self
@@ -258,12 +272,25 @@ def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNe
     if network.backbone == "plain":
         if source != "none":
             raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
-        head = plain_head(network.image_size)
-        return ConvNet(plain_features(), head, network.image_size, network.frozen_blocks)
+        return ConvNet(plain_features(), plain_head(network.image_size), network.image_size, *frozen_parts(network))
     classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
     if source not in ("none", "download"):
         load_backbone_weights(classifier, Path(source), network.backbone)
     return _cut(classifier, network)
+
+
+def frozen_parts(network: BackboneParams) -> tuple[int | None, bool]:
+    """Return the last two arguments of `ConvNet`.
+
+    Raises:
+        UserError: statistics are to be kept, but the network starts without weights, so it has none.
+    """
+    if network.frozen_statistics and network.weights == "none":
+        raise UserError(
+            "network.frozen_statistics: true needs start weights, because a new ConvNet has no statistics; name"
+            " weights, or use null"
+        )
+    return network.frozen_blocks, bool(network.frozen_statistics)
 
 
 def _family_of(name: str) -> str | None:
@@ -368,7 +395,7 @@ def _cut(classifier: Any, network: BackboneParams) -> ConvNet:
     assert name is not None
     family = FAMILIES[name]
     if name == "vit":
-        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size, network.frozen_blocks)
+        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size, *frozen_parts(network))
     parts = [getattr(classifier, part) for part in family.parts]
     features = parts[0] if len(parts) == 1 else nn.Sequential(OrderedDict(zip(family.parts, parts, strict=True)))
-    return ConvNet(features, family.head(classifier), network.image_size, network.frozen_blocks)
+    return ConvNet(features, family.head(classifier), network.image_size, *frozen_parts(network))

@@ -24,6 +24,11 @@ class BackboneParams(Params):
         " keep their start weights and statistics, for little data or slow machines; null: none",
         ge=1,
     )
+    frozen_statistics: bool | None = Field(
+        None,
+        description="whether the ConvNet's batch normalisation keeps the statistics of its start weights instead of"
+        " measuring each batch's, which are noisy where batches and maps are small; null: no",
+    )
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "BackboneParams":

@@ -184,14 +184,15 @@ def build_stages(network: BackboneParams, load_weights: bool = True) -> StageNet
         load_weights: False keeps the initial weights, for a network whose weights are loaded later as a whole.
 
     Raises:
-        UserError: the backbone is unknown, its weights don't exist or don't fit it (`build_backbone`), or it has frozen
-            blocks.
+        UserError: the backbone is unknown, its weights don't exist or don't fit it (`build_backbone`), or parts of it
+            are frozen.
     """
-    if network.frozen_blocks is not None:
-        raise UserError(
-            f"network.frozen_blocks = {network.frozen_blocks}: a ConvNet that returns its stages' maps can't freeze"
-            " blocks; use null"
-        )
+    for name in ("frozen_blocks", "frozen_statistics"):
+        if getattr(network, name):
+            raise UserError(
+                f"network.{name} = {getattr(network, name)}: a ConvNet that returns its stages' maps can't freeze"
+                " parts; use null"
+            )
     backbone = build_backbone(network, load_weights)
     if isinstance(backbone, TokenNet):
         tokens: Any = backbone.features

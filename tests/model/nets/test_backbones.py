@@ -64,6 +64,37 @@ def test_frozen_blocks_keep_weights_and_statistics_in_training(name, frozen):
     assert before.keys() == free.state_dict().keys()  # a frozen network's weights fit any other
 
 
+def test_frozen_statistics_are_kept_and_used_in_training_while_weights_learn(tmp_path):
+    from torchvision.models import get_model
+
+    torch.manual_seed(0)
+    start = get_model("mobilenet_v2")
+    for module in start.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    network = params("mobilenet_v2", str(tmp_path / "start.safetensors"), 32)
+    backbone = build_backbone(network.model_copy(update={"frozen_statistics": True})).train()
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(pixels), build_backbone(network).eval()(pixels))
+        assert not torch.allclose(backbone(pixels).phi, build_backbone(network).train()(pixels).phi, atol=1e-2)
+    backbone(pixels).phi.square().mean().backward()
+    torch.optim.SGD(backbone.parameters(), lr=0.1).step()
+    after = backbone.state_dict()
+    statistics = {key for key in before if "running" in key or "num_batches" in key}
+    assert all(torch.equal(before[key], after[key]) for key in statistics)
+    for learned in ("features.18.0.weight", "features.18.1.weight", "features.18.1.bias"):  # the last norm's, too
+        assert not torch.equal(before[learned], after[learned])
+
+
+def test_a_convnet_without_start_weights_has_no_statistics_to_keep():
+    with pytest.raises(UserError, match="frozen_statistics: true needs start weights"):
+        build_backbone(params().model_copy(update={"frozen_statistics": True}))
+
+
 def test_the_last_block_is_always_trained_and_a_vit_has_one():
     for name, blocks in (("plain", 14), ("vit_b_32", 1)):
         with pytest.raises(UserError, match=f"frozen_blocks = {blocks}: this backbone has {blocks} blocks"):

@@ -316,6 +316,7 @@ def test_with_imagenet_weights(name, file):
     assert all(stage.abs().max() > 0 for stage in maps)
 
 
-def test_frozen_blocks_are_refused():
-    with pytest.raises(UserError, match=r"frozen_blocks = 2: .* use null"):
-        build_stages(params("plain").model_copy(update={"frozen_blocks": 2}))
+@pytest.mark.parametrize("frozen", [{"frozen_blocks": 2}, {"frozen_statistics": True}])
+def test_frozen_parts_are_refused(frozen):
+    with pytest.raises(UserError, match=r"frozen_\w+ = (2|True): .* use null"):
+        build_stages(params("plain").model_copy(update=frozen))
