@@ -63,43 +63,20 @@ class ConvNet(nn.Module):
         features: images to omega.
         head: omega to phi.
         image_size: side of the images, pixels; determines omega's size.
-        frozen_blocks: the first blocks of `features` that get no gradients and use their running statistics, also in
-            training; None: none.
-        frozen_statistics: all batch normalisation uses its running statistics, also in training; its scale and shift
-            are learned.
 
     Shape:
         input: uint8 (B, 3, image_size, image_size); output: :class:`Visual`
-
-    Raises:
-        UserError: there are not that many blocks, or nothing would be left to train.
     """
 
     mean: Tensor
     std: Tensor
+    frozen_blocks = 0  # the first blocks of `features`, whose weights and statistics stay
+    has_frozen_statistics = False
 
-    def __init__(
-        self,
-        features: nn.Module,
-        head: nn.Module,
-        image_size: int,
-        frozen_blocks: int | None = None,
-        frozen_statistics: bool = False,
-    ) -> None:
+    def __init__(self, features: nn.Module, head: nn.Module, image_size: int) -> None:
         super().__init__()
         self.features = features
         self.head = head
-        self.frozen_statistics = frozen_statistics
-        self.frozen_blocks = frozen_blocks
-        if frozen_blocks is not None:
-            blocks = len(features) if isinstance(features, nn.Sequential) else 1
-            if frozen_blocks >= blocks:
-                raise UserError(
-                    f"network.frozen_blocks = {frozen_blocks}: this backbone has {blocks} blocks, of which the last"
-                    " is always trained; use a smaller number, or null"
-                )
-            self._blocks()[0].requires_grad_(False)
-        self.train(self.training)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
         self.map_shape, self.num_features = self._measure(image_size)
@@ -114,30 +91,43 @@ class ConvNet(nn.Module):
 
     def run_normalised(self, pixels: Tensor) -> Visual:
         """Return omega and phi of normalised images."""
-        if self.frozen_blocks is None:
-            omega = self.features(pixels)
-        else:
-            frozen, trained = self._blocks()
-            with torch.no_grad():
-                pixels = frozen(pixels)
-            omega = trained(pixels)
+        omega = self.features(pixels)
         return Visual(omega, self.head(omega))
+
+    def freeze(self, blocks: int, statistics: bool) -> None:
+        """Freeze parts of the network, for all later training. Gradients still pass through them to the pixels.
+
+        Args:
+            blocks: the first blocks of `features` keep weights and statistics; 0: none.
+            statistics: all batch normalisation keeps its running statistics, while its scale and shift are learned.
+
+        Raises:
+            UserError: there are not that many blocks, or no block would be left to train.
+        """
+        number = len(self.features) if isinstance(self.features, nn.Sequential) else 1
+        if blocks >= number:
+            raise UserError(
+                f"network.frozen_blocks = {blocks}: this backbone has {number} blocks, of which the last is always"
+                " trained; use a smaller number, or null"
+            )
+        self.frozen_blocks, self.has_frozen_statistics = blocks, statistics
+        for block in self._frozen():
+            block.requires_grad_(False)
+        self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation mode; what is frozen stays in evaluation mode."""
         super().train(mode)
-        if self.frozen_statistics:
+        for block in self._frozen():
+            block.eval()
+        if self.has_frozen_statistics:
             for module in self.modules():
                 if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     module.eval()
-        if self.frozen_blocks is not None:
-            self._blocks()[0].eval()
         return self
 
-    def _blocks(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return the frozen and the trained blocks."""
-        assert isinstance(self.features, nn.Sequential)
-        return self.features[: self.frozen_blocks], self.features[self.frozen_blocks :]
+    def _frozen(self) -> list[nn.Module]:
+        return list(self.features.children())[: self.frozen_blocks]
 
     def _measure(self, image_size: int) -> tuple[tuple[int, int, int], int]:
         """Return omega's (C, H, W) and phi's D, from one empty image."""
@@ -262,35 +252,33 @@ def build_backbone(network: BackboneParams, load_weights: bool = True) -> ConvNe
     """Build the ConvNet that the parameters name, with its start weights.
 
     Args:
-        network: backbone, weights and image_size are read.
+        network: all but `resize` is read.
         load_weights: False keeps the initial weights, for a network whose weights are loaded later as a whole.
 
     Raises:
-        UserError: the backbone is unknown, or its weights don't exist or don't fit it.
+        UserError: the backbone is unknown, its weights don't exist or don't fit it, or it can't be frozen as asked.
     """
     source = network.weights if load_weights else "none"
-    if network.backbone == "plain":
-        if source != "none":
-            raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
-        return ConvNet(plain_features(), plain_head(network.image_size), network.image_size, *frozen_parts(network))
-    classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
-    if source not in ("none", "download"):
-        load_backbone_weights(classifier, Path(source), network.backbone)
-    return _cut(classifier, network)
-
-
-def frozen_parts(network: BackboneParams) -> tuple[int | None, bool]:
-    """Return the last two arguments of `ConvNet`.
-
-    Raises:
-        UserError: statistics are to be kept, but the network starts without weights, so it has none.
-    """
+    backbone = _build(network, source)
     if network.frozen_statistics and network.weights == "none":
         raise UserError(
             "network.frozen_statistics: true needs start weights, because a new ConvNet has no statistics; name"
             " weights, or use null"
         )
-    return network.frozen_blocks, bool(network.frozen_statistics)
+    backbone.freeze(network.frozen_blocks or 0, bool(network.frozen_statistics))
+    return backbone
+
+
+def _build(network: BackboneParams, source: str) -> ConvNet:
+    """Return the ConvNet with the weights of a source: none, download, or a file."""
+    if network.backbone == "plain":
+        if source != "none":
+            raise UserError(f"network.weights = {source!r}: the plain backbone has no weights to load; use none")
+        return ConvNet(plain_features(), plain_head(network.image_size), network.image_size)
+    classifier = _torchvision_classifier(network.backbone, network.image_size, download=source == "download")
+    if source not in ("none", "download"):
+        load_backbone_weights(classifier, Path(source), network.backbone)
+    return _cut(classifier, network)
 
 
 def _family_of(name: str) -> str | None:
@@ -395,7 +383,7 @@ def _cut(classifier: Any, network: BackboneParams) -> ConvNet:
     assert name is not None
     family = FAMILIES[name]
     if name == "vit":
-        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size, *frozen_parts(network))
+        return TokenNet(Tokens(classifier), family.head(classifier), network.image_size)
     parts = [getattr(classifier, part) for part in family.parts]
     features = parts[0] if len(parts) == 1 else nn.Sequential(OrderedDict(zip(family.parts, parts, strict=True)))
-    return ConvNet(features, family.head(classifier), network.image_size, *frozen_parts(network))
+    return ConvNet(features, family.head(classifier), network.image_size)

@@ -17,7 +17,6 @@ class BackboneParams(Params):
     )
     image_size: int = Field(description="side of the square crop the ConvNet sees, pixels", ge=16, le=1024)
     resize: int = Field(description="shorter side of the whole image before cropping, pixels", ge=16, le=2048)
-
     frozen_blocks: int | None = Field(
         None,
         description="blocks next to the image (of the ConvNet's list of layers, activations and poolings included) that"

@@ -64,6 +64,21 @@ def test_frozen_blocks_keep_weights_and_statistics_in_training(name, frozen):
     assert before.keys() == free.state_dict().keys()  # a frozen network's weights fit any other
 
 
+def test_gradients_pass_through_frozen_blocks_to_the_pixels():
+    # RACNN's crops are learned by the gradient of the pixels of its finer scale
+    torch.manual_seed(0)
+    pixels = torch.randn(2, 3, 32, 32)
+    gradients = []
+    for frozen in (None, 4):
+        torch.manual_seed(1)
+        backbone = build_backbone(params(size=32).model_copy(update={"frozen_blocks": frozen})).eval()
+        seen = pixels.clone().requires_grad_()
+        backbone.run_normalised(seen).phi.square().sum().backward()
+        gradients.append(seen.grad)
+    assert gradients[0].abs().max() > 0
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
 def test_frozen_statistics_are_kept_and_used_in_training_while_weights_learn(tmp_path):
     from torchvision.models import get_model
 
