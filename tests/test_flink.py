@@ -165,7 +165,9 @@ def test_a_users_error_in_a_worker_is_one_line_and_exit_code_2(tmp_path: Path) -
         cwd=ROOT, env={**os.environ, "CLICKSIGHT_NO_STATE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert run.returncode == 2, run.stderr
-    first, last = run.stderr.splitlines()
+    lines = run.stderr.splitlines()
+    assert len(lines) == 2, run.stderr
+    first, last = lines
     assert first.endswith(" build_click_features: started")
     assert f" build_click_features: error: {log}: damaged or cut short (" in last
     assert last.endswith("; fetch it again")
