@@ -6,14 +6,10 @@ option may follow a command's own options, as in ``--runner FlinkRunner --parall
 
 import argparse
 import logging
-import re
 import shutil
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import grpc
 from apache_beam import Pipeline
@@ -26,19 +22,12 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from base.console import NO_ROOM, USER_ERRORS, UserError, is_user_error
+from base.console import USER_ERRORS, UserError
 from base.proxies import bypass_for_this_machine
 from pipelines.beam import workers
+from pipelines.beam.quiet import STEP, quiet_about_user_errors, user_error_in
 
 JOB_SERVER = Path(".state/flink/job-server.jar")  # `make test-flink` puts a job server there
-STEP = " [while running '"  # Beam writes this between a worker's error message and the name of the step
-# The type of the error. It stands after a traceback's last line of code, or at the beginning of the text if Beam could
-# not create an error of that type again. Beam then raises a RuntimeError, as for any error whose first argument is not
-# a string.
-RAISED = re.compile(r"(?:^[ \t]+\S.*\n|\A)(?:RuntimeError: )?([\w.]+): ", re.MULTILINE)
-# The beginning of an OSError that names its file, or that says that a disk is full.
-OF_A_FILE = re.compile(rf"\[Errno \d+\] [^:]+: b?['\"]|{NO_ROOM.pattern}")
-CHANNEL_CLOSED = "Cannot monitor channel state: Channel closed"  # gRPC's thread raises it when Beam closes a channel
 
 bypass_for_this_machine()  # several workers, and a job server, answer on this machine; gRPC would ask a proxy for them
 
@@ -125,76 +114,3 @@ class _Job(Pipeline):
             if user_error is None:
                 raise
             raise user_error from raised
-
-
-def user_error_in(text: str) -> UserError | None:
-    """Return the user error that a worker's traceback ends with, or None.
-
-    Args:
-        text: a runner's message about a failed job, perhaps with the worker's traceback somewhere in it.
-    """
-    before, step, _ = text.rpartition(STEP)
-    raised = list(RAISED.finditer(before))
-    if step and raised and (raised[-1][1] in _names() or OF_A_FILE.match(before, raised[-1].end())):
-        return UserError(before[raised[-1].end() :])
-    if text.startswith(workers.ENDED):
-        return UserError(f"{text}; if it was killed, the memory ran out: use fewer workers (--direct_num_workers)")
-    if text.startswith("Service failed to start up"):
-        return UserError("the job server did not start; run `java -jar ITS_JAR --job-port 8099` to see why")
-    return None
-
-
-def _names() -> list[str]:
-    """Return the names of user errors in tracebacks, as in ``base.console.UserError``."""
-    return [f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.") for kind in USER_ERRORS]
-
-
-@contextmanager
-def quiet_about_user_errors() -> Iterator[None]:
-    """Suppress the tracebacks of workers' user errors that Beam logs and prints, and its waiting for a job server.
-
-    Nothing gets lost: the job fails with the error itself, or with a RuntimeError that contains the whole text. The
-    gRPC thread that watches a job server's channel fails when Beam gives up that server for another (grpc/grpc#18995).
-    The error of a worker's own thread becomes the job's error (:mod:`pipelines.beam.workers`).
-    """
-    suppressed = ("Waiting for grpc channel", workers.BROKEN_CHANNEL, *(f"{name}: " for name in _names()))
-
-    def is_news(record: logging.LogRecord) -> bool:
-        raised = record.exc_info[1] if record.exc_info else None
-        text = record.getMessage()
-        is_user_errors = is_user_error(raised) or any(words in text for words in suppressed) or OF_A_FILE.search(text)
-        return not is_user_errors
-
-    def except_beams_own(thread: threading.ExceptHookArgs) -> None:
-        is_of_channel = thread.exc_type is ValueError and CHANNEL_CLOSED in str(thread.exc_value)
-        if not (is_of_channel or workers.note_error(thread)):
-            previous_hook(thread)
-
-    previous_hook, threading.excepthook = threading.excepthook, except_beams_own
-    handlers = list(logging.getLogger().handlers)
-    for handler in handlers:
-        handler.addFilter(is_news)
-    try:
-        with redirect_stderr(_OtherThanUserErrors(sys.stderr)):
-            yield
-    finally:
-        workers.wait_for_threads()
-        threading.excepthook = previous_hook
-        for handler in handlers:
-            handler.removeFilter(is_news)
-
-
-class _OtherThanUserErrors:
-    """Standard error without the tracebacks of user errors, each of which Beam's worker prints in one call."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.suppressed_last = False  # was the last text suppressed? `print` writes the line end in a call of its own
-
-    def write(self, text: str) -> int:
-        ends_its_line = self.suppressed_last and text == "\n"
-        self.suppressed_last = user_error_in(text) is not None
-        return len(text) if self.suppressed_last or ends_its_line else self.stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)

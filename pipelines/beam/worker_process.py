@@ -8,7 +8,7 @@ import sys
 
 from apache_beam.runners.worker import sdk_worker_main
 
-from pipelines.beam.runner import quiet_about_user_errors
+from pipelines.beam.quiet import quiet_about_user_errors
 
 if __name__ == "__main__":
     logging.getLogger().handlers.clear()  # made by Beam's import; all records go to the job's own process

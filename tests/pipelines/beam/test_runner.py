@@ -1,5 +1,3 @@
-import sys
-import threading
 import time
 from pathlib import Path
 
@@ -10,7 +8,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from base.artifacts import read_tables
 from base.console import UserError
-from pipelines.beam.runner import JOB_SERVER, is_in_process, pipeline, user_error_in
+from pipelines.beam.runner import JOB_SERVER, is_in_process, pipeline
 from pipelines.beam.shards import shard_files
 
 THREADS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_threading"]
@@ -126,80 +124,6 @@ def test_workers_other_errors_keep_their_traceback(caplog) -> None:
     with pytest.raises(ZeroDivisionError, match=r"division by zero \[while running 'Divide'\]"), pipeline() as job:
         _ = job | beam.Create([3]) | "Divide" >> beam.Map(lambda number: number / 0)
     assert "division by zero" in caplog.text
-
-
-def test_of_threads_that_break_only_the_one_that_watched_an_abandoned_job_server_is_not_told(monkeypatch) -> None:
-    printed = []
-    monkeypatch.setattr(threading, "excepthook", lambda thread: printed.append(repr(thread.exc_value)))
-
-    def break_in_a_thread(error: Exception) -> None:
-        def target() -> None:
-            raise error
-
-        thread = threading.Thread(target=target)
-        thread.start()
-        thread.join()
-
-    closed = ValueError("Cannot monitor channel state: Channel closed!")
-    others = [ValueError("Cannot monitor channel state"), RuntimeError(*closed.args)]
-    hook = threading.excepthook
-    with pipeline() as job:
-        _ = job | beam.Create([0, 1, 2], reshuffle=False) | beam.Map(lambda n: break_in_a_thread([closed, *others][n]))
-    assert sorted(printed) == sorted(map(repr, others))
-    assert threading.excepthook is hook
-    break_in_a_thread(closed)
-    assert printed[2:] == [repr(closed)]
-
-
-TRACEBACK = """\
-java.lang.RuntimeException: Error received from SDK harness for instruction 2: Traceback (most recent call last):
-  File "apache_beam/runners/common.py", line 1512, in apache_beam.runners.common.DoFnRunner.process
-  File "pipelines/ingest/click_log.py", line 193, in blocks
-    raise UserError("log: cut short") from error
-base.console.UserError: log: cut short
-
-During handling of the above exception, another exception occurred:
-
-Traceback (most recent call last):
-  File "apache_beam/runners/worker/sdk_worker.py", line 310, in _execute
-    response = task()
-               ^^^^^^
-{} [while running 'Read/ParDo(Check)']
-
-\tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.onNext(FnApiControlClient.java:210)
-"""
-
-
-@pytest.mark.parametrize(
-    ("last", "message"),
-    [
-        ("base.console.UserError: log: cut short", "log: cut short"),
-        ("base.console.UserError: first\n  second: of three\nthird", "first\n  second: of three\nthird"),
-        ("FileNotFoundError: [Errno 2] No such file: 'a'", "[Errno 2] No such file: 'a'"),
-        ("RuntimeError: FileNotFoundError: [Errno 2] No such file: 'a'", "[Errno 2] No such file: 'a'"),
-        ("RuntimeError: PermissionError: [Errno 13] Denied: 'a'", "[Errno 13] Denied: 'a'"),
-        ("RuntimeError: OSError: [Errno 24] Too many open files", None),
-        ("RuntimeError: KeyError: 'a'", None),
-        ("ZeroDivisionError: division by zero", None),
-        ("other.UserError: not ours", None),
-    ],
-)
-def test_a_traceback_is_a_user_error_if_it_ends_with_one(last: str, message: str | None) -> None:
-    found = user_error_in(TRACEBACK.format(last))
-    assert (None if found is None else str(found)) == message
-
-
-def test_of_what_workers_print_users_errors_leave_no_trace_not_even_an_empty_line(capsys) -> None:
-    texts = ["before", TRACEBACK.format("base.console.UserError: log: cut short"), "", "after"]
-    with pipeline() as job:
-        _ = job | beam.Create([texts]) | beam.Map(lambda lines: [print(line, file=sys.stderr) for line in lines])
-    assert capsys.readouterr().err == "before\n\nafter\n"
-
-
-def test_other_text_is_no_user_error() -> None:
-    assert user_error_in("base.console.UserError: log: cut short") is None
-    assert user_error_in("Pipeline failed.") is None
-    assert "did not start" in str(user_error_in("Service failed to start up with error 1"))
 
 
 class Slow:
