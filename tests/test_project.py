@@ -52,6 +52,11 @@ MODELS = {
     "siamese.frozen": "model.heads.HeadParams",
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
+    "dckt.network": "systems.dckt.config.NetworkParams",
+    "dckt.objective": "systems.dckt.config.ObjectiveParams",
+    "dckt.train": "systems.dckt.config.PhasesParams",
+    "dckt.transfer": "systems.dckt.config.TransferParams",
+    "dckt.runs": "systems.dckt.config.RunsParams",
 }
 PLAIN = {"data_sets", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
