@@ -53,11 +53,14 @@ MODELS = {
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
     "dckt.baselines": "systems.dckt.baselines.config.BaselineParams",
+    "dckt.data": "systems.dckt.data.DataParams",
+    "dckt.features": "systems.dckt.feature_params.FeatureParams",
     "dckt.network": "systems.dckt.config.NetworkParams",
     "dckt.objective": "systems.dckt.config.ObjectiveParams",
     "dckt.train": "systems.dckt.config.PhasesParams",
     "dckt.transfer": "systems.dckt.config.TransferParams",
     "dckt.runs": "systems.dckt.config.RunsParams",
+    "dckt.evaluate": "systems.dckt.evaluate.EvaluateParams",
 }
 PLAIN = {"data_sets", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
