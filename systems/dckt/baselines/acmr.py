@@ -9,7 +9,7 @@ from model.losses.triplet import TripletLoss
 from model.nets.gradients import scale_gradient
 from systems.dckt.baselines.config import ACMRParams, NetworkParams
 from systems.dckt.baselines.fitted import Fitted
-from systems.dckt.baselines.networks import PairNetwork, fit_networks, mlp
+from systems.dckt.baselines.networks import PairNetwork, Sizes, fit_networks, mlp
 from systems.dckt.features import Views
 
 
@@ -17,15 +17,15 @@ class ACMR(PairNetwork):
     """Two encoders, a classifier of categories that both share, and a classifier of media.
 
     Args:
-        train: the training pairs.
+        sizes: of the features, and the number of categories.
         networks: of the encoders.
         params: the loss's numbers.
         triplet_weight: of the triplet loss.
     """
 
-    def __init__(self, train: Views, networks: NetworkParams, params: ACMRParams, triplet_weight: float) -> None:
-        super().__init__(train, networks, networks.codes)
-        self.categories = nn.Linear(networks.codes, int(train.category.max()) + 1)
+    def __init__(self, sizes: Sizes, networks: NetworkParams, params: ACMRParams, triplet_weight: float) -> None:
+        super().__init__(sizes, networks, networks.codes)
+        self.categories = nn.Linear(networks.codes, sizes.categories)
         self.media = mlp(networks.codes, networks, 1)
         self.triplets, self.triplet_weight, self.reversal = TripletLoss(params.margin), triplet_weight, params.reversal
 
@@ -48,8 +48,9 @@ def fit_acmr(params: ACMRParams, networks: NetworkParams, train: Views, validati
     positives and negatives are of both media, not the anchor of one and the others of the other; the media classifier
     is trained by the reversed gradient in the same step, not in steps of its own; no weight penalty but weight decay.
     """
+    sizes = Sizes.of(train)
     candidates = (
-        ({"triplet_weight": weight}, lambda train, weight=weight: ACMR(train, networks, params, weight))
+        ({"triplet_weight": weight}, lambda weight=weight: ACMR(sizes, networks, params, weight))
         for weight in params.triplet_weights
     )
     return fit_networks(candidates, train, validation, networks, seed)

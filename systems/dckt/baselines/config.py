@@ -47,12 +47,17 @@ class JRLParams(Params):
     rounds: int = Field(description="updates of both projections", ge=1)
 
 
-class NetworkParams(Params):
-    """What all networks among the methods share: two encoders, AdamW, early stopping by the validation MAP."""
+class EncoderParams(Params):
+    """Two encoders, one of each medium, with a hidden layer."""
 
     hidden: int = Field(description="units of each hidden layer", ge=1)
     codes: int = Field(description="dimensions of the common space; Deep-SM's are the categories", ge=1)
     dropout: float = Field(description="share of the hidden units dropped in training", ge=0, lt=1)
+
+
+class NetworkParams(EncoderParams):
+    """What all networks among the methods share: encoders, AdamW, early stopping by the validation MAP."""
+
     learning_rates: Positives = Field(description="of AdamW")
     weight_decay: float = Field(description="of AdamW", ge=0)
     batch_size: int = Field(description="pairs of a step", ge=2)

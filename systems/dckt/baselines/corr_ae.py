@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from systems.dckt.baselines.config import CorrAEParams, NetworkParams
 from systems.dckt.baselines.fitted import Fitted
-from systems.dckt.baselines.networks import PairNetwork, fit_networks, mlp
+from systems.dckt.baselines.networks import PairNetwork, Sizes, fit_networks, mlp
 from systems.dckt.features import Views
 
 
@@ -13,16 +13,16 @@ class CorrAE(PairNetwork):
     """Two autoencoders.
 
     Args:
-        train: the training pairs.
+        sizes: of the features.
         params: of encoders and decoders.
         correspondence: alpha.
     """
 
-    def __init__(self, train: Views, params: NetworkParams, correspondence: float) -> None:
-        super().__init__(train, params, params.codes)
+    def __init__(self, sizes: Sizes, params: NetworkParams, correspondence: float) -> None:
+        super().__init__(sizes, params, params.codes)
         self.correspondence = correspondence
-        self.image_decoder = mlp(params.codes, params, train.images.shape[1])
-        self.text_decoder = mlp(params.codes, params, train.texts.shape[1])
+        self.image_decoder = mlp(params.codes, params, sizes.images)
+        self.text_decoder = mlp(params.codes, params, sizes.texts)
 
     def loss(self, images: Tensor, texts: Tensor, category: Tensor, progress: float) -> Tensor:
         r"""Return (1 - alpha) (image error + text error) + alpha mean (code - code)^2.
@@ -43,8 +43,9 @@ def fit_corr_ae(params: CorrAEParams, networks: NetworkParams, train: Views, val
     5, the basic of its three models. There restricted Boltzmann machines are trained first, and squared errors are sums
     over features; here features are frozen, and errors are means, so alpha has another scale.
     """
+    sizes = Sizes.of(train)
     candidates = (
-        ({"correspondence": alpha}, lambda train, alpha=alpha: CorrAE(train, networks, alpha))
+        ({"correspondence": alpha}, lambda alpha=alpha: CorrAE(sizes, networks, alpha))
         for alpha in params.correspondences
     )
     return fit_networks(candidates, train, validation, networks, seed)

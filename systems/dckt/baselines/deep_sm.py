@@ -6,15 +6,15 @@ from torch.nn import functional
 
 from systems.dckt.baselines.config import NetworkParams
 from systems.dckt.baselines.fitted import Fitted
-from systems.dckt.baselines.networks import PairNetwork, fit_networks
+from systems.dckt.baselines.networks import PairNetwork, Sizes, fit_networks
 from systems.dckt.features import Views
 
 
 class DeepSM(PairNetwork):
     """Two classifiers; codes are probabilities of categories."""
 
-    def __init__(self, train: Views, params: NetworkParams) -> None:
-        super().__init__(train, params, int(train.category.max()) + 1)
+    def __init__(self, sizes: Sizes, params: NetworkParams) -> None:
+        super().__init__(sizes, params, sizes.categories)
 
     def codes_of_images(self, images: Tensor) -> Tensor:
         """Return p(category | image)."""
@@ -37,4 +37,5 @@ def fit_deep_sm(params: NetworkParams, train: Views, validation: Views, seed: in
     Cybernetics 2017). There the images' ConvNet is fine-tuned; here its features are frozen and a hidden layer is
     trained, as for texts. Both classifiers stop at one epoch, which the MAP of both chooses.
     """
-    return fit_networks(iter([({}, lambda train: DeepSM(train, params))]), train, validation, params, seed)
+    sizes = Sizes.of(train)
+    return fit_networks(iter([({}, lambda: DeepSM(sizes, params))]), train, validation, params, seed)

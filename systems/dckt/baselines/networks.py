@@ -3,43 +3,61 @@
 Shapes: B pairs of a batch, D features of images, T of texts, K dimensions of a code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from base.seeding import derive_seed
-from systems.dckt.baselines.config import NetworkParams
+from systems.dckt.baselines.config import EncoderParams, NetworkParams
 from systems.dckt.baselines.fitted import Encoder, Fitted, best, measured
 from systems.dckt.features import Views
 
 
+class Sizes(NamedTuple):
+    """Numbers of features of an image and of a text, and of categories."""
+
+    images: int
+    texts: int
+    categories: int
+
+    @staticmethod
+    def of(views: Views) -> "Sizes":
+        """Return the sizes of pairs; categories are numbered from 0."""
+        return Sizes(views.images.shape[1], views.texts.shape[1], int(views.category.max()) + 1)
+
+
 class Inputs(nn.Module):
-    """Standardises features by the training pairs' mean and deviation; a constant feature becomes 0.
+    """Standardises features; it changes nothing until :meth:`fit`.
 
     Args:
-        features: of the training pairs, float32 (n, D).
+        size: number of features.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, features: np.ndarray) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def fit(self, features: np.ndarray) -> None:
+        """Set mean and deviation to those of features, float32 (n, D); a constant feature becomes 0."""
         deviation = features.std(axis=0, dtype=np.float64)
         scale = np.where(deviation > 0, 1 / np.where(deviation > 0, deviation, 1), 0)
-        self.register_buffer("mean", torch.from_numpy(features.mean(axis=0, dtype=np.float64).astype(np.float32)))
-        self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
+        self.mean.copy_(torch.from_numpy(features.mean(axis=0, dtype=np.float64)))
+        self.scale.copy_(torch.from_numpy(scale))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return standardised features: (B, D) to (B, D)."""
         return (features - self.mean) * self.scale
 
 
-def mlp(inputs: int, params: NetworkParams, outputs: int) -> nn.Sequential:
+def mlp(inputs: int, params: EncoderParams, outputs: int) -> nn.Sequential:
     """Return a network with one hidden layer: linear, ReLU, dropout, linear."""
     return nn.Sequential(
         nn.Linear(inputs, params.hidden), nn.ReLU(), nn.Dropout(params.dropout), nn.Linear(params.hidden, outputs)
@@ -50,16 +68,21 @@ class PairNetwork(nn.Module):
     """Two encoders with a loss; the base of the methods' networks.
 
     Args:
-        train: the training pairs, for the sizes and the standardisation.
+        sizes: of the features.
         params: of the encoders.
         codes: dimensions of the common space.
     """
 
-    def __init__(self, train: Views, params: NetworkParams, codes: int) -> None:
+    def __init__(self, sizes: Sizes, params: EncoderParams, codes: int) -> None:
         super().__init__()
-        self.image_inputs, self.text_inputs = Inputs(train.images), Inputs(train.texts)
-        self.image = mlp(train.images.shape[1], params, codes)
-        self.text = mlp(train.texts.shape[1], params, codes)
+        self.image_inputs, self.text_inputs = Inputs(sizes.images), Inputs(sizes.texts)
+        self.image = mlp(sizes.images, params, codes)
+        self.text = mlp(sizes.texts, params, codes)
+
+    def standardise_by(self, images: np.ndarray, texts: np.ndarray) -> None:
+        """Standardise inputs from now on by these training features: float32 (n, D) and (m, T)."""
+        self.image_inputs.fit(images)
+        self.text_inputs.fit(texts)
 
     def codes_of_images(self, images: Tensor) -> Tensor:
         """Return the codes of images: (B, D) to (B, K)."""
@@ -80,12 +103,7 @@ class PairNetwork(nn.Module):
         raise NotImplementedError
 
 
-class Build(Protocol):
-    """Returns a network with start weights; torch's generator is already seeded."""
-
-    def __call__(self, train: Views) -> PairNetwork:
-        """Build it for training pairs."""
-        ...
+Build = Callable[[], PairNetwork]  # returns a network with start weights; torch's generator is already seeded
 
 
 def fit_networks(
@@ -127,7 +145,8 @@ def fit_network(
         seed: of initialisation, batches and dropout.
     """
     torch.manual_seed(derive_seed(seed, "baseline"))
-    network = build(train)
+    network = build()
+    network.standardise_by(train.images, train.texts)
     optimizer = torch.optim.AdamW(network.parameters(), lr=chosen["learning_rate"], weight_decay=params.weight_decay)
     tensors = [torch.from_numpy(part) for part in (train.images, train.texts, train.category)]
     best_network, best_epoch = deepcopy(network).eval(), 0

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from model.losses.info_nce import InfoNCE
-from systems.dckt.baselines.config import NetworkParams, TwoTowerParams
+from systems.dckt.baselines.config import EncoderParams, NetworkParams, TwoTowerParams
 from systems.dckt.baselines.fitted import Fitted
-from systems.dckt.baselines.networks import PairNetwork, fit_networks
+from systems.dckt.baselines.networks import PairNetwork, Sizes, fit_networks
 from systems.dckt.features import Views
 
 
@@ -16,14 +16,14 @@ class TwoTower(PairNetwork):
     """Two encoders with a learned temperature.
 
     Args:
-        train: the training pairs.
+        sizes: of the features.
         networks: of the encoders.
         start_factor: on the cosines.
         with_labels: whether a pair of the same category is no negative.
     """
 
-    def __init__(self, train: Views, networks: NetworkParams, start_factor: float, with_labels: bool) -> None:
-        super().__init__(train, networks, networks.codes)
+    def __init__(self, sizes: Sizes, networks: EncoderParams, start_factor: float, with_labels: bool) -> None:
+        super().__init__(sizes, networks, networks.codes)
         self.t, self.with_labels, self.contrast = (
             nn.Parameter(torch.tensor(math.log(start_factor))),
             with_labels,
@@ -45,8 +45,8 @@ def fit_two_tower(
     learned temperature. There both towers are trained from scratch on 400 million pairs; here they are small networks
     on frozen features. Labels are used as in no published model: they only take negatives away.
     """
+    sizes = Sizes.of(train)
     candidates = (
-        ({"labels": use}, lambda train, use=use: TwoTower(train, networks, params.start_factor, use))
-        for use in params.labels
+        ({"labels": use}, lambda use=use: TwoTower(sizes, networks, params.start_factor, use)) for use in params.labels
     )
     return fit_networks(candidates, train, validation, networks, seed)

@@ -5,8 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from systems.dckt.baselines import fitted
-from systems.dckt.baselines.fitted import Fitted, best, mean_map, measured, unit_rows
+from systems.dckt.baselines.fitted import Fitted, best, mean_map, measured
 from systems.dckt.features import Views
 
 
@@ -19,12 +18,10 @@ def by_scikit_learn(images: np.ndarray, texts: np.ndarray, category: np.ndarray)
     return float(np.mean(both))
 
 
-@pytest.mark.parametrize("block", [1, 4, 100])
-def test_the_map_is_scikit_learns_whatever_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitted, "BLOCK", block)
+def test_the_map_is_scikit_learns() -> None:
     random = np.random.default_rng(3)
     images, texts, category = random.normal(size=(11, 3)), random.normal(size=(11, 3)), random.integers(0, 3, 11)
-    assert mean_map(images, texts, category) == pytest.approx(by_scikit_learn(images, texts, category), abs=1e-12)
+    assert mean_map(images, texts, category) == pytest.approx(by_scikit_learn(images, texts, category), abs=1e-6)
 
 
 def test_the_directions_differ_and_both_count() -> None:
@@ -37,10 +34,6 @@ def test_the_directions_differ_and_both_count() -> None:
     assert mean_map(images, texts, category) == pytest.approx(expected)
 
 
-def test_a_zero_code_is_at_no_angle_to_anything() -> None:
-    assert unit_rows(np.array([[0.0, 0.0], [3.0, 4.0]])).tolist() == [[0, 0], [0.6, 0.8]]
-
-
 def test_the_first_of_the_best_is_chosen() -> None:
     def of(name: int, score: float) -> Fitted:
         return Fitted(lambda x: x, lambda x: x, {"name": name}, score)
@@ -49,7 +42,8 @@ def test_the_first_of_the_best_is_chosen() -> None:
 
 
 def test_a_candidate_is_measured_on_the_validation_pairs() -> None:
-    codes = np.eye(4, dtype=np.float32)
-    found = measured(lambda x: x, lambda x: x[::-1], {"a": 1}, Views(codes, codes, np.array([0, 1, 1, 0])))
-    # each image's code is that of a text of its own category: that item is first, the other is tied with two
-    assert found.validation_map == pytest.approx(by_scikit_learn(codes, codes[::-1], np.array([0, 1, 1, 0])))
+    random = np.random.default_rng(5)
+    views = Views(*random.normal(size=(2, 8, 3)).astype(np.float32), np.arange(8) % 3)
+    found = measured(lambda x: x, lambda x: -x, {"a": 1}, views)
+    assert found.validation_map == pytest.approx(by_scikit_learn(views.images, -views.texts, views.category), abs=1e-6)
+    assert found.chosen == {"a": 1}

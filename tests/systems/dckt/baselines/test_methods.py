@@ -23,6 +23,7 @@ from systems.dckt.baselines.corr_ae import CorrAE
 from systems.dckt.baselines.deep_sm import DeepSM
 from systems.dckt.baselines.fitted import mean_map
 from systems.dckt.baselines.methods import METHODS, fit
+from systems.dckt.baselines.networks import Sizes
 from systems.dckt.baselines.two_tower import TwoTower
 from systems.dckt.config import BASELINES
 
@@ -47,6 +48,8 @@ PARAMS = BaselineParams(
     acmr=ACMRParams(margin=0.5, triplet_weights=[1.0], reversal=0.1),
     two_tower=TwoTowerParams(start_factor=10.0, labels=[False, True]),
 )
+
+SIZES = Sizes(images=11, texts=7, categories=3)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -74,10 +77,10 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(
     "network",
     [
-        lambda: DeepSM(made_pairs(), NETWORKS),
-        lambda: CorrAE(made_pairs(), NETWORKS, 0.3),
-        lambda: ACMR(made_pairs(), NETWORKS, PARAMS.acmr, 0.5),
-        lambda: TwoTower(made_pairs(), NETWORKS, 10.0, True),
+        lambda: DeepSM(SIZES, NETWORKS),
+        lambda: CorrAE(SIZES, NETWORKS, 0.3),
+        lambda: ACMR(SIZES, NETWORKS, PARAMS.acmr, 0.5),
+        lambda: TwoTower(SIZES, NETWORKS, 10.0, True),
     ],
     ids=["Deep-SM", "Corr-AE", "ACMR", "two-tower"],
 )
@@ -92,7 +95,7 @@ def test_every_parameter_gets_a_finite_gradient(network: object) -> None:
 
 
 def test_deep_sms_codes_are_probabilities_and_its_loss_is_that_of_both_classifiers() -> None:
-    network = DeepSM(made_pairs(), NETWORKS).eval()
+    network = DeepSM(SIZES, NETWORKS).eval()
     images, texts, category = tensors()
     codes = network.codes_of_images(images), network.codes_of_texts(texts)
     assert codes[0].shape == (35, 3)
@@ -103,7 +106,7 @@ def test_deep_sms_codes_are_probabilities_and_its_loss_is_that_of_both_classifie
 
 @pytest.mark.parametrize("alpha", [0.25, 0.9])
 def test_corr_aes_loss_by_its_formula(alpha: float) -> None:
-    network = CorrAE(made_pairs(), NETWORKS, alpha).eval()
+    network = CorrAE(SIZES, NETWORKS, alpha).eval()
     images, texts, category = tensors()
     one, other = network.codes_of_images(images), network.codes_of_texts(texts)
     errors = (network.image_decoder(one) - network.image_inputs(images)).square().mean()
@@ -116,7 +119,7 @@ def test_acmrs_media_classifier_learns_while_the_encoders_unlearn() -> None:
     """The encoders' gradient of the media loss is the reversed one, times the factor; the classifier's is not."""
     torch.manual_seed(1)
     params = PARAMS.acmr.model_copy(update={"reversal": 0.5})
-    network = ACMR(made_pairs(), NETWORKS, params, 0.0).eval()
+    network = ACMR(SIZES, NETWORKS, params, 0.0).eval()
     images, texts, category = tensors()
     encoder, classifier = network.image[0].weight, network.media[0].weight
 
@@ -140,7 +143,7 @@ def test_acmrs_media_classifier_learns_while_the_encoders_unlearn() -> None:
 
 def test_the_two_towers_labels_take_negatives_away() -> None:
     images, texts, category = tensors()
-    with_labels, without = (TwoTower(made_pairs(), NETWORKS, 10.0, use).eval() for use in (True, False))
+    with_labels, without = (TwoTower(SIZES, NETWORKS, 10.0, use).eval() for use in (True, False))
     without.load_state_dict(with_labels.state_dict())
     codes = with_labels.codes_of_images(images), with_labels.codes_of_texts(texts)
     same = category[:, None] == category[None, :]

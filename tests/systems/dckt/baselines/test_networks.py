@@ -8,7 +8,7 @@ from torch import Tensor
 
 from systems.dckt.baselines.config import NetworkParams
 from systems.dckt.baselines.fitted import mean_map
-from systems.dckt.baselines.networks import Inputs, PairNetwork, fit_network, fit_networks
+from systems.dckt.baselines.networks import Inputs, PairNetwork, Sizes, fit_network, fit_networks
 
 PARAMS = NetworkParams(
     hidden=16,
@@ -44,13 +44,15 @@ class Worse(Apart):
 
 
 def build(kind: type[Apart], params: NetworkParams = PARAMS) -> object:
-    return lambda train: kind(train, params, params.codes)
+    return lambda: kind(Sizes.of(made_pairs()), params, params.codes)
 
 
 def test_inputs_are_standardised_by_the_training_pairs_and_a_constant_becomes_zero() -> None:
     train = np.array([[1.0, 5.0], [3.0, 5.0]], np.float32)
-    found = Inputs(train)(torch.tensor([[4.0, 9.0], [2.0, 5.0]]))
-    assert found.tolist() == [[2.0, 0.0], [0.0, 0.0]]
+    inputs, new = Inputs(2), torch.tensor([[4.0, 9.0], [2.0, 5.0]])
+    assert inputs(new).tolist() == new.tolist()
+    inputs.fit(train)
+    assert inputs(new).tolist() == [[2.0, 0.0], [0.0, 0.0]]
 
 
 def test_it_learns_and_keeps_the_best_epoch() -> None:
