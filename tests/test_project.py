@@ -53,6 +53,7 @@ MODELS = {
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
     "dckt.baselines": "systems.dckt.baselines.config.BaselineParams",
+    "dckt.clicks": "systems.dckt.clicks.config.ClicksParams",
     "dckt.data": "systems.dckt.data.DataParams",
     "dckt.features": "systems.dckt.feature_params.FeatureParams",
     "dckt.network": "systems.dckt.config.NetworkParams",

@@ -84,6 +84,10 @@ class PairNetwork(nn.Module):
         self.image_inputs.fit(images)
         self.text_inputs.fit(texts)
 
+    def forward(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the codes of images and of texts."""
+        return self.codes_of_images(images), self.codes_of_texts(texts)
+
     def codes_of_images(self, images: Tensor) -> Tensor:
         """Return the codes of images: (B, D) to (B, K)."""
         return self.image(self.image_inputs(images))
