@@ -61,6 +61,7 @@ MODELS = {
     "dckt.train": "systems.dckt.config.PhasesParams",
     "dckt.transfer": "systems.dckt.config.TransferParams",
     "dckt.runs": "systems.dckt.config.RunsParams",
+    "dckt.report": "systems.dckt.report.write.ReportParams",
     "dckt.evaluate": "systems.dckt.evaluate.EvaluateParams",
 }
 PLAIN = {"data_sets", "toys", "seeds"}

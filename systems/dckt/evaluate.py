@@ -31,7 +31,7 @@ from model.measures.units import reduce_units, units_of
 from systems.dckt.config import TARGET, TRANSFER
 from systems.dckt.features import TEST, PairFeatures, read_features
 
-IMAGE_TO_TEXT, TEXT_TO_IMAGE, BOTH = "map_image_to_text", "map_text_to_image", "map"
+IMAGE_TO_TEXT, TEXT_TO_IMAGE, BOTH = METRICS = ("map_image_to_text", "map_text_to_image", "map")
 CURVES = {"validation_map": "validation/target MAP", "chosen_pairs": "train/target images"}
 
 
@@ -109,10 +109,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         metrics |= {"trained on": model.run["pairs"], "chosen": model.run["chosen"], **iterations_of(arguments.model)}
         with whole_directory(arguments.output) as folder:
             write_evaluation(metrics, units, folder)
-        closing.counts = {name: round(metrics[name], 4) for name in (IMAGE_TO_TEXT, TEXT_TO_IMAGE, BOTH)}
+        closing.counts = {name: round(metrics[name], 4) for name in METRICS}
         closing.counts["test pairs"] = len(test)
         closing.wrote[str(arguments.output)] = "metrics.json, units.parquet"
-        closing.next_command = "python -m systems.dckt.report (see stages/dckt/dvc.yaml)"
+        closing.next_command = "python -m systems.dckt.report.write (see stages/dckt/dvc.yaml)"
 
 
 if __name__ == "__main__":
