@@ -359,6 +359,15 @@ QUERY_FEATURES = pa.schema(
     ]
 )
 
+# items.parquet of an index that systems.dckt.index makes; rows by id.
+INDEXED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # empty for an image
+        pa.field("code", pa.list_(pa.float32()), nullable=False),  # the common representation
+    ]
+)
+
 # units.parquet of an evaluation: one row per metric and unit (image, query or category); sorted by metric and unit. A
 # metric is the sum of the numerators over the sum of the denominators.
 UNITS = pa.schema(

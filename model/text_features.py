@@ -65,10 +65,10 @@ class Texts:
     split: np.ndarray
 
 
-def word_cnn_features(
+def train_word_cnn(
     texts: Texts, vectors: Mapping[str, np.ndarray], params: WordCNNParams, seed: int
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Train a word CNN on the training texts; return the features of all texts, and numbers about the training.
+) -> tuple[WordCNN, list[str], dict[str, float]]:
+    """Train a word CNN on the training texts; return it, the words numbered from 1, and numbers about the training.
 
     The epoch with the smallest cross-entropy on the validation texts is kept.
 
@@ -77,9 +77,6 @@ def word_cnn_features(
         vectors: by word, all of one length.
         params: the network and its training.
         seed: of the start weights, the order of the texts and dropout. Equal seeds give equal features.
-
-    Shape:
-        result: float32 (N, widths x kernels)
 
     Raises:
         UserError: there is no training or validation text, or no training text has a word with a vector.
@@ -108,10 +105,22 @@ def word_cnn_features(
             params.tuned,
         )
         numbers_of_training = _train(net, table, texts.category, train, validation, params, seed)
-    features = run(net.features, net, table)
     predicted = run(net, net, table[validation]).argmax(axis=1)
     accuracy = float((predicted == texts.category[validation]).mean())
-    return features, {**numbers_of_training, "validation accuracy": 100 * accuracy}
+    return net, list(known), {**numbers_of_training, "validation accuracy": 100 * accuracy}
+
+
+def word_cnn_features(
+    texts: Texts, vectors: Mapping[str, np.ndarray], params: WordCNNParams, seed: int
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Return the features of all texts by :func:`train_word_cnn`, and its numbers.
+
+    Shape:
+        result: float32 (N, widths x kernels)
+    """
+    net, words, found = train_word_cnn(texts, vectors, params, seed)
+    numbers = {word: number for number, word in enumerate(words, start=1)}
+    return run(net.features, net, word_numbers(texts.words, numbers, params.longest)), found
 
 
 def random_vectors(words: Sequence[str], vectors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:

@@ -3,8 +3,9 @@
     python -m systems.dckt.text_features --domain data/dckt/source --output data/dckt/source/text_features
 
 In, below --domain: ingested/texts, words/queries, word_vectors.parquet and splits/seed-N.parquet; for TF-IDF
-words/click_features and words/vocabulary.parquet. Out: seed-N.parquet (`schemas.TEXT_FEATURES`). The word CNN of a seed
-learns from the training texts of its split and stops by the validation texts; TF-IDF is the same for all seeds.
+words/click_features and words/vocabulary.parquet. Out: seed-N.parquet (`schemas.TEXT_FEATURES`), and for the word CNN
+seed-N.safetensors, which encodes other texts (`model.text_encoders`). The word CNN of a seed learns from the training
+texts of its split and stops by the validation texts; TF-IDF is the same for all seeds.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
 from base.schemas import TEXT_FEATURES
 from model.frozen_features import as_lists
-from model.text_features import Texts, tfidf_features, word_cnn_features
+from model.text_encoders import WordCNNEncoder
+from model.text_features import Texts, tfidf_features, train_word_cnn
 from systems.dckt.feature_params import FeatureParams
 
 
@@ -67,10 +69,10 @@ def run(domain: Path, output: Path, params: FeatureParams, seeds: Sequence[int])
     """Compute and write the features of all seeds; return counts.
 
     Raises:
-        UserError: see :func:`read_words` and :func:`model.text_features.word_cnn_features`.
+        UserError: see :func:`read_words` and :func:`model.text_features.train_word_cnn`.
     """
     counts: dict[str, int | float] = {}
-    with whole_directory(output, holds=("seed-*.parquet",)) as folder:
+    with whole_directory(output, holds=("seed-*.parquet", "seed-*.safetensors")) as folder:
         for seed in seeds:
             pairs = pl.DataFrame(read_tables(domain / "splits" / f"seed-{seed}.parquet")).sort("pair_id")
             if params.texts == "TF-IDF":
@@ -79,7 +81,10 @@ def run(domain: Path, output: Path, params: FeatureParams, seeds: Sequence[int])
                 categories = pairs["category"].rank("dense").cast(pl.Int64).to_numpy() - 1
                 texts = Texts(read_words(domain, pairs), categories, pairs["split"].to_numpy())
                 vectors = read_word_vectors(domain / "word_vectors.parquet")
-                features, found = word_cnn_features(texts, vectors, params.word_cnn, seed)
+                net, known, found = train_word_cnn(texts, vectors, params.word_cnn, seed)
+                encoder = WordCNNEncoder(net, known, params.word_cnn.longest)
+                features = encoder(texts.words)
+                encoder.save(folder / f"seed-{seed}.safetensors")
                 counts.update({f"seed {seed}: {name}": value for name, value in found.items()})
             ids = pa.array(pairs["pair_id"].to_list(), pa.string())
             write_table(
