@@ -17,7 +17,7 @@ from pydantic import Field
 from base.artifacts import whole_directory
 from base.console import stage
 from base.params import DEFAULT_PATH, Params, load_section
-from report.sections import not_run, part_of, write_part
+from report.sections import Part, not_run, part_of, read_part, write_part
 from report.spreadsheets import write_csv
 from systems.dckt.config import BEFORE, FULL, read_run
 from systems.dckt.report import plots, tables
@@ -83,8 +83,8 @@ def level_of(results: Results, pairs: int | None, pictures: dict[str, bytes]) ->
     return found
 
 
-def write_report(results: Results, folder: Path, params: ReportParams) -> None:
-    """Write all files of the report into a folder."""
+def write_report(results: Results, folder: Path, params: ReportParams) -> Part:
+    """Write tables and plots into a folder; return the part of the page."""
     claims = tables.claims_table(results, results.noise())
     write_csv(tables.results_table(results), folder / "results.csv")
     write_csv(claims, folder / "claims.csv")
@@ -97,7 +97,7 @@ def write_report(results: Results, folder: Path, params: ReportParams) -> None:
         (folder / f"{name}.png").write_bytes(picture)
     numbers = [results.metrics[results.runs[0], seed]["pairs"] for seed in results.seeds]
     sections = [("dckt_methods", "Retrieval across media"), ("dckt_claims", "Claims of DCKT")]
-    part = part_of(
+    return part_of(
         SYSTEM,
         f"{TITLE}: {params.data_set}",
         sections,
@@ -111,13 +111,25 @@ def write_report(results: Results, folder: Path, params: ReportParams) -> None:
         late=LATE,
         claims=tables.claims_texts(claims) if len(claims) else None,
     )
-    write_part(part, folder)
+
+
+def with_clicks(part: Part, clicks: Path) -> Part:
+    """Return the part with that of the two towers on clicks below it, which is empty if they weren't run.
+
+    Args:
+        part: of the page.
+        clicks: folder of `systems.dckt.clicks.report`.
+    """
+    below = read_part(clicks)
+    sections = [(below.name, below.title)] if below.html else []
+    return Part(part.name, part.title, [*part.sections, *sections], part.html + below.html)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluations", type=Path, required=True, help="folder of the plan and the evaluations")
+    parser.add_argument("--clicks", type=Path, help="folder of the part about two towers on clicks, to append")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
     arguments = parser.parse_args(argv)
@@ -126,10 +138,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = read_results(arguments.evaluations)
         with whole_directory(arguments.output) as folder:
             if results.runs:
-                write_report(results, folder, params)
+                part = write_report(results, folder, params)
             else:
-                reason = "the parameter file lists no run (dckt.runs: networks, baselines)."
-                write_part(not_run(SYSTEM, TITLE, reason), folder)
+                part = not_run(SYSTEM, TITLE, "the parameter file lists no run (dckt.runs: networks, baselines).")
+            write_part(part if arguments.clicks is None else with_clicks(part, arguments.clicks), folder)
         closing.counts["runs reported"] = len(results.runs)
         closing.wrote[str(arguments.output)] = "the part on cross-media retrieval"
         closing.next_command = "dvc repro report"

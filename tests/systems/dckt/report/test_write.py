@@ -8,8 +8,9 @@ import pytest
 from dckt_evaluations import write_evaluations
 from html_page import Page
 
+from report.sections import Part, write_part
 from systems.dckt.report.results import read_results
-from systems.dckt.report.write import alphas_of, late_change, main
+from systems.dckt.report.write import alphas_of, late_change, main, with_clicks
 
 VALUES = {
     "DCKT": 0.45, "before": 0.40, "texts_shuffled": 0.39, "alpha=0.05": 0.41, "alpha=1.0": 0.44, "two-tower": 0.42,
@@ -79,3 +80,13 @@ def test_the_change_of_the_last_iterations(values: list[float], expected: float 
     rows = [(number, value + shift) for shift in (-1, 1) for number, value in enumerate(values)]
     table = pl.DataFrame(rows, schema=["iteration", "map"], orient="row")
     assert late_change(table) == expected
+
+
+def test_the_part_about_clicks_comes_below(tmp_path: Path) -> None:
+    part = Part("dckt", "Pairs", [("dckt_claims", "Claims")], "<h2>Pairs</h2>\n")
+    for html, sections in (("<h3>Clicks</h3>", [("dckt_clicks", "Towers")]), ("", [])):
+        write_part(Part("dckt_clicks", "Towers", [], html), tmp_path)
+        found = with_clicks(part, tmp_path)
+        assert (found.name, found.title) == ("dckt", "Pairs")
+        assert found.html == part.html + html
+        assert list(found.sections) == [("dckt_claims", "Claims"), *sections]
