@@ -110,19 +110,6 @@ def train_word_cnn(
     return net, list(known), {**numbers_of_training, "validation accuracy": 100 * accuracy}
 
 
-def word_cnn_features(
-    texts: Texts, vectors: Mapping[str, np.ndarray], params: WordCNNParams, seed: int
-) -> tuple[np.ndarray, dict[str, float]]:
-    """Return the features of all texts by :func:`train_word_cnn`, and its numbers.
-
-    Shape:
-        result: float32 (N, widths x kernels)
-    """
-    net, words, found = train_word_cnn(texts, vectors, params, seed)
-    numbers = {word: number for number, word in enumerate(words, start=1)}
-    return run(net.features, net, word_numbers(texts.words, numbers, params.longest)), found
-
-
 def random_vectors(words: Sequence[str], vectors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """Return start vectors of words that have none: uniform, with the variance of the known ones (Kim, section 3.2)."""
     every = np.stack(list(vectors.values()))

@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from base.console import UserError
 from model.nets.word_cnn import WordCNN
 from model.text_encoders import TfidfEncoder, WordCNNEncoder
-from model.text_features import Texts, WordCNNParams, train_word_cnn, word_cnn_features
+from model.text_features import Texts, WordCNNParams, run, train_word_cnn, word_numbers
 
 PARAMS = WordCNNParams(
     widths=[1, 3], kernels=4, dropout=0.2, tuned=True, longest=4, epochs=3, patience=3, batch_size=4,
@@ -29,7 +29,9 @@ def encoder() -> WordCNNEncoder:
 
 
 def test_the_trainings_own_texts_have_their_features(encoder: WordCNNEncoder) -> None:
-    expected, _ = word_cnn_features(TEXTS, VECTORS, PARAMS, seed=1)
+    net, words, _ = train_word_cnn(TEXTS, VECTORS, PARAMS, seed=1)
+    numbers = {word: number for number, word in enumerate(words, start=1)}
+    expected = run(net.features, net, word_numbers(WORDS, numbers, PARAMS.longest))
     found = encoder(WORDS)
     assert found.shape == (6, 8)
     np.testing.assert_allclose(found, expected, atol=1e-6)
