@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from base.console import progress
 from base.seeding import derive_seed
 from systems.dckt.baselines.config import EncoderParams, NetworkParams
 from systems.dckt.baselines.fitted import Encoder, Fitted, best, measured
@@ -155,7 +156,7 @@ def fit_network(
     tensors = [torch.from_numpy(part) for part in (train.images, train.texts, train.category)]
     best_network, best_epoch = deepcopy(network).eval(), 0
     best_score = measured(*encoders_of(best_network), chosen, validation).validation_map
-    for epoch in range(params.epochs):
+    for epoch in progress(range(params.epochs), "network", "epochs", params.epochs):
         network.train()
         for rows in torch.randperm(len(train.category)).split(params.batch_size):
             if len(rows) > 1:

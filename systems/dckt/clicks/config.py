@@ -47,7 +47,8 @@ class QueriesParams(Params):
     """The features of queries, and their split."""
 
     features: Literal["vectors", "bag"] = Field(
-        description="vectors: the mean of the words' vectors; bag: a 1 for each known word, over the number of words"
+        description="vectors: the mean of the words' vectors; bag: a share for each known word (dense, so not for "
+        "millions of queries)"
     )
     word_vectors: str | None = Field(
         description="vectors: a file of them (word2vec, GloVe or Parquet); null: trained on the training queries"

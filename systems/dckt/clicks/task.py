@@ -117,7 +117,9 @@ class ClickTask(Task):
         if stream == QUERIES:
             return Features(torch.from_numpy(of.query_features[rows]))
         image, query = of.image[rows], of.query[rows]
-        positives = np.isin(query[None, :] * len(of.images) + image[:, None], self.clicked)
+        keys = query[None, :] * len(of.images) + image[:, None]
+        places = np.minimum(np.searchsorted(self.clicked, keys), len(self.clicked) - 1)
+        positives = self.clicked[places] == keys
         parts = of.image_features[image], of.query_features[query], self.weights[rows], positives
         return ClickBatch(*map(torch.from_numpy, parts))
 
