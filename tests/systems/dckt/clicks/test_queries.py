@@ -102,8 +102,3 @@ def test_vectors_of_a_file(tmp_path: Path) -> None:
 def test_queries_without_any_word() -> None:
     with pytest.raises(UserError, match=r"2 training queries have no words|training queries have no words"):
         features_of(queries_of({"!": [], "?": []}), PARAMS)
-
-
-def test_shares_leave_something_to_train_on() -> None:
-    with pytest.raises(ValueError, match="leave no query"):
-        QueryShares(validation=0.5, test=0.5)

@@ -64,22 +64,10 @@ def test_from_a_log_to_the_report(root: Path) -> None:
     assert first == again
 
 
-def test_without_runs_the_part_is_empty(root: Path) -> None:
-    write_params(runs=[])
-    report.main(["--evaluations=evaluations", "--output=report"])
-    assert json.loads(Path("report/part.json").read_text())["html"] == ""
-
-
 def failing(call: object, *arguments: str) -> None:
     with pytest.raises(SystemExit) as ended:
         call(list(arguments))
     assert ended.value.code == 2
-
-
-def test_a_missing_evaluation_is_named(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    failing(report.main, "--evaluations=evaluations", "--output=report")
-    assert "evaluations/weighted/seed-0: no metrics.json" in caplog.text
-    assert not Path("report").exists()
 
 
 def test_other_features_than_the_trainings(root: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -88,10 +76,3 @@ def test_other_features_than_the_trainings(root: Path, caplog: pytest.LogCapture
     queries.main(["--queries=data/features/queries", "--counts=evaluations/queries.json", "--output=q.parquet"])
     failing(evaluate.main, "--model=models/weighted/seed-0", *LOG, "--output=e")
     assert "trained on other features" in caplog.text
-
-
-def test_a_folder_that_is_no_model(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    Path("odd").mkdir()
-    Path("odd/run.json").write_text('{"images": 3}')
-    failing(evaluate.main, "--model=odd", *LOG, "--output=e")
-    assert "not of two towers on clicks" in caplog.text
