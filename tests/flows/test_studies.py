@@ -10,8 +10,8 @@ from base.params import load_section
 from flows.stages import Workspace
 from flows.studies import narrow_schema, studies, study_of
 from flows.sweeps import main, sweep
-from systems.mtmdd.runs import load_points
 from systems.dckt.config import RunsParams
+from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
 
 ROOT = Path(__file__).parents[2]
