@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
+from base.console import UserError
 from systems.dckt.baselines.acmr import fit_acmr
 from systems.dckt.baselines.config import BaselineParams
 from systems.dckt.baselines.corr_ae import fit_corr_ae
@@ -35,5 +38,14 @@ def fit(name: str, params: BaselineParams, train: Views, validation: Views, seed
         params: of all methods.
         train, validation: the pairs; the numbers of categories agree.
         seed: of the run.
+
+    Raises:
+        UserError: there are too few pairs, or all pairs have the same features.
     """
+    for split, views in (("training", train), ("validation", validation)):
+        if len(views.category) < 2:
+            raise UserError(f"{len(views.category)} {split} pairs; a method needs two or more: change the splits")
+    for medium, features in (("images", train.images), ("texts", train.texts)):
+        if not np.ptp(features, axis=0).any():
+            raise UserError(f"all training {medium} have the same features; look at the stages that compute them")
     return METHODS[name](params, train, validation, seed)

@@ -139,8 +139,8 @@ def fit_network(
 ) -> Fitted:
     """Train a network; return the epoch with the best validation MAP, or the start weights if none is better.
 
-    Training ends after `patience` epochs without a better one. Each epoch draws an order of all pairs; a last batch of
-    a single pair is left out, as it has no other pair to compare with.
+    Training ends after `patience` epochs without a better one, and when a weight is no longer finite. Each epoch draws
+    an order of all pairs; a last batch of a single pair is left out, as it has no other pair to compare with.
 
     Args:
         build: makes the network.
@@ -165,6 +165,8 @@ def fit_network(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+        if not all(torch.isfinite(weight).all() for weight in network.parameters()):
+            break  # the learning rate is too high; another candidate may do better
         score = measured(*encoders_of(network.eval()), chosen, validation).validation_map
         if score > best_score:
             best_network, best_score, best_epoch = deepcopy(network), score, epoch + 1

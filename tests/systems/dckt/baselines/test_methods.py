@@ -1,11 +1,14 @@
 """All methods by name: they find categories of new pairs, by the seed alone; what is special of each network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from made_pairs import made_pairs
 from torch.nn import functional
 
+from base.console import UserError
 from model.losses.info_nce import InfoNCE
 from systems.dckt.baselines.acmr import ACMR
 from systems.dckt.baselines.config import (
@@ -67,6 +70,17 @@ def test_a_method_finds_categories_of_new_pairs(name: str) -> None:
 
 def test_every_name_has_its_method() -> None:
     assert tuple(METHODS) == BASELINES
+
+
+def test_too_few_pairs_and_features_that_are_all_equal() -> None:
+    views = made_pairs()
+    one, flat = made_pairs(sizes=(1,)), replace(views, texts=np.zeros_like(views.texts))
+    with pytest.raises(UserError, match="1 training pairs"):
+        fit("CCA", PARAMS, one, views, seed=0)
+    with pytest.raises(UserError, match="1 validation pairs"):
+        fit("CCA", PARAMS, views, one, seed=0)
+    with pytest.raises(UserError, match="all training texts have the same features"):
+        fit("CCA", PARAMS, flat, views, seed=0)
 
 
 def tensors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

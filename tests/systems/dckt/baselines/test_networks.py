@@ -93,6 +93,16 @@ def test_a_single_pair_left_over_is_no_batch() -> None:
     assert sizes == [17, 17]
 
 
+def test_weights_that_are_no_longer_finite_end_the_training() -> None:
+    class Exploding(Apart):
+        def loss(self, images: Tensor, texts: Tensor, category: Tensor, progress: float) -> Tensor:
+            return super().loss(images, texts, category, progress) + (self.image[0].weight * torch.inf).sum()
+
+    found = fit_network(build(Exploding), {"learning_rate": 0.01}, made_pairs(), made_pairs(seed=1), PARAMS, seed=0)
+    assert found.chosen["epoch"] == 0
+    assert np.isfinite(found.images(made_pairs().images)).all()
+
+
 def test_the_best_candidate_and_rate_are_chosen_by_validation() -> None:
     params = PARAMS.model_copy(update={"learning_rates": [1e-9, 0.01]})
     train, validation = made_pairs(), made_pairs(seed=1)
