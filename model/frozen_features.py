@@ -51,7 +51,7 @@ def features_of(visual: Visual, kind: Kind) -> Tensor:
 
 
 def frozen_net(params: FrozenParams) -> tuple[ConvNet, torch.device]:
-    """Return the ConvNet in evaluation mode on the device that it is on; use as many threads as the parameters have."""
+    """Return the ConvNet in evaluation mode, and its device: a GPU if there is one. Set the number of CPU threads."""
     torch.set_num_threads(params.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)  # of the weights, where none are loaded

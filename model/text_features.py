@@ -4,8 +4,7 @@ N texts, B texts of a batch, L words, W different words.
 """
 
 import copy
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,6 @@ from base.params import Params
 from base.seeding import derive_seed
 from model.nets.word_cnn import PADDING, WordCNN
 
-logger = logging.getLogger("clicksight")
 EVALUATED = 256  # texts of a batch without gradients
 
 
@@ -171,7 +169,7 @@ def trimmed(rows: np.ndarray) -> Tensor:
     return torch.from_numpy(rows[:, : max(used, 1)])
 
 
-def run(compute, net: WordCNN, table: np.ndarray) -> np.ndarray:  # type: ignore[no-untyped-def]
+def run(compute: Callable[[Tensor], Tensor], net: WordCNN, table: np.ndarray) -> np.ndarray:
     """Return what the network computes for texts, in evaluation mode.
 
     Args:

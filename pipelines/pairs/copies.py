@@ -80,10 +80,14 @@ def _same_texts(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
 
 
 def _with_columns_of_both(found: pl.DataFrame, rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    known = [others.select(pl.col("pair_id", "category", "split").name.prefix("duplicate_")), rows]
+    """Add category and split of both pairs; sort by pair id, then kind."""
+    here = rows.select("pair_id", "category", "split")
+    there = others.select(
+        pl.col("pair_id").alias("duplicate_id"), pl.col("category", "split").name.prefix("duplicate_")
+    )
     return (
-        found.join(known[1].select("pair_id", "category", "split"), on="pair_id", how="left", validate="m:1")
-        .join(known[0].rename({"duplicate_pair_id": "duplicate_id"}), on="duplicate_id", how="left", validate="m:1")
+        found.join(here, on="pair_id", how="left", validate="m:1")
+        .join(there, on="duplicate_id", how="left", validate="m:1")
         .sort("pair_id", "kind")
     )
 
@@ -103,8 +107,7 @@ def count_duplicates(duplicates: pl.DataFrame) -> dict[str, int]:
         "a duplicate in another category": other["pair_id"].n_unique(),
     }
     if "split" in duplicates.columns:
-        leaks = duplicates.filter(
-            pl.col("split") != pl.col("duplicate_split")
-        )  # null, where none is given, is unequal to nothing
+        # Where no split is given, the comparison is null, and `filter` leaves the row out.
+        leaks = duplicates.filter(pl.col("split") != pl.col("duplicate_split"))
         counts["a duplicate in another given split"] = leaks["pair_id"].n_unique()
     return counts

@@ -16,8 +16,8 @@ occurrences of words have a vector, the file is probably of another language, an
 Trained: positive pointwise mutual information of words that stand within `window` of each other, contexts smoothed by
 the exponent 0.75, and a truncated SVD of that matrix, whose singular values enter by their square roots (Levy, Goldberg
 and Dagan 2015, "Improving Distributional Similarity with Lessons Learned from Word Embeddings", sections 2.2 and 3). It
-is the method that suits a few thousand texts: it has no learning rate or epochs, runs in seconds, and gives the same
-bytes each time; skip-gram needs more text before it is better. A segmented text has each word once.
+has no learning rate or epochs, runs in seconds on a few thousand texts, and gives the same bytes each time; the paper
+finds no general advantage of skip-gram over it. A segmented text has each word once.
 """
 
 import argparse
