@@ -259,6 +259,115 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# data/dckt/<domain>/ingested/pairs/: one row per image-text pair. Rows by pair_id inside a shard, shard = stable hash
+# of the pair_id.
+PAIRS = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("split", pa.string()),  # as given: train, validation or test; null: none is given
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # pixels
+        pa.field("height", pa.int32(), nullable=False),
+        IMAGES.field("image"),
+    ]
+)
+
+# .../ingested/fingerprints.parquet: what copies are found by (pipelines/ingest/duplicates.py); rows by pair_id.
+FINGERPRINTS = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("split", pa.string()),  # as given
+        pa.field("digest", pa.binary(32), nullable=False),  # SHA-256 of the image's bytes
+        pa.field("coarse", pa.uint64(), nullable=False),  # perceptual hashes
+        pa.field("fine", pa.binary(32), nullable=False),
+        pa.field("text", pa.binary(32), nullable=False),  # SHA-256 of the text, of lower-case words
+    ]
+)
+
+# .../ingested/duplicates.parquet: pairs with the same picture or text as another pair of the folder; for each pair and
+# kind the nearest. Rows by pair_id, then kind.
+PAIR_DUPLICATES = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("split", pa.string()),  # as given
+        pa.field("duplicate_id", pa.string(), nullable=False),
+        pa.field("duplicate_category", pa.string(), nullable=False),
+        pa.field("duplicate_split", pa.string()),
+        pa.field("kind", pa.string(), nullable=False),  # exact or near: the picture; text: the text
+        pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes; 0 if not near
+        pa.field("group", pa.string()),  # first pair of the group of copies of the picture; null: kind is text
+    ]
+)
+
+# data/dckt/overlap/pairs.parquet: pairs with the same picture or text as a pair of the other domain; for each pair and
+# kind the nearest. Rows by domain, pair_id, kind.
+PAIR_OVERLAP = pa.schema(
+    [
+        pa.field("domain", pa.string(), nullable=False),  # source or target
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("duplicate_id", pa.string(), nullable=False),  # of the other domain
+        pa.field("duplicate_category", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("distance", pa.int32(), nullable=False),
+    ]
+)
+
+# .../splits/seed-N.parquet: the pairs with their split; rows by pair_id.
+PAIR_SPLIT = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("category", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+    ]
+)
+
+# .../splits/images.parquet: the same pairs for the jobs on words, which know images; the split of the first seed.
+PAIR_IMAGES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # the pair_id
+        pa.field("split", pa.string(), nullable=False),
+    ]
+)
+
+# .../word_vectors.parquet: vectors of the texts' words, all of one length; rows by word.
+WORD_VECTORS = pa.schema(
+    [
+        pa.field("word", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# .../text_features/seed-N.parquet: features of the texts, all of one length; rows by pair_id.
+TEXT_FEATURES = pa.schema(
+    [
+        pa.field("pair_id", pa.string(), nullable=False),
+        pa.field("feature", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# data/dckt/clicks/queries.parquet: features of a log's queries that have a known word; rows by query.
+QUERY_FEATURES = pa.schema(
+    [
+        pa.field("query", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test, by a hash of the query
+        pa.field("words", pa.int64(), nullable=False),  # number of known words, 1 at least
+        pa.field("feature", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+
+# items.parquet of an index that systems.dckt.index makes; rows by id.
+INDEXED = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),  # empty for an image
+        pa.field("code", pa.list_(pa.float32()), nullable=False),  # the common representation
+    ]
+)
+
 # units.parquet of an evaluation: one row per metric and unit (image, query or category); sorted by metric and unit. A
 # metric is the sum of the numerators over the sum of the denominators.
 UNITS = pa.schema(

@@ -7,10 +7,10 @@ DVC inserts values unescaped into a command's text, which a shell reads: a space
 or ``;`` would run commands. So dvc.yaml names a value in braces, and this module fills the value in, without a shell.
 Only ``${item}`` of a matrix is in a command itself: DVC writes it as options and quotes each value.
 
-These names may be in braces: the names of the options before ``--``; with ``--each SECTION``, ``key`` and ``item`` of
-the section's entry that the stage was made from, as in DVC's ``foreach`` (its key is the text after ``@`` in the
-stage's name, which DVC puts into DVC_STAGE); ``first_seed``, the first of ``seeds``; and any other parameter by its
-path, as in ``mtmdd.data_set``.
+These names may be in braces: the names of the options before ``--``; with ``--each SECTION`` (or a path, as in
+``dckt.data.domains``), ``key`` and ``item`` of the section's entry that the stage was made from, as in DVC's
+``foreach`` (its key is the text after ``@`` in the stage's name, which DVC puts into DVC_STAGE); ``first_seed``, the
+first of ``seeds``; and any other parameter by its path, as in ``mtmdd.data_set``.
 """
 
 import os
@@ -75,7 +75,10 @@ def _params() -> Mapping[str, Any]:
 
 
 def _entry(section: str, key: str) -> Any:
-    content = {str(name): value for name, value in (_params().get(section) or {}).items()}
+    found: Any = _params()
+    for step in section.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    content = {str(name): value for name, value in (found or {}).items()}
     if key not in content:
         raise ValueError(f"parameter {section} has no {key!r}; it has {', '.join(content) or 'nothing'}")
     return content[key]

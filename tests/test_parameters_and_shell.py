@@ -143,6 +143,9 @@ def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for key, item in (("a b", "3"), ("7", "x")):
         argv = ["--each", "toys", "--", "m", "{key}={item}"]
         assert arguments_of(argv, f"sub/dvc.yaml:synthesize@{key}") == ["m", f"{key}={item}"]
+    Path("params.yaml").write_text("dckt: {data: {domains: {source: {pairs: x}, target: {}}}}\n")
+    argv = ["--each", "dckt.data.domains", "--", "m", "--domain", "{key}"]
+    assert arguments_of(argv, "stages/dckt/dvc.yaml:ingest@target") == ["m", "--domain", "target"]
 
 
 @pytest.mark.parametrize(
@@ -158,6 +161,8 @@ def test_names_are_filled_in_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["--a", "x", "--"], "no module to run: expected"),
         (["--each", "toys", "--", "m"], "parameter toys has no 'cat'; it has dog, ../up"),
         (["--each", "data_sets", "--", "m"], "parameter data_sets has no 'cat'; it has nothing"),
+        (["--each", "mtmdd.sets", "--", "m"], "parameter mtmdd.sets has no 'cat'; it has nothing"),
+        (["--each", "toys.dog.x", "--", "m"], "parameter toys.dog.x has no 'cat'; it has nothing"),
     ],
 )
 def test_what_is_no_name_is_refused(

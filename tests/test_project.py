@@ -17,6 +17,8 @@ import pytest
 
 from base.params import KEYS, Params, load_section, read_params, read_seeds, system_names
 from pipelines.toy.animals import ANIMALS
+from systems.dckt.clicks.config import ClicksParams
+from systems.dckt.config import RunsParams
 from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
 
@@ -35,7 +37,7 @@ MODELS = {
     "cleaning.train": "systems.cleaning.train.CleanerParams",
     "cleaning.score": "systems.cleaning.score.ScoreParams",
     "cleaning.clean": "systems.cleaning.clean.CleanParams",
-    "cleaning.embed": "systems.cleaning.embed.EmbedParams",
+    "cleaning.embed": "model.frozen_features.FrozenParams",
     "cleaning.denoise": "systems.cleaning.denoise.DenoiseParams",
     "cleaning.preparation": "systems.cleaning.preparation.PreparationParams",
     "mtmdd.network": "systems.mtmdd.config.NetworkParams",
@@ -52,6 +54,17 @@ MODELS = {
     "siamese.frozen": "model.heads.HeadParams",
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
+    "dckt.baselines": "systems.dckt.baselines.config.BaselineParams",
+    "dckt.clicks": "systems.dckt.clicks.config.ClicksParams",
+    "dckt.data": "systems.dckt.data.DataParams",
+    "dckt.features": "systems.dckt.feature_params.FeatureParams",
+    "dckt.network": "systems.dckt.config.NetworkParams",
+    "dckt.objective": "systems.dckt.config.ObjectiveParams",
+    "dckt.train": "systems.dckt.config.PhasesParams",
+    "dckt.transfer": "systems.dckt.config.TransferParams",
+    "dckt.runs": "systems.dckt.config.RunsParams",
+    "dckt.report": "systems.dckt.report.write.ReportParams",
+    "dckt.evaluate": "systems.dckt.evaluate.EvaluateParams",
 }
 PLAIN = {"data_sets", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
@@ -110,7 +123,10 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     }
     assert read_seeds(preset)
     of_siamese = load_section(PlanParams, "siamese.plan", preset).points
-    assert (len(load_points(preset)) + len(of_siamese)) * len(read_seeds(preset)) == num_trainings(preset)
+    of_dckt = load_section(RunsParams, "dckt.runs", preset).networks
+    of_clicks = load_section(ClicksParams, "dckt.clicks", preset).runs
+    points = len(load_points(preset)) + len(of_siamese) + len(of_dckt) + len(of_clicks)
+    assert points * len(read_seeds(preset)) == num_trainings(preset)
     for name in MODELS:
         load_section(section_model(name), name, preset)
 
@@ -120,6 +136,8 @@ def num_trainings(preset: Path) -> int:
     system, siamese = params["mtmdd"], params["siamese"]["plan"]["runs"]
     points = (
         len(siamese)
+        + len(params["dckt"]["runs"]["networks"])
+        + len(params["dckt"]["clicks"]["runs"])
         + len(system["runs"])
         + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     )

@@ -46,6 +46,13 @@ TINY: dict[str, Any] = {
         "train": {"epochs": 1},
         "fine_tuning": {"epochs": 1},
     },
+    "dckt": {
+        "features": {"word_cnn": {"epochs": 1}},
+        "train": {"epochs": 1, "target_epochs": 1},
+        "transfer": {"iterations": 1},
+        "baselines": {"networks": {"epochs": 1}},
+        "clicks": {"train": {"train": {"epochs": 1}}},
+    },
 }
 PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
 
@@ -216,6 +223,8 @@ TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
 DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
 COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
 SIAMESE = {"siamese:train", "siamese:evaluate"}
+DCKT = {"dckt:train", "dckt:click_train"}
+REPORTS = {"cleaning:report", "dckt:click_report", "dckt:report", "mtmdd:report", "siamese:report", "report"}
 EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
 
@@ -230,14 +239,15 @@ def steps(stages: set[str]) -> set[str]:
     [
         ("systems/cleaning/clean.py", {"cleaning:clean"}),
         ("systems/cleaning/train.py", {"cleaning:train"}),
-        ("pipelines/words/segmentation.py", {"segment", "label_from_clicks"}),
+        ("pipelines/words/segmentation.py", {"segment", "dckt:segment", "label_from_clicks"}),
         ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES | COMMANDS),
         ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES | COMMANDS),
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
         ("systems/siamese/task.py", SIAMESE),
         ("systems/siamese/labels.py", {"siamese:recipes"}),
-        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES | COMMANDS),
-        ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "siamese:report", "report"}),
+        ("systems/dckt/selection.py", {"dckt:train"}),
+        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | DCKT | TRAININGS | DIAGNOSES | COMMANDS),
+        ("report/pages.py", {"cleaning:preparation"} | REPORTS),
         ("base/artifacts.py", EVERY_STAGE),
     ],
 )

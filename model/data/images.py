@@ -23,7 +23,7 @@ from base.seeding import derive_seed
 from model.data.batches import Draw
 
 
-def decode(encoded: bytes, resize: int) -> np.ndarray:
+def decode(encoded: bytes, resize: int, finely: bool = False) -> np.ndarray:
     """Decode an image and resize it so that its shorter side is ``resize`` pixels.
 
     Large JPEGs are decoded at a smaller scale, but never below the wanted size.
@@ -31,6 +31,7 @@ def decode(encoded: bytes, resize: int) -> np.ndarray:
     Args:
         encoded: the bytes of an image file.
         resize: pixels.
+        finely: decode whole images at their full scale, and interpolate with cubic instead of linear functions: slower.
 
     Shape:
         result: uint8 (height, width, 3), RGB
@@ -40,7 +41,8 @@ def decode(encoded: bytes, resize: int) -> np.ndarray:
     """
     try:
         file = Image.open(io.BytesIO(encoded))
-        file.draft("RGB", (resize, resize))
+        if not finely:
+            file.draft("RGB", (resize, resize))
         image = file.convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise UserError(f"cannot decode an image of {len(encoded):,} bytes: {error}") from None
@@ -48,7 +50,7 @@ def decode(encoded: bytes, resize: int) -> np.ndarray:
     scale = resize / min(width, height)
     size = (max(resize, round(width * scale)), max(resize, round(height * scale)))
     if image.size != size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
+        image = image.resize(size, Image.Resampling.BICUBIC if finely else Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 

@@ -10,7 +10,7 @@ from base.params import Params
 class ScheduleParams(Params):
     """The learning-rate schedule of a phase; model/training/schedules.py has the formulas."""
 
-    kind: Literal["constant", "one-cycle", "cosine", "step", "plateau"] = Field(
+    kind: Literal["constant", "one-cycle", "cosine", "step", "plateau", "inv"] = Field(
         description="the curve after the warm-up; plateau also ends the phase, so `epochs` is only its cap"
     )
     warm_up: float = Field(description="share of the steps in which the rate rises; 0: no warm-up", ge=0, lt=1)
@@ -20,14 +20,18 @@ class ScheduleParams(Params):
         None, description="plateau: epochs without a better validation after which the rate drops", ge=1
     )
     drops: int | None = Field(None, description="plateau: number of drops; the next plateau ends the phase", ge=0)
+    gamma: float | None = Field(None, description="inv: growth of the rate's divisor in a step", gt=0)
+    power: float | None = Field(None, description="inv: exponent of the rate's divisor", gt=0)
 
     @model_validator(mode="after")
     def _complete(self) -> "ScheduleParams":
-        of_kinds = ["drop_every", "drop_factor", "patience", "drops"]
+        of_kinds = ["drop_every", "drop_factor", "patience", "drops", "gamma", "power"]
         given = [name for name in of_kinds if getattr(self, name) is not None]
-        used = {"step": ["drop_every", "drop_factor"], "plateau": ["drop_factor", "patience", "drops"]}.get(
-            self.kind, []
-        )
+        used = {
+            "step": ["drop_every", "drop_factor"],
+            "plateau": ["drop_factor", "patience", "drops"],
+            "inv": ["gamma", "power"],
+        }.get(self.kind, [])
         if given != used:
             missing = [name for name in used if name not in given]
             surplus = [name for name in given if name not in used]

@@ -23,6 +23,7 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int, num_drops: 
     - cosine: half a cosine from 1 towards 0, which begins when the warm-up ends
     - step: drop_factor ** floor(p / drop_every), p = step / num_steps, independent of the warm-up
     - plateau: drop_factor ** num_drops; the validations decide when the rate drops (:func:`on_plateau`)
+    - inv: (1 + gamma * step) ** -power, Caffe's policy of that name, which doesn't depend on the number of steps
 
     Args:
         schedule: the parameters.
@@ -43,6 +44,10 @@ def rate_factor(schedule: ScheduleParams, step: int, num_steps: int, num_drops: 
         return warm_up_factor
     if schedule.kind == "cosine":
         return warm_up_factor * _half_cosine(1.0, 0.0, max(step - rising, 0) / max(num_steps - rising, 1))
+    if schedule.kind == "inv":
+        assert schedule.gamma is not None
+        assert schedule.power is not None
+        return warm_up_factor * float((1 + schedule.gamma * step) ** -schedule.power)
     assert schedule.drop_factor is not None
     if schedule.kind == "plateau":
         return warm_up_factor * schedule.drop_factor**num_drops

@@ -10,6 +10,7 @@ from base.params import load_section
 from flows.stages import Workspace
 from flows.studies import narrow_schema, studies, study_of
 from flows.sweeps import main, sweep
+from systems.dckt.config import RunsParams
 from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
 
@@ -79,13 +80,14 @@ def test_the_projects_own_studies_are_found_with_all_their_runs(
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path)
     known = studies(workspace.matrices())
-    assert set(known) == {"mtmdd", "mtmdd-cross_object", "siamese"}
+    assert set(known) == {"dckt", "mtmdd", "mtmdd-cross_object", "siamese"}
     stages = workspace.stages()
     for name, study in known.items():
         step = "mtmdd:evaluate_cross_object@" if name == "mtmdd-cross_object" else f"{name}:evaluate@"
         assert set(study.select()) == {stage for stage in stages if stage.startswith(step)}
     runs = [f"cross_object={run}" for run in known["mtmdd-cross_object"].declared()["runs"]]
     assert known["mtmdd"].declared()["runs"] + runs == [point.name for point in load_points(preset)]
+    assert known["dckt"].declared()["runs"] == load_section(RunsParams, "dckt.runs", preset).networks
     assert known["siamese"].declared()["runs"] == load_section(PlanParams, "siamese.plan", preset).runs
     assert known["mtmdd-cross_object"].axes == ["method", "source"]
     assert known["mtmdd"].declared()["seeds"] == [0, 1, 2]

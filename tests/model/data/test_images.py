@@ -36,6 +36,18 @@ def test_shorter_side_becomes_resize(height, width, resize, expected):
     assert abs(image.astype(int) - 90).max() <= 1
 
 
+@pytest.mark.parametrize(("size", "resize"), [((300, 201), 40), ((64, 64), 64), ((50, 90), 48)])
+def test_finely_decoded_images_are_those_of_pillow_without_its_draft(size, resize):
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    data = encoded(pixels, "JPEG")
+    with Image.open(io.BytesIO(data)) as image:
+        scale = resize / min(size)
+        wanted = (max(resize, round(size[0] * scale)), max(resize, round(size[1] * scale)))
+        expected = np.asarray(image.convert("RGB").resize(wanted, Image.Resampling.BICUBIC))
+    assert np.array_equal(decode(data, resize, finely=True), expected)
+    assert size == wanted or not np.array_equal(decode(data, resize), expected)
+
+
 def test_no_resize_no_change():
     assert np.array_equal(decode(encoded(ramp(30, 50)), 30), ramp(30, 50))
 

@@ -96,6 +96,16 @@ def test_a_plateau_drops_when_torch_drops(values, patience):
         assert rate_factor(schedule, 0, 1, len(drops)) == optimizer.param_groups[0]["lr"]
 
 
+def test_inv_falls_with_the_step_whatever_the_number_of_steps():
+    schedule = ScheduleParams(kind="inv", warm_up=0.0, gamma=1e-4, power=0.75)
+    # Caffe's base_lr * (1 + gamma * iter) ^ -power, by hand
+    for step, expected in [(0, 1.0), (10_000, 2**-0.75), (70_000, 8**-0.75)]:
+        assert rate_factor(schedule, step, 80_000) == rate_factor(schedule, step, 70_001) == pytest.approx(expected)
+    rising = schedule.model_copy(update={"warm_up": 0.5})
+    assert rate_factor(rising, 0, 4) == pytest.approx(0.5)
+    assert rate_factor(rising, 1, 4) == pytest.approx(1.0001**-0.75)
+
+
 def test_other_schedules_have_no_plateau():
     schedule = ScheduleParams(kind="step", warm_up=0.0, drop_every=0.5, drop_factor=0.5)
     assert not on_plateau(schedule, 100, 1, [])
@@ -108,5 +118,7 @@ def test_missing_and_surplus_keys_are_named():
         ScheduleParams(kind="step", warm_up=0.1, drop_factor=0.5)
     with pytest.raises(ValidationError, match=r"missing \['patience', 'drops'\], not used \['drop_every'\]"):
         ScheduleParams(kind="plateau", warm_up=0.1, drop_factor=0.5, drop_every=0.5)
+    with pytest.raises(ValidationError, match=r"missing \['power'\], not used \[\]"):
+        ScheduleParams(kind="inv", warm_up=0.1, gamma=1e-4)
     with pytest.raises(ValidationError, match=r"warm_up\n  Field required"):
         ScheduleParams.model_validate({"kind": "constant"})

@@ -1,0 +1,48 @@
+"""The claims of the paper, and one of ours (8), each about the mean MAP of two runs.
+
+Claim 7, that the MAP settles by the last iteration, is about one run's curve and has no paired difference; the page
+states the curve's change instead.
+"""
+
+from typing import NamedTuple
+
+from systems.dckt.config import BASELINES, BEFORE, FULL
+from systems.dckt.report.results import Results, with_pairs
+
+HARDLY = 1.0  # points of MAP that "hardly worse" and "no gain" allow
+
+
+class Claim(NamedTuple):
+    """A claim that one run's MAP is above another's, or not above it by more than `at_most` points."""
+
+    number: str
+    says: str
+    better: str
+    worse: str
+    at_most: float | None = None
+
+
+def claims_of(results: Results) -> list[Claim]:
+    """Return the claims about declared runs, for each limit of target pairs; others are left out."""
+    found = []
+    alphas = sorted({value for point in results.points for name, value in point.changes if name == "alpha"})
+    smallest = [alpha for alpha in alphas if alpha < results.alpha][:1]
+    for pairs in results.levels:
+        plain = [
+            *(Claim("1", f"{FULL} > {name}", FULL, name) for name in BASELINES),
+            Claim("2", f"{FULL} > the target network before the transfer", FULL, BEFORE),
+            *(Claim("3", f"both levels > {level} level alone", FULL, level) for level in ("media", "correlation")),
+            Claim("4", "progressive selection > all pairs", FULL, "all"),
+            Claim("4", "all pairs > random pairs", "all", "random"),
+            Claim("5", f"without shared categories at most {HARDLY:g} point worse", FULL, "no_shared", HARDLY),
+            *(Claim("6", f"alpha {results.alpha:g} > {alpha:g}", FULL, f"alpha={alpha}") for alpha in smallest),
+            Claim("6", f"alpha 1 at most as good as {results.alpha:g}", "alpha=1.0", FULL, 0.0),
+            Claim("8", f"shuffled source texts gain at most {HARDLY:g} point", "texts_shuffled", BEFORE, HARDLY),
+        ]
+        names = with_pairs([*{run for claim in plain for run in (claim.better, claim.worse)}], pairs)
+        limit = "" if pairs is None else f"{pairs} pairs a category: "
+        found += [
+            claim._replace(says=limit + claim.says, better=names[claim.better], worse=names[claim.worse])
+            for claim in plain
+        ]
+    return [claim for claim in found if {claim.better, claim.worse} <= set(results.runs)]
