@@ -31,6 +31,8 @@ KEYS = {
     "segment": "pipelines.words.segmentation",
     "vocabulary": "pipelines.words.vocabulary",
     "label_from_clicks": "pipelines.label_from_clicks",
+    "tags": "pipelines.tags.layouts",
+    "tag_splits": "pipelines.tags.split",
 }
 
 Section = TypeVar("Section", bound="Params")

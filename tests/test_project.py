@@ -31,6 +31,8 @@ MODELS = {
     "segment": "pipelines.words.segmentation.SegmentParams",
     "vocabulary": "pipelines.words.vocabulary.VocabularyParams",
     "label_from_clicks": "pipelines.label_from_clicks.LabelParams",
+    "tags": "pipelines.tags.layouts.TagLogParams",
+    "tag_splits": "pipelines.tags.split.TagSplitParams",
     "cleaning.network": "model.classifier_params.ClassifierParams",
     "cleaning.train": "systems.cleaning.train.CleanerParams",
     "cleaning.score": "systems.cleaning.score.ScoreParams",
