@@ -19,6 +19,7 @@ from base.params import KEYS, Params, load_section, read_params, read_seeds, sys
 from pipelines.toy.animals import ANIMALS
 from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
+from systems.tagging.config import PlanParams as TaggingPlanParams
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -54,8 +55,15 @@ MODELS = {
     "siamese.frozen": "model.heads.HeadParams",
     "siamese.evaluate": "systems.siamese.evaluate.EvaluateParams",
     "siamese.report": "systems.siamese.report.ReportParams",
+    "tagging.plan": "systems.tagging.config.PlanParams",
+    "tagging.network": "systems.tagging.config.NetworkParams",
+    "tagging.loss": "systems.tagging.config.LossParams",
+    "tagging.train": "systems.tagging.config.TrainParams",
+    "tagging.baselines": "systems.tagging.baselines.BaselineParams",
+    "tagging.evaluate": "systems.tagging.evaluate.EvaluateParams",
+    "tagging.report": "systems.tagging.report.ReportParams",
 }
-PLAIN = {"data_sets", "toys", "seeds"}
+PLAIN = {"data_sets", "tag_logs", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
@@ -112,7 +120,12 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     }
     assert read_seeds(preset)
     of_siamese = load_section(PlanParams, "siamese.plan", preset).points
-    assert (len(load_points(preset)) + len(of_siamese)) * len(read_seeds(preset)) == num_trainings(preset)
+    of_tagging = load_section(TaggingPlanParams, "tagging.plan", preset).points
+    points = [*load_points(preset), *of_siamese, *of_tagging]
+    assert len(points) * len(read_seeds(preset)) == num_trainings(preset)
+    tagged = content["tagging"]["plan"]["data_set"]
+    assert tagged in content["data_sets"]
+    assert content["tagging"]["plan"]["logged"] == ([tagged] if tagged in content["tag_logs"] else [])
     for name in MODELS:
         load_section(section_model(name), name, preset)
 
@@ -122,6 +135,7 @@ def num_trainings(preset: Path) -> int:
     system, siamese = params["mtmdd"], params["siamese"]["plan"]["runs"]
     points = (
         len(siamese)
+        + len(params["tagging"]["plan"]["runs"])
         + len(system["runs"])
         + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     )

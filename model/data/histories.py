@@ -28,13 +28,12 @@ class Histories:
     """
 
     def __init__(self, table: pl.DataFrame, num_tags: int) -> None:
-        if len(table) and not 0 <= int(table["tag_id"].min() or 0) <= int(table["tag_id"].max() or 0) < num_tags:
-            raise UserError(f"the histories have tag {table['tag_id'].max()}, but there are {num_tags} tags")
+        tags = table["tag_id"].to_numpy()
+        if len(tags) and not 0 <= tags.min() <= tags.max() < num_tags:
+            raise UserError(f"the histories have tag {tags.max()}, but there are {num_tags} tags")
         self.user_ids = table["user_id"].unique().sort()
         rows = self.rows_of(table["user_id"])
-        self.counts = sparse.csr_array(
-            (table["count"].to_numpy(), (rows, table["tag_id"].to_numpy())), shape=(len(self.user_ids), num_tags)
-        )
+        self.counts = sparse.csr_array((table["count"].to_numpy(), (rows, tags)), shape=(len(self.user_ids), num_tags))
         if self.counts.nnz < len(table):
             raise UserError("the histories have a tag of a user twice; run pipelines.tags.split again")
         self.counts.sort_indices()

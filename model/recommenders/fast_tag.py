@@ -51,7 +51,7 @@ def fit_fast_tag(
     q = kept**2 * yy + corruption * kept * np.diag(np.diag(yy))  # E[y~ y~^T], summed
     gram = x.T @ x + number * penalty * np.eye(x.shape[1])
     ridge = 1e-8 * max(1.0, float(np.trace(yy)) / len(yy)) * np.eye(len(yy))  # a tag that nobody gave has a row of 0
-    completion = np.eye(len(yy))
+    completion: np.ndarray = np.eye(len(yy))
     for _ in range(rounds):
         features = np.linalg.solve(gram, xy @ completion.T).T
         completion = np.linalg.solve(gamma * q + yy + ridge, (gamma * p + features @ xy).T).T

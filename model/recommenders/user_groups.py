@@ -56,7 +56,7 @@ class UserGroups:
     x: np.ndarray | None
     tags: sparse.csr_array
 
-    def groups_of(self, histories: np.ndarray) -> np.ndarray:
+    def groups_of(self, histories: np.ndarray | sparse.csr_array) -> np.ndarray:
         """Return the nearest group of each history (B, N); of equally near ones, the first."""
         scaled = normalize(histories)
         return np.asarray(((self.means**2).sum(axis=1) - 2 * scaled @ self.means.T).argmin(axis=1))
@@ -102,7 +102,7 @@ def _joined(one: np.ndarray, other: np.ndarray | None) -> np.ndarray:
 
 
 def fit_groups(
-    histories: np.ndarray,
+    histories: sparse.csr_array,
     users: np.ndarray,
     tags: sparse.csr_array,
     x: np.ndarray | None,
@@ -122,8 +122,9 @@ def fit_groups(
     Shape:
         histories: (U, N); users: (n,); tags: bool (n, N); x: (n, D)
     """
-    scaled = normalize(histories)
-    number = min(params.groups, len(np.unique(scaled, axis=0)))
+    scaled = sparse.csr_array(normalize(histories))
+    scaled.indices, scaled.indptr = (part.astype(np.int32) for part in (scaled.indices, scaled.indptr))  # for KMeans
+    number = min(params.groups, scaled.shape[0])
     means = KMeans(number, n_init=4, random_state=derive_seed(seed, "user groups") % 2**32).fit(scaled).cluster_centers_
     fitted = UserGroups(params, means, [], [], None if x is None else normalize(x), tags)
     of_users = fitted.groups_of(histories)

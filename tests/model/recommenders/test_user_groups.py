@@ -16,7 +16,7 @@ PARAMS = GroupParams(groups=2, neighbours=2, restart=0.5, steps=1)
 
 def fitted(x=X, **changes):
     params = GroupParams(**{**PARAMS.__dict__, **changes})
-    return fit_groups(HISTORIES, USERS, TAGS, x, params, seed=0)
+    return fit_groups(sparse.csr_array(HISTORIES), USERS, TAGS, x, params, seed=0)
 
 
 def test_users_with_similar_tags_are_one_group() -> None:
