@@ -33,7 +33,9 @@ from model.training import params as training
 Method = Literal["A1", "A2", "A3", "A5", "A6"]
 HistoryMode = Literal["none", "leave-one-out", "whole", "shuffled"]
 Adversary = Literal["none", "general", "personal"]
+Baseline = Literal["most_used", "own", "interpolated", "user_groups", "fast_tag", "factorisation"]
 METHODS: tuple[Method, ...] = get_args(Method)
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 OPTIONS = {
     "layers": ("code",),
     "history": ("whole", "shuffled"),
@@ -46,7 +48,6 @@ OPTIONS = {
 OPTION = re.compile(rf"_(?=(?:{'|'.join(OPTIONS)})=)")
 PREFERENCE, JOINT = "preference", "joint"  # phases; the first is that of A3 alone
 NO_HISTORY = {"history", "skips", "delta", "gamma"}  # options of runs with a history
-BASELINES = ("most_used", "own", "interpolated", "user_groups", "fast_tag", "factorisation")
 
 
 class Point(NamedTuple):
@@ -108,9 +109,7 @@ class PlanParams(Params):
         max_length=1,
     )
     runs: list[str] = Field(description="the trainings, one per seed each; docs: systems/tagging/config.py")
-    baselines: list[Literal["most_used", "own", "interpolated", "user_groups", "fast_tag", "factorisation"]] = Field(
-        description="recommenders that train no network"
-    )
+    baselines: list[Baseline] = Field(description="recommenders that train no network")
 
     @field_validator("runs")
     @classmethod

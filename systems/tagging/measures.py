@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from base.params import Params
 from model.measures.accuracy import accuracy_at_k, best_columns, coverage_at_k, precision_at_k, recall_at_k
@@ -26,6 +26,14 @@ class MeasureParams(Params):
         description="least numbers of tags of a history in each group after the first, ascending"
     )
     least_tags: int = Field(description="test posts with fewer tags of the vocabulary are left out; 0: none", ge=0)
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> "MeasureParams":
+        if self.lengths_at not in self.at:
+            raise ValueError(f"lengths_at = {self.lengths_at} must be one of at = {self.at}")
+        if self.lengths != sorted({length for length in self.lengths if length > 0}):
+            raise ValueError(f"lengths = {self.lengths}: expected different numbers from 1, ascending")
+        return self
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ class Results:
         found = []
         for run in self.runs:
             found += [Measured(run)]
-            found += [Measured(run, COLD)] if self.units.filter(run=run, metric=f"{COLD}precision5").height else []
+            is_cold = pl.col("metric").str.starts_with(COLD) & (pl.col("run") == run)
+            found += [Measured(run, COLD)] if self.units.filter(is_cold).height else []
         return [*found, *(Measured(name) for name in self.baselines)]
 
 

@@ -2,8 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from systems.tagging.posts import Sources
+if TYPE_CHECKING:
+    from systems.tagging.posts import Sources
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +16,8 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", type=Path, help="frozen features of all images, from systems.cleaning.embed")
 
 
-def sources_of(arguments: argparse.Namespace, seed: int) -> Sources:
+def sources_of(arguments: argparse.Namespace, seed: int) -> "Sources":
     """Return the folders that a command line names."""
+    from systems.tagging.posts import Sources  # imported here, because it needs torch, which takes seconds to import
+
     return Sources(arguments.tags, arguments.splits, seed, arguments.images, arguments.features)

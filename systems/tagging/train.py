@@ -19,13 +19,11 @@ from pathlib import Path
 from base.console import stage
 from model.training.curves import run_name
 from systems.tagging.config import read_recipe
+from systems.tagging.sources import add_sources, sources_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
-    # imported here, because torch takes seconds to import and a wrong recipe is reported first
-    from systems.tagging.sources import add_sources, sources_of
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", type=Path, required=True, help="the recipe, from systems.tagging.recipes")
     parser.add_argument("--seed", type=int, required=True, help="of split, initialisation, batches and crops")
@@ -35,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = f"tagging/{run_name(arguments.output)}"
     with stage(f"train {name}") as closing:
         recipe = read_recipe(arguments.recipe)
+        # imported here, because torch takes seconds to import and a wrong recipe is reported first
         from model.training.trainer import train
         from systems.tagging.posts import Posts
         from systems.tagging.task import training_run

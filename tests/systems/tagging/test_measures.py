@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from model.measures.units import reduce_units
 from systems.tagging.measures import MeasureParams, Targets, all_units, length_groups, metrics_of
@@ -78,3 +79,12 @@ def test_metrics_are_in_percent() -> None:
     assert metrics["precision1"] == 100
     assert metrics["precision3"] == pytest.approx(33.3333)
     assert metrics["posts"] == {"tested": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [({"lengths_at": 4}, "must be one of at"), ({"lengths": [5, 1]}, "ascending"), ({"lengths": [0]}, "from 1")],
+)
+def test_groups_and_ks_must_fit(change, says) -> None:
+    with pytest.raises(ValidationError, match=says):
+        MeasureParams.model_validate({**PARAMS.model_dump(), **change})
