@@ -31,6 +31,9 @@ KEYS = {
     "segment": "pipelines.words.segmentation",
     "vocabulary": "pipelines.words.vocabulary",
     "label_from_clicks": "pipelines.label_from_clicks",
+    "tag_logs": "the log of users' tags of a data set, by the data set's name; {} for none",
+    "tags": "pipelines.tags.layouts",
+    "tag_splits": "pipelines.tags.split",
 }
 
 Section = TypeVar("Section", bound="Params")

@@ -247,6 +247,44 @@ SEVERAL_NAMES = pa.schema(
     ]
 )
 
+# tags/posts/: a user's tags of an image; rows by image_id, then user_id, inside a shard of whole images.
+POSTS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("time", pa.int64()),  # seconds since 1970, of the post's first tag; null: unknown
+        pa.field("tag_ids", pa.list_(pa.int32()), nullable=False),  # ascending; empty: all its tags were left out
+    ]
+)
+
+# tags/vocabulary.parquet: the most used tags; rows by tag_id, which is the rank.
+TAG_VOCABULARY = pa.schema(
+    [
+        pa.field("tag_id", pa.int32(), nullable=False),
+        pa.field("tag", pa.string(), nullable=False),
+        pa.field("posts", pa.int64(), nullable=False),
+        pa.field("users", pa.int64(), nullable=False),
+    ]
+)
+
+# tag_splits/splits/seed-N.parquet: the split of every post; rows as in the posts, sorted by image_id, then user_id.
+POST_SPLITS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, validation, test or history
+    ]
+)
+
+# tag_splits/histories/seed-N.parquet: how often each user gave each tag; rows by user_id, then tag_id.
+TAG_HISTORIES = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("tag_id", pa.int32(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),  # of the user's posts with the split train or history
+    ]
+)
+
 # data/mtmdd/evaluations/.../predictions.parquet: one row per test image; rows by domain, then image_id.
 PREDICTIONS = pa.schema(
     [

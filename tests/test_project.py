@@ -21,6 +21,7 @@ from systems.dckt.clicks.config import ClicksParams
 from systems.dckt.config import RunsParams
 from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
+from systems.tagging.config import PlanParams as TaggingPlanParams
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -33,6 +34,8 @@ MODELS = {
     "segment": "pipelines.words.segmentation.SegmentParams",
     "vocabulary": "pipelines.words.vocabulary.VocabularyParams",
     "label_from_clicks": "pipelines.label_from_clicks.LabelParams",
+    "tags": "pipelines.tags.layouts.TagLogParams",
+    "tag_splits": "pipelines.tags.split.TagSplitParams",
     "cleaning.network": "model.classifier_params.ClassifierParams",
     "cleaning.train": "systems.cleaning.train.CleanerParams",
     "cleaning.score": "systems.cleaning.score.ScoreParams",
@@ -65,8 +68,15 @@ MODELS = {
     "dckt.runs": "systems.dckt.config.RunsParams",
     "dckt.report": "systems.dckt.report.write.ReportParams",
     "dckt.evaluate": "systems.dckt.evaluate.EvaluateParams",
+    "tagging.plan": "systems.tagging.config.PlanParams",
+    "tagging.network": "systems.tagging.config.NetworkParams",
+    "tagging.loss": "systems.tagging.config.LossParams",
+    "tagging.train": "systems.tagging.config.TrainParams",
+    "tagging.baselines": "systems.tagging.baselines.BaselineParams",
+    "tagging.evaluate": "systems.tagging.evaluate.EvaluateParams",
+    "tagging.report": "systems.tagging.report.ReportParams",
 }
-PLAIN = {"data_sets", "toys", "seeds"}
+PLAIN = {"data_sets", "tag_logs", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
@@ -125,8 +135,12 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     of_siamese = load_section(PlanParams, "siamese.plan", preset).points
     of_dckt = load_section(RunsParams, "dckt.runs", preset).networks
     of_clicks = load_section(ClicksParams, "dckt.clicks", preset).runs
-    points = len(load_points(preset)) + len(of_siamese) + len(of_dckt) + len(of_clicks)
-    assert points * len(read_seeds(preset)) == num_trainings(preset)
+    of_tagging = load_section(TaggingPlanParams, "tagging.plan", preset).points
+    points = [*load_points(preset), *of_siamese, *of_dckt, *of_clicks, *of_tagging]
+    assert len(points) * len(read_seeds(preset)) == num_trainings(preset)
+    tagged = content["tagging"]["plan"]["data_set"]
+    assert tagged in content["data_sets"]
+    assert content["tagging"]["plan"]["logged"] == ([tagged] if tagged in content["tag_logs"] else [])
     for name in MODELS:
         load_section(section_model(name), name, preset)
 
@@ -138,6 +152,7 @@ def num_trainings(preset: Path) -> int:
         len(siamese)
         + len(params["dckt"]["runs"]["networks"])
         + len(params["dckt"]["clicks"]["runs"])
+        + len(params["tagging"]["plan"]["runs"])
         + len(system["runs"])
         + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     )

@@ -53,6 +53,7 @@ TINY: dict[str, Any] = {
         "baselines": {"networks": {"epochs": 1}},
         "clicks": {"train": {"train": {"epochs": 1}}},
     },
+    "tagging": {"plan": {"runs": ["A6"]}, "train": {"epochs": 1}},
 }
 PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
 
@@ -163,7 +164,8 @@ def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
         {path.relative_to(data / "sets" / name) for path in (data / "sets" / name).rglob("*")}
         for name in ("toy", "toy_birds")
     )
-    assert own == other
+    # one of them has a tag log, too
+    assert {path for path in own if path.parts[:1] not in (("tags",), ("tag_splits",))} == other
     run = json.loads((data / "mtmdd/models" / CROSS / "seed-0/run.json").read_text())
     assert "oak jay" in run["categories"]["source"]
     assert "marsh hound" in run["categories"]["target"]
@@ -224,7 +226,9 @@ DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
 COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
 SIAMESE = {"siamese:train", "siamese:evaluate"}
 DCKT = {"dckt:train", "dckt:click_train"}
-REPORTS = {"cleaning:report", "dckt:click_report", "dckt:report", "mtmdd:report", "siamese:report", "report"}
+REPORTS = {
+    *(f"{name}:report" for name in ("cleaning", "dckt", "mtmdd", "siamese", "tagging")), "dckt:click_report", "report"
+}  # fmt: skip
 EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
 
@@ -246,7 +250,12 @@ def steps(stages: set[str]) -> set[str]:
         ("systems/siamese/task.py", SIAMESE),
         ("systems/siamese/labels.py", {"siamese:recipes"}),
         ("systems/dckt/selection.py", {"dckt:train"}),
-        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | DCKT | TRAININGS | DIAGNOSES | COMMANDS),
+        ("systems/tagging/claims.py", {"tagging:report"}),
+        ("pipelines/tags/tag_log.py", {"tag_log"}),
+        (
+            "model/training/trainer.py",
+            {"cleaning:train", "siamese:train", "tagging:train"} | DCKT | TRAININGS | DIAGNOSES | COMMANDS,
+        ),
         ("report/pages.py", {"cleaning:preparation"} | REPORTS),
         ("base/artifacts.py", EVERY_STAGE),
     ],

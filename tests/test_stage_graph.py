@@ -97,9 +97,11 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
     check_graph(preset, tmp_path)
 
 
-def test_the_graph_resolves_without_siamese_runs(tmp_path: Path) -> None:
+def test_the_graph_resolves_without_runs_and_without_tag_logs(tmp_path: Path) -> None:
     params = SAFE.load(ROOT / "params.yaml")
     params["siamese"]["plan"] |= {"denoised": [], "runs": [], "frozen": []}
+    params["tagging"]["plan"] |= {"logged": [], "runs": [], "baselines": []}
+    params["tag_logs"] = {}
     (tmp_path / "none.yaml").write_text(json.dumps(params), encoding="utf-8")
     (tmp_path / "graph").mkdir()
     check_graph(tmp_path / "none.yaml", tmp_path / "graph")
@@ -112,7 +114,8 @@ def test_the_toy_trains_and_evaluates_every_run_once(preset: str, tmp_path: Path
     cross = params["mtmdd"]["cross_object"]
     expected = {"": len(params["mtmdd"]["runs"]), "_cross_object": len(cross["methods"]) * len(cross["sources"])}
     counts = {("mtmdd", study): count for study, count in expected.items()}
-    counts["siamese", ""] = len(params["siamese"]["plan"]["runs"])
+    for system in ("siamese", "tagging"):
+        counts[system, ""] = len(params[system]["plan"]["runs"])
     for (system, study), count in counts.items():
         for command in ("train", "evaluate"):
             found = [name for name in names if name.startswith(f"{system}:{command}{study}@")]

@@ -75,5 +75,32 @@ def relevant_at_k(scores: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarra
         raise ValueError(f"scores {scores.shape} and relevant {relevant.shape}: two equal shapes (n, m) expected")
     if np.isnan(scores).any():
         raise ValueError("a score is NaN")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(relevant, best, axis=1).sum(axis=1).astype(np.float64)
+    return np.take_along_axis(relevant, best_columns(scores, k), axis=1).sum(axis=1).astype(np.float64)
+
+
+def best_columns(scores: np.ndarray, k: int) -> np.ndarray:
+    """Return the numbers of each row's k best columns, the best first; ties: the lower column number is better.
+
+    Shape:
+        scores: float (n, m); result: integers (n, min(k, m))
+    """
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+def coverage_at_k(metric: str, names: Sequence[str], scores: np.ndarray, k: int) -> pl.DataFrame:
+    """Return one unit per column: 1 of 1 if it is among the k best of any row, else 0 of 1.
+
+    The metric, the share of columns that are ever recommended, shows whether all rows get the same few.
+
+    Args:
+        metric: the metric's name.
+        names: of the columns.
+        scores: of each column for each row.
+        k: number of best columns.
+
+    Shape:
+        names: (m,); scores: float (n, m)
+    """
+    found = np.zeros(scores.shape[1])
+    found[best_columns(scores, k).ravel()] = 1
+    return units_of(metric, names, found, 1.0)

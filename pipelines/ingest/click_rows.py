@@ -416,7 +416,12 @@ def integers_as_text(column: pa.Array) -> pa.Array:
 
 
 def quarantine(
-    file: str, rows: np.ndarray, reasons: np.ndarray, lines: pa.Array, encoding: str = "utf-8"
+    file: str,
+    rows: np.ndarray,
+    reasons: np.ndarray,
+    lines: pa.Array,
+    encoding: str = "utf-8",
+    names: Sequence[str] = (),
 ) -> pa.RecordBatch:
     """Return a quarantine batch of a file's rows; equal rows are one record, and records are in row order.
 
@@ -426,6 +431,7 @@ def quarantine(
         reasons: reason codes.
         lines: the text of the rows.
         encoding: of the file.
+        names: the reasons by their codes, for another log than a click log.
 
     Shape:
         rows, reasons: integers (n,); lines: bytes (n,)
@@ -438,7 +444,7 @@ def quarantine(
         [
             pa.repeat(file, len(records)),
             records["row"].to_arrow(),
-            pa.array(reasons_in(encoding)).take(records["reason"].to_arrow()),
+            pa.array(names or reasons_in(encoding)).take(records["reason"].to_arrow()),
             pa.array([as_text(raw) for raw in records["raw"]], pa.string()),
             records["rows"].to_arrow().cast(pa.int64()),
         ],

@@ -13,6 +13,7 @@ from flows.sweeps import main, sweep
 from systems.dckt.config import RunsParams
 from systems.mtmdd.runs import load_points
 from systems.siamese.config import PlanParams
+from systems.tagging.config import PlanParams as TaggingPlanParams
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +81,7 @@ def test_the_projects_own_studies_are_found_with_all_their_runs(
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path)
     known = studies(workspace.matrices())
-    assert set(known) == {"dckt", "mtmdd", "mtmdd-cross_object", "siamese"}
+    assert set(known) == {"dckt", "mtmdd", "mtmdd-cross_object", "siamese", "tagging"}
     stages = workspace.stages()
     for name, study in known.items():
         step = "mtmdd:evaluate_cross_object@" if name == "mtmdd-cross_object" else f"{name}:evaluate@"
@@ -89,6 +90,7 @@ def test_the_projects_own_studies_are_found_with_all_their_runs(
     assert known["mtmdd"].declared()["runs"] + runs == [point.name for point in load_points(preset)]
     assert known["dckt"].declared()["runs"] == load_section(RunsParams, "dckt.runs", preset).networks
     assert known["siamese"].declared()["runs"] == load_section(PlanParams, "siamese.plan", preset).runs
+    assert known["tagging"].declared()["runs"] == load_section(TaggingPlanParams, "tagging.plan", preset).runs
     assert known["mtmdd-cross_object"].axes == ["method", "source"]
     assert known["mtmdd"].declared()["seeds"] == [0, 1, 2]
 

@@ -64,8 +64,8 @@ def weights(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_systems_are_found() -> None:
-    assert {"backgrounds", "cleaning", "mtmdd", "siamese"} <= set(TRAINED)
-    assert {"backgrounds", "mtmdd", "siamese"} <= set(EVALUATED)
+    assert {"backgrounds", "cleaning", "mtmdd", "siamese", "tagging"} <= set(TRAINED)
+    assert {"backgrounds", "mtmdd", "siamese", "tagging"} <= set(EVALUATED)
 
 
 @pytest.mark.parametrize("tiny", [*TRAINED, *VARIANTS], indirect=True)

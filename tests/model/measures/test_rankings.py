@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from model.measures.accuracy import accuracy, accuracy_at_k, precision_at_k, recall_at_k
+from model.measures.accuracy import accuracy, accuracy_at_k, best_columns, coverage_at_k, precision_at_k, recall_at_k
 from model.measures.average_precision import average_precision
 from model.measures.units import check_reduces, reduce_units, units_of
 
@@ -58,6 +58,16 @@ def test_at_k_is_what_a_loop_counts(ranking: tuple[np.ndarray, np.ndarray], k: i
         assert precision[name] == found
         assert hit[name] == (found > 0)
         assert recall[name] == (found / sum(truth) if any(truth) else 0)
+
+
+@given(rankings(), st.integers(1, 9))
+def test_coverage_counts_the_columns_that_are_ever_among_the_best(ranking, k: int) -> None:
+    scores, _ = ranking
+    names = [f"tag {column}" for column in range(scores.shape[1])]
+    best = [sorted(range(len(row)), key=lambda item: (-row[item], item))[:k] for row in scores.tolist()]
+    assert best_columns(scores, k).tolist() == best
+    covered = {column for row in best for column in row}
+    assert rows(coverage_at_k("c", names, scores, k)) == [(name, n in covered, 1) for n, name in enumerate(names)]
 
 
 @given(rankings())

@@ -1,0 +1,1 @@
+"""Data jobs on tag logs: who gave which image which tag, and when."""

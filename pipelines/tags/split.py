@@ -1,0 +1,164 @@
+"""Split posts into training, validation and test for each seed, and count each user's history from training posts.
+
+    python -m pipelines.tags.split --tags data/sets/toy/tags --output data/sets/toy/tag_splits
+
+In: the posts (`schemas.POSTS`), the parameter file's section ``tag_splits`` and ``seeds``.
+Out: ``splits/seed-N.parquet`` (`schemas.POST_SPLITS`), ``histories/seed-N.parquet`` (`schemas.TAG_HISTORIES`) and
+``summary.json``, for each seed:
+
+- ``by: image``: all posts of an image are in one split, images at random;
+- ``by: user``: all posts of a user are in one split, users at random. So that a test or validation user has a history,
+  the first half of their posts (by time; at random where times are unknown) have the split ``history``;
+- ``by: time``: the first posts train, the last ones test; equal for all seeds.
+
+A history has training posts and ``history`` posts alone: nothing of a validation or test post is in it. It still has a
+training post's own tags, which the reader subtracts (`model.data.histories`).
+"""
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from base import schemas
+from base.artifacts import read_tables, whole_directory, write_json, write_table
+from base.console import UserError, stage
+from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+
+TRAIN, VALIDATION, TEST, HISTORY = "train", "validation", "test", "history"
+
+
+class PostShares(Params):
+    """The share of each split, of images, users or posts."""
+
+    train: float = Field(description="of training", gt=0, lt=1)
+    validation: float = Field(description="of the choice of epochs; 0: no validation", ge=0, lt=1)
+    test: float = Field(description="of the evaluation", gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PostShares":
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError(f"the shares sum to {self.train + self.validation + self.test:g}, not to 1")
+        return self
+
+
+class TagSplitParams(Params):
+    """Section `tag_splits` of a parameter file."""
+
+    by: Literal["image", "user", "time"] = Field(description="what is in one split: pipelines/tags/split.py")
+    shares: PostShares
+
+
+def split_posts(posts: pl.DataFrame, seed: int, params: TagSplitParams) -> pl.DataFrame:
+    """Return the posts, sorted by image and user, with their `split`.
+
+    Args:
+        posts: `image_id`, `user_id` and `time`.
+        seed: of this split; not used by time.
+        params: how to split.
+
+    Raises:
+        UserError: a split with a share above 0 gets nothing, or by time a post has no time.
+    """
+    posts = posts.sort("image_id", "user_id")
+    if params.by == "time":
+        if missing := posts["time"].null_count():
+            raise UserError(
+                f"tag_splits.by = time: {missing:,} of {len(posts):,} posts have no time; use image or user"
+            )
+        rank = pl.struct("time", "image_id", "user_id").rank("ordinal") - 1
+        found = posts.with_columns(split=_parts(rank, len(posts), params.shares))
+    else:
+        key = f"{params.by}_id"
+        names = posts.select(pl.col(key).unique().sort())
+        hashes = pl.Series("hash", [_hash(seed, params.by, name) for name in names[key]], dtype=pl.UInt64)
+        rank = pl.struct("hash", key).rank("ordinal") - 1
+        of_names = names.with_columns(hashes).select(key, split=_parts(rank, len(names), params.shares))
+        found = posts.join(of_names, on=key, maintain_order="left")
+    if params.by == "user":
+        found = _with_histories(found, seed)
+    for split, share in params.shares.model_dump().items():
+        if share > 0 and found.filter(split=split).is_empty():
+            raise UserError(f"tag_splits: {len(posts):,} posts are too few: none is left for {split} (share {share:g})")
+    return found
+
+
+def _hash(seed: int, purpose: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{seed}/tag split/{purpose}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _parts(rank: pl.Expr, number: int, shares: PostShares) -> pl.Expr:
+    """Return the split of each rank from 0: the first ranks train, the last ones test."""
+    first, last = round(number * shares.train), number - round(number * shares.test)
+    return pl.when(rank < first).then(pl.lit(TRAIN)).when(rank < last).then(pl.lit(VALIDATION)).otherwise(pl.lit(TEST))
+
+
+def _with_histories(posts: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Give the first half of a validation or test user's posts the split `history`; of an odd number, less."""
+    rows = posts.select(pl.concat_str("user_id", "image_id", separator="/")).to_series()
+    hashes = pl.Series("hash", [_hash(seed, "history", name) for name in rows], dtype=pl.UInt64)
+    place = pl.struct(pl.col("time").fill_null(0), "hash", "image_id").rank("ordinal").over("user_id")
+    is_early = (pl.col("split") != TRAIN) & (place <= pl.len().over("user_id") // 2)
+    split = pl.when(is_early).then(pl.lit(HISTORY)).otherwise("split").alias("split")
+    return posts.with_columns(hashes).with_columns(split).drop("hash")
+
+
+def histories_of(posts: pl.DataFrame) -> pl.DataFrame:
+    """Return how often each user gave each tag in training and `history` posts: `schemas.TAG_HISTORIES`.
+
+    Args:
+        posts: `user_id`, `tag_ids` and `split`.
+    """
+    counted = posts.filter(pl.col("split").is_in([TRAIN, HISTORY])).select("user_id", pl.col("tag_ids").alias("tag_id"))
+    tags = counted.explode("tag_id", empty_as_null=True, keep_nulls=True).drop_nulls("tag_id")
+    return tags.group_by("user_id", "tag_id").agg(pl.len().cast(pl.Int64).alias("count")).sort("user_id", "tag_id")
+
+
+def summarise(posts: pl.DataFrame) -> dict[str, Any]:
+    """Return the numbers of a split."""
+    learned = posts.filter(pl.col("split").is_in([TRAIN, HISTORY]) & (pl.col("tag_ids").list.len() > 0))
+    tested = posts.filter(split=TEST)
+    return {
+        "posts": dict(posts["split"].value_counts().sort("split").iter_rows()),
+        "test posts": {
+            "without a history": len(tested.join(learned, on="user_id", how="anti")),
+            "without a tag": int((tested["tag_ids"].list.len() == 0).sum()),
+            "of an image that trains": len(tested.join(posts.filter(split=TRAIN), on="image_id", how="semi")),
+        },
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tags", type=Path, required=True, help="the folder that pipelines.tags.tag_log wrote")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
+    arguments = parser.parse_args(argv)
+    with stage("tag splits") as closing:
+        params = load_section(TagSplitParams, "tag_splits", arguments.params)
+        seeds = read_seeds(arguments.params)
+        posts = pl.DataFrame(read_tables(arguments.tags / "posts"))
+        summary = {}
+        with whole_directory(arguments.output) as folder:
+            for seed in seeds:
+                found = split_posts(posts, seed, params)
+                table = found.select(schemas.POST_SPLITS.names).to_arrow().cast(schemas.POST_SPLITS)
+                write_table(table, folder / f"splits/seed-{seed}.parquet")
+                histories = histories_of(found).to_arrow().cast(schemas.TAG_HISTORIES)
+                write_table(histories, folder / f"histories/seed-{seed}.parquet")
+                summary[f"seed-{seed}"] = summarise(found)
+            write_json(summary, folder / "summary.json")
+        first = summary[f"seed-{seeds[0]}"]
+        closing.counts = {f"posts, {split}": number for split, number in first["posts"].items()}
+        closing.counts |= {f"test posts {name}": number for name, number in first["test posts"].items()}
+        closing.wrote[str(arguments.output)] = f"splits and histories for {len(seeds)} seeds, by {params.by}"
+
+
+if __name__ == "__main__":
+    main()
