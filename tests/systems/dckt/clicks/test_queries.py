@@ -100,5 +100,5 @@ def test_vectors_of_a_file(tmp_path: Path) -> None:
 
 
 def test_queries_without_any_word() -> None:
-    with pytest.raises(UserError, match=r"2 training queries have no words|training queries have no words"):
+    with pytest.raises(UserError, match="training queries have no words"):
         features_of(queries_of({"!": [], "?": []}), PARAMS)
