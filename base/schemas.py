@@ -259,6 +259,34 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# annotation/ingested/labels.parquet: the labels of every image; rows by image_id.
+LABEL_SETS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # ascending, at least one
+        pa.field("split", pa.string()),  # as the data set gives it; null: it gives none
+    ]
+)
+
+# annotation/splits/labels.parquet: what became of every label; rows by label.
+LABELS = pa.schema(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # selected, or why it is left out
+    ]
+)
+
+# annotation/splits/seed-N.parquet: the images with their labels and split; rows by image_id.
+LABEL_SPLITS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),  # source
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # ascending, at least one; selected ones only
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+    ]
+)
+
 # units.parquet of an evaluation: one row per metric and unit (image, query or category); sorted by metric and unit. A
 # metric is the sum of the numerators over the sum of the denominators.
 UNITS = pa.schema(
