@@ -287,6 +287,16 @@ LABEL_SPLITS = pa.schema(
     ]
 )
 
+# annotation/evaluations/.../predictions.parquet: one row per test image; rows by image_id.
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # the true ones
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),  # of all labels, ascending by name
+        pa.field("quantity", pa.float32()),  # predicted number of labels; null: the run predicts none
+    ]
+)
+
 # units.parquet of an evaluation: one row per metric and unit (image, query or category); sorted by metric and unit. A
 # metric is the sum of the numerators over the sum of the denominators.
 UNITS = pa.schema(

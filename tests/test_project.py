@@ -45,6 +45,14 @@ MODELS = {
     "mtmdd.evaluate": "systems.mtmdd.evaluate.EvaluateParams",
     "mtmdd.diagnose": "systems.mtmdd.diagnose.DiagnoseParams",
     "mtmdd.report": "systems.mtmdd.report.write.ReportParams",
+    "annotation.plan": "systems.annotation.config.PlanParams",
+    "annotation.ingest": "pipelines.annotations.ingest.IngestParams",
+    "annotation.split": "pipelines.annotations.split.SplitParams",
+    "annotation.network": "systems.annotation.config.NetworkParams",
+    "annotation.train": "model.classifier_params.TrainParams",
+    "annotation.stages": "systems.annotation.config.StagesParams",
+    "annotation.evaluate": "systems.annotation.rules.RuleParams",
+    "annotation.report": "systems.annotation.report.ReportParams",
     "siamese.plan": "systems.siamese.config.PlanParams",
     "siamese.network": "model.classifier_params.ClassifierParams",
     "siamese.train": "model.classifier_params.TrainParams",
@@ -110,16 +118,18 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     }
     assert read_seeds(preset)
     of_siamese = load_section(PlanParams, "siamese.plan", preset).points
-    assert (len(load_points(preset)) + len(of_siamese)) * len(read_seeds(preset)) == num_trainings(preset)
+    of_annotation = load_section(section_model("annotation.plan"), "annotation.plan", preset).points
+    points = [*load_points(preset), *of_siamese, *of_annotation]
+    assert len(points) * len(read_seeds(preset)) == num_trainings(preset)
     for name in MODELS:
         load_section(section_model(name), name, preset)
 
 
 def num_trainings(preset: Path) -> int:
     params = read_params(preset)
-    system, siamese = params["mtmdd"], params["siamese"]["plan"]["runs"]
+    system, others = params["mtmdd"], [params[name]["plan"]["runs"] for name in ("annotation", "siamese")]
     points = (
-        len(siamese)
+        sum(map(len, others))
         + len(system["runs"])
         + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     )

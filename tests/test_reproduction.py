@@ -40,6 +40,12 @@ TINY: dict[str, Any] = {
         "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
         "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     },
+    "annotation": {
+        "split": {"minimum_images": 5},
+        "network": {"tag_units": 16},
+        "train": {"epochs": 1},
+        "stages": {name: {"epochs": 1} for name in ("fused", "tags", "labels", "quantity")},
+    },
     # so few images can't show whether the clicks say anything of them, so no labels are denoised
     "siamese": {
         "plan": {"denoised": [], "runs": ["clicks_targets=1"], "frozen": ["clicks_frozen"]},
@@ -216,6 +222,7 @@ TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
 DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
 COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
 SIAMESE = {"siamese:train", "siamese:evaluate"}
+MEASURED = ("evaluate", "baselines", "report")
 EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
 
@@ -236,8 +243,22 @@ def steps(stages: set[str]) -> set[str]:
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
         ("systems/siamese/task.py", SIAMESE),
         ("systems/siamese/labels.py", {"siamese:recipes"}),
-        ("model/training/trainer.py", {"cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES | COMMANDS),
-        ("report/pages.py", {"cleaning:preparation", "cleaning:report", "mtmdd:report", "siamese:report", "report"}),
+        (
+            "model/training/trainer.py",
+            {"annotation:train", "cleaning:train", "siamese:train"} | TRAININGS | DIAGNOSES | COMMANDS,
+        ),
+        (
+            "report/pages.py",
+            {
+                "annotation:report",
+                "cleaning:preparation",
+                "cleaning:report",
+                "mtmdd:report",
+                "siamese:report",
+                "report",
+            },
+        ),
+        ("systems/annotation/rules.py", {f"annotation:{name}" for name in ("recipes", "train", *MEASURED)}),
         ("base/artifacts.py", EVERY_STAGE),
     ],
 )

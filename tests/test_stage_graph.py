@@ -110,7 +110,7 @@ def test_the_toy_trains_and_evaluates_every_run_once(preset: str, tmp_path: Path
     cross = params["mtmdd"]["cross_object"]
     expected = {"": len(params["mtmdd"]["runs"]), "_cross_object": len(cross["methods"]) * len(cross["sources"])}
     counts = {("mtmdd", study): count for study, count in expected.items()}
-    counts["siamese", ""] = len(params["siamese"]["plan"]["runs"])
+    counts |= {(system, ""): len(params[system]["plan"]["runs"]) for system in ("annotation", "siamese")}
     for (system, study), count in counts.items():
         for command in ("train", "evaluate"):
             found = [name for name in names if name.startswith(f"{system}:{command}{study}@")]

@@ -122,8 +122,8 @@ def split_images(images: pl.DataFrame, duplicates: pl.DataFrame, seed: int, para
     for name in ("train", "validation", "test"):
         if not (split == name).any():
             raise UserError(f"seed {seed}: split {name} has none of the {len(images):,} images; give it a larger share")
-    rows = images.with_columns(domain=pl.lit("source"), split=pl.Series(split.astype(str), dtype=pl.String))
-    return rows.select(schemas.LABEL_SPLITS.names)
+    found_splits = pl.Series(split.astype(str), dtype=pl.String)
+    return images.with_columns(domain=pl.lit("source"), split=found_splits).select(schemas.LABEL_SPLITS.names)
 
 
 def summarise(sets: pl.DataFrame, labels: pl.DataFrame, splits: dict[int, pl.DataFrame]) -> dict[str, Any]:
