@@ -80,7 +80,9 @@ def check_graph(params: Path, folder: Path) -> None:
     assert len(outputs) == len(set(outputs))
     for one, other in itertools.pairwise(outputs):
         assert one not in other.parents, f"{other} lies inside {one}"
-    given = {PurePosixPath(raw) for raw in SAFE.load(params)["data_sets"].values()}
+    content = SAFE.load(params)
+    given = {PurePosixPath(raw) for raw in content["data_sets"].values()}
+    given |= {PurePosixPath("data/raw", name) for name in content["annotation"]["plan"]["sets"]}
     made_or_given, folders = {*given, *outputs}, {folder for output in outputs for folder in output.parents}
     for stage in stages:
         for dep in stage.deps:
