@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
         "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     },
     "annotation": {
+        "plan": {"baselines": ["MS-CNN"]},
         "split": {"minimum_images": 5},
         "network": {"tag_units": 16},
         "train": {"epochs": 1},

@@ -35,35 +35,39 @@ def probabilities_of(logits: np.ndarray, loss: str) -> np.ndarray:
 
 
 def main_phase(phases: Sequence[str]) -> str:
-    """Return the phase whose annotations are compared by all rules: with tags if the run has them."""
+    """Return the phase whose annotations are shown: with tags if the run has them."""
     return LABELS if LABELS in phases else FUSED
 
 
+class Truth(NamedTuple):
+    """Whether an image has a label. V validation images, N test images, C labels."""
+
+    validation: np.ndarray  # bool (V, C)
+    test: np.ndarray  # bool (N, C)
+
+
 def given_sets(
-    phase: str, found: Probabilities, said: Said, test_rows: np.ndarray, true: np.ndarray, has_validation: np.ndarray,
-    params: RuleParams, is_main: bool,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    phase: str, found: Probabilities, counts: np.ndarray | None, has: Truth, params: RuleParams
+) -> dict[str, np.ndarray]:
     """Return the label sets of the test images by the name of the rule.
+
+    All rules are applied to the phases `fused` and `labels`, only those with k and with the predicted number to others.
 
     Args:
         phase: whose probabilities.
         found: the probabilities.
-        said: the run's outputs for validation and test images.
-        test_rows: the rows of `said` that are test images.
-        true: labels of the test images.
-        has_validation: labels of the validation images.
+        counts: predicted number of labels of the test images; None: it isn't predicted.
+        has: the images' labels; those of the validation images tune thresholds.
         params: k and the thresholds.
-        is_main: whether all rules are applied, or only those with k and with the predicted number.
     """
     sets = {"top": most_probable(found.test, params.top)}
-    if (by := PREDICTED_BY.get(phase)) in said.quantities:
-        counts = nearest_counts(said.quantities[by][test_rows], found.test.shape[1])
+    if counts is not None:
         sets["predicted"] = most_probable(found.test, counts)
-    if is_main:
-        sets["true"] = most_probable(found.test, true.sum(axis=1))
+    if phase in (FUSED, LABELS):
+        sets["true"] = most_probable(found.test, has.test.sum(axis=1))
         sets |= {f"threshold={p:g}": above(found.test, p) for p in params.thresholds}
-        if has_validation.any():
-            sets["tuned"] = above(found.test, tuned_thresholds(found.validation, has_validation))
+        if has.validation.any():
+            sets["tuned"] = above(found.test, tuned_thresholds(found.validation, has.validation))
     return sets
 
 
@@ -90,24 +94,25 @@ def run_units(
     Shape:
         names, is_test: (V + N,); has: bool (V + N, C)
     """
-    test_rows = np.flatnonzero(is_test)
-    tested, true, held_out = [names[int(row)] for row in test_rows], has[is_test], has[~is_test]
+    truth = Truth(has[~is_test], has[is_test])
+    tested = [names[int(row)] for row in np.flatnonzero(is_test)]
     tables, scalings = [], {}
     for phase, logits in said.logits.items():
         both = probabilities_of(logits, loss)
         found = Probabilities(both[~is_test], both[is_test])
-        is_main = phase in (FUSED, LABELS)
-        for rule, sets in given_sets(phase, found, said, test_rows, true, held_out, params, is_main).items():
-            tables.append(set_units(f"_{phase}_{rule}", tested, sets, true))
-        tables.append(average_precision(f"map_{phase}", labels, found.test.T, true.T))
-        if loss != "softmax" and held_out.any():
-            scalings[phase] = fit_platt(logits[~is_test], held_out)
+        quantity = said.quantities.get(PREDICTED_BY.get(phase, ""))
+        counts = None if quantity is None else nearest_counts(quantity[is_test], len(labels))
+        for rule, sets in given_sets(phase, found, counts, truth, params).items():
+            tables.append(set_units(f"_{phase}_{rule}", tested, sets, truth.test))
+        tables.append(average_precision(f"map_{phase}", labels, found.test.T, truth.test.T))
+        if loss != "softmax" and truth.validation.any():
+            scalings[phase] = fit_platt(logits[~is_test], truth.validation)
             calibrated = scalings[phase].probabilities(logits[is_test])
-            tables.append(reliability_units(f"ece_{phase}", found.test, true, params.bins))
-            tables.append(reliability_units(f"ece_calibrated_{phase}", calibrated, true, params.bins))
+            tables.append(reliability_units(f"ece_{phase}", found.test, truth.test, params.bins))
+            tables.append(reliability_units(f"ece_calibrated_{phase}", calibrated, truth.test, params.bins))
     for phase, estimated in said.quantities.items():
-        counts = true.sum(axis=1)
-        tables.append(quantity_units(f"_{phase}", tested, estimated[is_test], counts, len(labels)))
+        number = truth.test.sum(axis=1)
+        tables.append(quantity_units(f"_{phase}", tested, estimated[is_test], number, len(labels)))
     return pl.concat(tables).sort("metric", "unit"), scalings
 
 
