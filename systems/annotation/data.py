@@ -64,7 +64,7 @@ class AnnotatedImages:
         labels = chosen["label"].sort().to_list()
         names = rows["image_id"].to_list()
         tags = pl.DataFrame(read_tables(data / "tags/vocabulary.parquet")).sort("word_id")["word"].to_list()
-        tagged = _tagged(data / "tags/click_matrix", names, len(tags))
+        tagged = binary_tags(data / "tags/click_matrix", names, len(tags))
         split = rows["split"].to_numpy()
         if shuffled:
             tagged = tagged[shuffled_rows(split, seed)]
@@ -86,8 +86,17 @@ class AnnotatedImages:
         return np.flatnonzero(self.split == split)
 
 
-def _tagged(matrix: Path, names: list[str], num_tags: int) -> sparse.csr_array:
-    """Return the binary tags of images in their order."""
+def binary_tags(matrix: Path, names: list[str], num_tags: int) -> sparse.csr_array:
+    """Return the binary tags of images in their order, float32 (N, num_tags).
+
+    Args:
+        matrix: shards of `schemas.CLICK_MATRIX`.
+        names: of the images.
+        num_tags: T.
+
+    Raises:
+        UserError: an image has no row.
+    """
     rows = pl.DataFrame(read_tables(matrix, ["image_id", "word_ids"]))
     joined = pl.DataFrame({"image_id": names}).join(rows, on="image_id", how="left", maintain_order="left")
     missing = joined.filter(pl.col("word_ids").is_null())
