@@ -21,9 +21,10 @@ import pyarrow as pa
 
 from base.artifacts import write_table
 from base.console import UserError
-from pipelines.annotations.source import LABEL_ROWS, Images, Source, files_of, given_splits
+from pipelines.annotations.source import LABEL_ROWS, TAG_LOG, Images, Source, files_of, given_splits
 from pipelines.ingest.click_log import find_logs
 from pipelines.ingest.image_catalogue import Refused
+from pipelines.ingest.log_slices import LogFile
 
 LISTS = {"train": "TrainImagelist.txt", "test": "TestImagelist.txt"}
 PHOTO = re.compile(r"(?:.*[\\/])?\d+_(\d+)\.jpe?g", re.IGNORECASE)
@@ -60,7 +61,7 @@ def read_nus_wide(raw: Path, scratch: Path) -> Source:
             parts.append(_labels(path, named[1], lists[named[2].lower()], LISTS[named[2].lower()]))
     if not parts:
         raise UserError(f"{raw}: no Labels_<label>_Train.txt; expected NUS-WIDE's TrainTestLabels in it")
-    return Source(_images(raw), pl.concat(parts), given, *_tags(raw, scratch))
+    return Source(_images(raw), pl.concat(parts), given, _tags(raw, scratch))
 
 
 def _find(raw: Path, name: str) -> Path:
@@ -105,21 +106,18 @@ def _images(raw: Path) -> Images:
     return Images(raw, places, refused)
 
 
-def _tags(raw: Path, scratch: Path) -> tuple:
+def _tags(raw: Path, scratch: Path) -> list[LogFile]:
     """Return the tags as a log; lines of photo id and any number of tags become rows."""
-    if not (found := sorted(raw.rglob(ALL_TAGS))):
-        return ()
-    photos, tags = [], []
-    with found[0].open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            photo, *words = line.split()[:1] + line.split()[1:]
-            photos += [photo] * len(words)
-            tags += words
+    photos: list[str] = []
+    tags: list[str] = []
+    for path in sorted(raw.rglob(ALL_TAGS))[:1]:
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                words = line.split()
+                photos += words[:1] * (len(words) - 1)
+                tags += words[1:]
+    if not tags:
+        return []
     log = scratch / "All_Tags.parquet"
-    write_table(
-        pa.table(
-            {"image_id": photos, "tag": tags}, schema=pa.schema([("image_id", pa.string()), ("tag", pa.string())])
-        ),
-        log,
-    )
-    return (find_logs([log], root=scratch),)
+    write_table(pa.table([photos, tags], schema=TAG_LOG), log)
+    return find_logs([log], root=scratch)

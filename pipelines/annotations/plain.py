@@ -23,7 +23,16 @@ from pydantic import Field
 from base.artifacts import reading, write_table
 from base.console import UserError
 from base.params import Params
-from pipelines.annotations.source import GIVEN, LABEL_ROWS, Images, Source, folder_of_images, given_splits, read_rows
+from pipelines.annotations.source import (
+    GIVEN,
+    LABEL_ROWS,
+    TAG_LOG,
+    Images,
+    Source,
+    folder_of_images,
+    given_splits,
+    read_rows,
+)
 from pipelines.ingest.click_log import find_logs
 from pipelines.ingest.image_archives import ARCHIVES
 from pipelines.ingest.image_catalogue import Refused, list_images
@@ -86,9 +95,6 @@ def read_table(raw: Path, scratch: Path, columns: ColumnParams, longest_tag: int
     log = scratch / "items.tags.parquet"
     write_table(tags.filter(~long).select("image_id", "tag").to_arrow().cast(TAG_LOG), log)
     return Source(images, labels, given, find_logs([log], root=scratch), refused_tags=refused)
-
-
-TAG_LOG = pa.schema([("image_id", pa.string()), ("tag", pa.string())])
 
 
 def _text_columns(path: Path, columns: ColumnParams) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 
 from base.console import UserError
 from pipelines.ingest.image_archives import Folder, Listed, Place, is_archive, list_folder
@@ -15,6 +16,7 @@ from pipelines.ingest.log_slices import LogFile
 SPLITS = ("train", "validation", "test")
 LABEL_ROWS = pl.Schema({"file": pl.String, "row": pl.Int64, "image_id": pl.String, "label": pl.String})
 GIVEN = pl.Schema({"image_id": pl.String, "split": pl.String})
+TAG_LOG = pa.schema([("image_id", pa.string()), ("tag", pa.string())])  # of tags that a layout holds in another form
 
 
 @dataclass(frozen=True)

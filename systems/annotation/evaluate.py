@@ -129,7 +129,7 @@ def evaluate(
     metrics["calibration"] = {name: {"a": round(s.a, 4), "b": round(s.b, 4)} for name, s in scalings.items()}
     metrics["images"] = {
         "tested": len(rows),
-        "labels given per image, true": round(float(images.has[rows].sum(1).mean()), 4),
+        "labels per image": round(float(images.has[rows].sum(1).mean()), 4),
     }
     metrics["chosen"] = {epoch["phase"]: {**epoch} for epoch in loaded.run["chosen"]}
     metrics["labels"] = images.labels

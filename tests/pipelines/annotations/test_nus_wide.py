@@ -23,7 +23,7 @@ def raw(tmp_path: Path) -> Path:
         "Groundtruth/TrainTestLabels/Labels_dog_Test.txt": "0\n",
         "Groundtruth/TrainTestLabels/Labels_night_sky_Train.txt": "1\n0\n1\n",
         "Groundtruth/TrainTestLabels/Labels_night_sky_Test.txt": "1\n",
-        "NUS_WID_Tags/All_Tags.txt": "11    cute red\n22\n44\tblue  sky 2007\n",
+        "NUS_WID_Tags/All_Tags.txt": "11    cute red\n22\n\n44\tblue  sky 2007\n",
     }
     for name, text in files.items():
         (raw / name).parent.mkdir(parents=True, exist_ok=True)
