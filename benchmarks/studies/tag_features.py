@@ -1,6 +1,6 @@
 """Measure the tag jobs and the memory of the loaded tags on a drawn log.
 
-    python -m benchmarks.tag_features --images 200000 --tags 1000 --each 5
+    python -m benchmarks.studies.tag_features --images 200000 --tags 1000 --each 5
 
 Prints the CPU seconds of reading and bucketing the log, of the words, the vocabulary and the matrix, and the bytes of
 the loaded tags (`systems.annotation.data`), beside those of a dense matrix. Tags are drawn by Zipf's law.
