@@ -16,6 +16,8 @@ from pydantic import Field
 
 from base.params import Params
 
+FEWEST = 5  # validation images of a label, below which a threshold of its own fits to chance
+
 
 class RuleParams(Params):
     """Section `annotation.evaluate`."""
@@ -51,22 +53,22 @@ def above(probabilities: np.ndarray, thresholds: np.ndarray | float) -> np.ndarr
     return np.asarray(probabilities >= thresholds)
 
 
-def tuned_thresholds(probabilities: np.ndarray, true: np.ndarray) -> np.ndarray:
+def tuned_thresholds(probabilities: np.ndarray, true: np.ndarray, fewest: int = FEWEST) -> np.ndarray:
     """Return for each label the threshold with the best F1 of the label.
 
-    Candidates are the label's own probabilities; of equally good ones the largest is taken. A label that no image has
-    gets the threshold that is best for all labels together (overall F1).
+    Candidates are the label's own probabilities; of equally good ones the largest is taken. A label that fewer than
+    `fewest` images have gets the threshold that is best for all labels together (overall F1).
 
     Args:
         probabilities: of validation images.
         true: whether an image has a label.
+        fewest: images that a label needs for a threshold of its own; at least 1.
 
     Shape:
         probabilities, true: (N, C); result: (C,)
     """
-    found = np.array(
-        [_best_threshold(p, t) if t.any() else np.nan for p, t in zip(probabilities.T, true.T, strict=True)], np.float64
-    )
+    pairs = zip(probabilities.T, true.T, strict=True)
+    found = np.array([_best_threshold(p, t) if t.sum() >= fewest else np.nan for p, t in pairs], np.float64)
     if np.isnan(found).any():
         found[np.isnan(found)] = _best_threshold(probabilities.ravel(), true.ravel()) if true.any() else np.inf
     return found

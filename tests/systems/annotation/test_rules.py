@@ -31,7 +31,7 @@ def test_tuned_thresholds_are_the_best_of_all(seed: int, number: int) -> None:
     probabilities = random.integers(0, 6, (number, 3)) / 5  # with ties
     true = random.random((number, 3)) < 0.4
     true[0] = True
-    found = tuned_thresholds(probabilities, true)
+    found = tuned_thresholds(probabilities, true, fewest=1)
     for p, t, threshold in zip(probabilities.T, true.T, found, strict=True):
         every = [f1_score(t, p >= candidate, zero_division=0) for candidate in np.unique(p)]
         assert f1_score(t, p >= threshold, zero_division=0) == pytest.approx(max(every))
@@ -39,6 +39,8 @@ def test_tuned_thresholds_are_the_best_of_all(seed: int, number: int) -> None:
 
 def test_a_label_without_images_gets_the_threshold_that_is_best_for_all() -> None:
     true = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [1, 0, 1, 0]], bool)
-    found = tuned_thresholds(PROBABILITIES, true)
+    found = tuned_thresholds(PROBABILITIES, true, fewest=1)
     assert found.tolist() == [0.2, 0.5, 0.8, 0.5]  # overall, 0.5 gives 4 labels, 3 of 4 right
     assert tuned_thresholds(PROBABILITIES, np.zeros_like(true)).tolist() == [np.inf] * 4
+    # with two images at least, only the first label has a threshold of its own
+    assert tuned_thresholds(PROBABILITIES, true, fewest=2).tolist() == [0.2, 0.5, 0.5, 0.5]
