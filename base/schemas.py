@@ -416,3 +416,41 @@ UNITS = pa.schema(
         pa.field("denominator", pa.float64(), nullable=False),
     ]
 )
+
+# annotation/ingested/labels.parquet: the labels of every image; rows by image_id.
+LABEL_SETS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # ascending, at least one
+        pa.field("split", pa.string()),  # as the data set gives it; null: it gives none
+    ]
+)
+
+# annotation/splits/labels.parquet: what became of every label; rows by label.
+LABELS = pa.schema(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # selected, or why it is left out
+    ]
+)
+
+# annotation/splits/seed-N.parquet: the images with their labels and split; rows by image_id.
+LABEL_SPLITS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),  # source
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # ascending, at least one; selected ones only
+        pa.field("split", pa.string(), nullable=False),  # train, validation or test
+    ]
+)
+
+# annotation/evaluations/.../predictions.parquet: one row per test image; rows by image_id.
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("labels", pa.list_(pa.string()), nullable=False),  # the true ones
+        pa.field("probabilities", pa.list_(pa.float32()), nullable=False),  # of all labels, ascending by name
+        pa.field("quantity", pa.float32()),  # predicted number of labels; null: the run predicts none
+    ]
+)

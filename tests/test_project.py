@@ -50,6 +50,14 @@ MODELS = {
     "mtmdd.evaluate": "systems.mtmdd.evaluate.EvaluateParams",
     "mtmdd.diagnose": "systems.mtmdd.diagnose.DiagnoseParams",
     "mtmdd.report": "systems.mtmdd.report.write.ReportParams",
+    "annotation.plan": "systems.annotation.config.PlanParams",
+    "annotation.ingest": "pipelines.annotations.ingest.IngestParams",
+    "annotation.split": "pipelines.annotations.split.SplitParams",
+    "annotation.network": "systems.annotation.config.NetworkParams",
+    "annotation.train": "model.classifier_params.TrainParams",
+    "annotation.stages": "systems.annotation.config.StagesParams",
+    "annotation.evaluate": "systems.annotation.rules.RuleParams",
+    "annotation.report": "systems.annotation.report.ReportParams",
     "siamese.plan": "systems.siamese.config.PlanParams",
     "siamese.network": "model.classifier_params.ClassifierParams",
     "siamese.train": "model.classifier_params.TrainParams",
@@ -136,7 +144,8 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     of_dckt = load_section(RunsParams, "dckt.runs", preset).networks
     of_clicks = load_section(ClicksParams, "dckt.clicks", preset).runs
     of_tagging = load_section(TaggingPlanParams, "tagging.plan", preset).points
-    points = [*load_points(preset), *of_siamese, *of_dckt, *of_clicks, *of_tagging]
+    of_annotation = load_section(section_model("annotation.plan"), "annotation.plan", preset).points
+    points = [*load_points(preset), *of_siamese, *of_dckt, *of_clicks, *of_tagging, *of_annotation]
     assert len(points) * len(read_seeds(preset)) == num_trainings(preset)
     tagged = content["tagging"]["plan"]["data_set"]
     assert tagged in content["data_sets"]
@@ -147,12 +156,11 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
 
 def num_trainings(preset: Path) -> int:
     params = read_params(preset)
-    system, siamese = params["mtmdd"], params["siamese"]["plan"]["runs"]
+    system, others = params["mtmdd"], [params[name]["plan"]["runs"] for name in ("annotation", "siamese", "tagging")]
     points = (
-        len(siamese)
+        sum(map(len, others))
         + len(params["dckt"]["runs"]["networks"])
         + len(params["dckt"]["clicks"]["runs"])
-        + len(params["tagging"]["plan"]["runs"])
         + len(system["runs"])
         + len(system["cross_object"]["methods"]) * len(system["cross_object"]["sources"])
     )

@@ -40,6 +40,13 @@ TINY: dict[str, Any] = {
         "cross_object": {"methods": ["TDL7"], "sources": ["toy_birds"]},
         "diagnose": {"methods": ["TDL7"], "points": ["features=C"]},
     },
+    "annotation": {
+        "plan": {"baselines": ["MS-CNN"]},
+        "split": {"minimum_images": 5},
+        "network": {"tag_units": 16},
+        "train": {"epochs": 1},
+        "stages": {name: {"epochs": 1} for name in ("fused", "tags", "labels", "quantity")},
+    },
     # so few images can't show whether the clicks say anything of them, so no labels are denoised
     "siamese": {
         "plan": {"denoised": [], "runs": ["clicks_targets=1"], "frozen": ["clicks_frozen"]},
@@ -226,9 +233,9 @@ DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
 COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
 SIAMESE = {"siamese:train", "siamese:evaluate"}
 DCKT = {"dckt:train", "dckt:click_train"}
-REPORTS = {
-    *(f"{name}:report" for name in ("cleaning", "dckt", "mtmdd", "siamese", "tagging")), "dckt:click_report", "report"
-}  # fmt: skip
+SYSTEMS = ("annotation", "cleaning", "dckt", "mtmdd", "siamese", "tagging")
+REPORTS = {*(f"{name}:report" for name in SYSTEMS), "dckt:click_report", "report"}
+MEASURED = ("evaluate", "baselines", "report")
 EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
 
 
@@ -254,9 +261,11 @@ def steps(stages: set[str]) -> set[str]:
         ("pipelines/tags/tag_log.py", {"tag_log"}),
         (
             "model/training/trainer.py",
-            {"cleaning:train", "siamese:train", "tagging:train"} | DCKT | TRAININGS | DIAGNOSES | COMMANDS,
+            {*(f"{name}:train" for name in ("annotation", "cleaning", "siamese", "tagging"))}
+            | (DCKT | TRAININGS | DIAGNOSES | COMMANDS),
         ),
         ("report/pages.py", {"cleaning:preparation"} | REPORTS),
+        ("systems/annotation/rules.py", {f"annotation:{name}" for name in ("recipes", "train", *MEASURED)}),
         ("base/artifacts.py", EVERY_STAGE),
     ],
 )

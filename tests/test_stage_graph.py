@@ -83,6 +83,7 @@ def check_graph(params: Path, folder: Path) -> None:
     content = SAFE.load(params)
     given = {PurePosixPath(raw) for raw in content["data_sets"].values()}
     given |= {PurePosixPath(domain["pairs"]) for domain in content["dckt"]["data"]["domains"].values()}
+    given |= {PurePosixPath("data/raw", name) for name in content["annotation"]["plan"]["sets"]}
     made_or_given, folders = {*given, *outputs}, {folder for output in outputs for folder in output.parents}
     for stage in stages:
         for dep in stage.deps:
@@ -114,7 +115,7 @@ def test_the_toy_trains_and_evaluates_every_run_once(preset: str, tmp_path: Path
     cross = params["mtmdd"]["cross_object"]
     expected = {"": len(params["mtmdd"]["runs"]), "_cross_object": len(cross["methods"]) * len(cross["sources"])}
     counts = {("mtmdd", study): count for study, count in expected.items()}
-    for system in ("siamese", "tagging"):
+    for system in ("annotation", "siamese", "tagging"):
         counts[system, ""] = len(params[system]["plan"]["runs"])
     for (system, study), count in counts.items():
         for command in ("train", "evaluate"):

@@ -22,7 +22,7 @@ def overall(prefix: str, names: Sequence[str], predicted: np.ndarray, true: np.n
     Shape:
         predicted, true: bool (images, labels)
     """
-    num_correct, num_predicted, num_true = _counts(predicted, true, axis=1)
+    num_correct, num_predicted, num_true = label_counts(predicted, true, axis=1)
     return pl.concat(
         [
             units_of(f"{prefix}_precision", names, num_correct, num_predicted),
@@ -46,7 +46,7 @@ def per_category(prefix: str, names: Sequence[str], predicted: np.ndarray, true:
     Shape:
         predicted, true: bool (images, labels)
     """
-    num_correct, num_predicted, num_true = _counts(predicted, true, axis=0)
+    num_correct, num_predicted, num_true = label_counts(predicted, true, axis=0)
     counts = {
         "precision": (num_correct, num_predicted),
         "recall": (num_correct, num_true),
@@ -59,8 +59,15 @@ def per_category(prefix: str, names: Sequence[str], predicted: np.ndarray, true:
     return pl.concat([units_of(f"{prefix}_{name}", names, values, exists) for name, values in shares.items()])
 
 
-def _counts(predicted: np.ndarray, true: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the numbers of correct, of predicted and of true labels, summed along an axis."""
+def label_counts(predicted: np.ndarray, true: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the numbers of correct, of predicted and of true labels, summed along an axis.
+
+    Shape:
+        predicted, true: bool (images, labels); results: float64, (labels,) for axis 0, (images,) for axis 1
+
+    Raises:
+        ValueError: the arrays are not boolean, or not of one shape.
+    """
     _check(predicted, true)
     num_correct, num_predicted, num_true = (
         labels.sum(axis=axis).astype(np.float64) for labels in (predicted & true, predicted, true)

@@ -81,7 +81,7 @@ def test_the_projects_own_studies_are_found_with_all_their_runs(
     monkeypatch.chdir(tmp_path)
     workspace = Workspace(tmp_path)
     known = studies(workspace.matrices())
-    assert set(known) == {"dckt", "mtmdd", "mtmdd-cross_object", "siamese", "tagging"}
+    assert set(known) == {"annotation", "dckt", "mtmdd", "mtmdd-cross_object", "siamese", "tagging"}
     stages = workspace.stages()
     for name, study in known.items():
         step = "mtmdd:evaluate_cross_object@" if name == "mtmdd-cross_object" else f"{name}:evaluate@"
