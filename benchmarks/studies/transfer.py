@@ -78,6 +78,8 @@ def parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     section = params["dckt"]
     common = section["data"]["domains"][TARGET]
     params["seeds"] = list(range(arguments.seeds))
+    # Products on white look alike: of pairs at 31 to 48 bits most are other articles, and groups of copies grow large.
+    section["data"]["ingest"]["duplicate_distance"] = 16
     for domain, name in ((SOURCE, arguments.source), (TARGET, arguments.target)):
         section["data"]["domains"][domain] = domain_params(name, arguments.place, common)
     section["features"]["images"] = {**IMAGES, "weights": str(SHARED / str(IMAGES["weights"]))}
