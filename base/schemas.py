@@ -317,10 +317,10 @@ FINGERPRINTS = pa.schema(
         pa.field("pair_id", pa.string(), nullable=False),
         pa.field("category", pa.string(), nullable=False),
         pa.field("split", pa.string()),  # as given
-        pa.field("digest", pa.binary(32), nullable=False),  # SHA-256 of the image's bytes
-        pa.field("coarse", pa.uint64(), nullable=False),  # perceptual hashes
-        pa.field("fine", pa.binary(32), nullable=False),
-        pa.field("text", pa.binary(32), nullable=False),  # SHA-256 of the text, of lower-case words
+        pa.field("digest", pa.binary(), nullable=False),  # SHA-256 of the image's bytes
+        pa.field("coarse", pa.int64(), nullable=False),  # perceptual hashes; its 64 bits as a signed number
+        pa.field("fine", pa.binary(), nullable=False),
+        pa.field("text", pa.binary(), nullable=False),  # SHA-256 of the text, of lower-case words
     ]
 )
 

@@ -46,7 +46,8 @@ def families_for(text: Collection[str]) -> list[str]:
 
 @cache
 def _own_font() -> FontEntry:
-    return next(entry for entry in font_manager.fontManager.ttflist if entry.name == FIRST and entry.weight == 400)
+    entries = (entry for entry in font_manager.fontManager.ttflist if entry.name == FIRST and entry.weight == 400)
+    return next(entry for entry in entries if entry.style == "normal")  # the oblique one has fewer letters
 
 
 @cache

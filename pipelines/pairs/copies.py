@@ -55,8 +55,9 @@ def duplicates_across(source: pl.DataFrame, target: pl.DataFrame, distance: int)
 def _as_images(fingerprints: pl.DataFrame, domain: str) -> pl.DataFrame:
     """Return the columns that :func:`find_duplicates` takes."""
     return fingerprints.select(
-        pl.col("pair_id").alias("image_id"), pl.lit(domain).alias("domain"), "category", "digest", "coarse", "fine"
-    )
+        pl.col("pair_id").alias("image_id"), pl.lit(domain).alias("domain"), "category", "digest",
+        pl.col("coarse").reinterpret(signed=False), "fine",
+    )  # fmt: skip
 
 
 def _same_texts(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:

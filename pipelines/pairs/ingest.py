@@ -123,8 +123,9 @@ def write_pairs(
     yield beam.pvalue.TaggedOutput("counts", ("rows kept", len(kept)))
     _write_images(kept, directory / "pairs" / shard_name(shard))
     texts = kept["text"].to_pylist()
-    digest = pa.array([hashlib.sha256(plain_text(text).encode()).digest() for text in texts], pa.binary(32))
-    columns = {name: kept[name] for name in FINGERPRINTS.names[:-1]} | {"text": digest}
+    digest = pa.array([hashlib.sha256(plain_text(text).encode()).digest() for text in texts], pa.binary())
+    coarse = pa.array(kept["coarse"].to_numpy().view(np.int64))  # few programs read unsigned numbers of 64 bits whole
+    columns = {name: kept[name] for name in FINGERPRINTS.names[:-1]} | {"coarse": coarse, "text": digest}
     write_table(pa.table(columns, schema=FINGERPRINTS), directory / "fingerprints" / shard_name(shard))
     if len(kept):
         one = pa.array(np.ones(len(kept), np.int64))

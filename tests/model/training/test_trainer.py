@@ -3,6 +3,7 @@ import json
 import logging
 import re
 import shutil
+import statistics
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -325,11 +326,13 @@ def test_it_learns(recipe, examples, tmp_path):
     }
     one = recipe("MTMDD-VM-star", **values)
     wide = one.model_copy(update={"network": one.network.model_copy(update={"embedding": embedding})})
-    train_recipe(wide, examples, 0, tmp_path / "model", "run")
-    path = tmp_path / "model" / "curves" / "joint" / "metrics.json"
-    found = json.loads(path.read_text())["validation"]
-    assert found["target accuracy"] == 100
-    assert found["source rmse"] < 0.25
+    found = []
+    for seed in range(3):  # a single run's error is between 0.1 and 0.3, by the seed and by how the processor rounds
+        train_recipe(wide, examples, seed, tmp_path / f"model-{seed}", f"run-{seed}")
+        path = tmp_path / f"model-{seed}" / "curves" / "joint" / "metrics.json"
+        found.append(json.loads(path.read_text())["validation"])
+    assert [one["target accuracy"] for one in found] == [100] * 3
+    assert statistics.median(one["source rmse"] for one in found) < 0.25
 
 
 def test_what_does_not_fit_is_said(recipe, examples, tiny_data, tiny_rows, network_params, tmp_path):

@@ -17,6 +17,7 @@ def write_fingerprints(folder: Path, rows: list[tuple[str, str, bytes, bytes]]) 
     pairs = [GoodPair(RawPair("f", 1), name, kind, None, "t", check_image(image)) for name, kind, image, _ in rows]
     checked = pa.Table.from_batches([checked_batch(pairs)])
     columns = {name: checked[name] for name in schemas.FINGERPRINTS.names[:-1]}
+    columns["coarse"] = checked["coarse"].to_numpy().view("int64")
     columns["text"] = pa.array([text for *_, text in rows], pa.binary(32))
     write_table(pa.table(columns, schema=schemas.FINGERPRINTS), folder / "fingerprints.parquet")
 
