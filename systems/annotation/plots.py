@@ -58,7 +58,11 @@ def draw_reliability(annotated: pl.DataFrame, labels: list[str], bins: int) -> b
         axis.plot([0, 1], [0, 1], color=GREY, linewidth=1)
         axis.plot(found["probability"], found["true"], marker="o", color=TARGET)
         for row in found.iter_rows(named=True):
-            axis.annotate(f"{row['decisions']:,}", (row["probability"], row["true"]), fontsize=7, color=INK)
+            # below the line, clear of the point
+            axis.annotate(
+                f"{row['decisions']:,}", (row["probability"], row["true"]), (5, -9), textcoords="offset points",
+                fontsize=7, color=INK,
+            )  # fmt: skip
         axis.set_xlabel("calibrated probability")
         axis.set_ylabel("share that is true")
 
