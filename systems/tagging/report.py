@@ -242,14 +242,20 @@ def claims_texts(table: pl.DataFrame) -> pages.Table:
     return pages.Table(columns, rows)
 
 
+def at_k(metric: str) -> str:
+    """Return a metric's name for people: ``precision5`` as ``precision at 5``."""
+    name = metric.rstrip("0123456789")
+    return f"{name} at {metric.removeprefix(name)}"
+
+
 def draw_precision(figure: Figure, results: Results, metric: str) -> None:
     """Draw a bar for each run and baseline."""
     axes = figure.add_subplot()
     named = results.measured()[::-1]
     values = [results.mean(one, metric) or 0.0 for one in named]
     colours = [METHODS[0] if one.name in results.runs else METHODS[1] for one in named]
-    axes.barh([one.label for one in named], values, color=colours)
-    axes.set_xlabel(f"{metric}, %")
+    axes.barh([one.label.replace("_", " ") for one in named], values, color=colours)
+    axes.set_xlabel(f"{at_k(metric)}, %")
     axes.set_title("Recommended tags that the user gave")
 
 
@@ -271,7 +277,7 @@ def draw_evolving(figure: Figure, results: Results, metric: str) -> None:
             [0.0, *shares], [np.nan if value is None else value for value in values], "o-", color=colour, label=run
         )
     axes.set_xlabel("of the user's earlier posts, %")
-    axes.set_ylabel(f"{metric}, %")
+    axes.set_ylabel(f"{at_k(metric)}, %")
     axes.set_title("A history that grows")
     axes.legend()
 
