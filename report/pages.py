@@ -65,9 +65,11 @@ def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
     return NOTHING if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
 
 
-def interval(low: float | None, high: float | None, sign: bool = False) -> str:
+def interval(low: float | None, high: float | None, digits: int = 1, sign: bool = False) -> str:
     """Return an interval as the tables print it; None is a dash."""
-    return NOTHING if low is None or high is None else f"{number(low, sign=sign)} to {number(high, sign=sign)}"
+    if low is None or high is None:
+        return NOTHING
+    return f"{number(low, digits, sign)} to {number(high, digits, sign)}"
 
 
 def with_deviation(mean: float | None, deviation: float | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from report.claims import Claim
 from systems.annotation.config import BASE, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, read_run
 
 NO_GAIN = 1.0  # points of H-F1 that shuffled tags may gain at most, for the claim that the gain is gone
@@ -17,22 +18,12 @@ class Annotator(NamedTuple):
     metric: str
 
 
-class Claim(NamedTuple):
-    """A claim that one annotator's measure is above another's, or not above it by more than `at_most` points."""
-
-    number: str
-    says: str
-    better: Annotator
-    worse: Annotator
-    at_most: float | None = None
-
-
 def h_f1(run: str, phase: str, rule: str) -> Annotator:
     """Return the H-F1 of a phase with a rule."""
     return Annotator(run, f"h_f1_{phase}_{rule}")
 
 
-def claims_of(runs: Sequence[str], thresholds: Sequence[float]) -> list[Claim]:
+def claims_of(runs: Sequence[str], thresholds: Sequence[float]) -> list[Claim[Annotator]]:
     """Return the claims about the declared runs; one whose runs are not all declared is left out.
 
     Args:
@@ -83,7 +74,7 @@ def claims_of(runs: Sequence[str], thresholds: Sequence[float]) -> list[Claim]:
     return [claim for claim in found if {claim.better.run, claim.worse.run} <= declared]
 
 
-def _within(run: str) -> list[Claim]:
+def _within(run: str) -> list[Claim[Annotator]]:
     """Return the claims about the annotators of one run."""
     point = read_run(run)
     if dict(point.changes).get("tags") == "shuffled":

@@ -23,11 +23,11 @@ from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.label_sets import SET_MEASURES
 from model.measures.units import check_reduces
 from report import pages
+from report.claims import claims_texts, judged_table
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from report.training_noise import TrainingNoise, moderated, training_noise
-from report.verdicts import Claimed, verdicts
 from systems.annotation.claims import BASELINES, Annotator, claims_of
 from systems.annotation.config import BASE, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, PlanParams
 from systems.annotation.measures import SQUARED_ERROR
@@ -141,16 +141,8 @@ def difference(results: Results, one: Annotator, other: Annotator, noise: Traini
 def claims_table(results: Results, thresholds: Sequence[float], noise: TrainingNoise | None) -> pl.DataFrame:
     """Return the claims with our difference, its 95 % interval, p before and after Holm, and a verdict."""
     claims = claims_of(results.runs, thresholds)
-    listed = [(claim, difference(results, claim.better, claim.worse, noise)) for claim in claims]
-    judged = verdicts([Claimed(found, claim.at_most) for claim, found in listed])
-    rows = []
-    for (claim, found), verdict in zip(listed, judged, strict=True):
-        known = None if found is None else found.interval()
-        numbers = [None, None, None] if known is None else [round(value, 3) for value in known]
-        rows.append((claim.number, claim.says, *numbers, verdict.p, verdict.corrected, verdict.text))
-    floats = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
-    schema = {"claim": pl.String, "says": pl.String, **floats, "verdict": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    found = [difference(results, claim.better, claim.worse, noise) for claim in claims]
+    return judged_table(claims, found, decimals=3)
 
 
 def h_f1_rows(runs: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -255,30 +247,6 @@ def quantities_texts(table: pl.DataFrame) -> pages.Table:
     return pages.Table(columns, rows)
 
 
-def claims_texts(table: pl.DataFrame) -> pages.Table:
-    """Return the table of claims."""
-    columns = [
-        pages.Column("claim", number=False),
-        pages.Column("says", number=False),
-        pages.Column("difference"),
-        pages.Column("95 %"),
-        pages.Column("p, corrected"),
-        pages.Column("verdict", number=False, verdict=True),
-    ]
-    rows = [
-        [
-            row["claim"],
-            row["says"],
-            pages.number(row["difference"], 2, sign=True),
-            pages.NOTHING if row["low"] is None else f"{row['low']:+.2f} to {row['high']:+.2f}",
-            pages.number(row["p_holm"], 4),
-            row["verdict"],
-        ]
-        for row in table.iter_rows(named=True)
-    ]
-    return pages.Table(columns, rows)
-
-
 def write_report(evaluations: Path, folder: Path, results: Results, params: ReportParams, rules: RuleParams) -> None:
     """Write all files of the report into a folder."""
     table = results_table(results)
@@ -315,7 +283,7 @@ def write_report(evaluations: Path, folder: Path, results: Results, params: Repo
         rules=rules_texts(table, rules.thresholds, rules.top) if BASE in results.runs else None,
         quantities=quantities_texts(table) if BASE in results.runs else None,
         ece=[pages.number(found.get((BASE, f"{name}_{LABELS}"), (None,))[0], 2) for name in ("ece", "ece_calibrated")],
-        claims=claims_texts(claims) if len(claims) else None,
+        claims=claims_texts(claims, 2) if len(claims) else None,
         has_plots=bool(pictures),
     )
     write_part(part, folder)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from report.claims import Claim
 from systems.siamese.config import CONTROL, FROZEN, SIAMESE, SOFTMAX, read_run
 
 HEADINGS = {SOFTMAX: "softmax", CONTROL: "softmax, as many steps", SIAMESE: "siamese", FROZEN: "frozen ConvNet"}
@@ -23,17 +24,7 @@ class Trained(NamedTuple):
         return f"{HEADINGS[self.phase]}, {self.run}"
 
 
-class Claim(NamedTuple):
-    """A claim that one training's accuracy is above another's, or not above it by more than `at_most` points."""
-
-    number: str
-    says: str
-    better: Trained
-    worse: Trained
-    at_most: float | None = None
-
-
-def claims_of(runs: Sequence[str]) -> list[Claim]:
+def claims_of(runs: Sequence[str]) -> list[Claim[Trained]]:
     """Return the claims about the declared runs; one whose runs are not all declared is left out."""
     found = []
     for filtered, noisy in NOISY.items():
@@ -60,11 +51,11 @@ def claims_of(runs: Sequence[str]) -> list[Claim]:
     return [claim for claim in found if {claim.better.run, claim.worse.run} <= set(runs)]
 
 
-def _claims_of_labels(phase: str, options: str) -> list[Claim]:
+def _claims_of_labels(phase: str, options: str) -> list[Claim[Trained]]:
     """Return the claims that one kind of labels is better than another, in one phase with the same options."""
     kind = HEADINGS[phase] + options.removeprefix("_frozen").replace("_", ", ")
 
-    def claim(number: str, better: str, worse: str, says: str = "", at_most: float | None = None) -> Claim:
+    def claim(number: str, better: str, worse: str, says: str = "", at_most: float | None = None) -> Claim[Trained]:
         one, other = (Trained(f"{labels}{options}", phase) for labels in (better, worse))
         return Claim(number, f"{kind}: {says or f'{better} > {worse}'}", one, other, at_most)
 

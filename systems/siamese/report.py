@@ -26,11 +26,11 @@ from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.units import check_reduces
 from report import pages
+from report.claims import claims_texts, judged_table
 from report.intervals import Estimate, accuracy_interval, estimate, paired, unit_values
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from report.training_noise import TrainingNoise, moderated, training_noise
-from report.verdicts import Claimed, verdicts
 from systems.siamese.claims import HEADINGS, Trained, claims_of
 from systems.siamese.config import FROZEN, PHASES, PlanParams, Point, read_run
 
@@ -131,30 +131,11 @@ def difference(results: Results, one: Trained, other: Trained, noise: TrainingNo
 
 def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
     """Return the claims with our difference in points, its 95 % interval, p before and after Holm, and a verdict."""
-    listed = [
-        (claim, difference(results, claim.better, claim.worse, noise))
-        for claim in claims_of(results.runs)
-        if len(results.of(claim.better)) and len(results.of(claim.worse))
+    claims = [
+        claim for claim in claims_of(results.runs) if len(results.of(claim.better)) and len(results.of(claim.worse))
     ]
-    judged = verdicts([Claimed(found, claim.at_most) for claim, found in listed])
-    rows = []
-    for (claim, found), verdict in zip(listed, judged, strict=True):
-        known = None if found is None else found.interval()
-        rows.append(
-            {
-                "claim": claim.number,
-                "says": claim.says,
-                "difference": None if known is None else round(known.mean, 2),
-                "low": None if known is None else round(known.low, 2),
-                "high": None if known is None else round(known.high, 2),
-                "p": verdict.p,
-                "p_holm": verdict.corrected,
-                "verdict": verdict.text,
-            }
-        )
-    numbers = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
-    schema = {"claim": pl.String, "says": pl.String, **numbers, "verdict": pl.String}
-    return pl.DataFrame(rows, schema=schema).sort("claim", maintain_order=True)
+    found = [difference(results, claim.better, claim.worse, noise) for claim in claims]
+    return judged_table(claims, found).sort("claim", maintain_order=True)
 
 
 def results_table(results: Results) -> pl.DataFrame:
@@ -237,30 +218,6 @@ def measures_texts(table: pl.DataFrame, results: Results) -> pages.Table:
             pages.number(validation_of(results, one)),
         ]
         for one in results.trained()
-    ]
-    return pages.Table(columns, rows)
-
-
-def claims_texts(table: pl.DataFrame) -> pages.Table:
-    """Return the table of claims."""
-    columns = [
-        pages.Column("claim", number=False),
-        pages.Column("says", number=False),
-        pages.Column("difference"),
-        pages.Column("95 %"),
-        pages.Column("p, corrected"),
-        pages.Column("verdict", number=False, verdict=True),
-    ]
-    rows = [
-        [
-            row["claim"],
-            row["says"],
-            pages.number(row["difference"], sign=True),
-            pages.interval(row["low"], row["high"], sign=True),
-            pages.number(row["p_holm"], 4),
-            row["verdict"],
-        ]
-        for row in table.iter_rows(named=True)
     ]
     return pages.Table(columns, rows)
 

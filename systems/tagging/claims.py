@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from report.claims import Claim
 from systems.tagging.config import BASELINES, read_run
 
 NO_LOSS = 1.0  # points that shuffled histories may be above the cold start, for the claim that they are no use
@@ -21,17 +22,7 @@ class Measured(NamedTuple):
         return self.name + words.get(self.condition, "")
 
 
-class Claim(NamedTuple):
-    """A claim that one is above the other, or not above it by more than `at_most` points."""
-
-    number: str
-    says: str
-    better: Measured
-    worse: Measured
-    at_most: float | None = None
-
-
-def claims_of(runs: Sequence[str], baselines: Sequence[str], best: str | None) -> list[Claim]:
+def claims_of(runs: Sequence[str], baselines: Sequence[str], best: str | None) -> list[Claim[Measured]]:
     """Return the claims about the declared runs; one whose runs are not all declared is left out.
 
     Args:
@@ -67,5 +58,5 @@ def claims_of(runs: Sequence[str], baselines: Sequence[str], best: str | None) -
     return [claim for claim in found if {claim.better.name, claim.worse.name} <= known]
 
 
-def _above(number: str, better: str, worse: str) -> Claim:
+def _above(number: str, better: str, worse: str) -> Claim[Measured]:
     return Claim(number, f"{better} > {worse}", Measured(better), Measured(worse))

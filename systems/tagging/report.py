@@ -23,12 +23,12 @@ from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.units import check_reduces
 from report import pages
+from report.claims import claims_texts, judged_table
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.plots import METHODS, picture
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from report.training_noise import TrainingNoise, moderated, training_noise
-from report.verdicts import Claimed, verdicts
 from systems.tagging.claims import Measured, claims_of
 from systems.tagging.config import PlanParams
 from systems.tagging.evaluate import EvaluateParams
@@ -148,14 +148,7 @@ def claims_table(results: Results, metric: str) -> pl.DataFrame:
     noise = noise_of(results, metric)
     claims = claims_of(results.runs, results.baselines, best_baseline(results, metric))
     found = [difference(results, claim.better, claim.worse, metric, noise) for claim in claims]
-    judged = verdicts([Claimed(one, claim.at_most) for claim, one in zip(claims, found, strict=True)])
-    rows = []
-    for claim, one, verdict in zip(claims, found, judged, strict=True):
-        known = (None, None, None) if one is None else tuple(round(value, 2) for value in one.interval())
-        rows.append((claim.number, claim.says, *known, verdict.p, verdict.corrected, verdict.text))
-    numbers = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
-    schema = {"claim": pl.String, "says": pl.String, **numbers, "verdict": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return judged_table(claims, found)
 
 
 def results_table(results: Results) -> pl.DataFrame:
@@ -215,30 +208,6 @@ def lengths_texts(results: Results, params: EvaluateParams) -> pages.Table:
     columns += [pages.Column(text, group="tags in the history") for text in groups]
     named = [Measured(name) for name in [*results.runs, *results.baselines]]
     rows = [[one.label, *(pages.number(results.mean(one, f"{prefix}{text}")) for text in groups)] for one in named]
-    return pages.Table(columns, rows)
-
-
-def claims_texts(table: pl.DataFrame) -> pages.Table:
-    """Return the table of claims."""
-    columns = [
-        pages.Column("claim", number=False),
-        pages.Column("says", number=False),
-        pages.Column("difference"),
-        pages.Column("95 %"),
-        pages.Column("p, corrected"),
-        pages.Column("verdict", number=False, verdict=True),
-    ]
-    rows = [
-        [
-            row["claim"],
-            row["says"],
-            pages.number(row["difference"], sign=True),
-            pages.interval(row["low"], row["high"], sign=True),
-            pages.number(row["p_holm"], 4),
-            row["verdict"],
-        ]
-        for row in table.iter_rows(named=True)
-    ]
     return pages.Table(columns, rows)
 
 

@@ -4,25 +4,14 @@ Claim 7, that the MAP settles by the last iteration, is about one run's curve an
 states the curve's change instead.
 """
 
-from typing import NamedTuple
-
+from report.claims import Claim
 from systems.dckt.config import BASELINES, BEFORE, FULL
 from systems.dckt.report.results import Results, with_pairs
 
 HARDLY = 1.0  # points of MAP that "hardly worse" and "no gain" allow
 
 
-class Claim(NamedTuple):
-    """A claim that one run's MAP is above another's, or not above it by more than `at_most` points."""
-
-    number: str
-    says: str
-    better: str
-    worse: str
-    at_most: float | None = None
-
-
-def claims_of(results: Results) -> list[Claim]:
+def claims_of(results: Results) -> list[Claim[str]]:
     """Return the claims about declared runs, for each limit of target pairs; others are left out."""
     found = []
     alphas = sorted({value for point in results.points for name, value in point.changes if name == "alpha"})

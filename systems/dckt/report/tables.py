@@ -3,8 +3,8 @@
 import polars as pl
 
 from report import pages
+from report.claims import judged_table
 from report.training_noise import TrainingNoise
-from report.verdicts import Claimed, verdicts
 from systems.dckt.config import BASELINES, BEFORE, FULL
 from systems.dckt.evaluate import BOTH, IMAGE_TO_TEXT, METRICS, TEXT_TO_IMAGE
 from systems.dckt.report.claims import claims_of
@@ -100,36 +100,6 @@ def table_3(results: Results, pairs: int | None, noise: TrainingNoise | None) ->
 
 def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
     """Return the claims with our difference in points, its 95 % interval, p before and after Holm, and a verdict."""
-    listed = [(claim, results.difference(claim.better, claim.worse, noise)) for claim in claims_of(results)]
-    judged = verdicts([Claimed(found, claim.at_most) for claim, found in listed])
-    rows = []
-    for (claim, found), verdict in zip(listed, judged, strict=True):
-        known = [None] * 3 if found is None else [round(value, 3) for value in found.interval()]
-        rows.append((claim.number, claim.says, *known, verdict.p, verdict.corrected, verdict.text))
-    numbers = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
-    schema = {"claim": pl.String, "says": pl.String, **numbers, "verdict": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row").sort("claim", maintain_order=True)
-
-
-def claims_texts(table: pl.DataFrame) -> pages.Table:
-    """Return the table of claims for the page."""
-    columns = [
-        pages.Column("claim", number=False),
-        pages.Column("says", number=False),
-        pages.Column("difference"),
-        pages.Column("95 %"),
-        pages.Column("p, corrected"),
-        pages.Column("verdict", number=False, verdict=True),
-    ]
-    rows = [
-        [
-            row["claim"],
-            row["says"],
-            pages.number(row["difference"], sign=True),
-            pages.interval(row["low"], row["high"], sign=True),
-            pages.number(row["p_holm"], 4),
-            row["verdict"],
-        ]
-        for row in table.iter_rows(named=True)
-    ]
-    return pages.Table(columns, rows)
+    claims = claims_of(results)
+    found = [results.difference(claim.better, claim.worse, noise) for claim in claims]
+    return judged_table(claims, found, decimals=3).sort("claim", maintain_order=True)

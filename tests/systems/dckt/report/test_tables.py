@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from dckt_evaluations import write_evaluations
 
+from report.claims import claims_texts
 from systems.dckt.report.results import Results, read_results
-from systems.dckt.report.tables import claims_table, claims_texts, results_table, table_2, table_3
+from systems.dckt.report.tables import claims_table, results_table, table_2, table_3
 
 VALUES = {"DCKT": 0.45, "before": 0.40, "media": 0.449, "all": 0.48, "CCA": 0.30, "DCKT_pairs=10": 0.35}
 
