@@ -116,6 +116,26 @@ def validate_section(model: type[Section], name: str, content: Any, where: str) 
         raise ParamsError("\n".join(lines)) from None
 
 
+def load_recipe(model: type[Section], path: Path, written_by: str) -> Section:
+    """Read a recipe: what a training depends on besides data and seed, as JSON.
+
+    Args:
+        model: the recipe.
+        path: its file.
+        written_by: the command that writes recipes, for messages.
+
+    Raises:
+        UserError: the file doesn't exist, is not a regular file, or is not such a recipe.
+    """
+    check_file(path)
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such recipe; run python -m {written_by}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: not a recipe: {error}; run python -m {written_by}") from None
+
+
 def read_data_sets(path: Path = DEFAULT_PATH) -> dict[str, str]:
     """Return the raw folder of each data set, by the data set's name and in the file's order.
 

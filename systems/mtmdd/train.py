@@ -24,10 +24,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from base.console import UserError, stage
-from base.inputs import check_file
+from base.console import stage
+from base.params import load_recipe
 from model.training.curves import live_folder, run_name
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.dispatch import run_command_of
@@ -45,13 +43,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: the file doesn't exist, is not a regular file, or is not a recipe (the message lists the problems).
     """
-    check_file(path)
-    try:
-        return Recipe.model_validate_json(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; run python -m systems.mtmdd.recipes") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: not a recipe: {error}; run python -m systems.mtmdd.recipes") from None
+    return load_recipe(Recipe, path, "systems.mtmdd.recipes")
 
 
 def main(

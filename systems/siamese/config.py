@@ -28,8 +28,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from base.console import UserError
-from base.inputs import check_file
-from base.params import Params
+from base.params import Params, load_recipe
 from model.classifier_params import ClassifierParams, TrainParams
 
 Labels = Literal[
@@ -238,10 +237,4 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: the file doesn't exist, is not a regular file, or is not a recipe.
     """
-    check_file(path)
-    try:
-        return Recipe.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; run python -m systems.siamese.recipes") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: not a recipe: {error}; run python -m systems.siamese.recipes") from None
+    return load_recipe(Recipe, path, "systems.siamese.recipes")

@@ -25,8 +25,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from base.console import UserError
-from base.inputs import check_file
-from base.params import Params
+from base.params import Params, load_recipe
 from model.nets.params import BackboneParams
 from model.training import params as training
 
@@ -241,10 +240,4 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: the file doesn't exist, is not a regular file, or is not a recipe.
     """
-    check_file(path)
-    try:
-        return Recipe.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such recipe; run python -m systems.tagging.recipes") from None
-    except ValidationError as error:
-        raise UserError(f"{path}: not a recipe: {error}; run python -m systems.tagging.recipes") from None
+    return load_recipe(Recipe, path, "systems.tagging.recipes")
