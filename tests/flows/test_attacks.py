@@ -21,6 +21,7 @@ import httpx
 import psutil
 import pytest
 from dvc_projects import ROOT, new_project
+from family import listening
 from playwright.sync_api import Page, sync_playwright
 from served import Served, Server, serve, until, write_project
 from websockets.asyncio.client import connect
@@ -110,13 +111,8 @@ def flow_target(workspace: Path) -> Iterator[Target]:
     try:
         until(lambda: (root / "began").exists() or flow.poll() is not None)
         password = (root / ".state/prefect/password").read_text().strip()
-        (api,) = {
-            f"http://127.0.0.1:{connection.laddr.port}/api"
-            for process in psutil.Process(flow.pid).children(recursive=True)
-            for connection in process.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        server = Server(api, password)
+        ((_, port),) = listening(flow.pid)
+        server = Server(f"http://127.0.0.1:{port}/api", password)
         identity = server.post("flows/", name="reproduce")["id"]
         deployment = server.post("deployments/", name="taken", flow_id=identity, pull_steps=[{"own": {}}])["id"]
         yield Target(server, root, deployment)

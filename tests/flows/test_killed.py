@@ -15,6 +15,7 @@ import httpx
 import psutil
 import pytest
 from dvc_projects import DVC, is_alive
+from family import commands
 from served import Served, free_port, serve, until, write_project
 
 from flows.gpus import limit_of
@@ -188,8 +189,8 @@ def test_a_killed_server_comes_back_and_the_run_goes_on(tmp_path: Path, undistur
         assert served.get(limit)["active_slots"] == 1
         servers = [
             process
-            for process in psutil.Process(served.process.pid).children(recursive=True)
-            if "flows.server.locked_server" in process.cmdline() and "guard.py" not in " ".join(process.cmdline())
+            for process, command in commands(served.process.pid)
+            if "flows.server.locked_server" in command and "guard.py" not in " ".join(command)
         ]
         assert servers
         for process in servers:

@@ -1,5 +1,6 @@
 """If a flow is interrupted or killed while it writes dvc.lock, no record is lost."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from dvc_projects import ROOT
+from family import family
 from served import until
 
 from flows.stages import Workspace
@@ -54,11 +56,11 @@ def start(root: Path, api: str) -> subprocess.Popen[bytes]:
 
 def kill_all(flow: subprocess.Popen[bytes]) -> None:
     """Kill a flow and all its descendants at once, as if the machine failed."""
-    processes = [psutil.Process(flow.pid), *psutil.Process(flow.pid).children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    for process in processes:
-        process.kill()
+    processes = family(flow.pid)
+    for step in (psutil.Process.suspend, psutil.Process.kill):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                step(process)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from dvc_projects import DVC, ROOT, new_project
+from family import commands
 from served import until
 
 from base.artifacts import write_json
@@ -104,9 +105,11 @@ class Flow:
         return list((self.root / ".state" / "checkpoints").glob(f"{seed}-*/[!.]*-epoch-*"))
 
     def servers(self) -> list[psutil.Process]:
-        started = psutil.Process(self.process.pid).children(recursive=True)
-        found = [process for process in started if "flows.server.locked_server" in process.cmdline()]
-        return [process for process in found if "-I" not in process.cmdline()]  # the server's guard has -I
+        return [
+            process
+            for process, command in commands(self.process.pid)
+            if "flows.server.locked_server" in command and "-I" not in command  # the server's guard has -I
+        ]
 
 
 def results(root: Path) -> dict[str, bytes]:

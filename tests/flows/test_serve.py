@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from dvc_projects import is_alive
+from family import family, listening
 from playwright.sync_api import Page, sync_playwright
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from served import Served, serve, until, write_project
@@ -187,16 +187,11 @@ def listens_on_this_machine_only_and_ends_with_all_it_started(served: Served, ho
     assert "<html" in httpx.get(served.address, follow_redirects=True, timeout=60).text
     served.start("reproduce/workspace", targets=["train_shapes@round-3-7"])
     pid = int(until(lambda: (root / "pid").exists() and (root / "pid").read_text()))
-    family = [psutil.Process(served.process.pid), *psutil.Process(served.process.pid).children(recursive=True)]
-    listening = set()
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):  # a short-lived process of the stage
-            connections = process.net_connections("inet")
-            listening |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
-    assert listening == {"127.0.0.1"}
+    started = family(served.process.pid)
+    assert {host for host, _ in listening(served.process.pid)} == {"127.0.0.1"}
     served.end(how)
     until(lambda: not is_alive(pid))
-    until(lambda: not any(is_alive(process.pid) for process in family))
+    until(lambda: not any(is_alive(process.pid) for process in started))
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(served.address.rpartition(":")[2]))) != 0
 
