@@ -17,7 +17,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
-from systems.cleaning.reliability import CHUNK, Votes, denoise  # noqa: E402
+from systems.cleaning.reliability import CHUNK, denoise  # noqa: E402
+from systems.cleaning.votes import Votes  # noqa: E402
 
 
 def anonymous_mb() -> float:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from systems.cleaning.reliability import Votes
+from systems.cleaning.votes import Votes
 
 LEVEL = 0.001
 PERMUTATIONS = 999

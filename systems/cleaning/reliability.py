@@ -34,6 +34,7 @@ import numpy as np
 from scipy.special import digamma, gammaln, logsumexp
 
 from base.console import UserError, log
+from systems.cleaning.votes import Votes
 
 CHUNK = 5_000  # images that a thread judges at once
 MOST_THREADS = 8  # that judge images; each takes memory
@@ -48,55 +49,6 @@ LEAST_P = 1e-6  # smaller probabilities are raised to it: no network is that sur
 SAMPLE = 20_000  # EM takes at least this many images,
 NO_NAMES = "no image has a name: the labels are empty; check that the log's queries name the categories"
 SAMPLE_PER_CATEGORY = 20  # and this many per category; all are judged afterwards
-
-
-class Votes(NamedTuple):
-    """The votes of N images in the order of the images (CSR); those of image i lie at starts[i]:starts[i + 1].
-
-    Shape:
-        starts: int64 (N + 1,); category: int32 (votes,), each at most once per image; clicks: float64 (votes,), > 0
-    """
-
-    starts: np.ndarray
-    category: np.ndarray
-    clicks: np.ndarray
-
-    @property
-    def num_images(self) -> int:
-        """The number of images, N."""
-        return len(self.starts) - 1
-
-    @property
-    def counts(self) -> np.ndarray:
-        """The number of named categories of each image: int64 (N,)."""
-        return np.diff(self.starts)
-
-    def totals(self) -> np.ndarray:
-        """Return the clicks of each image that name a category: float64 (N,)."""
-        running = np.concatenate([[0.0], np.cumsum(self.clicks, dtype=np.float64)])
-        totals = running[self.starts[1:]] - running[self.starts[:-1]]
-        totals[self.counts == 0] = 0.0
-        return totals
-
-    def take(self, images: np.ndarray) -> "Votes":
-        """Return the votes of some images, in their order."""
-        counts = self.counts[images]
-        starts = np.concatenate([[0], np.cumsum(counts)])
-        places = np.repeat(self.starts[images] - starts[:-1], counts) + np.arange(starts[-1])
-        return Votes(starts, self.category[places], self.clicks[places])
-
-    def images(self) -> np.ndarray:
-        """Return the image of each vote: int64 (votes,)."""
-        return np.repeat(np.arange(self.num_images), self.counts)
-
-    def majority(self) -> np.ndarray:
-        """Return the category with the most clicks of each image, of several the first; -1 without votes."""
-        image = self.images()
-        order = np.lexsort((self.category, -self.clicks, image))
-        named = self.counts > 0
-        best = np.full(self.num_images, -1, np.int32)
-        best[named] = self.category[order[self.starts[:-1][named]]]
-        return best
 
 
 class Candidates(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import binom
 
 from systems.cleaning.agreement import agreement
-from systems.cleaning.reliability import Votes
+from systems.cleaning.votes import Votes
 
 
 def log_of(random: np.random.Generator, num: int, c: int, share: float) -> tuple[Votes, np.ndarray, np.ndarray]:

@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click_labels import write_labels
 
 from base import schemas
-from base.console import UserError
-from systems.cleaning.denoise import labels_of, main, read_labels
+from systems.cleaning.denoise import main
 
 CATEGORIES = ("akita", "corgi", "husky", "pug")
 PARAMS = """
@@ -50,13 +49,6 @@ def data(tmp_path: Path) -> Path:
     for method in ("reliability", "table"):
         (tmp_path / f"{method}.yaml").write_text(PARAMS.replace("METHOD", method))
     return tmp_path
-
-
-def write_labels(rows: list[dict], folder: Path) -> None:
-    fields = [("image_id", pa.string()), ("clicks", pa.int64()), ("categories", pa.list_(pa.string())),
-              ("shares", pa.list_(pa.float32()))]  # fmt: skip
-    folder.mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), folder / "part-00000.parquet")
 
 
 def run(data: Path, labels: str, output: str, params: str = "reliability") -> dict:
@@ -112,52 +104,3 @@ def test_the_papers_filter_keeps_the_name_and_states_no_accuracy(data: Path) -> 
     assert all(row["right"] >= np.float32(0.3) for row in images if row["kept"])
     assert 0 < summary["kept"] < summary["named"]
     assert summary["expected_right"] == {"names": None, "labels": None, "kept": None}
-
-
-def test_given_labels_are_one_vote_each_and_the_target_is_left_out(tmp_path: Path) -> None:
-    rows = {"image_id": ["b", "a", "t"], "category": ["pug", "akita", "pug"], "domain": ["source", "source", "target"]}
-    pq.write_table(pa.table(rows), tmp_path / "part-00000.parquet")
-    labels = read_labels(tmp_path)
-    assert labels.image_ids == ["a", "b"]
-    assert labels.categories == ["akita", "pug"]
-    assert labels.votes.category.tolist() == [0, 1]
-    assert labels.votes.clicks.tolist() == [1.0, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"shares": [0.5, 0.2]}, "image 'a': shares must be positive, sum to 1"),
-        ({"shares": [1.5, -0.5]}, "shares must be positive"),
-        ({"shares": [1.0]}, "as many as the categories"),
-        ({"clicks": -1}, "image 'a'"),
-        ({"clicks": 0}, "image 'a'"),
-        ({"image_id": "b"}, "image 'b' has 2 rows"),
-        ({"categories": ["pug"], "shares": [1.0]}, "1 categories are named"),
-    ],
-)
-def test_impossible_labels_are_refused(tmp_path: Path, change: dict, message: str) -> None:
-    row = {"image_id": "a", "clicks": 3, "categories": ["pug", "corgi"], "shares": [0.5, 0.5], **change}
-    rest = {"image_id": "b", "clicks": 1, "categories": ["pug"], "shares": [1.0]}
-    write_labels([row, rest], tmp_path / "labels")
-    with pytest.raises(UserError, match=message):
-        read_labels(tmp_path / "labels")
-
-
-def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:
-    assert labels_of(None, Path("some/labels")) == Path("some/labels")
-    assert labels_of(tmp_path, Path("given")) == tmp_path / "ingested/images"
-    assert labels_of(tmp_path, Path("clicks")) == tmp_path / "click_labels/labels"
-    with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks expected"):
-        labels_of(tmp_path, Path("some/labels"))
-
-
-def test_labels_of_images_that_the_data_set_lacks_are_left_out(tmp_path: Path) -> None:
-    rows = [
-        {"image_id": name, "category": label, "domain": "source", "width": 3, "height": 3, "image": None}
-        for name, label in (("a", "ant"), ("gone", "cat"), ("b", "bee"))
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schemas.IMAGES), tmp_path / "part-00000.parquet")
-    found = read_labels(tmp_path, pl.Series(["b", "a", "no label"]))
-    assert found.image_ids == ["a", "b"]
-    assert found.categories == ["ant", "bee"]

@@ -4,20 +4,15 @@ import math
 
 import numpy as np
 import pytest
+from click_votes import votes_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import dirichlet_multinomial
 
 from base.console import UserError
 from systems.cleaning import reliability
-from systems.cleaning.reliability import Posterior, Votes, candidates, denoise, fit, posterior
-
-
-def votes_of(rows: list[dict[int, float]]) -> Votes:
-    """Return votes from mappings of categories to clicks."""
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    pairs = [pair for row in rows for pair in sorted(row.items())]
-    return Votes(starts, np.array([c for c, _ in pairs], np.int32), np.array([v for _, v in pairs], np.float64))
+from systems.cleaning.reliability import Posterior, candidates, denoise, fit, posterior
+from systems.cleaning.votes import Votes
 
 
 class Simulated:
@@ -207,10 +202,6 @@ def test_posteriors_are_probabilities_and_don_t_depend_on_the_images_order(rows:
     order = np.arange(len(rows))[::-1]
     again = fit(votes.take(order), chosen.take(order), 4)
     assert posterior(votes.take(order), chosen.take(order), again).probability[order] == pytest.approx(found, abs=1e-3)
-
-
-def test_the_majority_is_the_most_clicked_name_and_of_several_the_first() -> None:
-    assert votes_of([{0: 1, 2: 5}, {}, {1: 2, 3: 2}, {3: 1}]).majority().tolist() == [2, -1, 1, 3]
 
 
 def test_the_cut_maximises_the_expected_f1() -> None:

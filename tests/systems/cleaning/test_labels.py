@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click_labels import write_labels
+
+from base import schemas
+from base.console import UserError
+from systems.cleaning.labels import labels_of, read_labels
+
+
+def test_given_labels_are_one_vote_each_and_the_target_is_left_out(tmp_path: Path) -> None:
+    rows = {"image_id": ["b", "a", "t"], "category": ["pug", "akita", "pug"], "domain": ["source", "source", "target"]}
+    pq.write_table(pa.table(rows), tmp_path / "part-00000.parquet")
+    labels = read_labels(tmp_path)
+    assert labels.image_ids == ["a", "b"]
+    assert labels.categories == ["akita", "pug"]
+    assert labels.votes.category.tolist() == [0, 1]
+    assert labels.votes.clicks.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shares": [0.5, 0.2]}, "image 'a': shares must be positive, sum to 1"),
+        ({"shares": [1.5, -0.5]}, "shares must be positive"),
+        ({"shares": [1.0]}, "as many as the categories"),
+        ({"clicks": -1}, "image 'a'"),
+        ({"clicks": 0}, "image 'a'"),
+        ({"image_id": "b"}, "image 'b' has 2 rows"),
+        ({"categories": ["pug"], "shares": [1.0]}, "1 categories are named"),
+    ],
+)
+def test_impossible_labels_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+    row = {"image_id": "a", "clicks": 3, "categories": ["pug", "corgi"], "shares": [0.5, 0.5], **change}
+    rest = {"image_id": "b", "clicks": 1, "categories": ["pug"], "shares": [1.0]}
+    write_labels([row, rest], tmp_path / "labels")
+    with pytest.raises(UserError, match=message):
+        read_labels(tmp_path / "labels")
+
+
+def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:
+    assert labels_of(None, Path("some/labels")) == Path("some/labels")
+    assert labels_of(tmp_path, Path("given")) == tmp_path / "ingested/images"
+    assert labels_of(tmp_path, Path("clicks")) == tmp_path / "click_labels/labels"
+    with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks expected"):
+        labels_of(tmp_path, Path("some/labels"))
+
+
+def test_labels_of_images_that_the_data_set_lacks_are_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": name, "category": label, "domain": "source", "width": 3, "height": 3, "image": None}
+        for name, label in (("a", "ant"), ("gone", "cat"), ("b", "bee"))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schemas.IMAGES), tmp_path / "part-00000.parquet")
+    found = read_labels(tmp_path, pl.Series(["b", "a", "no label"]))
+    assert found.image_ids == ["a", "b"]
+    assert found.categories == ["ant", "bee"]
