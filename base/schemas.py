@@ -103,7 +103,7 @@ DENOISED = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("category", pa.string()),  # the most probable one
-        pa.field("name", pa.string()),  # the most clicked one (or the given label); null: none is named
+        pa.field("name", pa.string()),  # the given label, or the most clicked one; null: none is named
         pa.field("right", pa.float32(), nullable=False),  # probability of `category`
         pa.field("name_right", pa.float32()),  # probability of `name`; null: none is named, or the method is `table`
         pa.field("kept", pa.bool_(), nullable=False),
@@ -116,7 +116,7 @@ DENOISED = pa.schema(
 RELIABILITY = pa.schema(
     [
         pa.field("category", pa.string(), nullable=False),
-        pa.field("images_named", pa.int64(), nullable=False),  # images whose most clicked name it is
+        pa.field("images_named", pa.int64(), nullable=False),  # images with this name
         pa.field("name_right", pa.float64()),  # share of them that are of this category
         pa.field("images_kept", pa.int64(), nullable=False),  # images with this label after denoising
         pa.field("right", pa.float64()),  # share of them that are of this category

@@ -3,7 +3,8 @@
     python -m systems.cleaning.denoise --labels LABELS --features data/sets/toy/embedded --output DENOISED
 
 In: labels, either from clicks (`schemas.LABELS`, as `pipelines.label_from_clicks` writes them) or given ones (a folder
-with `image_id` and `category`, such as `ingested/images`; each is one vote); and frozen features (`schemas.EMBEDDED`).
+with `image_id` and `category`, such as `ingested/images`; each is one vote); with `--given`, given labels beside labels
+from clicks, judged together (`systems.cleaning.given`); and frozen features (`schemas.EMBEDDED`).
 Out: `images.parquet` (`schemas.DENOISED`), `categories.parquet` (`schemas.RELIABILITY`: how reliable each name is) and
 `summary.json` with the accuracy that the labels are expected to have.
 
@@ -33,7 +34,7 @@ from systems.cleaning import reliability
 from systems.cleaning.agreement import LEVEL, Agreement, agreement
 from systems.cleaning.clean import CleanParams, apply_table_ii
 from systems.cleaning.heads import FoldedHeadParams, folds_of, out_of_fold
-from systems.cleaning.labels import OF_SETS, Labels, labels_of, read_labels
+from systems.cleaning.labels import OF_SETS, Labels, labels_of, read_labels, with_given
 from systems.cleaning.reliability import Posterior, Reliability
 from systems.cleaning.votes import Votes
 
@@ -102,21 +103,19 @@ def denoise_labels(labels: Labels, features: np.ndarray, params: DenoiseParams) 
         UserError: the labels say nothing of the images, or no image is named.
     """
     votes, num = labels.votes, len(labels.categories)
-    folds, named = folds_of(labels.image_ids, params.head), votes.counts > 0
+    if params.method == "table" and labels.given is not None:
+        raise UserError("method: table judges one kind of labels; give labels from clicks or given ones, not both")
+    folds, named = folds_of(labels.image_ids, params.head), reliability.has_name(votes, labels.given)
     if not named.any() or len(np.unique(folds[named])) < 2:
         raise UserError(f"{int(named.sum())} images are named, too few for {params.head.folds} folds")
     x = principal_components(features, params.head.components)
-    soft = np.full((len(named), num), 1 / num, np.float32)
-    soft[named] = 0
-    image = votes.images()
-    soft[image, votes.category] = votes.clicks / votes.totals()[image]
-    probabilities = out_of_fold(x, soft, named, folds, params.head, 0)
+    probabilities = out_of_fold(x, labels.shares(), named, folds, params.head, 0)
     # exact for the first round: its classifiers know nothing of the votes of their own fold
     found = check_agreement(votes, probabilities, folds, params.head.seed)
     if params.method == "table":
         return _by_table(labels, probabilities, params.table, found)
     for number in range(params.rounds):
-        judged, model = reliability.denoise(votes, probabilities)
+        judged, model = reliability.denoise(votes, probabilities, given=labels.given)
         right = judged.best()[1][named].mean()
         log.info(
             "round %d of %d: %.1f %% of the labels are expected to be right", number + 1, params.rounds, 100 * right
@@ -155,10 +154,10 @@ def tables(
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Return `schemas.DENOISED`, `schemas.RELIABILITY` and the summary."""
     names = np.array(labels.categories)
-    majority = labels.votes.majority()
-    named = majority >= 0
+    name = labels.names()
+    named = name >= 0
     has_label = result.category >= 0
-    name_right = np.where(named, result.labels.of(majority), np.nan)
+    name_right = np.where(named, result.labels.of(name), np.nan)
     soft: list[list[str]] = [[] for _ in named]
     soft_p: list[list[float]] = [[] for _ in named]
     if params.soft_labels is not None:
@@ -171,7 +170,7 @@ def tables(
         {
             "image_id": labels.image_ids,
             "category": [names[c] if c >= 0 else None for c in result.category],
-            "name": [names[c] if c >= 0 else None for c in majority],
+            "name": [names[c] if c >= 0 else None for c in name],
             "right": pl.Series(result.right, dtype=pl.Float32),
             "name_right": pl.Series(name_right, dtype=pl.Float32).fill_nan(None),
             "kept": result.kept,
@@ -183,8 +182,8 @@ def tables(
     num = len(names)
     kept = result.kept
     counts = {
-        "named": np.bincount(majority[named], minlength=num),
-        "name_right": np.bincount(majority[named], name_right[named], num),
+        "named": np.bincount(name[named], minlength=num),
+        "name_right": np.bincount(name[named], name_right[named], num),
         "kept": np.bincount(result.category[kept], minlength=num),
         "right": np.bincount(result.category[kept], result.right[kept], num),
     }
@@ -214,7 +213,7 @@ def tables(
         "images": len(named),
         "named": int(named.sum()),
         "kept": int(kept.sum()),
-        "renamed": int((kept & named & (result.category != majority)).sum()),
+        "renamed": int((kept & named & (result.category != name)).sum()),
         "categories": num,
         "expected_right": {
             "names": float(name_right[named].mean()) if judged else None,
@@ -227,6 +226,7 @@ def tables(
             "outliers": model.outliers,
             "temperature": model.temperature,
             "log_likelihood": model.log_likelihood,
+            "given": model.given._asdict() if model.given is not None else None,
         }
         if model is not None
         else None,
@@ -235,14 +235,25 @@ def tables(
 
 
 def run(
-    labels: Path, features: Path, output: Path, params: DenoiseParams, known: pl.Series | None = None
+    labels: Path,
+    features: Path,
+    output: Path,
+    params: DenoiseParams,
+    known: pl.Series | None = None,
+    given: Path | None = None,
 ) -> dict[str, Any]:
     """Denoise labels and write the folder; return the content of summary.json. `known` is as in :func:`read_labels`.
+
+    Args:
+        labels: from clicks, or given ones.
+        given: given ones beside labels from clicks.
 
     Raises:
         UserError: bad labels or features, or the labels say nothing of the images.
     """
     read = read_labels(labels, known)
+    if given is not None:
+        read = with_given(read, read_labels(given, known))
     result = denoise_labels(read, read_features(features, pl.DataFrame({"image_id": read.image_ids})), params)
     images, categories, summary = tables(read, result, params)
     with whole_directory(output) as folder:
@@ -256,18 +267,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
-    parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then given or clicks")
+    parser.add_argument("--given", type=Path, help="given labels, to be judged together with --labels from clicks")
+    parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then given, clicks or both")
     parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args(argv)
     with stage("denoise") as closing:
         params = load_section(DenoiseParams, "cleaning.denoise", arguments.params)
-        labels, known = labels_of(arguments.data, arguments.labels), None
+        (labels, given), known = labels_of(arguments.data, arguments.labels, arguments.given), None
         if arguments.data is not None:
             images = pl.DataFrame(read_tables(arguments.data / OF_SETS["given"], ["image_id", "domain"]))
             known = images.filter(domain="source")["image_id"]
-        summary = run(labels, arguments.features, arguments.output, params, known)
+        summary = run(labels, arguments.features, arguments.output, params, known, given)
         unnamed = summary["images"] - summary["named"]
         dropped = {"no category named": unnamed, "doubtful": summary["named"] - summary["kept"]}
         rows_add_up(summary["images"], summary["kept"], dropped, "images")

@@ -19,6 +19,8 @@ o_zc is estimated from images with several independent clicks only, in proportio
 expected independent clicks, and is shrunk to o_c, the names that are wrong in any category. With given labels o_zc is
 o_c: wrong labels are then as frequent among lookalikes as elsewhere.
 
+A given label beside the votes is one more factor, P(g_i | z, m_i) of `systems.cleaning.given`.
+
 Reference: Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM algorithm" (1979);
 Minka, "Estimating a Dirichlet distribution" (2000), eq. 55 and 65 for the M-step's fixed point; Madsen, Kauchak, Elkan,
 "Modeling word burstiness using the Dirichlet distribution" (2005). The joint use with calibrated out-of-fold
@@ -34,6 +36,7 @@ import numpy as np
 from scipy.special import digamma, gammaln, logsumexp
 
 from base.console import UserError, log
+from systems.cleaning.given import Given, GivenReliability, estimate_given, given_log_likelihood
 from systems.cleaning.votes import Votes
 
 CHUNK = 5_000  # images that a thread judges at once
@@ -83,7 +86,8 @@ class Reliability(NamedTuple):
         concentration: s > 0.
         outliers: e, the share of images whose clicks are about another image.
         temperature: T; 0 without a classifier.
-        log_likelihood: of the votes, mean of the images with votes, nats.
+        log_likelihood: of the votes (and given labels), mean of the images with any, nats.
+        given: of given labels beside the votes.
     """
 
     own: np.ndarray
@@ -94,6 +98,7 @@ class Reliability(NamedTuple):
     outliers: float
     temperature: float
     log_likelihood: float
+    given: GivenReliability | None = None
 
 
 class Posterior(NamedTuple):
@@ -116,13 +121,21 @@ class Posterior(NamedTuple):
         return np.where(self.category == category[:, None], self.probability, 0.0).sum(axis=1)
 
 
-def candidates(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES) -> Candidates:
+def has_name(votes: Votes, given: Given | None) -> np.ndarray:
+    """Return whether an image has a vote or a given label: bool (N,)."""
+    return (votes.counts > 0) | (given is not None and given.label >= 0)
+
+
+def candidates(
+    votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES, given: Given | None = None
+) -> Candidates:
     """Choose the candidates: all of up to 64 categories, else the most clicked named ones, then the most probable ones.
 
     Args:
         votes: of the N images.
         probabilities: of all categories.
         most: largest number of candidates per image where there are more than 64 categories.
+        given: labels beside the votes; they are candidates like the most clicked name.
 
     Shape:
         probabilities: float (N, C)
@@ -135,6 +148,9 @@ def candidates(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDAT
     order = np.array(probabilities, np.float32)
     image = votes.images()
     order[image, votes.category] += 1 + votes.clicks / votes.totals()[image]
+    if given is not None:
+        labelled = np.flatnonzero(given.label >= 0)
+        order[labelled, given.label[labelled]] += 2
     chosen = np.sort(np.argpartition(order, num_categories - most, axis=1)[:, -most:], axis=1).astype(np.int32)
     of_chosen = np.take_along_axis(p, chosen, axis=1)
     others = (1 - of_chosen.sum(axis=1)) / (num_categories - most)
@@ -189,7 +205,7 @@ class _Judged(NamedTuple):
     evidence: np.ndarray  # log P(v_i | x_i) (N,)
 
 
-def _judge(votes: Votes, chosen: Candidates, model: Reliability) -> _Judged:
+def _judge(votes: Votes, chosen: Candidates, model: Reliability, given: Given | None) -> _Judged:
     log_prior = _log_prior(chosen, model.temperature, model.bias)
     of_votes = vote_log_likelihood(votes, chosen.category, model.confusion, model.concentration)
     share = np.zeros_like(of_votes)
@@ -199,16 +215,20 @@ def _judge(votes: Votes, chosen: Candidates, model: Reliability) -> _Judged:
         of_votes = np.logaddexp(np.log1p(-model.outliers) + of_votes, elsewhere)
         share = np.exp(elsewhere - of_votes)
     joint = log_prior + of_votes
+    if given is not None and model.given is not None:
+        joint += given_log_likelihood(given, chosen.category, model.given, len(model.own))
     evidence = logsumexp(joint, axis=1)
     return _Judged(np.exp(joint - evidence[:, None]), share, evidence)
 
 
-def _start(votes: Votes, chosen: Candidates, has_classifier: bool) -> np.ndarray:
-    """Return the first q: each image's share of clicks, and a fifth of the classifier's opinion."""
+def _start(votes: Votes, chosen: Candidates, has_classifier: bool, given: Given | None) -> np.ndarray:
+    """Return the first q: shares of clicks, a given label beside them, and a fifth of the classifier's opinion."""
     q = np.full(chosen.category.shape, 1e-3)
     totals = votes.totals()
     for images, named, clicks in _slots(votes):
         q[images] += (chosen.category[images] == named[:, None]) * (clicks / totals[images])[:, None]
+    if given is not None:
+        q += chosen.category == given.label[:, None]
     q /= q.sum(axis=1, keepdims=True)
     if not has_classifier:
         return q
@@ -288,26 +308,28 @@ def _calibrate(
     return temperature, bias
 
 
-def fit(votes: Votes, chosen: Candidates, num_categories: int, has_classifier: bool = True) -> Reliability:
-    """Estimate the model by EM; images without votes are left out.
+def fit(
+    votes: Votes, chosen: Candidates, num_categories: int, has_classifier: bool = True, given: Given | None = None
+) -> Reliability:
+    """Estimate the model by EM; images without votes and given label are left out.
 
     Args:
         votes: of the N images.
         chosen: candidates of the same images.
         num_categories: C.
         has_classifier: False ignores `log_p`; T is then 0.
+        given: labels beside the votes.
 
     Raises:
         UserError: no image has a vote.
     """
-    named = np.flatnonzero(votes.counts)
+    named = np.flatnonzero(has_name(votes, given))
     if not len(named):
         raise UserError(NO_NAMES)
-    votes = votes.take(named)
-    chosen = chosen.take(named)
+    votes, chosen, given = votes.take(named), chosen.take(named), given and given.take(named)
     totals = votes.totals()
     has_several = bool(totals.max() > 1)
-    q = _start(votes, chosen, has_classifier)
+    q = _start(votes, chosen, has_classifier, given)
     u = np.zeros_like(q)
     model: Reliability | None = None
     temperature, bias = 1.0 if has_classifier else 0.0, np.zeros(num_categories)
@@ -323,8 +345,9 @@ def fit(votes: Votes, chosen: Candidates, num_categories: int, has_classifier: b
             chosen.category.ravel(), np.exp(_log_prior(chosen, temperature, bias)).ravel(), num_categories
         )
         prior = (prior + 1e-3) / (prior + 1e-3).sum()
-        model = Reliability(own, confusion, prior, bias, concentration, outliers, temperature, 0.0)
-        judged = _judge(votes, chosen, model)
+        of_given = estimate_given(given, chosen.category, q, num_categories) if given is not None else None
+        model = Reliability(own, confusion, prior, bias, concentration, outliers, temperature, 0.0, of_given)
+        judged = _judge(votes, chosen, model, given)
         q, u = judged.probability, judged.outlier
         likelihood = float(judged.evidence.mean())
         model = model._replace(log_likelihood=likelihood)
@@ -338,9 +361,9 @@ def fit(votes: Votes, chosen: Candidates, num_categories: int, has_classifier: b
     return model
 
 
-def posterior(votes: Votes, chosen: Candidates, model: Reliability) -> Posterior:
-    """Return the probability of each candidate; an image without votes has the calibrated classifier's."""
-    return Posterior(chosen.category, _judge(votes, chosen, model).probability)
+def posterior(votes: Votes, chosen: Candidates, model: Reliability, given: Given | None = None) -> Posterior:
+    """Return the probability of each candidate; an image without votes and label has the calibrated classifier's."""
+    return Posterior(chosen.category, _judge(votes, chosen, model, given).probability)
 
 
 def sampled(num_images: int, num_categories: int, seed: int = 0) -> np.ndarray:
@@ -364,28 +387,32 @@ def _checked(probabilities: np.ndarray, images: np.ndarray) -> np.ndarray:
     return np.asarray(probabilities)
 
 
-def denoise(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES) -> tuple[Posterior, Reliability]:
+def denoise(
+    votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES, given: Given | None = None
+) -> tuple[Posterior, Reliability]:
     """Estimate the model and judge all images, a chunk at a time; beside the result it needs 100 MB a thread.
 
     Args:
         votes: of the N images.
         probabilities: out-of-fold; may be a memory map.
         most: as of :func:`candidates`.
+        given: labels beside the votes.
 
     Shape:
         probabilities: float (N, C)
 
     Raises:
-        UserError: no image has a vote, or a probability is NaN or outside [0, 1].
+        UserError: no image has a vote or given label, or a probability is NaN or outside [0, 1].
     """
     num_images, num_categories = probabilities.shape
-    named = np.flatnonzero(votes.counts)
+    named = np.flatnonzero(has_name(votes, given))
     taken = named[sampled(len(named), num_categories)]
     log.info("reliability: EM over %s of %s images", f"{len(taken):,}", f"{num_images:,}")
     parts = []
     for start in range(0, len(taken), CHUNK):
         images = taken[start : start + CHUNK]
-        parts.append(candidates(votes.take(images), _checked(probabilities[images], images), most))
+        rows = _checked(probabilities[images], images)
+        parts.append(candidates(votes.take(images), rows, most, given and given.take(images)))
     if not parts:
         raise UserError(NO_NAMES)
     chosen = Candidates(
@@ -394,12 +421,13 @@ def denoise(votes: Votes, probabilities: np.ndarray, most: int = NUM_CANDIDATES)
         np.concatenate([part.other_log_p for part in parts]),
         parts[0].num_others,
     )
-    model = fit(votes.take(taken), chosen, num_categories)
+    model = fit(votes.take(taken), chosen, num_categories, given=given and given.take(taken))
 
     def judged(start: int) -> tuple[np.ndarray, np.ndarray]:
         images = np.arange(start, min(start + CHUNK, num_images))
         rows = _checked(probabilities[images[0] : images[-1] + 1], images)
-        of_chunk = posterior(votes.take(images), candidates(votes.take(images), rows, most), model)
+        of_images, labels = votes.take(images), given and given.take(images)
+        of_chunk = posterior(of_images, candidates(of_images, rows, most, labels), model, labels)
         return of_chunk.category, of_chunk.probability.astype(np.float32)
 
     # NumPy's loops run outside the interpreter's lock, so that threads share the cores.

@@ -8,6 +8,7 @@ from systems.siamese.config import CONTROL, FROZEN, SIAMESE, SOFTMAX, read_run
 
 HEADINGS = {SOFTMAX: "softmax", CONTROL: "softmax, as many steps", SIAMESE: "siamese", FROZEN: "frozen ConvNet"}
 NOISY = {"given-cleaned": "given", "given-denoised": "given", "clicks-denoised": "clicks"}  # and the filtered labels
+TOGETHER = "both-denoised"
 NO_GAIN = 1.0  # points that shuffled pairs may gain at most, for the claim that they don't help
 NEAR_TRUTH = 3.0  # points that the truth may be above the log: 0.05 of an accuracy of 60 %
 
@@ -63,6 +64,7 @@ def _claims_of_labels(phase: str, options: str) -> list[Claim[Trained]]:
         *(claim("1", filtered, noisy) for filtered, noisy in NOISY.items()),
         *(claim("2", "given-cleaned", f"given-{alone}") for alone in ("most-clicked", "most-probable", "drawn")),
         claim("log", "clicks-denoised", "given", "the log alone, denoised > the given labels"),
+        *(claim("both", TOGETHER, alone) for alone in ("given-denoised", "clicks-denoised")),
         claim(
             "log",
             "truth",

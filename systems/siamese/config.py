@@ -7,6 +7,7 @@
 | ``given-most-clicked``, ``given-most-probable``, ``given-drawn`` | as many of them, chosen in another way: labels.py |
 | ``clicks`` | labels from clicks: the best category of `label_from_clicks` |
 | ``given-denoised``, ``clicks-denoised`` | the labels that `systems.cleaning.denoise` keeps, some under another name |
+| ``both-denoised`` | the same of given labels and clicks, judged together |
 | ``truth`` | an upper bound: the true categories of the key `siamese.plan.truth` |
 | ``clicks_frozen`` | a frozen ConvNet with a small head instead of the trainings; listed in `siamese.plan.frozen` |
 | ``clicks-denoised_soft`` | trained on the probabilities of all categories that denoising leaves possible |
@@ -40,12 +41,14 @@ Labels = Literal[
     "given-denoised",
     "clicks",
     "clicks-denoised",
+    "both-denoised",
     "truth",
 ]
 PairLoss = Literal["contrastive", "triplet"]
 Pairs = Literal["random", "confusable", "shuffled"]
 LABELS: tuple[Labels, ...] = get_args(Labels)
 PAIRS: tuple[Pairs, ...] = get_args(Pairs)
+DENOISED = tuple(labels for labels in LABELS if labels.endswith("-denoised"))
 SOFTMAX, CONTROL, SIAMESE = PHASES = ("softmax", "control", "siamese")
 FROZEN = "frozen"  # the phase of a run with a frozen ConvNet, and the folder of their evaluations
 LEFT_OUT = "left out"  # `split` of target images that are neither tested nor trained on
@@ -106,8 +109,8 @@ def read_run(text: str) -> Point:
         raise ValueError(
             f"{text!r}: expected each option once, in the order frozen, soft, targets, numbers as in {point.name!r}"
         )
-    if point.soft and not labels.endswith("-denoised"):
-        raise ValueError(f"{text!r}: only denoised labels can be soft, expected given-denoised or clicks-denoised")
+    if point.soft and labels not in DENOISED:
+        raise ValueError(f"{text!r}: only denoised labels can be soft, expected one of {', '.join(DENOISED)}")
     if point.frozen and changes:
         raise ValueError(f"{text!r}: a frozen ConvNet has no fine-tuning; expected no option but soft and targets")
     return point
@@ -121,7 +124,9 @@ class PlanParams(Params):
         description="a key of the source's true categories, for the labels `truth` alone: lines of image id, tab, "
         "category; null: none"
     )
-    denoised: list[Literal["given", "clicks"]] = Field(description="labels that `systems.cleaning.denoise` judges")
+    denoised: list[Literal["given", "clicks", "both"]] = Field(
+        description="labels that `systems.cleaning.denoise` judges; both: given ones and clicks, together"
+    )
     runs: list[str] = Field(description="the trainings, one per seed each; docs: systems/siamese/config.py")
     frozen: list[str] = Field(description="the runs with a frozen ConvNet; all take seconds")
 
@@ -138,7 +143,7 @@ class PlanParams(Params):
     @model_validator(mode="after")
     def _labels_where_needed(self) -> "PlanParams":
         used = {point.labels for point in self.every_point}
-        needed = {labels.removesuffix("-denoised") for labels in used if "-denoised" in labels}
+        needed = {labels.removesuffix("-denoised") for labels in used & set(DENOISED)}
         if missing := sorted(needed - set(self.denoised)):
             raise ValueError(f"runs need denoised labels: add {', '.join(missing)} to denoised, now {self.denoised}")
         if "truth" in used and self.truth is None:

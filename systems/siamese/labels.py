@@ -18,7 +18,7 @@ from pipelines.splits.select import (
     select_images,
 )
 from pipelines.splits.split import hash_ranks, split_images
-from systems.siamese.config import LEFT_OUT, Labels
+from systems.siamese.config import DENOISED, LEFT_OUT, Labels
 
 
 def read_labels(kind: Labels, data: Path, denoised: Path, truth: Path | None = None) -> pl.DataFrame:
@@ -27,7 +27,7 @@ def read_labels(kind: Labels, data: Path, denoised: Path, truth: Path | None = N
     Args:
         kind: where the labels come from.
         data: the data set's folder.
-        denoised: the folder with the folders ``denoised-given`` and ``denoised-clicks``.
+        denoised: the folder with folders such as ``denoised-given``.
         truth: the key, for the kind `truth`.
 
     Raises:
@@ -35,7 +35,7 @@ def read_labels(kind: Labels, data: Path, denoised: Path, truth: Path | None = N
     """
     if kind == "clicks":
         rows = pl.DataFrame(read_tables(data / "click_labels/labels", ["image_id", "category"]))
-    elif kind in ("given-denoised", "clicks-denoised"):
+    elif kind in DENOISED:
         rows = _denoised(kind, denoised, ["image_id", "category"])
     elif kind == "truth":
         assert truth is not None, "PlanParams requires a key"

@@ -51,9 +51,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(data: Path, labels: str, output: str, params: str = "reliability") -> dict:
+def run(data: Path, labels: str, output: str, params: str = "reliability", given: str | None = None) -> dict:
+    beside = ["--given", str(data / given)] if given else []
     main(["--labels", str(data / labels), "--features", str(data / "features"), "--output", str(data / output),
-          "--params", str(data / f"{params}.yaml")])  # fmt: skip
+          "--params", str(data / f"{params}.yaml"), *beside])  # fmt: skip
     return json.loads((data / output / "summary.json").read_text())
 
 
@@ -104,3 +105,33 @@ def test_the_papers_filter_keeps_the_name_and_states_no_accuracy(data: Path) -> 
     assert all(row["right"] >= np.float32(0.3) for row in images if row["kept"])
     assert 0 < summary["kept"] < summary["named"]
     assert summary["expected_right"] == {"names": None, "labels": None, "kept": None}
+
+
+def test_given_labels_and_clicks_together_are_better_than_either(data: Path) -> None:
+    truth = json.loads((data / "truth.json").read_text())
+    random = np.random.default_rng(11)
+    given = [z if random.random() < 0.75 else CATEGORIES[random.integers(4)] for z in truth]
+    (data / "given").mkdir()
+    rows = {"image_id": [f"i{i:03d}" for i in range(300)], "category": given}
+    pq.write_table(pa.table(rows), data / "given/part-00000.parquet")
+    summaries = {name: run(data, labels, name, given=beside) for name, labels, beside in (
+        ("of clicks", "labels", None), ("of given", "given", None), ("together", "labels", "given"))}  # fmt: skip
+    right = {
+        name: sum(row["kept"] and row["category"] == z for row, z in zip(
+            pq.read_table(data / name / "images.parquet").to_pylist(), truth, strict=True))
+        for name in summaries
+    }  # fmt: skip
+    assert right["together"] > max(right["of clicks"], right["of given"])
+    images = pq.read_table(data / "together/images.parquet").to_pylist()
+    assert [row["name"] for row in images] == given  # i000 has no clicks, but a label
+    assert summaries["together"]["named"] == 300
+    model = summaries["together"]["model"]["given"]
+    assert model["name_right"] == pytest.approx(0.8, abs=0.08)
+    assert model["repeated"] < 0.2
+    assert summaries["of clicks"]["model"]["given"] is None
+
+
+def test_the_papers_filter_judges_one_kind_of_labels(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        run(data, "labels", "denoised", "table", given="labels")
+    assert "method: table judges one kind of labels" in caplog.text

@@ -8,7 +8,7 @@ from click_labels import write_labels
 
 from base import schemas
 from base.console import UserError
-from systems.cleaning.labels import labels_of, read_labels
+from systems.cleaning.labels import labels_of, read_labels, with_given
 
 
 def test_given_labels_are_one_vote_each_and_the_target_is_left_out(tmp_path: Path) -> None:
@@ -42,11 +42,38 @@ def test_impossible_labels_are_refused(tmp_path: Path, change: dict, message: st
 
 
 def test_labels_of_a_data_set_are_given_by_name(tmp_path: Path) -> None:
-    assert labels_of(None, Path("some/labels")) == Path("some/labels")
-    assert labels_of(tmp_path, Path("given")) == tmp_path / "ingested/images"
-    assert labels_of(tmp_path, Path("clicks")) == tmp_path / "click_labels/labels"
-    with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks expected"):
+    given, clicks = tmp_path / "ingested/images", tmp_path / "click_labels/labels"
+    assert labels_of(None, Path("some/labels")) == (Path("some/labels"), None)
+    assert labels_of(None, Path("some/labels"), given) == (Path("some/labels"), given)
+    assert labels_of(tmp_path, Path("given")) == (given, None)
+    assert labels_of(tmp_path, Path("clicks")) == (clicks, None)
+    assert labels_of(tmp_path, Path("both")) == (clicks, given)
+    with pytest.raises(UserError, match="--labels some/labels: with --data, one of given, clicks, both expected"):
         labels_of(tmp_path, Path("some/labels"))
+    with pytest.raises(UserError, match=r"--given .*: with --data, --labels both names both kinds"):
+        labels_of(tmp_path, Path("clicks"), given)
+
+
+def test_given_labels_beside_clicks_have_the_images_and_categories_of_both(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": "b", "clicks": 4, "categories": ["pug", "corgi"], "shares": [0.75, 0.25]},
+        {"image_id": "c", "clicks": 0, "categories": [], "shares": []},
+        {"image_id": "d", "clicks": 2, "categories": ["husky"], "shares": [1.0]},
+    ]
+    write_labels(rows, tmp_path / "clicks")
+    given = {"image_id": ["e", "b", "a", "c"], "category": [None, "akita", "pug", "corgi"]}
+    pq.write_table(pa.table(given), tmp_path / "part-00000.parquet")
+    found = with_given(read_labels(tmp_path / "clicks"), read_labels(tmp_path))
+    assert found.image_ids == ["a", "b", "c", "d"]  # e has neither label nor clicks
+    assert found.categories == ["akita", "corgi", "husky", "pug"]
+    assert found.votes.counts.tolist() == [0, 2, 0, 1]
+    assert found.votes.category.tolist() == [1, 3, 2]
+    assert found.votes.clicks.tolist() == [1.0, 3.0, 2.0]
+    assert found.given is not None
+    assert found.given.label.tolist() == [3, 0, 1, -1]
+    assert found.given.name.tolist() == [-1, 3, -1, 2]
+    assert found.names().tolist() == [3, 0, 1, 2]
+    assert found.shares().tolist() == [[0, 0, 0, 1], [0.5, 0.125, 0, 0.375], [0, 1, 0, 0], [0, 0, 1, 0]]
 
 
 def test_labels_of_images_that_the_data_set_lacks_are_left_out(tmp_path: Path) -> None:
