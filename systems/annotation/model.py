@@ -78,9 +78,12 @@ class AnnotationModel:
 
     def _of_batch(self, images: Tensor, tags: Tensor) -> dict[str, tuple[Tensor | None, Tensor | None]]:
         nets: dict[str, Any] = self.phases
-        found: dict[str, tuple[Tensor | None, Tensor | None]] = {CNN: (nets[CNN](images), None)}
-        f_v = nets[FUSED].features(images)
-        found[FUSED] = (nets[FUSED].head(f_v), None)
+        maps = nets[FUSED].maps(images)  # the ConvNet of `cnn`, which all later phases leave as it is
+        f_v = nets[FUSED].joined(maps)
+        found: dict[str, tuple[Tensor | None, Tensor | None]] = {
+            CNN: (nets[CNN].head(nets[CNN].joined(maps)), None),
+            FUSED: (nets[FUSED].head(f_v), None),
+        }
         if LABELS in nets:
             f_t = nets[TAGS].features(tags)
             both = torch.cat([f_v, f_t], dim=1)
@@ -91,7 +94,7 @@ class AnnotationModel:
                 QUANTITY: (None, nets[QUANTITY].quantity(both)),
             }
         if JOINT in nets:
-            outputs = nets[JOINT](images, tags)
+            outputs = nets[JOINT].of_maps(maps, tags)
             found[JOINT] = (outputs.logits, outputs.quantity)
         return found
 

@@ -3,10 +3,11 @@
 | symbol of the paper | here |
 |---|---|
 | M_1 .. M_5, M~ | `model.nets.stages`, `model.nets.fusion` |
-| f_v, f_t, f = [f_v, f_t] | `VisualNet.features`, `TagNet.features`, `JointNet.features` |
+| f_v, f_t | `VisualNet.features`, `TagNet.features` |
 | z, m^ | `Outputs.logits`, `Outputs.quantity` |
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -59,12 +60,18 @@ class VisualNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return f_v, (B, num_features)."""
+        return self.joined(self.maps(images))
+
+    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the ConvNet's maps, from fine to coarse: the last one alone if the ConvNet returns no others."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.fusion is None:
-                return self.backbone(images).omega.mean(dim=(2, 3))
-            assert isinstance(self.backbone, StageNet)
-            maps = self.backbone.stages(images).maps
-        return self.fusion(maps)
+            if isinstance(self.backbone, StageNet):
+                return self.backbone.stages(images).maps
+            return (self.backbone(images).omega,)
+
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return f_v of maps, (B, num_features)."""
+        return maps[-1].mean(dim=(2, 3)) if self.fusion is None else self.fusion(maps)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation mode; a frozen backbone stays in evaluation mode."""
@@ -110,13 +117,13 @@ class JointNet(nn.Module):
         for unused in (visual.head, tags.head):
             unused.requires_grad_(False)
 
-    def features(self, images: Tensor, tags: Tensor) -> Tensor:
-        """Return f, (B, features)."""
-        return torch.cat([self.visual.features(images), self.tags.features(tags)], dim=1)
-
     def forward(self, images: Tensor, tags: Tensor, counts: Tensor | None = None) -> Outputs:
         """Return logits and quantity; with the true `counts`, in the place of the quantity each image's loss of it."""
-        features = self.features(images, tags)
+        return self.of_maps(self.visual.maps(images), tags, counts)
+
+    def of_maps(self, maps: Sequence[Tensor], tags: Tensor, counts: Tensor | None = None) -> Outputs:
+        """Return the same from the ConvNet's maps."""
+        features = torch.cat([self.visual.joined(maps), self.tags.features(tags)], dim=1)  # f
         quantity = self.quantity(features) if counts is None else self.quantity.losses(features, counts)
         return Outputs(self.head(features), quantity)
 
