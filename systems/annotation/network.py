@@ -7,7 +7,7 @@
 | z, m^ | `Outputs.logits`, `Outputs.quantity` |
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -140,6 +140,18 @@ class HeadOf(nn.Module):
         return self.net.head(features)
 
 
+class LabelsOfMaps(nn.Module):
+    """What `fused` trains, as a module of its own: the ConvNet's maps to logits."""
+
+    def __init__(self, net: VisualNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return logits."""
+        return self.net.head(self.net.joined(maps))
+
+
 class QuantityNet(nn.Module):
     """The number of labels from features, as a module of its own for a phase; the output is each image's loss."""
 
@@ -152,9 +164,22 @@ class QuantityNet(nn.Module):
         return self.quantity.losses(features, counts)
 
 
-def build_cnn(network: NetworkParams, num_labels: int, load: bool = True) -> VisualNet:
-    """Return the network of the phase `cnn`; with `load`, the ConvNet gets its start weights."""
-    return VisualNet(build_backbone(network, load), None, num_labels, network.frozen)
+def build_cnn(network: NetworkParams, num_labels: int, load: bool = True, stages: bool = False) -> VisualNet:
+    """Return the network of the phase `cnn`.
+
+    Args:
+        network: the parameters.
+        num_labels: C.
+        load: whether the ConvNet gets its start weights.
+        stages: whether `maps` returns those of all stages, of a ConvNet that is frozen as a whole.
+    """
+    backbone = build_stages(_whole(network), load) if stages else build_backbone(network, load)
+    return VisualNet(backbone, None, num_labels, network.frozen)
+
+
+def _whole(network: NetworkParams) -> NetworkParams:
+    """Return the parameters without frozen parts: `build_stages` refuses these, and the whole ConvNet is frozen."""
+    return network.model_copy(update={"frozen_blocks": None, "frozen_statistics": None})
 
 
 def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
@@ -163,9 +188,7 @@ def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
     Raises:
         UserError: the ConvNet has no such first stage, or its maps can't be fused.
     """
-    # the ConvNet is frozen as a whole here, and `build_stages` refuses to freeze parts
-    whole = recipe.network.model_copy(update={"frozen_blocks": None, "frozen_statistics": None})
-    backbone = build_stages(whole, load_weights=False)
+    backbone = build_stages(_whole(recipe.network), load_weights=False)
     try:
         fusion: FusedStages | PooledStages
         if recipe.fusion == "average":
@@ -175,6 +198,25 @@ def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
     except ValueError as error:
         raise UserError(f"run {recipe.run!r}, backbone {recipe.network.backbone}: {error}") from None
     return VisualNet(backbone, fusion, num_labels, frozen=True)
+
+
+def start_fused(recipe: Recipe, num_labels: int, cnn: Mapping[str, Tensor]) -> VisualNet:
+    """Return the network with which `fused` starts: the ConvNet of `cnn`, and new blocks and label layer.
+
+    Args:
+        recipe: the recipe.
+        num_labels: C.
+        cnn: the weights of `cnn`.
+    """
+    net = build_fused(recipe, num_labels)
+    net.backbone.load_state_dict(part_of(cnn, "backbone"))
+    return net
+
+
+def part_of(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Return the weights of a part, under their names in the part."""
+    begin = f"{part}."
+    return {name.removeprefix(begin): value for name, value in weights.items() if name.startswith(begin)}
 
 
 def build_tags(recipe: Recipe, tags: list[str], num_labels: int, load: bool = True) -> TagNet:
