@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from model.data.batches import Batch
 from model.training.learner import Learner
 from model.training.task import Earlier, Validation
-from systems.annotation.config import CNN, FUSED, LABELS, QUANTITY, QUANTITY_VISUAL, TAGS, Recipe
+from systems.annotation.config import CHAIN, CNN, FUSED, LABELS, QUANTITY, QUANTITY_VISUAL, TAGS, Recipe
 from systems.annotation.data import AnnotatedImages
 from systems.annotation.network import (
     HeadOf,
@@ -71,15 +71,17 @@ class HeadTask(AnnotationTask):
     """A phase on frozen features: a head for labels, or for their number.
 
     Args:
-        name: the phase's name: `cnn` with a frozen ConvNet, `tags`, `labels`, `quantity_visual` or `quantity`.
+        name: the phase's name: `cnn` with a frozen ConvNet, `tags`, `labels`, `quantity_visual`, `quantity` or `chain`.
         recipe, data, seed: as in `AnnotationTask`.
         features: where the phases of a run keep what they have computed.
     """
 
     def __init__(self, name: str, recipe: Recipe, data: AnnotatedImages, seed: int, features: Features) -> None:
-        starts = {LABELS: [FUSED, TAGS], QUANTITY: [FUSED, TAGS], QUANTITY_VISUAL: [FUSED]}
+        starts = {LABELS: [FUSED, TAGS], QUANTITY: [FUSED, TAGS], QUANTITY_VISUAL: [FUSED], CHAIN: [CNN]}
         super().__init__(name, recipe, data, seed, ROWS, starts.get(name, []))
         self.known = features
+        self.keeps_maps = recipe.network.kept_maps and FUSED in recipe.phases
+        self.source = CNN if name in (CNN, CHAIN) else FUSED  # whose visual features are used
         self.visual: VisualNet | None = None
         self.tag_net: TagNet | None = None
 
@@ -88,8 +90,7 @@ class HeadTask(AnnotationTask):
         if self.name == TAGS:
             return build_tags(self.recipe, self.data.tags, self.num_labels)
         if self.name == CNN:
-            stages = self.recipe.network.kept_maps
-            self.visual = build_cnn(self.recipe.network, self.num_labels, stages=stages).eval()
+            self.visual = build_cnn(self.recipe.network, self.num_labels, stages=self.keeps_maps).eval()
             return self.visual
         self.visual = build_fused(self.recipe, self.num_labels)
         self.visual.load_state_dict(earlier(FUSED))
@@ -109,11 +110,11 @@ class HeadTask(AnnotationTask):
 
     def choose(self, learner: Learner, epoch: int) -> None:
         """Compute the features that the head learns from, unless they are known; all rows are used."""
-        for name, net in ((CNN if self.name == CNN else FUSED, self.visual), (TAGS, self.tag_net)):
+        for name, net in ((self.source, self.visual), (TAGS, self.tag_net)):
             if net is None or name in self.known.by_name:
                 continue
             net.to(learner.accelerator.device).eval()
-            if isinstance(net, VisualNet) and self.recipe.network.kept_maps:
+            if isinstance(net, VisualNet) and self.keeps_maps:
                 self.known.keep_maps(learner, self.every, net)
                 self.known.by_name[name] = self.known.joined(learner, net)
                 continue
@@ -130,7 +131,7 @@ class HeadTask(AnnotationTask):
         """Return what the head is given for rows, (B, D), on the rows' device."""
         if self.name == TAGS:
             return self.tags_of(rows)
-        parts = [self.of_rows(self.known.by_name[CNN if self.name == CNN else FUSED], rows)]
+        parts = [self.of_rows(self.known.by_name[self.source], rows)]
         if TAGS in self.starts_from:
             parts.append(self.of_rows(self.known.by_name[TAGS], rows))
         return torch.cat(parts, dim=1)

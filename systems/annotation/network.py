@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from base.console import UserError
 from model.nets.backbones import ConvNet, build_backbone
 from model.nets.fusion import FusedStages, PooledStages
+from model.nets.label_chain import LabelChain
 from model.nets.quantity import QuantityClassifier, QuantityRegressor
 from model.nets.stages import StageNet, build_stages
 from model.nets.tags import TagPerceptron, TagVectors
@@ -234,3 +235,9 @@ def build_quantity(recipe: Recipe, num_features: int, most: int) -> QuantityRegr
     if recipe.quantity == "classes":
         return QuantityClassifier(num_features, most, dropout)
     return QuantityRegressor(num_features, dropout)
+
+
+def build_chain(recipe: Recipe, num_features: int, num_labels: int, most: int) -> LabelChain:
+    """Return the recurrent network of `CNN-RNN`; `most` is the largest number of labels of a training image."""
+    chain = recipe.network.chain
+    return LabelChain(num_features, num_labels, most, chain.embedding, chain.hidden)

@@ -13,7 +13,8 @@ from model.measures.label_sets import nearest_counts
 from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation
-from systems.annotation.config import CNN, FUSED, JOINT, LABELS, QUANTITY, TAGS, Recipe
+from systems.annotation.chain import ChainTask
+from systems.annotation.config import CHAIN, CNN, FUSED, JOINT, LABELS, QUANTITY, TAGS, Recipe
 from systems.annotation.data import AnnotatedImages
 from systems.annotation.frozen import Features, HeadTask, MapsTask
 from systems.annotation.network import (
@@ -134,6 +135,8 @@ def training_run(recipe: Recipe, data: AnnotatedImages, seed: int, name: str) ->
     for phase in recipe.phases:
         if phase == JOINT:
             tasks.append(JointTask(recipe, data, seed))
+        elif phase == CHAIN:
+            tasks.append(ChainTask(recipe, data, seed, features))
         elif phase == FUSED and recipe.network.kept_maps:
             tasks.append(MapsTask(recipe, data, seed, features))
         elif phase == FUSED or (phase == CNN and not recipe.network.frozen):

@@ -13,7 +13,7 @@ from PIL import Image
 from base import schemas
 from base.artifacts import shard_name, write_table
 from model.classifier_params import TrainParams
-from systems.annotation.config import NetworkParams, Recipe, StagesParams, read_run, recipe_of
+from systems.annotation.config import ChainParams, NetworkParams, Recipe, StagesParams, read_run, recipe_of
 from systems.annotation.data import AnnotatedImages
 from systems.annotation.task import training_run
 
@@ -22,7 +22,7 @@ LABELS = ["blue", "dark", "red"]
 TAGS = ["sky", "rose", "night", "new york"]
 NETWORK = NetworkParams(
     backbone="plain", weights="none", image_size=SIZE, resize=SIZE + 2, frozen=False, kept_maps=False, tag_units=6,
-    quantity_dropout=0.1, word_vectors=None,
+    quantity_dropout=0.1, word_vectors=None, chain=ChainParams(embedding=4, hidden=8, beam=3),
 )  # fmt: skip
 
 
