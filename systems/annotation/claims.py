@@ -5,7 +5,18 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from report.claims import Claim
-from systems.annotation.config import BASE, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, read_run
+from systems.annotation.config import (
+    BASE,
+    CHAIN,
+    CNN,
+    FUSED,
+    JOINT,
+    LABELS,
+    QUANTITY,
+    QUANTITY_VISUAL,
+    RECURRENT,
+    read_run,
+)
 
 NO_GAIN = 1.0  # points of H-F1 that shuffled tags may gain at most, for the claim that the gain is gone
 BASELINES = "baselines"  # run names of the comparison methods begin with it
@@ -65,6 +76,10 @@ def claims_of(runs: Sequence[str], thresholds: Sequence[float]) -> list[Claim[An
             ("warp", "WARP"),
             ("asymmetric", "asymmetric loss (not in the paper)"),
         )
+    ]
+    found += [
+        Claim("10", f"all parts > CNN-RNN{says}", full, h_f1(RECURRENT, CHAIN, rule))
+        for rule, says in (("top", ""), ("beam", ", paths that end by themselves"))
     ]
     found += [
         Claim("10", f"all parts > {name}", full, h_f1(f"{BASELINES}/{BASE}", kind, "top"))

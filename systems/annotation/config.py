@@ -10,6 +10,7 @@
 | ``MS-CNN_tags=shuffled`` | control: every image has the tags of another one |
 | ``MS-CNN_quantity=classes`` | numbers of labels as classes instead of a regression |
 | ``MS-CNN_joint`` | and the end-to-end variant, from the phases before |
+| ``CNN-RNN`` | a comparison method: the plain CNN, and labels one after another; it has no options |
 
 The options have this order. A run has these phases; each is trained apart, and what came before is frozen:
 
@@ -21,8 +22,10 @@ The options have this order. A run has these phases; each is trained apart, and 
 | ``labels`` | label layer on [f_v, f_t] | label loss |
 | ``quantity_visual``, ``quantity`` | number of labels, on f_v and on [f_v, f_t] | squared error |
 | ``joint`` | everything but the ConvNet, with both heads on [f_v, f_t] | the sum of both losses |
+| ``chain`` | LSTM over the image's labels, on the mean of CNN's last map | -log of their probability |
 
-Runs that change the fusion, its first stage or the loss have the first two alone.
+`CNN-RNN` has the phases `cnn` and `chain`. Runs that change the fusion, its first stage or the loss have the first two
+alone.
 """
 
 import re
@@ -42,9 +45,9 @@ Tags = Literal["perceptron", "vectors", "shuffled"]
 Quantity = Literal["regression", "classes"]
 Loss = Literal["binary", "softmax", "warp", "asymmetric"]
 CNN, FUSED, TAGS, LABELS = "cnn", "fused", "tags", "labels"
-QUANTITY_VISUAL, QUANTITY, JOINT = "quantity_visual", "quantity", "joint"
+QUANTITY_VISUAL, QUANTITY, JOINT, CHAIN = "quantity_visual", "quantity", "joint", "chain"
 PHASES = (CNN, FUSED, TAGS, LABELS, QUANTITY_VISUAL, QUANTITY, JOINT)
-BASE = "MS-CNN"
+BASE, RECURRENT = "MS-CNN", "CNN-RNN"
 CHOICES: dict[str, tuple[str, ...]] = {
     "fusion": get_args(Fusion),
     "tags": get_args(Tags),
@@ -63,14 +66,18 @@ class Point:
     Attributes:
         changes: what differs from `USUAL`, by name, in the text's order.
         joint: whether the end-to-end variant is trained, too.
+        recurrent: whether it is `CNN-RNN`, which has no changes.
     """
 
     changes: tuple[tuple[str, Any], ...] = ()
     joint: bool = False
+    recurrent: bool = False
 
     @property
     def name(self) -> str:
         """The run's text."""
+        if self.recurrent:
+            return RECURRENT
         return "_".join(
             [BASE, *(f"{name}={value}" for name, value in self.changes), *(["joint"] if self.joint else [])]
         )
@@ -78,6 +85,8 @@ class Point:
     @property
     def phases(self) -> tuple[str, ...]:
         """The phases that are trained, in order."""
+        if self.recurrent:
+            return (CNN, CHAIN)
         if any(name in VISUAL for name, _ in self.changes):
             return (CNN, FUSED)
         return PHASES if self.joint else PHASES[:-1]
@@ -89,6 +98,8 @@ def read_run(text: str) -> Point:
     Raises:
         ValueError: it names none, or not in the usual form; the message describes the expected form.
     """
+    if text == RECURRENT:
+        return Point(recurrent=True)
     beginning, *options = OPTION.split(text)
     joint = bool(options) and options[-1] == "joint"
     changes: dict[str, Any] = {}
@@ -106,8 +117,8 @@ def read_run(text: str) -> Point:
     if beginning != BASE or point.name != text or any(USUAL[name] == value for name, value in ordered):
         options_text = ", ".join(f"_{name}=" for name in USUAL)
         raise ValueError(
-            f"{text!r}: expected {BASE}, with options such as _first=3, each once and other than usual, in the order "
-            f"{options_text}, _joint"
+            f"{text!r}: expected {RECURRENT}, or {BASE}, with options such as _first=3, each once and other than "
+            f"usual, in the order {options_text}, _joint"
         )
     if joint and point.phases != PHASES:
         raise ValueError(f"{text!r}: the end-to-end variant needs all phases, so no {', '.join(VISUAL)} may be changed")
@@ -147,11 +158,23 @@ class PlanParams(Params):
         return [read_run(text) for text in self.runs]
 
 
+class ChainParams(Params):
+    """The recurrent network of `CNN-RNN`."""
+
+    embedding: int = Field(description="length of a label's embedding; the reference: 64", ge=1)
+    hidden: int = Field(description="units of the LSTM; the reference: 512", ge=1)
+    beam: int = Field(description="beginnings of paths that the search keeps in every step", ge=1)
+
+
 class NetworkParams(BackboneParams):
     """The network."""
 
     frozen: bool = Field(
         description="whether the ConvNet keeps its start weights, so that cnn trains the label layer only"
+    )
+    kept_maps: bool = Field(
+        description="whether fused learns from the middle crops' maps, computed once and kept in memory (twice during "
+        "that), instead of random crops; 0.3 MB an image for MobileNetV2 at 97 pixels"
     )
     tag_units: int = Field(description="units of each layer of the tag perceptron; the paper: 2048", ge=1)
     quantity_dropout: float = Field(
@@ -160,6 +183,7 @@ class NetworkParams(BackboneParams):
     word_vectors: str | None = Field(
         description="file of word vectors for tags=vectors: lines of word, numbers, separated by spaces; null: none"
     )
+    chain: ChainParams = Field(description="of the run CNN-RNN")
 
 
 class StageParams(Params):
@@ -177,6 +201,7 @@ class StagesParams(Params):
     labels: StageParams = Field(description="label layer on both features")
     quantity: StageParams = Field(description="number of labels, both phases")
     joint: StageParams = Field(description="end to end")
+    chain: StageParams = Field(description="labels one after another, of the run CNN-RNN")
 
     def trained_as(self, phase: str, train: TrainParams) -> TrainParams:
         """Return the training parameters of a phase.

@@ -8,13 +8,15 @@ Out: ``metrics.json`` (percent, squared errors apart) and ``units.parquet`` (`sc
 
 - ``MEASURE_PHASE_RULE``: c_p, c_r, c_f1, i_p, i_r, i_f1, h_f1 (`model.measures.label_sets`) by phase and rule
   (`systems.annotation.rules`); all rules for the phases `fused` and `labels`, k and the predicted number for others;
+  of `chain`, the most probable path of k labels (``top``) and the one that ends by itself (``beam``);
 - ``map_PHASE``: mean average precision over labels;
 - ``quantity_accuracy_PHASE``, ``quantity_mse_PHASE``: of the predicted number of labels;
 - ``ece_PHASE``, ``ece_calibrated_PHASE``: expected calibration error before and after Platt scaling, which is fitted on
   the validation images;
 
 and ``predictions.parquet`` (`schemas.ANNOTATIONS`): each test image's labels, calibrated probabilities and predicted
-number of labels, of the phase `labels` or `fused`; ``samples.png``: some test images with these labels.
+number of labels, of the phase `labels`, `fused` or (CNN-RNN, whose paths have no probability of each label) `cnn`;
+``samples.png``: some test images with these labels.
 """
 
 import argparse
@@ -61,8 +63,7 @@ def predictions(said: Said, probabilities: np.ndarray, data: AnnotatedImages, ro
         data: the images.
         rows: their rows.
     """
-    by = PREDICTED_BY[main_phase(list(said.logits))]
-    quantities = said.quantities.get(by)
+    quantities = said.quantities.get(PREDICTED_BY.get(main_phase(list(said.logits)), ""))
     return pl.DataFrame(
         {
             "image_id": [data.names[row] for row in rows],

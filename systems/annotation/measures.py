@@ -10,7 +10,7 @@ from model.measures.average_precision import average_precision
 from model.measures.calibration import Platt, fit_platt, reliability_units, sigmoid
 from model.measures.label_sets import nearest_counts, quantity_units, set_units
 from model.measures.units import reduce_units
-from systems.annotation.config import FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL
+from systems.annotation.config import CHAIN, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL
 from systems.annotation.model import Said
 from systems.annotation.rules import RuleParams, above, most_probable, tuned_thresholds
 
@@ -35,8 +35,8 @@ def probabilities_of(logits: np.ndarray, loss: str) -> np.ndarray:
 
 
 def main_phase(phases: Sequence[str]) -> str:
-    """Return the phase whose annotations are shown: with tags if the run has them."""
-    return LABELS if LABELS in phases else FUSED
+    """Return the phase whose probabilities are shown: the last one that the run has."""
+    return next(phase for phase in (LABELS, FUSED, CNN) if phase in phases)
 
 
 class Truth(NamedTuple):
@@ -110,6 +110,8 @@ def run_units(
             calibrated = scalings[phase].probabilities(logits[is_test])
             tables.append(reliability_units(f"ece_{phase}", found.test, truth.test, params.bins))
             tables.append(reliability_units(f"ece_calibrated_{phase}", calibrated, truth.test, params.bins))
+    for rule, sets in said.paths.items():
+        tables.append(set_units(f"_{CHAIN}_{rule}", tested, sets[is_test], truth.test))
     for phase, estimated in said.quantities.items():
         number = truth.test.sum(axis=1)
         tables.append(quantity_units(f"_{phase}", tested, estimated[is_test], number, len(labels)))

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.folder import device_at_hand, load_weights, read_run
-from systems.annotation.config import CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, TAGS, Recipe
+from systems.annotation.config import CHAIN, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, TAGS, Recipe
 from systems.annotation.network import (
     JointNet,
     QuantityNet,
+    build_chain,
     build_cnn,
     build_fused,
     build_quantity,
@@ -30,10 +31,13 @@ class Said:
     Attributes:
         logits: by phase, float32 (N, C).
         quantities: by phase, the estimated number of labels, float32 (N,).
+        paths: labels of the most probable paths of `chain`, bool (N, C): those that end by themselves (`beam`), and
+            those with the recipe's k labels (`top`).
     """
 
     logits: dict[str, np.ndarray] = field(default_factory=dict)
     quantities: dict[str, np.ndarray] = field(default_factory=dict)
+    paths: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,38 +66,45 @@ class AnnotationModel:
         Shape:
             images: uint8 (B, 3, S, S); tags: float32 (B, T)
         """
-        logits: dict[str, list[Tensor]] = {}
-        quantities: dict[str, list[Tensor]] = {}
+        found: dict[str, dict[str, list[np.ndarray]]] = {"logits": {}, "quantities": {}, "paths": {}}
         device = device_at_hand()
         for images, tags in batches:
-            for phase, (z, m) in self._of_batch(images.to(device), tags.to(device)).items():
-                if z is not None:
-                    logits.setdefault(phase, []).append(z.float().cpu())
-                if m is not None:
-                    quantities.setdefault(phase, []).append(m.float().cpu())
+            for kind, values in self._of_batch(images.to(device), tags.to(device)).items():
+                for name, value in values.items():
+                    found[kind].setdefault(name, []).append(value.cpu().numpy())
         return Said(
-            {phase: torch.cat(parts).numpy() for phase, parts in logits.items()},
-            {phase: torch.cat(parts).numpy() for phase, parts in quantities.items()},
+            **{
+                kind: {name: np.concatenate(parts) for name, parts in by_name.items()}
+                for kind, by_name in found.items()
+            }
         )
 
-    def _of_batch(self, images: Tensor, tags: Tensor) -> dict[str, tuple[Tensor | None, Tensor | None]]:
+    def _of_batch(self, images: Tensor, tags: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Return the attributes of `Said` for a batch."""
         nets: dict[str, Any] = self.phases
-        found: dict[str, tuple[Tensor | None, Tensor | None]] = {CNN: (nets[CNN](images), None)}
-        f_v = nets[FUSED].features(images)
-        found[FUSED] = (nets[FUSED].head(f_v), None)
+        maps = nets.get(FUSED, nets[CNN]).maps(images)  # the ConvNet of `cnn`, which later phases leave as it is
+        of_cnn = nets[CNN].joined(maps)
+        logits: dict[str, Tensor] = {CNN: nets[CNN].head(of_cnn)}
+        quantities: dict[str, Tensor] = {}
+        paths: dict[str, Tensor] = {}
+        if CHAIN in nets:
+            beam = self.recipe.network.chain.beam
+            paths = {"beam": nets[CHAIN].search(of_cnn, beam), "top": nets[CHAIN].search(of_cnn, beam, self.recipe.top)}
+        if FUSED in nets:
+            f_v = nets[FUSED].joined(maps)
+            logits[FUSED] = nets[FUSED].head(f_v)
         if LABELS in nets:
             f_t = nets[TAGS].features(tags)
             both = torch.cat([f_v, f_t], dim=1)
-            found |= {
-                TAGS: (nets[TAGS].head(f_t), None),
-                LABELS: (nets[LABELS](both), None),
-                QUANTITY_VISUAL: (None, nets[QUANTITY_VISUAL].quantity(f_v)),
-                QUANTITY: (None, nets[QUANTITY].quantity(both)),
+            logits |= {TAGS: nets[TAGS].head(f_t), LABELS: nets[LABELS](both)}
+            quantities |= {
+                QUANTITY_VISUAL: nets[QUANTITY_VISUAL].quantity(f_v),
+                QUANTITY: nets[QUANTITY].quantity(both),
             }
         if JOINT in nets:
-            outputs = nets[JOINT](images, tags)
-            found[JOINT] = (outputs.logits, outputs.quantity)
-        return found
+            outputs = nets[JOINT].of_maps(maps, tags)
+            logits[JOINT], quantities[JOINT] = outputs
+        return {"logits": logits, "quantities": quantities, "paths": paths}
 
 
 def load_model(folder: Path) -> AnnotationModel:
@@ -120,6 +131,9 @@ def _build(phase: str, recipe: Recipe, labels: list[str], tags: list[str], most:
     """Return a phase's network without its weights."""
     if phase == CNN:
         return build_cnn(recipe.network, len(labels), load=False)
+    if phase == CHAIN:
+        width = build_cnn(recipe.network, len(labels), load=False).num_features
+        return build_chain(recipe, width, len(labels), most)
     visual = build_fused(recipe, len(labels))
     if phase == FUSED:
         return visual

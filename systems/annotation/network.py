@@ -3,10 +3,11 @@
 | symbol of the paper | here |
 |---|---|
 | M_1 .. M_5, M~ | `model.nets.stages`, `model.nets.fusion` |
-| f_v, f_t, f = [f_v, f_t] | `VisualNet.features`, `TagNet.features`, `JointNet.features` |
+| f_v, f_t | `VisualNet.features`, `TagNet.features` |
 | z, m^ | `Outputs.logits`, `Outputs.quantity` |
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from base.console import UserError
 from model.nets.backbones import ConvNet, build_backbone
 from model.nets.fusion import FusedStages, PooledStages
+from model.nets.label_chain import LabelChain
 from model.nets.quantity import QuantityClassifier, QuantityRegressor
 from model.nets.stages import StageNet, build_stages
 from model.nets.tags import TagPerceptron, TagVectors
@@ -59,12 +61,18 @@ class VisualNet(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return f_v, (B, num_features)."""
+        return self.joined(self.maps(images))
+
+    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the ConvNet's maps, from fine to coarse: the last one alone if the ConvNet returns no others."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            if self.fusion is None:
-                return self.backbone(images).omega.mean(dim=(2, 3))
-            assert isinstance(self.backbone, StageNet)
-            maps = self.backbone.stages(images).maps
-        return self.fusion(maps)
+            if isinstance(self.backbone, StageNet):
+                return self.backbone.stages(images).maps
+            return (self.backbone(images).omega,)
+
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return f_v of maps, (B, num_features)."""
+        return maps[-1].mean(dim=(2, 3)) if self.fusion is None else self.fusion(maps)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation mode; a frozen backbone stays in evaluation mode."""
@@ -110,13 +118,13 @@ class JointNet(nn.Module):
         for unused in (visual.head, tags.head):
             unused.requires_grad_(False)
 
-    def features(self, images: Tensor, tags: Tensor) -> Tensor:
-        """Return f, (B, features)."""
-        return torch.cat([self.visual.features(images), self.tags.features(tags)], dim=1)
-
     def forward(self, images: Tensor, tags: Tensor, counts: Tensor | None = None) -> Outputs:
         """Return logits and quantity; with the true `counts`, in the place of the quantity each image's loss of it."""
-        features = self.features(images, tags)
+        return self.of_maps(self.visual.maps(images), tags, counts)
+
+    def of_maps(self, maps: Sequence[Tensor], tags: Tensor, counts: Tensor | None = None) -> Outputs:
+        """Return the same from the ConvNet's maps."""
+        features = torch.cat([self.visual.joined(maps), self.tags.features(tags)], dim=1)  # f
         quantity = self.quantity(features) if counts is None else self.quantity.losses(features, counts)
         return Outputs(self.head(features), quantity)
 
@@ -133,6 +141,18 @@ class HeadOf(nn.Module):
         return self.net.head(features)
 
 
+class LabelsOfMaps(nn.Module):
+    """What `fused` trains, as a module of its own: the ConvNet's maps to logits."""
+
+    def __init__(self, net: VisualNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return logits."""
+        return self.net.head(self.net.joined(maps))
+
+
 class QuantityNet(nn.Module):
     """The number of labels from features, as a module of its own for a phase; the output is each image's loss."""
 
@@ -145,9 +165,22 @@ class QuantityNet(nn.Module):
         return self.quantity.losses(features, counts)
 
 
-def build_cnn(network: NetworkParams, num_labels: int, load: bool = True) -> VisualNet:
-    """Return the network of the phase `cnn`; with `load`, the ConvNet gets its start weights."""
-    return VisualNet(build_backbone(network, load), None, num_labels, network.frozen)
+def build_cnn(network: NetworkParams, num_labels: int, load: bool = True, stages: bool = False) -> VisualNet:
+    """Return the network of the phase `cnn`.
+
+    Args:
+        network: the parameters.
+        num_labels: C.
+        load: whether the ConvNet gets its start weights.
+        stages: whether `maps` returns those of all stages, of a ConvNet that is frozen as a whole.
+    """
+    backbone = build_stages(_whole(network), load) if stages else build_backbone(network, load)
+    return VisualNet(backbone, None, num_labels, network.frozen)
+
+
+def _whole(network: NetworkParams) -> NetworkParams:
+    """Return the parameters without frozen parts: `build_stages` refuses these, and the whole ConvNet is frozen."""
+    return network.model_copy(update={"frozen_blocks": None, "frozen_statistics": None})
 
 
 def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
@@ -156,9 +189,7 @@ def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
     Raises:
         UserError: the ConvNet has no such first stage, or its maps can't be fused.
     """
-    # the ConvNet is frozen as a whole here, and `build_stages` refuses to freeze parts
-    whole = recipe.network.model_copy(update={"frozen_blocks": None, "frozen_statistics": None})
-    backbone = build_stages(whole, load_weights=False)
+    backbone = build_stages(_whole(recipe.network), load_weights=False)
     try:
         fusion: FusedStages | PooledStages
         if recipe.fusion == "average":
@@ -168,6 +199,25 @@ def build_fused(recipe: Recipe, num_labels: int) -> VisualNet:
     except ValueError as error:
         raise UserError(f"run {recipe.run!r}, backbone {recipe.network.backbone}: {error}") from None
     return VisualNet(backbone, fusion, num_labels, frozen=True)
+
+
+def start_fused(recipe: Recipe, num_labels: int, cnn: Mapping[str, Tensor]) -> VisualNet:
+    """Return the network with which `fused` starts: the ConvNet of `cnn`, and new blocks and label layer.
+
+    Args:
+        recipe: the recipe.
+        num_labels: C.
+        cnn: the weights of `cnn`.
+    """
+    net = build_fused(recipe, num_labels)
+    net.backbone.load_state_dict(part_of(cnn, "backbone"))
+    return net
+
+
+def part_of(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Return the weights of a part, under their names in the part."""
+    begin = f"{part}."
+    return {name.removeprefix(begin): value for name, value in weights.items() if name.startswith(begin)}
 
 
 def build_tags(recipe: Recipe, tags: list[str], num_labels: int, load: bool = True) -> TagNet:
@@ -185,3 +235,9 @@ def build_quantity(recipe: Recipe, num_features: int, most: int) -> QuantityRegr
     if recipe.quantity == "classes":
         return QuantityClassifier(num_features, most, dropout)
     return QuantityRegressor(num_features, dropout)
+
+
+def build_chain(recipe: Recipe, num_features: int, num_labels: int, most: int) -> LabelChain:
+    """Return the recurrent network of `CNN-RNN`; `most` is the largest number of labels of a training image."""
+    chain = recipe.network.chain
+    return LabelChain(num_features, num_labels, most, chain.embedding, chain.hidden)

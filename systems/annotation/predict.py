@@ -29,6 +29,7 @@ from pipelines.annotations.source import folder_of_images, read_rows
 from pipelines.annotations.tag_words import tag_word
 from pipelines.ingest.decoding import BadImageError
 from pipelines.ingest.image_archives import Place, PlaceReader
+from systems.annotation.config import BASE, CHAIN, RECURRENT
 from systems.annotation.measures import PREDICTED_BY, main_phase, probabilities_of
 from systems.annotation.model import AnnotationModel, load_model
 from systems.annotation.rules import most_probable
@@ -120,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     with stage(f"annotate {arguments.images}") as closing:
         model = load_model(arguments.model)
+        if CHAIN in model.phases:
+            raise UserError(f"{arguments.model}: {RECURRENT} gives labels without probabilities; use a run of {BASE}")
         scaling = read_calibration(arguments.evaluation, main_phase(list(model.phases)))
         tags, unknown = read_tags(arguments.tags, model)
         folder = arguments.images.absolute()

@@ -29,7 +29,18 @@ from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from report.training_noise import TrainingNoise, moderated, training_noise
 from systems.annotation.claims import BASELINES, Annotator, claims_of
-from systems.annotation.config import BASE, CNN, FUSED, JOINT, LABELS, QUANTITY, QUANTITY_VISUAL, PlanParams
+from systems.annotation.config import (
+    BASE,
+    CHAIN,
+    CNN,
+    FUSED,
+    JOINT,
+    LABELS,
+    QUANTITY,
+    QUANTITY_VISUAL,
+    RECURRENT,
+    PlanParams,
+)
 from systems.annotation.measures import SQUARED_ERROR
 from systems.annotation.plots import draw_quantities, draw_reliability
 from systems.annotation.published import H_F1, QUANTITY_ACCURACY, QUANTITY_MSE, Published
@@ -172,6 +183,11 @@ def h_f1_rows(runs: Sequence[str]) -> list[tuple[str, str, str]]:
         ("asymmetric loss", "loss=asymmetric", f"{CNN}_top"),
     ]
     rows += [(name, f"{BASE}_{option}", suffix) for name, option, suffix in others if f"{BASE}_{option}" in runs]
+    if RECURRENT in runs:
+        rows += [
+            ("CNN-RNN", RECURRENT, f"{CHAIN}_top"),
+            ("CNN-RNN, paths that end by themselves", RECURRENT, f"{CHAIN}_beam"),
+        ]
     compared = f"{BASELINES}/{BASE}"
     if compared in runs:
         rows += [("logistic", compared, "logistic_top"), ("TagNeighbour", compared, "neighbours_top")]

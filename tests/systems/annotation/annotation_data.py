@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,15 +13,16 @@ from PIL import Image
 from base import schemas
 from base.artifacts import shard_name, write_table
 from model.classifier_params import TrainParams
-from systems.annotation.config import NetworkParams, Recipe, StagesParams, read_run, recipe_of
+from systems.annotation.config import ChainParams, NetworkParams, Recipe, StagesParams, read_run, recipe_of
 from systems.annotation.data import AnnotatedImages
+from systems.annotation.task import training_run
 
 NUMBER, SIZE, SEED = 32, 16, 3
 LABELS = ["blue", "dark", "red"]
 TAGS = ["sky", "rose", "night", "new york"]
 NETWORK = NetworkParams(
-    backbone="plain", weights="none", image_size=SIZE, resize=SIZE + 2, frozen=False, tag_units=6, quantity_dropout=0.1,
-    word_vectors=None,
+    backbone="plain", weights="none", image_size=SIZE, resize=SIZE + 2, frozen=False, kept_maps=False, tag_units=6,
+    quantity_dropout=0.1, word_vectors=None, chain=ChainParams(embedding=4, hidden=8, beam=3),
 )  # fmt: skip
 
 
@@ -86,6 +88,12 @@ def recipe(request: pytest.FixtureRequest, run: str = "MS-CNN", epochs: int = 1,
     stage = {"epochs": epochs, "learning_rate": 0.01}
     stages = StagesParams.model_validate(dict.fromkeys(StagesParams.model_fields, stage))
     return recipe_of(read_run(run), 2, NETWORK.model_copy(update=network), train, stages)
+
+
+def tasks_of(request: pytest.FixtureRequest, run: str = "MS-CNN", **network: object) -> dict[str, Any]:
+    """The phases of a run by name, after writing the data set."""
+    data = read(write_data_set(Path("data")))
+    return {task.name: task for task in training_run(recipe(request, run, **network), data, SEED, "tiny").tasks}
 
 
 def read(data: Path, *splits: str, shuffled: bool = False) -> AnnotatedImages:

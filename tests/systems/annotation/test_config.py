@@ -30,14 +30,15 @@ def test_a_text_is_read_and_written_again(text: str, phases: int) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("CNN", "expected MS-CNN, with options"),
+        ("CNN", "expected CNN-RNN, or MS-CNN, with options"),
+        ("CNN-RNN_first=3", "expected CNN-RNN, or MS-CNN, with options"),
         ("MS-CNN_first=x", "expected first=a number"),
         ("MS-CNN_fusion=sum", "expected fusion=blocks, average, maximum"),
         ("MS-CNN_first=2_fusion=average", "in the order"),
         ("MS-CNN_loss=binary", "other than usual"),
         ("MS-CNN_first=02", "in the order"),
         ("MS-CNN_first=2_joint", "needs all phases"),
-        ("MS-CNN_depth=3", "expected MS-CNN, with options"),
+        ("MS-CNN_depth=3", "expected CNN-RNN, or MS-CNN, with options"),
     ],
 )
 def test_other_texts_are_refused(text: str, message: str) -> None:

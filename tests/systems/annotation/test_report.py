@@ -113,7 +113,8 @@ def test_a_missing_or_changed_evaluation_is_an_error(evaluations: Path) -> None:
 def test_every_row_and_claim_is_of_a_run_that_can_be_declared() -> None:
     runs = ["MS-CNN", "MS-CNN_joint", "MS-CNN_fusion=average", "MS-CNN_fusion=maximum", "MS-CNN_first=2",
             "MS-CNN_first=3", "MS-CNN_tags=shuffled", "MS-CNN_tags=vectors", "MS-CNN_quantity=classes",
-            "MS-CNN_loss=softmax", "MS-CNN_loss=warp", "MS-CNN_loss=asymmetric", "baselines/MS-CNN"]  # fmt: skip
+            "MS-CNN_loss=softmax", "MS-CNN_loss=warp", "MS-CNN_loss=asymmetric", "CNN-RNN",
+            "baselines/MS-CNN"]  # fmt: skip
     assert {run for _, run, _ in h_f1_rows(runs)} == set(runs)
     claims = claims_of(runs, [0.1])
     assert sorted({claim.number for claim in claims}, key=int) == [str(number) for number in range(1, 12)]
