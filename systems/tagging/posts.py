@@ -158,14 +158,22 @@ class Posts:
             of_post[ids] = True
         return found
 
-    def history(self, rows: Sequence[int] | np.ndarray, mode: HistoryMode, seed: int = 0) -> np.ndarray:
+    def history(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        mode: HistoryMode,
+        seed: int = 0,
+        passes: Sequence[int | None] | None = None,
+    ) -> np.ndarray:
         """Return the history of each post's user, as counts.
 
         Args:
             rows: of the posts.
             mode: ``leave-one-out``: a training post's own tags are left out (no other post's are in the history);
-                ``whole``: they are not; ``shuffled``: that of another user; ``none``: zeros.
-            seed: of the shuffling.
+                ``whole``: they are not; ``shuffled``: that of another user; ``none``: zeros; ``thinned``: as
+                leave-one-out, and of what remains for a training post a random share is kept: see `_thinned`.
+            seed: of the shuffling and thinning.
+            passes: the pass in which each post is drawn, for thinning; None: outside of training, where it isn't done.
 
         Shape:
             result: int64 (B, N)
@@ -179,7 +187,23 @@ class Posts:
             return self.histories.of(users)
         trained = (self.rows["split"].gather(np.asarray(rows)) == "train").to_list()
         own = [ids if trains else ids[:0] for ids, trains in zip(self.tag_ids(rows), trained, strict=True)]
-        return self.histories.of(users, own)
+        counts = self.histories.of(users, own)
+        return self._thinned(counts, rows, seed, passes) if mode == "thinned" and passes is not None else counts
+
+    def _thinned(
+        self, counts: np.ndarray, rows: Sequence[int] | np.ndarray, seed: int, passes: Sequence[int | None]
+    ) -> np.ndarray:
+        """Keep each of a history's tags with a probability that is drawn from [0, 1) for each post in each pass.
+
+        Leaving a post's own tags out lowers just their counts by one. A network that knows each user's whole counts can
+        see that, and learns that a low count means the tag, which is wrong of test posts. With random counts it can't.
+        """
+        found = counts.copy()
+        for number, (row, pass_number) in enumerate(zip(rows, passes, strict=True)):
+            if pass_number is not None:
+                random = np.random.default_rng(derive_seed(seed, "history thinned", pass_number, int(row)))
+                found[number] = random.binomial(counts[number], random.random())
+        return found
 
     def _others(self, seed: int) -> np.ndarray:
         """Return another user for each user with a history; every user is another's other."""

@@ -9,7 +9,15 @@ from systems.tagging.config import METHODS, NetworkParams, PlanParams, read_reci
 
 
 @pytest.mark.parametrize(
-    "text", [*METHODS, "A6_history=whole", "A6_layers=code_skips=none_delta=0.1", "A3_theta=0", "A2_gamma=2.5"]
+    "text",
+    [
+        *METHODS,
+        "A6_history=whole",
+        "A6_history=thinned_direct=history",
+        "A6_layers=code_skips=none_delta=0.1",
+        "A3_theta=0",
+        "A2_gamma=2.5",
+    ],
 )
 def test_a_text_names_its_run(text) -> None:
     assert read_run(text).name == text
@@ -19,12 +27,13 @@ def test_a_text_names_its_run(text) -> None:
     ("text", "says"),
     [
         ("A4", r"expected a method \(A1, A2, A3, A5, A6\)"),
-        ("A6_history=mine", "expected history=whole or shuffled"),
+        ("A6_history=mine", "expected history=whole or shuffled or thinned"),
         ("A6_delta=x", "expected a number"),
         ("A6_delta=0.10", r"as in 'A6_delta=0\.1'"),
         ("A6_skips=none_history=whole", "expected each option once, in the order"),
         ("A6_delta=1_delta=2", "expected each option once"),
         ("A1_history=whole", "A1 has no history, so history changes nothing"),
+        ("A1_direct=history", "A1 has no history, so direct changes nothing"),
         ("A2_theta=0", "A2 has no adversary"),
     ],
 )
@@ -52,6 +61,12 @@ def test_options_change_what_they_name_and_nothing_else() -> None:
     assert changed.loss == plain.loss.model_copy(update=expected)
     assert changed.history == "whole"
     assert changed.train == plain.train
+
+
+def test_the_direct_history_is_an_option_and_a_parameter_that_a1_does_without() -> None:
+    assert recipe("A6_direct=history").network == recipe("A6").network.model_copy(update={"direct": "history"})
+    assert recipe("A6", direct="history").network.direct == "history"
+    assert recipe("A1", direct="history") == recipe("A1")
 
 
 def test_a_value_out_of_range_names_its_run() -> None:
