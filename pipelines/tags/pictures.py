@@ -120,7 +120,7 @@ def run(
         if not kept:
             reasons = ", ".join(f"{reason} {number}" for reason, number in quarantined.items())
             raise UserError(f"{raw}: no usable picture: {read} read, quarantined: {reasons or 'none'}")
-        summary = {"pictures": {"rows_read": read, "rows_kept": kept, "quarantined": quarantined}}
+        summary: dict[str, Any] = {"pictures": {"rows_read": read, "rows_kept": kept, "quarantined": quarantined}}
         summary["converted"] = console.by_reason(f"{SOURCE_IMAGES}: converted", counts)
         duplicates = write_duplicates(directory, ingest.duplicate_distance)
         summary["duplicates"] = duplicates.get("source", {}).get("source", {})

@@ -5,6 +5,8 @@
         --output data/tagging/results/evaluations/baselines
 
 In: the parameter file's sections tagging.plan, .baselines and .evaluate, posts, and frozen features of their pictures.
+Without --images and --features those that need no picture are fitted: most_used, own, interpolated, user_groups and
+factorisation.
 Out: for each of ``tagging.plan.baselines`` and each seed ``NAME/seed-N/metrics.json`` and ``units.parquet``, as
 `systems.tagging.evaluate` writes them; the folder is empty if none is listed. Where a parameter is a list, the value
 with the best precision of ``lengths_at`` tags on the validation posts is taken.
@@ -31,7 +33,7 @@ from model.recommenders.factorisation import factorise
 from model.recommenders.fast_tag import fit_fast_tag
 from model.recommenders.user_groups import GroupParams, fit_groups
 from model.recommenders.warp import WarpParams, fit_warp
-from systems.tagging.config import PlanParams
+from systems.tagging.config import OF_PICTURES, PlanParams
 from systems.tagging.evaluate import EvaluateParams, number_of_posts, posts_to_test
 from systems.tagging.measures import all_units, metrics_of
 from systems.tagging.posts import Posts
@@ -100,10 +102,12 @@ class Fitted:
     def _user_groups(self, restart: float) -> Scores:
         posts, params = self.posts, self.params
         x = np.asarray(posts.pictures, np.float64)[posts.image_rows]
+        has_pictures = x.shape[1] > 0
         walk = GroupParams(params.groups, params.neighbours, restart, params.steps)
         users, tags = posts.users[self.trained], sparse.csr_array(posts.labels(self.trained))
-        fitted = fit_groups(posts.histories.counts, users, tags, x[self.trained], walk, self.seed)
-        return lambda rows: fitted.scores(self.histories(rows), x[rows])
+        shown = x[self.trained] if has_pictures else None
+        fitted = fit_groups(posts.histories.counts, users, tags, shown, walk, self.seed)
+        return lambda rows: fitted.scores(self.histories(rows), x[rows] if has_pictures else None)
 
     def _components(self) -> np.ndarray:
         """Return principal components of each post's picture, and a column of ones: (P, D + 1)."""
@@ -159,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(BaselineParams, "tagging.baselines", arguments.params)
         measured = load_section(EvaluateParams, "tagging.evaluate", arguments.params)
         seeds = read_seeds(arguments.params) if plan.baselines else []
+        if arguments.images is None and (needing := sorted({*plan.baselines} & {*OF_PICTURES})):
+            raise UserError(f"{', '.join(needing)} need pictures; give --images, or leave them out of tagging.plan")
         k = measured.lengths_at
         found: dict[str, list[float]] = {name: [] for name in plan.baselines}
         with whole_directory(arguments.output) as folder:

@@ -37,6 +37,7 @@ Adversary = Literal["none", "general", "personal"]
 Baseline = Literal["most_used", "own", "interpolated", "user_groups", "fast_tag", "warp", "factorisation"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+OF_PICTURES = ("fast_tag", "warp")  # baselines that need pictures
 OPTIONS = {
     "layers": ("code",),
     "history": ("whole", "shuffled", "thinned"),

@@ -25,14 +25,14 @@ class Sources:
         tags: the folder that `pipelines.tags.tag_log` wrote.
         splits: the folder that `pipelines.tags.split` wrote.
         seed: of the split.
-        images: folder of the ingested images.
+        images: folder of the ingested images; None: a log without pictures, for recommenders that need none.
         features: frozen features of every image; read with features as input.
     """
 
     tags: Path
     splits: Path
     seed: int
-    images: Path
+    images: Path | None
     features: Path | None = None
 
     def vocabulary(self) -> list[str]:
@@ -55,12 +55,14 @@ class Sources:
         return joined
 
     def posts(self) -> pl.DataFrame:
-        """Return the posts with pictures, by image and user, with the columns `split` and `domain`.
+        """Return the posts with pictures (all, of a log without any) by image and user, with `split` and `domain`.
 
         Raises:
             UserError: the split is not of these posts, or no post has a picture.
         """
         posts = self.every_post()
+        if self.images is None:
+            return posts.with_columns(domain=pl.lit("source")).sort("image_id", "user_id")
         pictures = pl.DataFrame(read_tables(self.images, ["image_id", "domain"]))
         with_pictures = posts.join(pictures, on="image_id", how="inner").sort("image_id", "user_id")
         if with_pictures.is_empty():
@@ -87,7 +89,8 @@ class Posts:
         histories: of all users.
         users: the row of each post's user in the histories; -1: none.
         image_rows: the row of each post's picture in `pictures`.
-        pictures: the pictures, or their frozen features, one of each image.
+        pictures: the pictures, or their frozen features, one of each image; features without columns of a log without
+            pictures.
         fingerprint: changes if posts, histories or pictures change.
     """
 
@@ -120,7 +123,12 @@ class Posts:
         places = shown.with_row_index("place")
         joined = rows.join(places, on=["domain", "image_id"], how="left", maintain_order="left")
         pictures: ImageStore | np.ndarray
-        if pixels is not None:
+        files: list[Path] = []
+        if sources.images is None:
+            if pixels is not None or sources.features is not None:
+                raise UserError("pictures are needed: name the folder of the ingested images by --images")
+            pictures = np.zeros((len(shown), 0), np.float32)
+        elif pixels is not None:
             pictures = ImageStore(sources.images, shown, pixels, cache)
             files = sorted(sources.images.glob("*.parquet"))
         else:

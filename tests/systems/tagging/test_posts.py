@@ -1,5 +1,7 @@
 """Posts with their histories: leave one out, other users, pictures, names without users."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -108,3 +110,12 @@ def test_the_fingerprint_changes_with_histories(tmp_path) -> None:
     path = sources.splits / "histories/seed-0.parquet"
     pl.read_parquet(path).with_columns(pl.col("count") + 1).write_parquet(path)
     assert read_posts(sources).fingerprint != before
+
+
+def test_a_log_without_pictures_has_all_posts_and_no_features(sources) -> None:
+    alone = dataclasses.replace(sources, images=None, features=None)
+    posts = read_posts(alone, "train", "validation", "test")
+    assert posts.rows.drop("domain").equals(read_posts(sources, "train", "validation", "test").rows.drop("domain"))
+    assert posts.pictures.shape == (posts.rows["image_id"].n_unique(), 0)
+    with pytest.raises(UserError, match="pictures are needed"):
+        read_posts(alone, pixels=18)
