@@ -113,6 +113,7 @@ class PlanParams(Params):
     )
     runs: list[str] = Field(description="the trainings, one per seed each; docs: systems/tagging/config.py")
     baselines: list[Baseline] = Field(description="recommenders that train no network")
+    examples: list[str] = Field(description="runs of which the report shows one picture with two users; first seed")
 
     @field_validator("runs")
     @classmethod
@@ -125,6 +126,8 @@ class PlanParams(Params):
 
     @model_validator(mode="after")
     def _log_where_needed(self) -> "PlanParams":
+        if unknown := [run for run in self.examples if run not in self.runs]:
+            raise ValueError(f"examples has {unknown[0]!r}, which runs lacks; it has {self.runs}")
         if self.logged not in ([], [self.data_set]):
             raise ValueError(f"logged = {self.logged}: expected [] or [{self.data_set}]")
         if (self.runs or self.baselines) and not self.logged:

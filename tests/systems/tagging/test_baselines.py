@@ -49,7 +49,7 @@ def fitted(sources, **changes) -> Fitted:
 
 
 def write_params(baselines=BASELINES, **changes) -> None:
-    plan = {"data_set": "toy", "logged": ["toy"], "runs": [], "baselines": list(baselines)}
+    plan = {"data_set": "toy", "logged": ["toy"], "runs": [], "baselines": list(baselines), "examples": []}
     tagging = {"plan": plan, "baselines": {**PARAMS, **changes}, "evaluate": EVALUATE}
     Path("params.yaml").write_text(json.dumps({"seeds": [0], "tagging": tagging}))
 

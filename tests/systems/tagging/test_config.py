@@ -85,7 +85,7 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path) -> None:
         read_recipe(tmp_path / "none.json")
 
 
-PLAN = {"data_set": "toy", "logged": ["toy"], "runs": ["A6"], "baselines": ["own"]}
+PLAN = {"data_set": "toy", "logged": ["toy"], "runs": ["A6"], "baselines": ["own"], "examples": []}
 
 
 def test_a_plan_needs_a_log_for_runs() -> None:
@@ -94,6 +94,8 @@ def test_a_plan_needs_a_log_for_runs() -> None:
         PlanParams.model_validate({**PLAN, "logged": []})
     with pytest.raises(ValidationError, match=r"expected \[\] or \[toy\]"):
         PlanParams.model_validate({**PLAN, "logged": ["other"]})
+    with pytest.raises(ValidationError, match=r"examples has 'A1', which runs lacks; it has \['A6'\]"):
+        PlanParams.model_validate({**PLAN, "examples": ["A6", "A1"]})
     with pytest.raises(ValidationError, match="a run is listed twice"):
         PlanParams.model_validate({**PLAN, "runs": ["A6", "A6"]})
 
