@@ -32,6 +32,8 @@ KEYS = {
     "vocabulary": "pipelines.words.vocabulary",
     "label_from_clicks": "pipelines.label_from_clicks",
     "tag_logs": "the log of users' tags of a data set, by the data set's name; {} for none",
+    "picture_sets": "raw folder of the pictures of a tag log that is not of one of `data_sets`, by name; {} for none",
+    "pictures": "pipelines.tags.pictures",
     "tags": "pipelines.tags.layouts",
     "tag_splits": "pipelines.tags.split",
 }

@@ -34,6 +34,7 @@ MODELS = {
     "segment": "pipelines.words.segmentation.SegmentParams",
     "vocabulary": "pipelines.words.vocabulary.VocabularyParams",
     "label_from_clicks": "pipelines.label_from_clicks.LabelParams",
+    "pictures": "pipelines.tags.pictures.PictureParams",
     "tags": "pipelines.tags.layouts.TagLogParams",
     "tag_splits": "pipelines.tags.split.TagSplitParams",
     "cleaning.network": "model.classifier_params.ClassifierParams",
@@ -84,7 +85,7 @@ MODELS = {
     "tagging.evaluate": "systems.tagging.evaluate.EvaluateParams",
     "tagging.report": "systems.tagging.report.ReportParams",
 }
-PLAIN = {"data_sets", "tag_logs", "toys", "seeds"}
+PLAIN = {"data_sets", "picture_sets", "tag_logs", "toys", "seeds"}
 PLAIN_OF_SYSTEMS = {"mtmdd.data_set", "mtmdd.runs"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = tuple(PROJECT["project"]["optional-dependencies"])
@@ -148,7 +149,8 @@ def test_presets_are_whole_and_valid(preset: Path) -> None:
     points = [*load_points(preset), *of_siamese, *of_dckt, *of_clicks, *of_tagging, *of_annotation]
     assert len(points) * len(read_seeds(preset)) == num_trainings(preset)
     tagged = content["tagging"]["plan"]["data_set"]
-    assert tagged in content["data_sets"]
+    assert tagged in {**content["data_sets"], **content["tag_logs"]}
+    assert not set(content["picture_sets"]) & set(content["data_sets"])
     assert content["tagging"]["plan"]["logged"] == ([tagged] if tagged in content["tag_logs"] else [])
     for name in MODELS:
         load_section(section_model(name), name, preset)

@@ -236,7 +236,8 @@ DCKT = {"dckt:train", "dckt:click_train"}
 SYSTEMS = ("annotation", "cleaning", "dckt", "mtmdd", "siamese", "tagging")
 REPORTS = {*(f"{name}:report" for name in SYSTEMS), "dckt:click_report", "report"}
 MEASURED = ("evaluate", "baselines", "report")
-EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise"}  # TINY has no labels to denoise
+# TINY has no labels to denoise, and no pictures beside those of its data sets
+EVERY_STAGE = set(definitions()) - {"code", "siamese:denoise", "pictures"}
 
 
 def steps(stages: set[str]) -> set[str]:

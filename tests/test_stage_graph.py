@@ -101,7 +101,7 @@ def test_graph_resolves_and_no_output_is_shared(preset: Path, tmp_path: Path) ->
 def test_the_graph_resolves_without_runs_and_without_tag_logs(tmp_path: Path) -> None:
     params = SAFE.load(ROOT / "params.yaml")
     params["siamese"]["plan"] |= {"denoised": [], "runs": [], "frozen": []}
-    params["tagging"]["plan"] |= {"logged": [], "runs": [], "baselines": []}
+    params["tagging"]["plan"] |= {"logged": [], "runs": [], "baselines": [], "examples": []}
     params["tag_logs"] = {}
     (tmp_path / "none.yaml").write_text(json.dumps(params), encoding="utf-8")
     (tmp_path / "graph").mkdir()

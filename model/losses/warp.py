@@ -33,15 +33,19 @@ class WarpLoss:
             labels: y, 0 or 1.
 
         Shape:
-            logits, labels: (B, C); result: (B,). Takes memory for B x C x C numbers.
+            logits, labels: (B, C); result: (B,). Takes memory for C numbers for each label that an image has.
         """
         has = labels > 0
-        hinges = (1 - logits[:, :, None] + logits[:, None, :]).clamp(min=0) * (~has)[:, None, :]
-        violators = (hinges.detach() > 0).sum(dim=2)
-        ranks = self._estimated(violators, (~has).sum(dim=1, keepdim=True)) if self.sampled else violators
+        images, _ = has.nonzero(as_tuple=True)
+        hinges = (1 - logits[has][:, None] + logits[images]).clamp(min=0) * ~has[images]  # (labels of all images, C)
+        ranks = (hinges.detach() > 0).sum(dim=1)
+        if self.sampled:
+            violators = torch.zeros_like(has, dtype=torch.long).masked_scatter(has, ranks)
+            ranks = self._estimated(violators, (~has).sum(dim=1, keepdim=True))[has]
         numbers = torch.arange(1, logits.shape[1] + 1, device=logits.device, dtype=logits.dtype)
         harmonic = torch.cat([numbers.new_zeros(1), (1 / numbers).cumsum(dim=0)])
-        return (harmonic[ranks] * has * hinges.sum(dim=2)).sum(dim=1)
+        of_labels = harmonic[ranks] * hinges.sum(dim=1)
+        return torch.zeros_like(logits).masked_scatter(has, of_labels).sum(dim=1)
 
     def _estimated(self, violators: Tensor, num_lacking: Tensor) -> Tensor:
         """Return floor(n / s) with s drawn; 0 where nothing violates the margin."""

@@ -30,7 +30,6 @@ from pydantic import Field
 
 from base import console
 from base.artifacts import read_tables, scratch_directory, whole_directory, write_json, write_table
-from base.cores import CORES
 from base.params import DEFAULT_PATH, Params, load_section
 from base.schemas import LABEL_SETS, QUARANTINE
 from pipelines.annotations import coco, nus_wide, plain
@@ -42,11 +41,10 @@ from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteCounts, read_counts, shard_files
 from pipelines.beam.shuffle import packing
 from pipelines.ingest.bad_rows import ReadLog
-from pipelines.ingest.click_data import MANY, ingest_shard, write_duplicates
+from pipelines.ingest.checked_images import CheckImages, write_duplicates
 from pipelines.ingest.click_log import ReadClickLog, WriteClicks
 from pipelines.ingest.image_catalogue import Entry, Refused
 from pipelines.ingest.image_ids import composed
-from pipelines.ingest.image_shards import plan_shards
 from pipelines.ingest.log_format import LogParams, format_of
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
 
@@ -119,17 +117,15 @@ def _write(
         LogParams(columns=source.tag_columns, longest_line=params.longest_tag, most_bad_rows=MOST_BAD_TAGS),
         as_options=False,
     )
-    in_processes = len(entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
     with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
-        plans = plan_shards(entries, params.image_shards)
-        packed_plans = [(plan.shard, packer.pack([plan.table])[0]) for plan in plans]
-        images = (
-            pipeline
-            | "ShardPlans" >> beam.Create(packed_plans)
-            | "Images"
-            >> concurrently(
-                "images", ingest_shard, source.images.root, directory, params.longest_side, in_processes
-            ).with_outputs("quarantine", "counts")
+        images = pipeline | "Images" >> CheckImages(
+            entries,
+            source.images.root,
+            directory,
+            params.image_shards,
+            params.longest_side,
+            packer,
+            beam_arguments,
         )
         log = pipeline | "TagLog" >> ReadClickLog(source.tags, form)
         log.clicks | "Tags" >> WriteClicks(directory / "tags", params.tag_shards, packer)

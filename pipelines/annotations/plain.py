@@ -31,12 +31,12 @@ from pipelines.annotations.source import (
     Source,
     folder_of_images,
     given_splits,
+    images_of_table,
     read_rows,
 )
 from pipelines.ingest.click_log import find_logs
 from pipelines.ingest.image_archives import ARCHIVES
 from pipelines.ingest.image_catalogue import Refused, list_images
-from pipelines.ingest.image_tables import copy_images
 
 ITEMS, LABELS, TAGS, SPLITS, IMAGES = "items.parquet", "label_sets.tsv", "tags.tsv", "splits.tsv", "images"
 TOO_LONG = "tag too long"
@@ -66,17 +66,7 @@ def read_table(raw: Path, scratch: Path, columns: ColumnParams, longest_tag: int
     """
     path = raw / ITEMS
     table = _text_columns(path, columns)
-    places = copy_images(path, columns.image, scratch)
-    ids = table["image_id"].to_list()
-    images = Images(
-        scratch,
-        [(name or "", place) for name, place in zip(ids, places, strict=True) if place is not None],
-        [
-            Refused(ITEMS, row, "no image", name or "")
-            for row, (name, place) in enumerate(zip(ids, places, strict=True), start=1)
-            if place is None
-        ],
-    )
+    images = images_of_table(path, table["image_id"].to_list(), columns.image, scratch)
     rows = table.with_row_index("row", offset=1).with_columns(pl.lit(ITEMS).alias("file"), pl.col("row").cast(pl.Int64))
     labels = rows.explode("labels", empty_as_null=False).rename({"labels": "label"}).select(LABEL_ROWS.names())
     given = pl.DataFrame(schema=GIVEN)

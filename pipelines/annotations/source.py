@@ -11,6 +11,7 @@ from base.console import UserError
 from pipelines.ingest.image_archives import Folder, Listed, Place, is_archive, list_folder
 from pipelines.ingest.image_catalogue import Refused, stem
 from pipelines.ingest.image_ids import composed
+from pipelines.ingest.image_tables import copy_images
 from pipelines.ingest.log_slices import LogFile
 
 SPLITS = ("train", "validation", "test")
@@ -81,6 +82,26 @@ def folder_of_images(raw: Path, path: str) -> Images:
             above = name.rpartition("/")[0]
             places.append((f"{above}/{stem(listed.name)}" if above else stem(listed.name), listed.place))
     return Images(raw, places, refused)
+
+
+def images_of_table(path: Path, ids: Iterable[str | None], column: str, folder: Path) -> Images:
+    """Return the images of a Parquet table's column, which is copied into a folder.
+
+    Args:
+        path: the table.
+        ids: of its rows.
+        column: see `pipelines.ingest.image_tables.copy_images`.
+        folder: an existing one, not the table's own.
+
+    Raises:
+        UserError: the file is damaged, or has no such column of images.
+    """
+    rows = list(enumerate(zip(ids, copy_images(path, column, folder), strict=True), start=1))
+    return Images(
+        folder,
+        [(name or "", place) for _, (name, place) in rows if place is not None],
+        [Refused(path.name, row, "no image", name or "") for row, (name, place) in rows if place is None],
+    )
 
 
 def given_splits(rows: Iterable[tuple[str, str]], where: str) -> pl.DataFrame:

@@ -18,11 +18,10 @@ import argparse
 import codecs
 import os
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 import polars as pl
@@ -30,34 +29,28 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from base import console
-from base.artifacts import read_tables, whole_directory, write_json, write_table
-from base.cores import CORES
+from base.artifacts import whole_directory, write_json
 from base.inputs import is_file
 from base.params import DEFAULT_PATH, Params, load_section
-from base.pool import processes
-from base.schemas import DUPLICATES, QUARANTINE
+from base.schemas import QUARANTINE
 from pipelines.beam import runner
-from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import WriteCounts, read_counts
-from pipelines.beam.shuffle import packing, unpack
+from pipelines.beam.shuffle import packing
 from pipelines.ingest.bad_rows import ReadLog
+from pipelines.ingest.checked_images import CheckImages, write_duplicates
 from pipelines.ingest.click_log import (
     ReadClickLog,
     WriteClicks,
     files_below,
     find_logs,
 )
-from pipelines.ingest.duplicates import count_duplicates, find_duplicates
 from pipelines.ingest.image_catalogue import LABELS, SOURCE_IMAGES, TARGET_IMAGES, Catalogue, list_images
-from pipelines.ingest.image_shards import TABLE_OF, ShardPlan, plan_shards, write_image_shard
+from pipelines.ingest.image_shards import TABLE_OF
 from pipelines.ingest.log_format import LogParams, format_of
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
 from pipelines.ingest.sums import LARGEST_SUM, TOO_MANY
 
-# For at least this many images, each core has a process that checks images: Pillow decodes without Python's lock, but
-# holds it to open files, read headers and convert. For fewer images, starting the processes takes longer than it saves.
-MANY = 10_000
 NAMED = 20  # categories that the closing lines list; summary.json lists all
 TABLES = ("clicks", LABELS, SOURCE_IMAGES, TARGET_IMAGES)
 CLICK_LOG = re.compile(
@@ -97,34 +90,6 @@ class IngestParams(Params):
         except LookupError:
             raise ValueError("Python knows no such encoding; common ones are gb18030, big5, shift_jis, cp437") from None
         return encoding
-
-
-def ingest_shard(
-    packed_plan: tuple[int, bytes], raw: Path, directory: Path, longest_side: int | None, in_processes: bool
-) -> Iterator[
-    beam.pvalue.TaggedOutput[Literal["quarantine"], pa.RecordBatch]
-    | beam.pvalue.TaggedOutput[Literal["counts"], tuple[str, int]]
-]:
-    """Write one shard, here or in a process of its own; yield its quarantined images and counts under their tags."""
-    shard, packed = packed_plan
-    plan = ShardPlan(shard, unpack(packed))
-    if in_processes:
-        quarantine, counts = processes().submit(write_image_shard, plan, raw, directory, longest_side).result()
-    else:
-        quarantine, counts = write_image_shard(plan, raw, directory, longest_side)
-    if quarantine.num_rows:
-        yield beam.pvalue.TaggedOutput("quarantine", quarantine)
-    for name, count in sorted(counts.items()):
-        yield beam.pvalue.TaggedOutput("counts", (name, count))
-
-
-def write_duplicates(directory: Path, distance: int) -> dict[str, dict[str, dict[str, int]]]:
-    """Write duplicates.parquet from the fingerprints and delete these; return the numbers of duplicates."""
-    fingerprints = pl.DataFrame(read_tables(directory / "fingerprints"))
-    shutil.rmtree(directory / "fingerprints")
-    duplicates = find_duplicates(fingerprints, distance)
-    write_table(duplicates.to_arrow().cast(DUPLICATES), directory / "duplicates.parquet")
-    return count_duplicates(duplicates)
 
 
 def refused_batch(catalogue: Catalogue) -> pa.RecordBatch:
@@ -176,22 +141,14 @@ def run(raw: Path, output: Path, params: IngestParams, beam_arguments: Sequence[
     form = format_of(params.log, as_options=False)
     logs = find_click_logs(raw)
     catalogue = list_images(raw, params.name_encoding)
-    in_processes = len(catalogue.entries) >= MANY and CORES > 1 and runner.is_in_process(beam_arguments)
     with whole_directory(output, holds=OUTPUT) as directory, outliving(directory / "quarantine", output):
         for name in ("clicks", "images", "fingerprints", "quarantine"):
             (directory / name).mkdir()
         with packing(beam_arguments, output) as packer, runner.pipeline(beam_arguments) as pipeline:
-            plans = plan_shards(catalogue.entries, params.image_shards)
-            packed_plans = [(plan.shard, packer.pack([plan.table])[0]) for plan in plans]
             log = pipeline | "ClickLog" >> ReadClickLog(logs, form)
             log.clicks | "Clicks" >> WriteClicks(directory / "clicks", params.click_shards, packer)
-            images = (
-                pipeline
-                | "ShardPlans" >> beam.Create(packed_plans)
-                | "Images"
-                >> concurrently("images", ingest_shard, raw, directory, params.longest_side, in_processes).with_outputs(
-                    "quarantine", "counts"
-                )
+            images = pipeline | "Images" >> CheckImages(
+                catalogue.entries, raw, directory, params.image_shards, params.longest_side, packer, beam_arguments
             )
             refused = pipeline | "Refused" >> beam.Create([refused_batch(catalogue)])
             (

@@ -5,6 +5,8 @@
         --output data/tagging/results/evaluations/baselines
 
 In: the parameter file's sections tagging.plan, .baselines and .evaluate, posts, and frozen features of their pictures.
+Without --images and --features those that need no picture are fitted: most_used, own, interpolated, user_groups and
+factorisation.
 Out: for each of ``tagging.plan.baselines`` and each seed ``NAME/seed-N/metrics.json`` and ``units.parquet``, as
 `systems.tagging.evaluate` writes them; the folder is empty if none is listed. Where a parameter is a list, the value
 with the best precision of ``lengths_at`` tags on the validation posts is taken.
@@ -30,7 +32,8 @@ from model.recommenders.counts import interpolated, most_used, own
 from model.recommenders.factorisation import factorise
 from model.recommenders.fast_tag import fit_fast_tag
 from model.recommenders.user_groups import GroupParams, fit_groups
-from systems.tagging.config import PlanParams
+from model.recommenders.warp import WarpParams, fit_warp
+from systems.tagging.config import OF_PICTURES, PlanParams
 from systems.tagging.evaluate import EvaluateParams, number_of_posts, posts_to_test
 from systems.tagging.measures import all_units, metrics_of
 from systems.tagging.posts import Posts
@@ -47,10 +50,13 @@ class BaselineParams(Params):
     neighbours: int = Field(description="user_groups: images that vote", ge=1)
     restart: list[float] = Field(description="user_groups: probability of a restart of the walk")
     steps: int = Field(description="user_groups: of the walk", ge=0)
-    components: int = Field(description="fast_tag: principal components of the features", ge=1)
+    components: int = Field(description="fast_tag, warp: principal components of the features", ge=1)
     corruption: float = Field(description="fast_tag: probability of blanking a tag", gt=0, lt=1)
     completion: float = Field(description="fast_tag: gamma, the weight of completion", gt=0)
     penalties: list[float] = Field(description="fast_tag: of its linear map")
+    warp_rates: list[float] = Field(description="warp: Adam's first rate")
+    warp_epochs: int = Field(description="warp: passes over the training posts", ge=1)
+    warp_batch: int = Field(description="warp: posts of a step", ge=1)
     factors: int = Field(description="factorisation: factors of a user and a tag", ge=1)
     confidences: list[float] = Field(description="factorisation: alpha, of a count of 1")
     regularisation: float = Field(description="factorisation: lambda", gt=0)
@@ -63,7 +69,7 @@ class Fitted:
     Args:
         posts: all splits, with features.
         params: of the baselines.
-        seed: of k-means and of first factors.
+        seed: of k-means, of first factors and of the order of images.
     """
 
     def __init__(self, posts: Posts, params: BaselineParams, seed: int) -> None:
@@ -86,6 +92,7 @@ class Fitted:
             "interpolated": lambda: {f"weight {one:g}": self._interpolated(one) for one in self.params.weights},
             "user_groups": lambda: {f"restart {one:g}": self._user_groups(one) for one in self.params.restart},
             "fast_tag": lambda: {f"penalty {one:g}": self._fast_tag(one) for one in self.params.penalties},
+            "warp": lambda: {f"rate {one:g}": self._warp(one) for one in self.params.warp_rates},
             "factorisation": lambda: {f"confidence {one:g}": self._factorised(one) for one in self.params.confidences},
         }[name]()
 
@@ -95,18 +102,29 @@ class Fitted:
     def _user_groups(self, restart: float) -> Scores:
         posts, params = self.posts, self.params
         x = np.asarray(posts.pictures, np.float64)[posts.image_rows]
+        has_pictures = x.shape[1] > 0
         walk = GroupParams(params.groups, params.neighbours, restart, params.steps)
         users, tags = posts.users[self.trained], sparse.csr_array(posts.labels(self.trained))
-        fitted = fit_groups(posts.histories.counts, users, tags, x[self.trained], walk, self.seed)
-        return lambda rows: fitted.scores(self.histories(rows), x[rows])
+        shown = x[self.trained] if has_pictures else None
+        fitted = fit_groups(posts.histories.counts, users, tags, shown, walk, self.seed)
+        return lambda rows: fitted.scores(self.histories(rows), x[rows] if has_pictures else None)
+
+    def _components(self) -> np.ndarray:
+        """Return principal components of each post's picture, and a column of ones: (P, D + 1)."""
+        parts = principal_components(np.asarray(self.posts.pictures), self.params.components, self.shown)
+        return np.c_[parts, np.ones(len(parts))][self.posts.image_rows]
 
     def _fast_tag(self, penalty: float) -> Scores:
-        posts, params = self.posts, self.params
-        parts = principal_components(np.asarray(posts.pictures), params.components, self.shown)
-        x = np.c_[parts, np.ones(len(parts))][posts.image_rows]
-        labels = posts.labels(self.trained)
+        params, x = self.params, self._components()
+        labels = self.posts.labels(self.trained)
         maps = fit_fast_tag(x[self.trained], labels, params.corruption, params.completion, penalty, params.rounds)
         return lambda rows: maps.scores(x[rows])
+
+    def _warp(self, rate: float) -> Scores:
+        params, x = self.params, self._components()
+        training = WarpParams(rate, params.warp_epochs, params.warp_batch)
+        weights = fit_warp(x[self.trained], self.posts.labels(self.trained), training, self.seed)
+        return lambda rows: np.asarray(x[rows] @ weights.T)
 
     def _factorised(self, alpha: float) -> Scores:
         counts, params = self.posts.histories.counts, self.params
@@ -145,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         params = load_section(BaselineParams, "tagging.baselines", arguments.params)
         measured = load_section(EvaluateParams, "tagging.evaluate", arguments.params)
         seeds = read_seeds(arguments.params) if plan.baselines else []
+        if arguments.images is None and (needing := sorted({*plan.baselines} & {*OF_PICTURES})):
+            raise UserError(f"{', '.join(needing)} need pictures; give --images, or leave them out of tagging.plan")
         k = measured.lengths_at
         found: dict[str, list[float]] = {name: [] for name in plan.baselines}
         with whole_directory(arguments.output) as folder:

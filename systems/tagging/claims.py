@@ -6,6 +6,7 @@ from typing import NamedTuple
 from report.claims import Claim
 from systems.tagging.config import BASELINES, read_run
 
+DIRECT = "A6_direct=history"
 NO_LOSS = 1.0  # points that shuffled histories may be above the cold start, for the claim that they are no use
 
 
@@ -46,14 +47,16 @@ def claims_of(runs: Sequence[str], baselines: Sequence[str], best: str | None) -
         _above("general", "A6", "A6_theta=0"),
         _above("10", "A6", "own"),
         _above("shuffled", "A6", "A6_history=shuffled"),
+        _above("direct", DIRECT, "A6"),
+        _above("thinned", "A6_history=thinned", "A6"),
     ]
     deltas = [text for text in runs if read_run(text).options and text.startswith("A6_delta=")]
     says = "{} > A6 (a threshold from 1 on is the squared error)"
     found += [Claim("6", says.format(text), Measured(text), Measured("A6")) for text in deltas]
-    if best is not None and best != "own":
-        found.append(
-            Claim("best", f"A6 > {best}, the best recommender without a network", Measured("A6"), Measured(best))
-        )
+    if best is not None:
+        says = "{} > {}, the best recommender without a network"
+        pairs = [(run, best) for run in ("A6", DIRECT) if (run, best) != ("A6", "own")]  # that one is claim 10
+        found += [Claim("best", says.format(*pair), *map(Measured, pair)) for pair in pairs]
     known = {*runs, *(name for name in baselines if name in BASELINES)}
     return [claim for claim in found if {claim.better.name, claim.worse.name} <= known]
 

@@ -10,6 +10,8 @@
 | ``A6_layers=code`` | the layers of the released code |
 | ``A6_history=whole`` | a training image's own tags are in its history, as in the paper: a leak |
 | ``A6_history=shuffled`` | control: everybody has the history of another user, in training and tests |
+| ``A6_history=thinned`` | as by default, and in training each other post's tags are also left out at random |
+| ``A6_direct=history`` | personal tags also get what the history itself says of each tag: `network.DirectHistory` |
 | ``A6_skips=none`` | no skips in the auto-encoder |
 | ``A6_adversary=saturating`` | the adversarial loss of eq. 3 as it stands |
 | ``A6_delta=0.1`` | another threshold of the Huber loss |
@@ -30,14 +32,16 @@ from model.nets.params import BackboneParams
 from model.training import params as training
 
 Method = Literal["A1", "A2", "A3", "A5", "A6"]
-HistoryMode = Literal["none", "leave-one-out", "whole", "shuffled"]
+HistoryMode = Literal["none", "leave-one-out", "whole", "shuffled", "thinned"]
 Adversary = Literal["none", "general", "personal"]
-Baseline = Literal["most_used", "own", "interpolated", "user_groups", "fast_tag", "factorisation"]
+Baseline = Literal["most_used", "own", "interpolated", "user_groups", "fast_tag", "warp", "factorisation"]
 METHODS: tuple[Method, ...] = get_args(Method)
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+OF_PICTURES = ("fast_tag", "warp")  # baselines that need pictures
 OPTIONS = {
     "layers": ("code",),
-    "history": ("whole", "shuffled"),
+    "history": ("whole", "shuffled", "thinned"),
+    "direct": ("history",),
     "skips": ("none",),
     "adversary": ("saturating",),
     "delta": float,
@@ -46,7 +50,7 @@ OPTIONS = {
 }
 OPTION = re.compile(rf"_(?=(?:{'|'.join(OPTIONS)})=)")
 PREFERENCE, JOINT = "preference", "joint"  # phases; the first is that of A3 alone
-NO_HISTORY = {"history", "skips", "delta", "gamma"}  # options of runs with a history
+NO_HISTORY = {"history", "direct", "skips", "delta", "gamma"}  # options of runs with a history
 
 
 class Point(NamedTuple):
@@ -109,6 +113,7 @@ class PlanParams(Params):
     )
     runs: list[str] = Field(description="the trainings, one per seed each; docs: systems/tagging/config.py")
     baselines: list[Baseline] = Field(description="recommenders that train no network")
+    examples: list[str] = Field(description="runs of which the report shows one picture with two users; first seed")
 
     @field_validator("runs")
     @classmethod
@@ -121,6 +126,8 @@ class PlanParams(Params):
 
     @model_validator(mode="after")
     def _log_where_needed(self) -> "PlanParams":
+        if unknown := [run for run in self.examples if run not in self.runs]:
+            raise ValueError(f"examples has {unknown[0]!r}, which runs lacks; it has {self.runs}")
         if self.logged not in ([], [self.data_set]):
             raise ValueError(f"logged = {self.logged}: expected [] or [{self.data_set}]")
         if (self.runs or self.baselines) and not self.logged:
@@ -152,6 +159,9 @@ class NetworkParams(BackboneParams):
     discriminator: list[int] = Field(description="D: widths before its logit", min_length=1)
     slope: float = Field(description="of D's activation below 0; 0: ReLU", ge=0, lt=1)
     layers: Literal["paper", "code"] = Field(description="the paper's layers, or those of the released code")
+    direct: Literal["none", "history"] = Field(
+        description="history: the history's own shares of tags are added to the personal logits; none: the paper's"
+    )
 
     @property
     def pixels(self) -> int | None:
@@ -213,8 +223,9 @@ def recipe_of(point: Point, network: NetworkParams, loss: LossParams, train: Tra
     history: Any = "none" if point.method == "A1" else options.pop("history", "leave-one-out")
     adversary: Any = {"A1": "none", "A2": "none", "A5": "personal"}.get(point.method, "general")
     of_network, of_loss = network.model_dump(), loss.model_dump()
-    if "layers" in options:
-        of_network["layers"] = options.pop("layers")
+    of_network |= {name: options.pop(name) for name in ("layers", "direct") if name in options}
+    if history == "none":
+        of_network["direct"] = "none"
     if options.pop("skips", None):
         of_network["skips"] = []
     if options.pop("adversary", None):

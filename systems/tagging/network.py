@@ -50,6 +50,32 @@ class Adapter(nn.Module):
         return Visual(phi[:, :, None, None], phi)
 
 
+class DirectHistory(nn.Module):
+    """What a history itself says of each tag, to be added to the logits of personal tags; not in the paper.
+
+    With the tags' shares p of the training posts' tags, and learned s, w > 0:
+
+        s log((u_t / p_t + w) / (|u| + w)),   |u| = sum over t of u_t
+
+    which is 0 for an empty history. With s = 1 it is log(P(t | user) / P(t)), where P(t | user) is interpolated between
+    the history and p (`model.recommenders.counts.interpolated`): the code of a history can't keep each of N counts.
+
+    Shape:
+        history: u_h, (B, N); result: (B, N)
+    """
+
+    def __init__(self, num_tags: int) -> None:
+        super().__init__()
+        self.shares: Tensor
+        self.register_buffer("shares", torch.full((num_tags,), 1 / num_tags))
+        self.log_factor, self.log_weight = (nn.Parameter(torch.zeros(())) for _ in range(2))
+
+    def forward(self, history: Tensor) -> Tensor:
+        """Return the terms."""
+        weight, length = self.log_weight.exp(), history.sum(dim=1, keepdim=True)
+        return self.log_factor.exp() * torch.log((history / self.shares + weight) / (length + weight))
+
+
 class TagNetwork(nn.Module):
     """Recommends tags for a picture and a history.
 
@@ -83,6 +109,7 @@ class TagNetwork(nn.Module):
             nn.Linear(params.hidden, num_tags),
         ]
         self.personal = nn.Sequential(*convolutions, *hidden)
+        self.direct = DirectHistory(num_tags) if has_history and params.direct == "history" else None
         self.general: nn.Sequential | None = None
         if has_general and self.is_code:
             self.general = nn.Sequential(
@@ -106,7 +133,7 @@ class TagNetwork(nn.Module):
         """
         seen: Visual = self.visual(pictures)
         preference = None if self.preference is None else self.preference(history)
-        personal = self.personal(_joined(seen.omega, None if preference is None else preference.code))
+        personal = self._personal(seen.omega, None if preference is None else preference.code, history)
         general = None if self.general is None else self.general(seen.phi if self.is_code else seen.omega)
         return Recommendation(personal, general, preference)
 
@@ -116,9 +143,12 @@ class TagNetwork(nn.Module):
 
     def recommend_from(self, seen: Visual, history: Tensor) -> Tensor:
         """Return the same for pictures that the ConvNet has seen."""
-        return self.personal(
-            _joined(seen.omega, None if self.preference is None else self.preference.encode(history)[-1])
-        )
+        code = None if self.preference is None else self.preference.encode(history)[-1]
+        return self._personal(seen.omega, code, history)
+
+    def _personal(self, omega: Tensor, code: Tensor | None, history: Tensor) -> Tensor:
+        logits: Tensor = self.personal(_joined(omega, code))
+        return logits if self.direct is None else logits + self.direct(history)
 
 
 def initialise(network: nn.Module) -> None:

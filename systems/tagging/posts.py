@@ -25,14 +25,14 @@ class Sources:
         tags: the folder that `pipelines.tags.tag_log` wrote.
         splits: the folder that `pipelines.tags.split` wrote.
         seed: of the split.
-        images: folder of the ingested images.
+        images: folder of the ingested images; None: a log without pictures, for recommenders that need none.
         features: frozen features of every image; read with features as input.
     """
 
     tags: Path
     splits: Path
     seed: int
-    images: Path
+    images: Path | None
     features: Path | None = None
 
     def vocabulary(self) -> list[str]:
@@ -55,12 +55,14 @@ class Sources:
         return joined
 
     def posts(self) -> pl.DataFrame:
-        """Return the posts with pictures, by image and user, with the columns `split` and `domain`.
+        """Return the posts with pictures (all, of a log without any) by image and user, with `split` and `domain`.
 
         Raises:
             UserError: the split is not of these posts, or no post has a picture.
         """
         posts = self.every_post()
+        if self.images is None:
+            return posts.with_columns(domain=pl.lit("source")).sort("image_id", "user_id")
         pictures = pl.DataFrame(read_tables(self.images, ["image_id", "domain"]))
         with_pictures = posts.join(pictures, on="image_id", how="inner").sort("image_id", "user_id")
         if with_pictures.is_empty():
@@ -87,7 +89,8 @@ class Posts:
         histories: of all users.
         users: the row of each post's user in the histories; -1: none.
         image_rows: the row of each post's picture in `pictures`.
-        pictures: the pictures, or their frozen features, one of each image.
+        pictures: the pictures, or their frozen features, one of each image; features without columns of a log without
+            pictures.
         fingerprint: changes if posts, histories or pictures change.
     """
 
@@ -120,7 +123,12 @@ class Posts:
         places = shown.with_row_index("place")
         joined = rows.join(places, on=["domain", "image_id"], how="left", maintain_order="left")
         pictures: ImageStore | np.ndarray
-        if pixels is not None:
+        files: list[Path] = []
+        if sources.images is None:
+            if pixels is not None or sources.features is not None:
+                raise UserError("pictures are needed: name the folder of the ingested images by --images")
+            pictures = np.zeros((len(shown), 0), np.float32)
+        elif pixels is not None:
             pictures = ImageStore(sources.images, shown, pixels, cache)
             files = sorted(sources.images.glob("*.parquet"))
         else:
@@ -158,14 +166,22 @@ class Posts:
             of_post[ids] = True
         return found
 
-    def history(self, rows: Sequence[int] | np.ndarray, mode: HistoryMode, seed: int = 0) -> np.ndarray:
+    def history(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        mode: HistoryMode,
+        seed: int = 0,
+        passes: Sequence[int | None] | None = None,
+    ) -> np.ndarray:
         """Return the history of each post's user, as counts.
 
         Args:
             rows: of the posts.
             mode: ``leave-one-out``: a training post's own tags are left out (no other post's are in the history);
-                ``whole``: they are not; ``shuffled``: that of another user; ``none``: zeros.
-            seed: of the shuffling.
+                ``whole``: they are not; ``shuffled``: that of another user; ``none``: zeros; ``thinned``: as
+                leave-one-out, and of what remains for a training post a random share is kept: see `_thinned`.
+            seed: of the shuffling and thinning.
+            passes: the pass in which each post is drawn, for thinning; None: outside of training, where it isn't done.
 
         Shape:
             result: int64 (B, N)
@@ -179,7 +195,23 @@ class Posts:
             return self.histories.of(users)
         trained = (self.rows["split"].gather(np.asarray(rows)) == "train").to_list()
         own = [ids if trains else ids[:0] for ids, trains in zip(self.tag_ids(rows), trained, strict=True)]
-        return self.histories.of(users, own)
+        counts = self.histories.of(users, own)
+        return self._thinned(counts, rows, seed, passes) if mode == "thinned" and passes is not None else counts
+
+    def _thinned(
+        self, counts: np.ndarray, rows: Sequence[int] | np.ndarray, seed: int, passes: Sequence[int | None]
+    ) -> np.ndarray:
+        """Keep each of a history's tags with a probability that is drawn from [0, 1) for each post in each pass.
+
+        Leaving a post's own tags out lowers just their counts by one. A network that knows each user's whole counts can
+        see that, and learns that a low count means the tag, which is wrong of test posts. With random counts it can't.
+        """
+        found = counts.copy()
+        for number, (row, pass_number) in enumerate(zip(rows, passes, strict=True)):
+            if pass_number is not None:
+                random = np.random.default_rng(derive_seed(seed, "history thinned", pass_number, int(row)))
+                found[number] = random.binomial(counts[number], random.random())
+        return found
 
     def _others(self, seed: int) -> np.ndarray:
         """Return another user for each user with a history; every user is another's other."""

@@ -88,6 +88,10 @@ class Recommender:
                 "this model sees frozen features, not pictures; give --features, and an image id as --image"
             )
         pixels = centre_crop(decode(picture, self.recipe.network.pixels), self.recipe.network.image_size)
+        return self.see_pixels(pixels)
+
+    def see_pixels(self, pixels: np.ndarray) -> Visual:
+        """Return what the ConvNet sees in a square: uint8 (S, S, 3)."""
         return self._see(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
 
     def see_features(self, features: np.ndarray) -> Visual:

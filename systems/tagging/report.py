@@ -4,13 +4,14 @@
 
 In: the evaluations of the declared runs and baselines.
 Out: ``part.json``, which `report.index` puts on the page; ``results.csv``, each measure with its 95 % interval;
-``claims.csv``; ``precision.png`` and ``evolving.png``. No user is named.
+``claims.csv``; ``precision.png``, ``evolving.png`` and the examples of runs. No user is named.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -251,8 +252,29 @@ def draw_evolving(figure: Figure, results: Results, metric: str) -> None:
     axes.legend()
 
 
-def write_report(folder: Path, results: Results, params: ReportParams, measured: EvaluateParams) -> None:
-    """Write all files of the report into a folder."""
+def read_examples(folder: Path, runs: Sequence[str]) -> dict[str, bytes]:
+    """Return the picture of each example, as PNG, by its name in the report.
+
+    Raises:
+        UserError: one is missing.
+    """
+    found = {}
+    for run in runs:
+        path = folder / run / "example.png"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, but tagging.plan.examples lists the run; run `dvc repro`")
+        found[f"example_{run}"] = path.read_bytes()
+    return found
+
+
+def write_report(
+    folder: Path,
+    results: Results,
+    params: ReportParams,
+    measured: EvaluateParams,
+    examples: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
+    """Write all files of the report into a folder; `examples` has pictures from `read_examples`."""
     metric = f"precision{measured.lengths_at}"
     claims = claims_table(results, metric)
     write_csv(results_table(results), folder / "results.csv")
@@ -261,6 +283,7 @@ def write_report(folder: Path, results: Results, params: ReportParams, measured:
     pictures = {"precision": picture(lambda figure: draw_precision(figure, results, metric), 7, height)}
     if results.runs and evolving_shares(results):
         pictures["evolving"] = picture(lambda figure: draw_evolving(figure, results, metric), 6, 3.5)
+    pictures |= examples
     for name, content in pictures.items():
         (folder / f"{name}.png").write_bytes(content)
     best = best_baseline(results, metric)
@@ -282,6 +305,7 @@ def write_report(folder: Path, results: Results, params: ReportParams, measured:
         sets=sets_texts(results),
         claims=claims_texts(claims) if len(claims) else None,
         lengths=lengths_texts(results, measured),
+        examples={name: name.removeprefix("example_") for name in examples},
     )
     write_part(part, folder)
 
@@ -301,7 +325,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         with whole_directory(arguments.output) as folder:
             if plan.runs or plan.baselines:
                 results = read_results(arguments.results / "evaluations", plan, seeds)
-                write_report(folder, results, params, measured)
+                examples = read_examples(arguments.results / "examples", plan.examples)
+                write_report(folder, results, params, measured, examples)
             else:
                 reason = "the parameter file lists no run (tagging.plan: runs, baselines)."
                 write_part(not_run(SYSTEM, TITLE, reason), folder)

@@ -12,7 +12,9 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     """Add the options for the folders of posts, splits and pictures."""
     parser.add_argument("--tags", type=Path, required=True, help="posts and vocabulary, from pipelines.tags.tag_log")
     parser.add_argument("--splits", type=Path, required=True, help="splits and histories, from pipelines.tags.split")
-    parser.add_argument("--images", type=Path, required=True, help="folder of the ingested images")
+    parser.add_argument(
+        "--images", type=Path, help="folder of the ingested images; without it, recommenders that need no picture"
+    )
     parser.add_argument("--features", type=Path, help="frozen features of all images, from systems.cleaning.embed")
 
 

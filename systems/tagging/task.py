@@ -64,15 +64,16 @@ class PreferenceTask(Task):
         """Return the auto-encoder."""
         return build_preference(self.recipe.network, len(self.posts.tags))
 
-    def history(self, rows: Sequence[int] | np.ndarray) -> Tensor:
+    def history(self, draws: Sequence[Draw]) -> Tensor:
         """Return u_h of posts: float32 (B, N)."""
-        return torch.from_numpy(relative(self.posts.history(rows, self.recipe.history, self.seed)))
+        rows, passes = [draw.row for draw in draws], [draw.pass_number for draw in draws]
+        return torch.from_numpy(relative(self.posts.history(rows, self.recipe.history, self.seed, passes)))
 
     def load(self, stream: str, draws: Sequence[Draw]) -> TagBatch:
         """Return histories and labels, without pictures."""
         rows = [draw.row for draw in draws]
         return TagBatch(
-            torch.empty(len(rows), 0), self.history(rows), torch.from_numpy(self.posts.labels(rows)).float()
+            torch.empty(len(rows), 0), self.history(draws), torch.from_numpy(self.posts.labels(rows)).float()
         )
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
@@ -138,6 +139,8 @@ class TagTask(PreferenceTask):
         for head in (network.personal, network.general):
             if head is not None:
                 head[-1].bias.data = torch.from_numpy(np.log(shares / (1 - shares))).float()
+        if network.direct is not None:
+            network.direct.shares = torch.from_numpy(shares / shares.sum()).float()
         if not self.recipe.joint:
             assert isinstance(network.preference, PreferenceAutoencoder)
             network.preference.load_state_dict(earlier(PREFERENCE))

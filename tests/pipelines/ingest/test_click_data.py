@@ -24,7 +24,7 @@ from PIL import Image
 
 from base import schemas
 from base.artifacts import read_tables, shard_of
-from pipelines.ingest import click_data, image_shards
+from pipelines.ingest import checked_images, image_shards
 from pipelines.ingest.click_data import IngestParams, main, run
 from pipelines.ingest.image_archives import Place
 from pipelines.ingest.image_catalogue import Entry
@@ -445,8 +445,8 @@ def test_same_bytes_where_other_processes_check_the_images(tmp_path: Path, monke
 
     raw = write_raw(tmp_path / "raw", IMAGES | {"s3": b"no image", "s4": jpeg(4)[:300]})
     here = run(raw, tmp_path / "here", PARAMS)
-    monkeypatch.setattr(click_data, "MANY", 1)
-    monkeypatch.setattr(click_data, "CORES", 2)
+    monkeypatch.setattr(checked_images, "MANY", 1)
+    monkeypatch.setattr(checked_images, "CORES", 2)
     monkeypatch.setattr(image_shards, "check_image", not_here)
     assert run(raw, tmp_path / "there", PARAMS) == here
     assert content(tmp_path / "there") == content(tmp_path / "here")

@@ -33,6 +33,7 @@ NETWORK = NetworkParams(
     discriminator=[6, 4],
     slope=0.0,
     layers="paper",
+    direct="none",
 )
 LOSS = LossParams(
     personal=8.0, general=8.0, gamma=8.0, theta=1.0, delta=1.0, saturates=False, kept=0.7, spread=0.3

@@ -24,6 +24,9 @@ PARAMS = {
     "corruption": 0.3,
     "completion": 1.0,
     "penalties": [0.1],
+    "warp_rates": [0.1],
+    "warp_epochs": 3,
+    "warp_batch": 8,
     "factors": 2,
     "confidences": [2.0],
     "regularisation": 0.5,
@@ -46,7 +49,7 @@ def fitted(sources, **changes) -> Fitted:
 
 
 def write_params(baselines=BASELINES, **changes) -> None:
-    plan = {"data_set": "toy", "logged": ["toy"], "runs": [], "baselines": list(baselines)}
+    plan = {"data_set": "toy", "logged": ["toy"], "runs": [], "baselines": list(baselines), "examples": []}
     tagging = {"plan": plan, "baselines": {**PARAMS, **changes}, "evaluate": EVALUATE}
     Path("params.yaml").write_text(json.dumps({"seeds": [0], "tagging": tagging}))
 
@@ -102,3 +105,21 @@ def test_no_baseline_gives_a_folder_without_one(sources) -> None:
     write_params(baselines=[])
     main(["--output=out", *options_of(sources)])
     assert [path.name for path in Path("out").iterdir()] == ["summary.json"]
+
+
+def test_a_log_without_pictures_has_the_recommenders_that_need_none(sources, caplog) -> None:
+    without = options_of(sources)[:2]
+    write_params()
+    with pytest.raises(SystemExit):
+        main(["--output=out", *without])
+    assert "fast_tag, warp need pictures; give --images" in caplog.text
+    of_counts = [name for name in BASELINES if name not in ("fast_tag", "warp")]
+    write_params(of_counts)
+    main(["--output=out", *without])
+    assert json.loads(Path("out/summary.json").read_text()).keys() == set(of_counts)
+    found = {name: metrics_of(name) for name in of_counts}
+    main(["--output=out", *options_of(sources)])
+    assert {name: metrics_of(name) for name in ("own", "factorisation")} == {
+        name: found[name] for name in ("own", "factorisation")
+    }
+    assert metrics_of("user_groups") != found["user_groups"]  # with pictures, neighbours vote

@@ -19,4 +19,6 @@ def test_claims_are_about_declared_runs() -> None:
 
 def test_the_users_own_tags_are_not_claimed_twice() -> None:
     assert [claim.number for claim in claims_of(["A6"], ["own"], "own") if claim.worse.name == "own"] == ["10"]
+    found = claims_of(["A6", "A6_direct=history"], ["own"], "own")
+    assert {claim.better.name for claim in found if claim.number == "best"} == {"A6_direct=history"}
     assert claims_of([], [], None) == []

@@ -9,7 +9,15 @@ from systems.tagging.config import METHODS, NetworkParams, PlanParams, read_reci
 
 
 @pytest.mark.parametrize(
-    "text", [*METHODS, "A6_history=whole", "A6_layers=code_skips=none_delta=0.1", "A3_theta=0", "A2_gamma=2.5"]
+    "text",
+    [
+        *METHODS,
+        "A6_history=whole",
+        "A6_history=thinned_direct=history",
+        "A6_layers=code_skips=none_delta=0.1",
+        "A3_theta=0",
+        "A2_gamma=2.5",
+    ],
 )
 def test_a_text_names_its_run(text) -> None:
     assert read_run(text).name == text
@@ -19,12 +27,13 @@ def test_a_text_names_its_run(text) -> None:
     ("text", "says"),
     [
         ("A4", r"expected a method \(A1, A2, A3, A5, A6\)"),
-        ("A6_history=mine", "expected history=whole or shuffled"),
+        ("A6_history=mine", "expected history=whole or shuffled or thinned"),
         ("A6_delta=x", "expected a number"),
         ("A6_delta=0.10", r"as in 'A6_delta=0\.1'"),
         ("A6_skips=none_history=whole", "expected each option once, in the order"),
         ("A6_delta=1_delta=2", "expected each option once"),
         ("A1_history=whole", "A1 has no history, so history changes nothing"),
+        ("A1_direct=history", "A1 has no history, so direct changes nothing"),
         ("A2_theta=0", "A2 has no adversary"),
     ],
 )
@@ -54,6 +63,12 @@ def test_options_change_what_they_name_and_nothing_else() -> None:
     assert changed.train == plain.train
 
 
+def test_the_direct_history_is_an_option_and_a_parameter_that_a1_does_without() -> None:
+    assert recipe("A6_direct=history").network == recipe("A6").network.model_copy(update={"direct": "history"})
+    assert recipe("A6", direct="history").network.direct == "history"
+    assert recipe("A1", direct="history") == recipe("A1")
+
+
 def test_a_value_out_of_range_names_its_run() -> None:
     with pytest.raises(UserError, match=r"tagging.plan.runs: 'A6_delta=0': delta: Input should be greater than 0"):
         recipe_of(read_run("A6_delta=0"), NETWORK, LOSS, TRAIN)
@@ -70,7 +85,7 @@ def test_a_recipe_is_read_as_it_was_written(tmp_path) -> None:
         read_recipe(tmp_path / "none.json")
 
 
-PLAN = {"data_set": "toy", "logged": ["toy"], "runs": ["A6"], "baselines": ["own"]}
+PLAN = {"data_set": "toy", "logged": ["toy"], "runs": ["A6"], "baselines": ["own"], "examples": []}
 
 
 def test_a_plan_needs_a_log_for_runs() -> None:
@@ -79,6 +94,8 @@ def test_a_plan_needs_a_log_for_runs() -> None:
         PlanParams.model_validate({**PLAN, "logged": []})
     with pytest.raises(ValidationError, match=r"expected \[\] or \[toy\]"):
         PlanParams.model_validate({**PLAN, "logged": ["other"]})
+    with pytest.raises(ValidationError, match=r"examples has 'A1', which runs lacks; it has \['A6'\]"):
+        PlanParams.model_validate({**PLAN, "examples": ["A6", "A1"]})
     with pytest.raises(ValidationError, match="a run is listed twice"):
         PlanParams.model_validate({**PLAN, "runs": ["A6", "A6"]})
 

@@ -1,12 +1,21 @@
 """The networks: what is joined where, both variants of the layers, and who gets a gradient."""
 
+import numpy as np
 import pytest
 import torch
 from tagging_data import LOSS, NETWORK
 from torch import nn
 
+from model.data.histories import relative
+from model.recommenders.counts import interpolated
 from systems.tagging.config import NetworkParams
-from systems.tagging.network import TagNetwork, WithDiscriminator, build_discriminator, build_network
+from systems.tagging.network import (
+    DirectHistory,
+    TagNetwork,
+    WithDiscriminator,
+    build_discriminator,
+    build_network,
+)
 
 NUM_TAGS = 8
 
@@ -55,6 +64,32 @@ def test_without_history_and_general_head_there_are_no_such_parts() -> None:
     assert found.general is None
     assert found.preference is None
     assert not any(name.startswith(("preference", "general")) for name in network.state_dict())
+
+
+def test_the_direct_history_is_the_interpolated_share_beside_everybodys() -> None:
+    counts, shares = np.array([[6, 2, 0, 1], [0, 0, 0, 0], [0, 3, 0, 0]]), np.array([0.1, 0.2, 0.3, 0.4])
+    direct = DirectHistory(4)
+    direct.shares = torch.from_numpy(shares).float()
+    history = torch.from_numpy(relative(counts))
+    largest = np.array([[6], [1], [3]])
+    for weight, factor in ((1.0, 1.0), (0.5, 2.0)):
+        direct.log_weight.data, direct.log_factor.data = (torch.tensor(np.log(one)) for one in (weight, factor))
+        # w is in units of the largest count
+        rows = [interpolated(counts[[row]], shares, weight * largest[row, 0])[0] for row in range(3)]
+        expected = factor * np.log(np.stack(rows) / shares)
+        assert direct(history).detach().numpy() == pytest.approx(expected, abs=1e-5)
+    assert (direct(history)[1] == 0).all()
+
+
+def test_the_direct_history_is_added_to_personal_tags_alone() -> None:
+    torch.manual_seed(0)
+    params = NetworkParams.model_validate({**NETWORK.model_dump(), "direct": "history"})
+    network = build_network(params, NUM_TAGS, 5, True, True).eval()
+    found, without = network(*batch()), built().eval()(*batch())
+    assert torch.allclose(found.personal - without.personal, network.direct(batch()[1]), atol=1e-6)
+    assert torch.equal(found.general, without.general)
+    assert torch.equal(network.recommend(*batch()), found.personal)
+    assert build_network(params, NUM_TAGS, 5, False, True).direct is None
 
 
 def judged(adversary: str = "general") -> WithDiscriminator:

@@ -1,5 +1,7 @@
 """Posts with their histories: leave one out, other users, pictures, names without users."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -43,6 +45,24 @@ def test_shuffled_histories_are_those_of_other_users(sources) -> None:
     assert set(others.values()) == set(by_user)
     assert all(user != other for user, other in others.items())
     assert (posts.history(rows, "none") == 0).all()
+
+
+def test_thinned_histories_are_parts_of_the_others_and_change_with_the_pass(sources) -> None:
+    posts = read_posts(sources, "train", "validation", "test")
+    rows = np.arange(len(posts.rows))
+    whole = posts.history(rows, "leave-one-out")
+    assert (posts.history(rows, "thinned", 1) == whole).all()  # outside of training nothing is thinned
+    assert (posts.history(rows, "thinned", 1, [None] * len(rows)) == whole).all()
+    passes = [posts.history(rows, "thinned", 1, [number] * len(rows)) for number in range(40)]
+    assert all((found >= 0).all() and (found <= whole).all() for found in passes)
+    assert (passes[0] != passes[1]).any()
+    assert (posts.history(rows, "thinned", 1, [0] * len(rows)) == passes[0]).all()
+    # the kept share is uniform in [0, 1): its mean is a half, and its variance, 1/12, is far above a fixed share's
+    shares = np.array([found.sum() / whole.sum() for found in passes])
+    assert shares.mean() == pytest.approx(0.5, abs=0.05)
+    longest = whole.sum(axis=1).argmax()
+    of_one = np.array([found[longest].sum() / whole[longest].sum() for found in passes])
+    assert of_one.std() == pytest.approx(12**-0.5, abs=0.1)
 
 
 def test_training_posts_without_a_tag_are_left_out_and_test_posts_stay(sources) -> None:
@@ -90,3 +110,12 @@ def test_the_fingerprint_changes_with_histories(tmp_path) -> None:
     path = sources.splits / "histories/seed-0.parquet"
     pl.read_parquet(path).with_columns(pl.col("count") + 1).write_parquet(path)
     assert read_posts(sources).fingerprint != before
+
+
+def test_a_log_without_pictures_has_all_posts_and_no_features(sources) -> None:
+    alone = dataclasses.replace(sources, images=None, features=None)
+    posts = read_posts(alone, "train", "validation", "test")
+    assert posts.rows.drop("domain").equals(read_posts(sources, "train", "validation", "test").rows.drop("domain"))
+    assert posts.pictures.shape == (posts.rows["image_id"].n_unique(), 0)
+    with pytest.raises(UserError, match="pictures are needed"):
+        read_posts(alone, pixels=18)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("own_folder")
 
 def recipes(runs: list[str], output: str) -> dict[str, bytes]:
     tagging = {
-        "plan": {"data_set": "toy", "logged": ["toy"], "runs": runs, "baselines": []},
+        "plan": {"data_set": "toy", "logged": ["toy"], "runs": runs, "baselines": [], "examples": []},
         "network": NETWORK.model_dump(exclude_none=True),
         "loss": LOSS.model_dump(),
         "train": TRAIN.model_dump(exclude_none=True),

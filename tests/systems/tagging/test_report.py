@@ -1,5 +1,6 @@
 """The report: tables, claims, plots, missing evaluations, and a system that was not run."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from base import schemas
 from base.artifacts import write_json, write_table
 from base.console import UserError
+from report.plots import picture
 from report.sections import read_part
 from systems.tagging.config import PlanParams
 from systems.tagging.evaluate import EvaluateParams
@@ -55,7 +57,13 @@ def plan() -> PlanParams:
         folder = Path("results/evaluations") / (name if name in ("A1", "A6") else f"baselines/{name}")
         for seed in (0, 1):
             write_evaluation(folder / f"seed-{seed}", strength, seed, name == "A6")
-    made = {"data_set": "toy", "logged": ["toy"], "runs": ["A1", "A6"], "baselines": ["own", "user_groups"]}
+    made = {
+        "data_set": "toy",
+        "logged": ["toy"],
+        "runs": ["A1", "A6"],
+        "baselines": ["own", "user_groups"],
+        "examples": [],
+    }
     write_params(made)
     return PlanParams.model_validate(made)
 
@@ -106,6 +114,19 @@ def test_the_report_is_written_whole(plan) -> None:
     assert "precision5_history_1-8" in table["metric"].to_list()
 
 
+def test_an_example_is_shown_and_a_missing_one_is_an_error(plan) -> None:
+    write_params(plan.model_dump() | {"examples": ["A6"]})
+    with pytest.raises(SystemExit):
+        main(["--results=results", "--output=report"])
+    assert not Path("report").exists()
+    drawn = picture(lambda figure: figure.text(0, 0, "two users") and None, 1, 1)
+    Path("results/examples/A6").mkdir(parents=True)
+    Path("results/examples/A6/example.png").write_bytes(drawn)
+    main(["--results=results", "--output=report"])
+    assert Path("report/example_A6.png").read_bytes() == drawn
+    assert base64.b64encode(drawn).decode() in read_part(Path("report")).html
+
+
 def test_missing_and_wrong_evaluations_are_refused(plan) -> None:
     path = Path("results/evaluations/A6/seed-1/metrics.json")
     content = json.loads(path.read_text())
@@ -118,7 +139,7 @@ def test_missing_and_wrong_evaluations_are_refused(plan) -> None:
 
 
 def test_a_system_that_was_not_run_says_so() -> None:
-    write_params({"data_set": "toy", "logged": [], "runs": [], "baselines": []})
+    write_params({"data_set": "toy", "logged": [], "runs": [], "baselines": [], "examples": []})
     Path("results").mkdir()
     main(["--results=results", "--output=report"])
     assert "lists no run" in read_part(Path("report")).html

@@ -29,7 +29,29 @@ def test_a_training_post_is_loaded_without_its_own_tags(sources) -> None:
     assert seen.history.max() == 1
 
 
-@pytest.mark.parametrize("run", ["A5", "A6", "A6_layers=code"])
+def test_thinned_histories_differ_between_passes_and_not_in_validation(sources) -> None:
+    task = TagTask(recipe("A6_history=thinned"), read_posts(sources), 0)
+    rows = [int(row) for row in task.rows["posts"]]
+    first, again, second, validated = (
+        task.load("posts", [Draw(row, number) for row in rows]).history for number in (0, 0, 1, None)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert torch.equal(
+        validated, TagTask(recipe("A6"), task.posts, 0).load("posts", [Draw(row, None) for row in rows]).history
+    )
+
+
+def test_the_direct_history_begins_with_the_shares_of_the_training_posts_tags(sources) -> None:
+    posts = read_posts(sources)
+    network = TagTask(recipe("A6_direct=history"), posts, 0).network(lambda phase: {})
+    counts = posts.labels(posts.row_numbers("train")).sum(axis=0)
+    smallest = 1e-4 * len(posts.row_numbers("train"))  # of a tag without a post
+    expected = np.maximum(counts, smallest) / np.maximum(counts, smallest).sum()
+    assert network.direct.shares.numpy() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("run", ["A5", "A6", "A6_layers=code", "A6_direct=history"])
 def test_each_optimiser_changes_only_its_own_parts(sources, run, monkeypatch) -> None:
     update, changed = Learner.update, {0: set[str](), 1: set[str]()}
 
