@@ -68,6 +68,31 @@ class WordCNNEncoder:
 
 
 @dataclass(frozen=True)
+class VectorEncoder:
+    """The mean of the vectors of a text's words, and their maximum.
+
+    No label makes these features, and with one file of vectors they mean the same in every set of texts.
+
+    Attributes:
+        words: those that have a vector.
+        vectors: (W, D), one of each word.
+    """
+
+    words: Sequence[str]
+    vectors: np.ndarray
+
+    def __call__(self, texts: Sequence[Sequence[str]]) -> np.ndarray:
+        """Return rows of means and then maxima: float32 (N, 2 D); a text without a known word has zeros."""
+        rows = {word: row for row, word in enumerate(self.words)}
+        features = np.zeros((len(texts), 2 * self.vectors.shape[1]), np.float32)
+        for text, words in enumerate(texts):
+            if known := [rows[word] for word in words if word in rows]:
+                found = self.vectors[known]
+                features[text] = np.concatenate([found.mean(axis=0), found.max(axis=0)])
+        return features
+
+
+@dataclass(frozen=True)
 class TfidfEncoder:
     """TF-IDF weights of segmented texts.
 

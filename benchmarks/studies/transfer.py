@@ -3,9 +3,11 @@
     python -m benchmarks.studies.transfer --place FOLDER --source fashion_en --target movies_en --pairs 10 40
 
 The sets are beside the repository, in ../shared/data: `fashion_en` (products and their names), `movies_en` (posters and
-plots) and `openclipart` (drawings and their titles; the category is the first of a drawing's labels). Image features
-are MobileNetV2's, computed once; text features are those of a word CNN on GloVe vectors. Everything else is as in
-params.yaml, unless `--set` changes it.
+plots) and `openclipart` (drawings and their titles; the category is the first of a drawing's labels). `fashion_en_1`
+has the first, third, .. category of `fashion_en`, and `fashion_en_2` the others: one domain with other labels, so that
+one must help the other. Image features are MobileNetV2's, computed once. Text features are the mean and maximum of
+GloVe vectors: a word CNN would have seen the labels that `--pairs` hides, and that of one set can't read another's
+texts. Everything else is as in params.yaml, unless `--set` changes it.
 
 The benchmark runs the stages of stages/dckt/dvc.yaml in this process, without DVC, and continues where it was stopped:
 FOLDER/SOURCE-TARGET has the layout of data/dckt, and a parameter file. In the end it prints the table of results; the
@@ -33,12 +35,15 @@ from systems.dckt.report import write  # noqa: E402
 
 SHARED = ROOT.parent / "shared"
 VECTORS = "data/word_vectors_en/glove_twitter_25d.parquet"
+FASHION = ("data/fashion_en/pairs.parquet", {"id": "pair_id"})
 SETS: Mapping[str, tuple[str, dict[str, str]]] = {  # file, and its names of our columns
-    "fashion_en": ("data/fashion_en/pairs.parquet", {"id": "pair_id"}),
+    "fashion_en": FASHION,
+    "fashion_en_1": FASHION,
+    "fashion_en_2": FASHION,
     "movies_en": ("data/movies_en/items.parquet", {"id": "item_id"}),
     "openclipart": ("data/openclipart/items.parquet", {"id": "item_id", "text": "title"}),
 }
-NETWORKS = (FULL, BEFORE, "media", "correlation", "all", "random", "texts_shuffled")
+NETWORKS = (FULL, BEFORE, "no_mmd", "fine_tuned", "all", "texts_shuffled", "media", "correlation", "random")
 ALPHAS = (0.01, 0.05, 0.1, 0.4, 0.6, 0.8, 1.0)
 IMAGES = {
     "backbone": "mobilenet_v2",
@@ -48,6 +53,23 @@ IMAGES = {
     "batch_size": 32,
     "threads": 1,
 }
+
+
+def made_table(name: str, path: Path) -> pl.DataFrame | None:
+    """Return the pairs of a set that is not a file as it is; None: it is.
+
+    Args:
+        name: of the set.
+        path: the file of which it is made.
+    """
+    if name == "openclipart":
+        table = pl.read_parquet(path).with_columns(category=pl.col("labels").list.first())
+        return table.select("item_id", "title", "category", "image")
+    if name in ("fashion_en_1", "fashion_en_2"):
+        table = pl.read_parquet(path)
+        categories = sorted(table["category"].unique())[int(name[-1]) - 1 :: 2]
+        return table.filter(pl.col("category").is_in(categories))
+    return None
 
 
 def domain_params(name: str, place: Path, common: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,11 +82,9 @@ def domain_params(name: str, place: Path, common: Mapping[str, Any]) -> dict[str
     """
     path, columns = SETS[name]
     pairs = SHARED / path
-    if name == "openclipart":
-        pairs = place / "openclipart.parquet"
-        if not pairs.exists():
-            table = pl.read_parquet(SHARED / path).with_columns(pl.col("labels").list.first().alias("category"))
-            table.select("item_id", "title", "category", "image").write_parquet(pairs)
+    if (table := made_table(name, pairs)) is not None:
+        pairs = place / f"{name}.parquet"
+        table.write_parquet(pairs)
     splits = {**common["splits"], "splits": "drawn", "least_pairs": 20}
     return {
         "pairs": str(pairs), "layout": "table", "columns": columns, "word_vectors": str(SHARED / VECTORS),
@@ -83,6 +103,7 @@ def parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     for domain, name in ((SOURCE, arguments.source), (TARGET, arguments.target)):
         section["data"]["domains"][domain] = domain_params(name, arguments.place, common)
     section["features"]["images"] = {**IMAGES, "weights": str(SHARED / str(IMAGES["weights"]))}
+    section["features"]["texts"] = "word vectors"
     limits = [f"_pairs={number}" for number in arguments.pairs]
     networks = [f"{run}{limit}" for limit in limits for run in arguments.networks]
     networks += [f"alpha={alpha}{limits[-1]}" for alpha in (ALPHAS if arguments.alphas else ())]

@@ -5,9 +5,11 @@
 | ``DCKT`` | the paper's model: `DCKT_Full` of its Table 3 |
 | ``before`` | the target network alone, before any transfer: `Model_t(0)` |
 | ``media``, ``correlation`` | one level of the transfer: `Transfer_1`, `Transfer_2` |
+| ``no_mmd`` | control: the same training with nothing between the two networks |
 | ``all``, ``random`` | all target pairs in each iteration, or as many as the rule chose, drawn without it |
 | ``no_shared`` | without the source's categories that the target has, too |
 | ``texts_shuffled`` | control: the source's texts belong to other images |
+| ``fine_tuned`` | the target network alone, but started from the source's weights: the plain way to transfer |
 | ``alpha=0.4`` | another alpha of eq. 13 |
 | ``rule=released``, ``estimator=quadruples`` | as the released code selects pairs, or estimates the MMD |
 | ``CCA``, ``two-tower``, ... | a comparison method, trained on the target alone: `BASELINES` |
@@ -28,13 +30,16 @@ from model.training.params import ScheduleParams, TrainParams
 
 SOURCE, TARGET, TRANSFER = "source", "target", "transfer"  # phases; the first two are also the domains
 DOMAINS = (SOURCE, TARGET)
-FULL, BEFORE = "DCKT", "before"
+FULL, BEFORE, FINE_TUNED = "DCKT", "before", "fine_tuned"
 Selection = Literal["progressive", "all", "random"]
 SourcePairs = Literal["all", "no_shared", "texts_shuffled"]
+Start = Literal["new", "source"]
 Rule = Literal["paper", "released"]
 Estimator = Literal["all pairs", "quadruples"]
 BASELINES = ("CCA", "KCCA", "CFA", "JRL", "Corr-AE", "Deep-SM", "ACMR", "two-tower")
-PLAIN = (FULL, BEFORE, "media", "correlation", "all", "random", "no_shared", "texts_shuffled")
+PLAIN = (
+    FULL, BEFORE, "media", "correlation", "no_mmd", "all", "random", "no_shared", "texts_shuffled", FINE_TUNED,
+)  # fmt: skip
 CHANGES = {"alpha": float, "rule": str, "estimator": str}  # parameters that a run may change, with their types
 PAIRS = re.compile(r"(.+)_pairs=([1-9]\d*)")
 
@@ -176,6 +181,7 @@ class Recipe(Params):
     transfer: TransferParams | None  # None: the run has no transfer
     selection: Selection
     source: SourcePairs
+    start: Start  # of the target's pre-training: new weights, or those of the source's network, except fc10
 
 
 def recipe_of(
@@ -191,6 +197,8 @@ def recipe_of(
         weights |= {"fc8": 0.0, "fc9": 0.0}
     elif point.base == "correlation":
         weights |= {"media": 0.0}
+    elif point.base == "no_mmd":
+        weights |= {"media": 0.0, "fc8": 0.0, "fc9": 0.0}
     for name, value in point.changes:
         (weights if name in weights else selected)[name] = value
     content = {
@@ -199,9 +207,10 @@ def recipe_of(
         "network": network.model_dump(),
         "objective": weights,
         "train": train.model_dump(),
-        "transfer": None if point.base == BEFORE else selected,
+        "transfer": None if point.base in (BEFORE, FINE_TUNED) else selected,
         "selection": point.base if point.base in get_args(Selection) else "progressive",
         "source": point.base if point.base in get_args(SourcePairs)[1:] else "all",
+        "start": "source" if point.base == FINE_TUNED else "new",
     }
     try:
         return Recipe.model_validate(content)

@@ -17,10 +17,11 @@ from base.inputs import check_file
 from base.params import Params
 from model.frozen_features import features_of, frozen_net, image_pixels
 from model.nets.backbones import ConvNet
-from model.text_encoders import TfidfEncoder, WordCNNEncoder
+from model.text_encoders import TfidfEncoder, VectorEncoder, WordCNNEncoder
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from systems.dckt.config import TARGET
 from systems.dckt.feature_params import FeatureParams
+from systems.dckt.text_features import read_word_vectors
 from systems.dckt.trained import TargetModel
 
 
@@ -60,10 +61,13 @@ class Encoders:
         self.model = TargetModel(Path(params.model))
         self.segmenter = Segmenter(params.segment)
         target, seed = Path(params.data) / TARGET, int(self.model.run["seed"])
-        self.encode_texts: WordCNNEncoder | TfidfEncoder
+        self.encode_texts: WordCNNEncoder | TfidfEncoder | VectorEncoder
         if params.features.texts == "TF-IDF":
             vocabulary = pl.DataFrame(read_tables(target / "words" / "vocabulary.parquet")).sort("word_id")
             self.encode_texts = TfidfEncoder(vocabulary["word"].to_list(), vocabulary["idf"].to_numpy())
+        elif params.features.texts == "word vectors":
+            vectors = read_word_vectors(target / "word_vectors.parquet")
+            self.encode_texts = VectorEncoder(list(vectors), np.stack(list(vectors.values())))
         else:
             self.encode_texts = WordCNNEncoder.load(target / "text_features" / f"seed-{seed}.safetensors")
 

@@ -17,7 +17,8 @@ class FeatureParams(Params):
         description="of the images' features: mean and maximum of the last map over its positions; map: all of it, as "
         "the paper's pool5; phi: the layer after it"
     )
-    texts: Literal["word CNN", "TF-IDF"] = Field(
-        description="of the texts: the paper's word CNN, trained on each seed's training texts; or TF-IDF weights"
+    texts: Literal["word CNN", "TF-IDF", "word vectors"] = Field(
+        description="of the texts: the paper's word CNN, trained on each seed's training texts; TF-IDF weights; or the "
+        "mean and maximum of the words' vectors, which no label has made"
     )
     word_cnn: WordCNNParams

@@ -125,16 +125,29 @@ class DomainTask(PairTask):
         pairs: the domain's pairs.
         seed: the run's seed.
         epochs: passes over the training pairs.
+        starts_from: the phase with whose weights the network begins; fc10, whose units are categories, begins anew.
     """
 
-    def __init__(self, domain: str, recipe: Recipe, pairs: PairFeatures, seed: int, epochs: int) -> None:
+    def __init__(
+        self,
+        domain: str,
+        recipe: Recipe,
+        pairs: PairFeatures,
+        seed: int,
+        epochs: int,
+        starts_from: Sequence[str] = (),
+    ) -> None:
         params = TrainParams.model_validate({**recipe.train.common(), "epochs": epochs})
-        super().__init__(domain, recipe, params, {domain: pairs}, seed, domain, domain)
+        super().__init__(domain, recipe, params, {domain: pairs}, seed, domain, domain, None, starts_from)
         self.domain = domain
 
     def network(self, earlier: Earlier) -> DomainNetwork:
         """Return the domain's network."""
-        return self.build(self.domain)
+        network = self.build(self.domain)
+        for phase in self.starts_from:
+            learned = {name: weight for name, weight in earlier(phase).items() if not name.startswith("fc10.")}
+            network.load_state_dict({**network.state_dict(), **learned})
+        return network
 
     def of_domain(self, network: nn.Module, domain: str) -> DomainNetwork:
         """Return the whole network."""
@@ -199,8 +212,16 @@ def prepared(recipe: Recipe, source: PairFeatures, target: PairFeatures, seed: i
     """Return the pairs of both domains as a run trains on them.
 
     Raises:
-        UserError: without the shared categories the source has fewer than two, or no validation pair.
+        UserError: the domains' features differ in number, or fewer than two source categories are left without the
+            shared ones.
     """
+    needs_source = recipe.transfer is not None or recipe.start == "source"
+    for medium, one, other in (("image", source.images, target.images), ("text", source.texts, target.texts)):
+        if needs_source and one.shape[1] != other.shape[1]:
+            raise UserError(
+                f"the source has {one.shape[1]:,} {medium} features and the target {other.shape[1]:,}; the source's "
+                "network must read the target's pairs, so take features of one length (TF-IDF has one per word)"
+            )
     if recipe.pairs is not None:
         target = target.limited(recipe.pairs, seed)
     if recipe.source == "texts_shuffled":
@@ -235,13 +256,14 @@ def training_run(recipe: Recipe, source: PairFeatures, target: PairFeatures, see
         name: for logs and the checkpoint folder.
     """
     pairs = prepared(recipe, source, target, seed)
-    domain = DomainTask(TARGET, recipe, pairs[TARGET], seed, recipe.train.target_epochs)
-    tasks: list[Task] = [domain]
-    if recipe.transfer is None:
-        del pairs[SOURCE]
+    start = (SOURCE,) if recipe.start == "source" else ()
+    tasks: list[Task] = [DomainTask(TARGET, recipe, pairs[TARGET], seed, recipe.train.target_epochs, start)]
+    if recipe.transfer is not None or start:
+        tasks.insert(0, DomainTask(SOURCE, recipe, pairs[SOURCE], seed, recipe.train.epochs))
     else:
-        source_task = DomainTask(SOURCE, recipe, pairs[SOURCE], seed, recipe.train.epochs)
-        tasks = [source_task, domain, TransferTask(recipe, pairs, seed)]
+        del pairs[SOURCE]
+    if recipe.transfer is not None:
+        tasks.append(TransferTask(recipe, pairs, seed))
     described = {
         "seed": seed,
         "pairs": {

@@ -5,7 +5,7 @@
 In, below --domain: ingested/texts, words/queries, word_vectors.parquet and splits/seed-N.parquet; for TF-IDF
 words/click_features and words/vocabulary.parquet. Out: seed-N.parquet (`schemas.TEXT_FEATURES`), and for the word CNN
 seed-N.safetensors, which encodes other texts (`model.text_encoders`). The word CNN of a seed learns from the training
-texts of its split and stops by the validation texts; TF-IDF is the same for all seeds.
+texts of its split and stops by the validation texts; TF-IDF and word vectors are the same for all seeds.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from base.console import UserError, stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
 from base.schemas import TEXT_FEATURES
 from model.frozen_features import as_lists
-from model.text_encoders import WordCNNEncoder
+from model.text_encoders import VectorEncoder, WordCNNEncoder
 from model.text_features import Texts, tfidf_features, train_word_cnn
 from systems.dckt.feature_params import FeatureParams
 
@@ -77,6 +77,10 @@ def run(domain: Path, output: Path, params: FeatureParams, seeds: Sequence[int])
             pairs = pl.DataFrame(read_tables(domain / "splits" / f"seed-{seed}.parquet")).sort("pair_id")
             if params.texts == "TF-IDF":
                 features = read_tfidf(domain, pairs)
+            elif params.texts == "word vectors":
+                vectors = read_word_vectors(domain / "word_vectors.parquet")
+                encode = VectorEncoder(list(vectors), np.stack(list(vectors.values())))
+                features = encode(read_words(domain, pairs))
             else:
                 categories = pairs["category"].rank("dense").cast(pl.Int64).to_numpy() - 1
                 texts = Texts(read_words(domain, pairs), categories, pairs["split"].to_numpy())

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from base.console import UserError
 from model.nets.word_cnn import WordCNN
-from model.text_encoders import TfidfEncoder, WordCNNEncoder
+from model.text_encoders import TfidfEncoder, VectorEncoder, WordCNNEncoder
 from model.text_features import Texts, WordCNNParams, run, train_word_cnn, word_numbers
 
 PARAMS = WordCNNParams(
@@ -74,3 +74,10 @@ def test_tfidf_is_scikit_learns() -> None:
     found = TfidfEncoder(["red", "ant", "bee"], oracle.idf_)(texts)
     np.testing.assert_allclose(found, oracle.transform(texts).toarray(), atol=1e-6)
     assert not found[3].any()
+
+
+def test_vectors_of_words_by_hand() -> None:
+    encode = VectorEncoder(["red", "ant", "bee"], np.array([[1.0, -2.0], [3.0, 0.0], [-4.0, 5.0]], np.float32))
+    found = encode([["red", "ant"], ["bee", "unknown", "red"], ["unknown"], [], ["ant"]])
+    assert found.dtype == np.float32
+    assert found.tolist() == [[2, -1, 3, 0], [-1.5, 1.5, 1, 5], [0, 0, 0, 0], [0, 0, 0, 0], [3, 0, 3, 0]]

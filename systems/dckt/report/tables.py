@@ -18,8 +18,10 @@ MEANINGS = {
     "correlation": "correlation level alone, Transfer_2",
     "all": "all target pairs in each iteration",
     "random": "random target pairs",
+    "no_mmd": "control: the same without MMD",
     "no_shared": "without shared categories",
     "texts_shuffled": "control: the source's texts shuffled",
+    "fine_tuned": "target network started from the source's",
     "rule=released": "selection as in the released code",
     "estimator=quadruples": "MMD from quadruples, as released",
 }

@@ -111,6 +111,22 @@ def test_tfidf_is_the_same_for_all_seeds(prepared: Path) -> None:
     np.testing.assert_allclose(row, expected, rtol=1e-5)
 
 
+def test_word_vectors_are_the_same_for_all_seeds(prepared: Path) -> None:
+    def chosen(section: dict[str, Any]) -> None:
+        section["features"]["texts"] = "word vectors"
+
+    home, output = prepared / "data" / "source", prepared / "by_vectors"
+    stated = str(write_params(prepared, chosen))
+    text_features.main(["--domain", str(home), "--output", str(output), "--params", stated])
+    one, other = (pl.read_parquet(output / f"seed-{seed}.parquet") for seed in SEEDS)
+    assert one.equals(other)
+    assert not list(output.glob("*.safetensors"))
+    vectors = dict(pl.read_parquet(home / "word_vectors.parquet").iter_rows())
+    bird, loud = (np.array(vectors[word]) for word in ("bird", "loud"))
+    expected = np.concatenate([(bird + loud) / 2, np.maximum(bird, loud)])
+    np.testing.assert_allclose(one["feature"][4].to_list(), expected, atol=1e-6)  # p04: bird loud
+
+
 def test_a_text_that_was_not_segmented_is_named(prepared: Path, tmp_path: Path) -> None:
     pairs = pl.DataFrame({"pair_id": ["p00", "p30"]})
     with pytest.raises(ValueError, match="'p30' has no segmented text"):

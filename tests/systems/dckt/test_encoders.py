@@ -9,6 +9,7 @@ from search_data import FEATURES, SEGMENT, picture
 from base.console import UserError
 from systems.dckt.encoders import EncoderParams, Encoders, num_batches, weights_digest
 from systems.dckt.features import read_features
+from systems.dckt.text_features import read_word_vectors
 from systems.dckt.trained import TargetModel
 
 
@@ -40,6 +41,16 @@ def test_codes_of_files_and_sentences_are_those_of_the_features(root: Path, tmp_
     codes, has_words = encoders.texts(["A red car.", "A GREEN car", "A blue, car!"])
     np.testing.assert_allclose(codes, model.text_codes(pairs.texts[:3]), atol=1e-5)
     assert has_words.all()
+
+
+def test_sentences_are_encoded_by_the_vectors_of_their_words(root: Path) -> None:
+    chosen = params_of(root).features.model_copy(update={"texts": "word vectors"})
+    encode = Encoders(params_of(root, features=chosen)).encode_texts
+    vectors = read_word_vectors(root / "data/target/word_vectors.parquet")
+    red, car = vectors["red"], vectors["car"]
+    found = encode([["red", "car"], ["zzz"]])
+    np.testing.assert_allclose(found[0], [*(red + car) / 2, *np.maximum(red, car)], rtol=1e-6)
+    assert not found[1].any()
 
 
 def test_a_text_without_a_known_word_is_said_to_be_one(root: Path) -> None:

@@ -1,6 +1,7 @@
 """Tests of the phases: their data, their choice of pairs, and a run that is killed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,34 @@ def test_the_transfer_starts_from_both_pretrainings() -> None:
         for name, value in expected.items():
             assert torch.equal(twins[f"domains.{domain}.{name}"], value)
     assert transfer.starts_from == ("source", "target")
+
+
+def test_fine_tuning_starts_from_the_source_except_for_the_categories() -> None:
+    run = training_run(recipe("fine_tuned"), *domains(Path("data")), 0, "run")
+    source, target = run.tasks
+    assert target.starts_from == ("source",)
+    new = source.network(lambda name: {}).state_dict()
+    learned = {name: weight + 1 for name, weight in new.items()}  # as if trained
+    started = target.network({"source": learned}.__getitem__).state_dict()
+    for name, weight in started.items():
+        assert torch.equal(weight, learned[name]) != name.startswith("fc10."), name
+    assert len(started["fc10.bias"]) == len(run.description["domains"]["target"]["categories"])
+    train(run, Path("model"))
+    assert {path.name for path in Path("model").glob("*.safetensors")} == {"source.safetensors", "target.safetensors"}
+    assert TargetModel(Path("model")).network.fc10.out_features == len(started["fc10.bias"])
+
+
+def test_without_mmd_the_source_has_no_influence_on_the_target() -> None:
+    """With all target pairs in each iteration, and the same number of steps, any source gives the same target."""
+    pairs, found = domains(Path("data")), []
+    for number, source in enumerate((pairs[0], pairs[0].texts_shuffled(3))):
+        changed = recipe("no_mmd").model_copy(update={"selection": "all"})
+        train(training_run(changed, source, pairs[1], 0, f"run-{number}"), Path(f"{number}"))
+        found.append(safetensors.torch.load_file(Path(f"{number}") / "transfer.safetensors"))
+    one, other = ({name: w for name, w in each.items() if name.startswith("domains.target.")} for each in found)
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name])
+    assert not torch.equal(found[0]["domains.source.fc9.0.weight"], found[1]["domains.source.fc9.0.weight"])
 
 
 def test_an_iteration_passes_over_the_source_as_often_as_asked() -> None:
@@ -184,6 +213,18 @@ def test_a_source_that_shares_all_categories_is_an_error() -> None:
     target = read_features(write_domain(Path("t"), {"Ant": 5, "bee": 5}), 0)
     with pytest.raises(UserError, match="run no_shared: the target has 2 of the source's 3 categories, and without"):
         prepared(recipe("no_shared"), source, target, 0)
+
+
+@pytest.mark.parametrize("medium", ["images", "texts"])
+def test_features_of_different_lengths_are_an_error_where_the_source_takes_part(medium: str) -> None:
+    source, target = domains(Path("data"))
+    longer = replace(source, **{medium: np.pad(getattr(source, medium), ((0, 0), (0, 1)))})
+    for run in ("DCKT", "fine_tuned"):
+        with pytest.raises(
+            UserError, match=rf"the source has \d {medium[:-1]} features and the target \d; the source's"
+        ):
+            prepared(recipe(run), longer, target, 0)
+    prepared(recipe("before"), longer, target, 0)
 
 
 def test_the_fingerprint_changes_with_the_data() -> None:

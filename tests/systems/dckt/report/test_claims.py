@@ -7,7 +7,7 @@ from dckt_evaluations import write_evaluations
 from systems.dckt.report.claims import claims_of
 from systems.dckt.report.results import read_results
 
-RUNS = ("DCKT", "before", "media", "all", "random", "no_shared", "texts_shuffled")
+RUNS = ("DCKT", "before", "media", "all", "random", "no_shared", "texts_shuffled", "no_mmd", "fine_tuned")
 ALPHAS = ("alpha=0.05", "alpha=0.1", "alpha=1.0")
 
 
@@ -24,6 +24,8 @@ def test_claims_are_about_declared_runs(tmp_path: Path) -> None:
         ("6", "DCKT", "alpha=0.05", None),
         ("6", "alpha=1.0", "DCKT", 0.0),
         ("8", "texts_shuffled", "before", 1.0),
+        ("9", "DCKT", "no_mmd", None),
+        ("10", "DCKT", "fine_tuned", None),
         ("2", "DCKT_pairs=10", "before_pairs=10", None),
         ("4", "DCKT_pairs=10", "all_pairs=10", None),
     ]
