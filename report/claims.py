@@ -53,7 +53,7 @@ def claims_texts(table: pl.DataFrame, digits: int = 1) -> pages.Table:
     """Return the table of :func:`judged_table` for the page, its differences with so many digits."""
     columns = [
         pages.Column("claim", number=False),
-        pages.Column("says", number=False),
+        pages.Column("says", number=False, sentence=True),
         pages.Column("difference"),
         pages.Column("95 %"),
         pages.Column("p, corrected"),

@@ -26,6 +26,7 @@ class Column:
         group: the common heading of neighbouring columns.
         verdict: whether its cells are verdicts on claims, each with its colour.
         name: whether its cells are names, which are not wrapped.
+        sentence: whether its cells are sentences, which get some width on a narrow page, too.
     """
 
     heading: str
@@ -33,11 +34,18 @@ class Column:
     group: str = ""
     verdict: bool = False
     name: bool = False
+    sentence: bool = False
 
     @property
     def classes(self) -> str:
         """The CSS classes of its cells."""
-        return " ".join(["number"] * self.number + ["name"] * self.name + ["published"] * (self.group == "published"))
+        of_cells = {
+            "number": self.number,
+            "name": self.name,
+            "sentence": self.sentence,
+            "published": self.group == "published",
+        }
+        return " ".join(name for name, holds in of_cells.items() if holds)
 
 
 @dataclass(frozen=True)
