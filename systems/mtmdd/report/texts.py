@@ -49,7 +49,8 @@ def methods_table(table: pl.DataFrame, lines: Mapping[str, float]) -> Table:
 def claims_texts(table: pl.DataFrame) -> Table:
     """Return the claims as texts."""
     columns = [
-        Column("claim", number=False), Column("says", number=False, sentence=True), Column("compared", number=False, name=True),
+        Column("claim", number=False), Column("says", number=False, sentence=True),
+        Column("compared", number=False, name=True),
         Column("measure", number=False),
         Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
         Column("p, corrected", group="ours"), Column("here", number=False, verdict=True),
