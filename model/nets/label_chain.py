@@ -38,6 +38,7 @@ class LabelChain(nn.Module):
         self.num_labels, self.most = num_labels, most
         self.end, self.begin = num_labels, num_labels + 1  # the end can be predicted, the beginning cannot
         self.labels = nn.Embedding(num_labels + 2, embedding)
+        nn.init.normal_(self.labels.weight, std=embedding**-0.5)  # scores near 0 at first, or large steps end the ReLUs
         self.cell = nn.LSTMCell(embedding, hidden)
         self.of_output = nn.Linear(hidden, embedding)
         self.of_image = nn.Linear(num_features, embedding, bias=False)
