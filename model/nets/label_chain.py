@@ -2,12 +2,12 @@ r"""Labels one after another: a recurrent network over an image's labels, and a 
 
 A path is a sequence of different labels that ends by itself. With the features I of an image and the label before, e:
 
-    o, c = LSTM(U_l e, o', c'),   x = ReLU(U_o o + U_I I),   P(next = j) = softmax over j of (U_l x)_j
+    o, c = LSTM(U_l e, o', c'),   x = ReLU(U_o o + U_I I + a),   P(next = j) = softmax over j of (U_l x + b)_j
 
-U_l, the embedding of labels, also gives the scores, as in the reference. The path's probability is the product of these
-probabilities. The reference leaves open what keeps a path from naming a label twice; here such labels, and the end of a
-path without a label, are left out of the softmax, and a path of `most` labels is over. So the probabilities of all
-paths of an image sum to 1.
+U_l, the embedding of labels, also gives the scores, as in the reference; the biases a and b, and ReLU, are ours. The
+path's probability is the product of these probabilities. The reference leaves open what keeps a path from naming a
+label twice; here such labels, and the end of a path without a label, are left out of the softmax, and a path of `most`
+labels is over. So the probabilities of all paths of an image sum to 1.
 
 Reference: Wang et al., "CNN-RNN: a unified framework for multi-label image classification" (CVPR 2016), section 3.
 """
@@ -38,6 +38,7 @@ class LabelChain(nn.Module):
         self.num_labels, self.most = num_labels, most
         self.end, self.begin = num_labels, num_labels + 1  # the end can be predicted, the beginning cannot
         self.labels = nn.Embedding(num_labels + 2, embedding)
+        nn.init.normal_(self.labels.weight, std=embedding**-0.5)  # scores near 0 at first, or large steps end the ReLUs
         self.cell = nn.LSTMCell(embedding, hidden)
         self.of_output = nn.Linear(hidden, embedding)
         self.of_image = nn.Linear(num_features, embedding, bias=False)
@@ -86,7 +87,8 @@ class LabelChain(nn.Module):
         Args:
             features: of images, (B, D).
             beam: at least 1.
-            length: the number of labels of all paths, which then don't end by themselves; None: they do.
+            length: the number of labels of all paths, which then don't end by themselves; more than C means C. None:
+                they end by themselves.
         """
         number, width = len(features), self.num_labels + 1
         image = self.of_image(features).repeat_interleave(beam, dim=0)
@@ -99,8 +101,7 @@ class LabelChain(nn.Module):
             next_p, state = self.step(image, before, named, state)
             next_p = next_p.view(number, beam, width)
             if length is not None:  # without an end, the rest has the probability 1
-                next_p = next_p[..., :-1].log_softmax(dim=2)
-                next_p = functional.pad(next_p.nan_to_num(-torch.inf), (0, 1), value=-torch.inf)
+                next_p = functional.pad(next_p[..., :-1].log_softmax(dim=2), (0, 1), value=-torch.inf)
             stays = torch.full_like(next_p, -torch.inf)
             stays[..., self.end] = 0
             every = log_p[..., None] + torch.where(ended[..., None], stays, next_p)

@@ -102,8 +102,7 @@ class AnnotationModel:
                 QUANTITY: nets[QUANTITY].quantity(both),
             }
         if JOINT in nets:
-            outputs = nets[JOINT].of_maps(maps, tags)
-            logits[JOINT], quantities[JOINT] = outputs
+            logits[JOINT], quantities[JOINT] = nets[JOINT].of_maps(maps, tags)
         return {"logits": logits, "quantities": quantities, "paths": paths}
 
 
