@@ -219,8 +219,9 @@ def prepared(recipe: Recipe, source: PairFeatures, target: PairFeatures, seed: i
     for medium, one, other in (("image", source.images, target.images), ("text", source.texts, target.texts)):
         if needs_source and one.shape[1] != other.shape[1]:
             raise UserError(
-                f"the source has {one.shape[1]:,} {medium} features and the target {other.shape[1]:,}; the source's "
-                "network must read the target's pairs, so take features of one length (TF-IDF has one per word)"
+                f"run {recipe.run}: the source has {one.shape[1]:,} {medium} features and the target "
+                f"{other.shape[1]:,}; the source's network must read the target's pairs, so take features of one "
+                "length in dckt.features (TF-IDF has one per word)"
             )
     if recipe.pairs is not None:
         target = target.limited(recipe.pairs, seed)

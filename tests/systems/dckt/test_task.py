@@ -221,7 +221,7 @@ def test_features_of_different_lengths_are_an_error_where_the_source_takes_part(
     longer = replace(source, **{medium: np.pad(getattr(source, medium), ((0, 0), (0, 1)))})
     for run in ("DCKT", "fine_tuned"):
         with pytest.raises(
-            UserError, match=rf"the source has \d {medium[:-1]} features and the target \d; the source's"
+            UserError, match=rf"run {run}: the source has \d {medium[:-1]} features and the target \d; the source's"
         ):
             prepared(recipe(run), longer, target, 0)
     prepared(recipe("before"), longer, target, 0)
