@@ -15,11 +15,13 @@ import argparse
 import dataclasses
 import io
 import json
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -31,10 +33,9 @@ sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 from base.console import progress  # noqa: E402
 from base.params import read_params  # noqa: E402
 from benchmarks.studies.pairs_100k import measure  # noqa: E402
-from model.data.batches import Draw  # noqa: E402
-from model.data.histories import relative  # noqa: E402
-from model.data.images import decode  # noqa: E402
-from systems.tagging.posts import Posts, Sources  # noqa: E402
+
+if TYPE_CHECKING:
+    from systems.tagging.posts import Posts
 
 TAGS = 1540
 OWN_TAGS = 12  # tags that are a user's own habit
@@ -97,8 +98,12 @@ def run_jobs(log: Path, work: Path) -> None:
         print(f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:,.0f} |", flush=True)
 
 
-def loading_seconds(posts: Posts, has_history: bool, encoded: bytes | None) -> float:
+def loading_seconds(posts: "Posts", has_history: bool, encoded: bytes | None) -> float:
     """Return the CPU seconds of loading some batches: pictures, labels and, perhaps, histories less their own tags."""
+    from model.data.batches import Draw
+    from model.data.histories import relative
+    from model.data.images import decode
+
     rows = posts.row_numbers("train")
     random, started = np.random.default_rng(1), time.process_time()
     for _ in range(BATCHES):
@@ -115,7 +120,7 @@ def loading_seconds(posts: Posts, has_history: bool, encoded: bytes | None) -> f
     return time.process_time() - started
 
 
-def print_loading(posts: Posts) -> None:
+def print_loading(posts: "Posts") -> None:
     """Print the memory of the histories, and the speed of loading with and without them."""
     counts = posts.histories.counts
     sparse = sum(part.nbytes for part in (counts.data, counts.indices, counts.indptr))
@@ -142,10 +147,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     work = arguments.work.resolve()
     log = work / f"log-{arguments.images}-{arguments.users}.tsv"
-    draw_log(log, arguments.images, arguments.users)
+    # A process that is started counts this one's memory as its own, so this one stays small until the jobs have run:
+    # another draws the log, and torch is imported later.
+    drawing = multiprocessing.get_context("spawn").Process(
+        target=draw_log, args=(log, arguments.images, arguments.users)
+    )
+    drawing.start()
+    drawing.join()
     write_params(work / "params.yaml")
     print(f"{arguments.images:,} images, {arguments.users:,} users, {log.stat().st_size / 1e6:,.0f} MB\n")
     run_jobs(log, work)
+    from systems.tagging.posts import Posts, Sources
+
     posts = Posts.read(Sources(work / "tags", work / "splits", 0, None), ["train"], None, cache=False)
     pictures = np.random.default_rng(0).random((len(posts.pictures), FEATURES), np.float32)
     print_loading(dataclasses.replace(posts, pictures=pictures))
