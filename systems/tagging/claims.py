@@ -56,7 +56,7 @@ def claims_of(runs: Sequence[str], baselines: Sequence[str], best: str | None) -
     if best is not None:
         says = "{} > {}, the best recommender without a network"
         pairs = [(run, best) for run in ("A6", DIRECT) if (run, best) != ("A6", "own")]  # that one is claim 10
-        found += [Claim("best", says.format(*pair), *map(Measured, pair)) for pair in pairs]
+        found += [Claim("best", says.format(run, best), Measured(run), Measured(best)) for run, best in pairs]
     known = {*runs, *(name for name in baselines if name in BASELINES)}
     return [claim for claim in found if {claim.better.name, claim.worse.name} <= known]
 
