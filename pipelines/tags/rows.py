@@ -31,7 +31,7 @@ from pipelines.ingest.click_rows import (
     WRONG_NUMBER,
 )
 from pipelines.ingest.click_rows import quarantine as quarantine_of
-from pipelines.ingest.image_ids import composed
+from pipelines.ingest.image_ids import composed, composed_ids
 from pipelines.tags.layouts import IMAGE, TAG, TIME, USER, TagLayout
 from pipelines.words.normal_form import normalise_text, visible_text
 
@@ -112,13 +112,15 @@ def _names_one(raw: bytes, users: Collection[str]) -> bool:
 def _tags_of(rows: pl.DataFrame, layout: TagLayout, fold: bool) -> pa.RecordBatch:
     """Return one row for each tag; a tag that is empty or repeated within its field is none."""
     tags = pl.col(TAG) if layout.separator is None else pl.col(TAG).str.split(layout.separator)
-    found = rows.select(USER, IMAGE, tags, "seconds")
+    found = rows.select(USER, IMAGE, tags, "seconds", "row")
     if layout.separator is not None:
         found = found.explode(TAG, empty_as_null=True, keep_nulls=True)
     for name in (USER, IMAGE):
-        found = found.with_columns(_mapped(found[name], lambda text: composed(text.strip())))
+        found = found.with_columns(pl.Series(name, composed_ids(found[name].str.strip_chars().to_arrow())))
     found = found.with_columns(_mapped(found[TAG], lambda text: normal_tag(text, layout.are_escaped, fold)))
-    found = found.filter(pl.col(TAG) != "").unique(maintain_order=True)
+    found = found.filter(pl.col(TAG) != "")
+    if layout.separator is not None:
+        found = found.unique(["row", TAG], maintain_order=True)
     found = found.rename({"seconds": TIME})
     return pa.record_batch([found[field.name].to_arrow().cast(field.type) for field in TAG_ROWS], schema=TAG_ROWS)
 

@@ -82,8 +82,9 @@ def image_shard(shard: int, tags: pa.RecordBatch, packer: Packer) -> Iterable[be
     A user's repeated tag of an image counts once, at its first time.
     """
     frame = pl.DataFrame(pa.Table.from_batches([tags]))
-    merged = frame.group_by("image_id", "user_id", "tag").agg(pl.col("time").min()).sort("image_id", "user_id", "tag")
-    uses = merged.group_by("tag", "user_id").agg(pl.len().cast(pl.Int64).alias("posts")).sort("tag", "user_id")
+    key = ["image_id", "user_id", "tag"]
+    merged = frame.sort([*key, "time"], nulls_last=True).unique(key, keep="first", maintain_order=True)
+    uses = merged.group_by("tag", "user_id", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("posts"))
     [rows] = packer.pack([as_batch(merged, TAG_ROWS)])
     yield beam.pvalue.TaggedOutput("shards", (shard, rows))
     yield beam.pvalue.TaggedOutput("uses", as_batch(uses, USES))

@@ -14,6 +14,7 @@ with the best precision of ``lengths_at`` tags on the validation posts is taken.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,19 +110,20 @@ class Fitted:
         fitted = fit_groups(posts.histories.counts, users, tags, shown, walk, self.seed)
         return lambda rows: fitted.scores(self.histories(rows), x[rows] if has_pictures else None)
 
+    @cached_property
     def _components(self) -> np.ndarray:
-        """Return principal components of each post's picture, and a column of ones: (P, D + 1)."""
+        """Principal components of each post's picture, and a column of ones: (P, D + 1)."""
         parts = principal_components(np.asarray(self.posts.pictures), self.params.components, self.shown)
         return np.c_[parts, np.ones(len(parts))][self.posts.image_rows]
 
     def _fast_tag(self, penalty: float) -> Scores:
-        params, x = self.params, self._components()
+        params, x = self.params, self._components
         labels = self.posts.labels(self.trained)
         maps = fit_fast_tag(x[self.trained], labels, params.corruption, params.completion, penalty, params.rounds)
         return lambda rows: maps.scores(x[rows])
 
     def _warp(self, rate: float) -> Scores:
-        params, x = self.params, self._components()
+        params, x = self.params, self._components
         training = WarpParams(rate, params.warp_epochs, params.warp_batch)
         weights = fit_warp(x[self.trained], self.posts.labels(self.trained), training, self.seed)
         return lambda rows: np.asarray(x[rows] @ weights.T)
