@@ -18,10 +18,10 @@ import polars as pl
 from pydantic import Field
 
 from base.artifacts import read_json, read_tables, whole_directory
-from base.console import UserError, stage
+from base.console import stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+from model.measures.evaluations import read_evaluations
 from model.measures.label_sets import SET_MEASURES
-from model.measures.units import check_reduces
 from report import pages
 from report.claims import claims_texts, judged_table
 from report.intervals import Estimate, estimate, paired, unit_values
@@ -85,24 +85,9 @@ def read_results(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -
     Raises:
         UserError: an evaluation is missing, or its metrics are not those of its units.
     """
-    tables, metrics = [], {}
-    for run in runs:
-        for seed in seeds:
-            folder = evaluations / run / f"seed-{seed}"
-            missing = [name for name in ("metrics.json", "units.parquet") if not (folder / name).is_file()]
-            if missing:
-                raise UserError(
-                    f"{folder}: no {' and '.join(missing)}, but the parameter file lists this run and seed; run `dvc "
-                    "repro`, or remove it from annotation.plan or seeds"
-                )
-            metrics[run, seed] = read_json(folder / "metrics.json")
-            units = pl.DataFrame(read_tables(folder / "units.parquet"))
-            try:
-                check_reduces(metrics[run, seed], units, scale=100, tolerance=1e-3)
-            except ValueError as error:
-                raise UserError(f"{folder}: {error}; run the stage annotation:evaluate again") from None
-            tables.append(units.with_columns(run=pl.lit(run), seed=pl.lit(seed)))
-    return Results(list(runs), list(seeds), pl.concat(tables), metrics)
+    folders = {run: evaluations / run for run in runs}
+    found = read_evaluations(folders, seeds, "the parameter file", scale=100, tolerance=1e-3)
+    return Results(list(runs), list(seeds), *found)
 
 
 def scale_of(metric: str) -> float:

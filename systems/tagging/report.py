@@ -19,10 +19,10 @@ import polars as pl
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from base.artifacts import read_json, read_tables, whole_directory
+from base.artifacts import whole_directory
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
-from model.measures.units import check_reduces
+from model.measures.evaluations import read_evaluations
 from report import pages
 from report.claims import claims_texts, judged_table
 from report.intervals import Estimate, estimate, paired, unit_values
@@ -100,26 +100,10 @@ def read_results(evaluations: Path, plan: PlanParams, seeds: Sequence[int]) -> R
     Raises:
         UserError: an evaluation is missing, or its metrics are not those of its units.
     """
-    tables, metrics = [], {}
     folders = {run: evaluations / run for run in plan.runs}
     folders |= {name: evaluations / "baselines" / name for name in plan.baselines}
-    for name, of_name in folders.items():
-        for seed in seeds:
-            folder = of_name / f"seed-{seed}"
-            missing = [file for file in ("metrics.json", "units.parquet") if not (folder / file).is_file()]
-            if missing:
-                raise UserError(
-                    f"{folder}: no {' and '.join(missing)}, but the parameter file lists this run and seed; run `dvc "
-                    "repro`, or remove it from tagging.plan or seeds"
-                )
-            metrics[name, seed] = read_json(folder / "metrics.json")
-            units = pl.DataFrame(read_tables(folder / "units.parquet"))
-            try:
-                check_reduces(metrics[name, seed], units, scale=100, tolerance=1e-3)
-            except ValueError as error:
-                raise UserError(f"{folder}: {error}; run the stage that evaluates it again") from None
-            tables.append(units.with_columns(run=pl.lit(name), seed=pl.lit(seed)))
-    return Results(list(plan.runs), list(plan.baselines), list(seeds), pl.concat(tables), metrics)
+    found = read_evaluations(folders, seeds, "the parameter file", scale=100, tolerance=1e-3)
+    return Results(list(plan.runs), list(plan.baselines), list(seeds), *found)
 
 
 def best_baseline(results: Results, metric: str) -> str | None:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import polars as pl
 
-from base.artifacts import read_json, read_tables, whole_directory
-from base.console import UserError, stage
+from base.artifacts import read_json, whole_directory
+from base.console import stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
-from model.measures.units import check_reduces
+from model.measures.evaluations import read_evaluations
 from report import pages
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.sections import Part, part_of, write_part
@@ -40,21 +40,7 @@ def read_units(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -> 
     Raises:
         UserError: an evaluation is missing, or its metrics are not those of its units.
     """
-    tables = []
-    for run in runs:
-        for seed in seeds:
-            folder = evaluations / run / f"seed-{seed}"
-            if not (folder / "metrics.json").is_file():
-                raise UserError(
-                    f"{folder}: no metrics.json, but the parameter file lists this run and seed; evaluate it"
-                )
-            units = pl.DataFrame(read_tables(folder / "units.parquet"))
-            try:
-                check_reduces(read_json(folder / "metrics.json"), units)
-            except ValueError as error:
-                raise UserError(f"{folder}: {error}; evaluate the run again") from None
-            tables.append(units.with_columns(run=pl.lit(run), seed=pl.lit(seed)))
-    return pl.concat(tables)
+    return read_evaluations({run: evaluations / run for run in runs}, seeds, "the parameter file").units
 
 
 def results_table(units: pl.DataFrame, runs: Sequence[str]) -> pl.DataFrame:

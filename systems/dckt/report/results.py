@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from base.artifacts import read_json, read_tables
-from base.console import UserError
-from model.measures.units import check_reduces
+from base.artifacts import read_json
+from model.measures.evaluations import read_evaluations
 from report.intervals import Estimate, Interval, estimate, paired, unit_values
 from report.training_noise import TrainingNoise, moderated, training_noise
 from systems.dckt.config import TARGET, TRANSFER, Point, read_run
@@ -96,24 +95,8 @@ def read_results(evaluations: Path) -> Results:
     """
     plan = read_json(evaluations / "runs.json")
     runs, seeds = [*plan["networks"], *plan["baselines"]], list(plan["seeds"])
-    tables: list[pl.DataFrame] = []
-    metrics: dict[tuple[str, int], dict[str, Any]] = {}
-    for run in runs:
-        for seed in seeds:
-            folder = evaluations / run / f"seed-{seed}"
-            if missing := [name for name in ("metrics.json", "units.parquet") if not (folder / name).is_file()]:
-                raise UserError(
-                    f"{folder}: no {' and '.join(missing)}, but {evaluations}/runs.json lists this run and seed; run "
-                    "`dvc repro`, or take the run from dckt.runs"
-                )
-            metrics[run, seed] = read_json(folder / "metrics.json")
-            units = pl.DataFrame(read_tables(folder / "units.parquet"))
-            try:
-                check_reduces(metrics[run, seed], units, tolerance=1e-6)
-            except ValueError as error:
-                raise UserError(f"{folder}: {error}; evaluate the run again") from None
-            tables.append(units.with_columns(run=pl.lit(run), seed=pl.lit(seed)))
-    return Results(runs, seeds, float(plan["alpha"]), pl.concat(tables) if tables else pl.DataFrame(), metrics)
+    found = read_evaluations({run: evaluations / run for run in runs}, seeds, f"{evaluations}/runs.json")
+    return Results(runs, seeds, float(plan["alpha"]), *found)
 
 
 def with_pairs(names: Sequence[str], pairs: int | None) -> dict[str, str]:
