@@ -10,7 +10,7 @@ from base.artifacts import read_json, read_tables
 from base.console import UserError
 from model.measures.units import SCHEMA, check_reduces
 
-METRICS, UNITS = "metrics.json", "units.parquet"
+METRICS_FILE, UNITS_FILE = "metrics.json", "units.parquet"
 
 
 class Evaluations(NamedTuple):
@@ -45,14 +45,14 @@ def read_evaluations(
     for run, of_run in folders.items():
         for seed in seeds:
             folder = of_run / f"seed-{seed}"
-            missing = [name for name in (METRICS, UNITS) if not (folder / name).is_file()]
+            missing = [name for name in (METRICS_FILE, UNITS_FILE) if not (folder / name).is_file()]
             if missing:
                 raise UserError(
                     f"{folder}: no {' and '.join(missing)}, but {listed} lists this run and seed; run `dvc repro`, or "
                     "take the run out of the parameter file"
                 )
-            metrics[run, seed] = read_json(folder / METRICS)
-            units = pl.DataFrame(read_tables(folder / UNITS))
+            metrics[run, seed] = read_json(folder / METRICS_FILE)
+            units = pl.DataFrame(read_tables(folder / UNITS_FILE))
             try:
                 check_reduces(metrics[run, seed], units, scale, tolerance)
             except ValueError as error:

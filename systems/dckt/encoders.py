@@ -21,7 +21,7 @@ from model.text_encoders import TfidfEncoder, VectorEncoder, WordCNNEncoder
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from systems.dckt.config import TARGET
 from systems.dckt.feature_params import FeatureParams
-from systems.dckt.text_features import read_word_vectors
+from systems.dckt.text_features import read_word_vectors, vector_encoder
 from systems.dckt.trained import TargetModel
 
 
@@ -66,8 +66,7 @@ class Encoders:
             vocabulary = pl.DataFrame(read_tables(target / "words" / "vocabulary.parquet")).sort("word_id")
             self.encode_texts = TfidfEncoder(vocabulary["word"].to_list(), vocabulary["idf"].to_numpy())
         elif params.features.texts == "word vectors":
-            vectors = read_word_vectors(target / "word_vectors.parquet")
-            self.encode_texts = VectorEncoder(list(vectors), np.stack(list(vectors.values())))
+            self.encode_texts = vector_encoder(read_word_vectors(target / "word_vectors.parquet"))
         else:
             self.encode_texts = WordCNNEncoder.load(target / "text_features" / f"seed-{seed}.safetensors")
 

@@ -9,7 +9,7 @@ texts of its split and stops by the validation texts; TF-IDF and word vectors ar
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,11 @@ def read_word_vectors(path: Path) -> dict[str, np.ndarray]:
     return dict(zip(table["word"].to_pylist(), vectors, strict=True))
 
 
+def vector_encoder(vectors: Mapping[str, np.ndarray]) -> VectorEncoder:
+    """Return the text features `word vectors` of vectors by word, each (D,)."""
+    return VectorEncoder(list(vectors), np.stack(list(vectors.values())))
+
+
 def read_tfidf(domain: Path, pairs: pl.DataFrame) -> np.ndarray:
     """Return the TF-IDF weights of the pairs' texts, in the order of the pairs: float32 (N, words)."""
     number = len(read_tables(domain / "words" / "vocabulary.parquet", ["word_id"]))
@@ -73,18 +78,16 @@ def run(domain: Path, output: Path, params: FeatureParams, seeds: Sequence[int])
     """
     counts: dict[str, int | float] = {}
     with whole_directory(output, holds=("seed-*.parquet", "seed-*.safetensors")) as folder:
+        vectors = read_word_vectors(domain / "word_vectors.parquet") if params.texts != "TF-IDF" else {}
         for seed in seeds:
             pairs = pl.DataFrame(read_tables(domain / "splits" / f"seed-{seed}.parquet")).sort("pair_id")
             if params.texts == "TF-IDF":
                 features = read_tfidf(domain, pairs)
             elif params.texts == "word vectors":
-                vectors = read_word_vectors(domain / "word_vectors.parquet")
-                encode = VectorEncoder(list(vectors), np.stack(list(vectors.values())))
-                features = encode(read_words(domain, pairs))
+                features = vector_encoder(vectors)(read_words(domain, pairs))
             else:
                 categories = pairs["category"].rank("dense").cast(pl.Int64).to_numpy() - 1
                 texts = Texts(read_words(domain, pairs), categories, pairs["split"].to_numpy())
-                vectors = read_word_vectors(domain / "word_vectors.parquet")
                 net, known, found = train_word_cnn(texts, vectors, params.word_cnn, seed)
                 encoder = WordCNNEncoder(net, known, params.word_cnn.longest)
                 features = encoder(texts.words)
