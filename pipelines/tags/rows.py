@@ -35,6 +35,9 @@ from pipelines.ingest.image_ids import composed, composed_ids
 from pipelines.tags.layouts import IMAGE, TAG, TIME, USER, TagLayout
 from pipelines.words.normal_form import normalise_text, visible_text
 
+# What `str.strip` takes off, as from the ids of pictures and of users to leave out, all up to U+3000; Polars alone keeps
+# U+001C to U+001F.
+SPACE = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
 TAG_ROWS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -75,15 +78,17 @@ def check_rows(rows: pl.DataFrame, file: str, layout: TagLayout, fold: bool, lef
         left_out: users whose rows are left out, from the quarantine too; in NFC.
     """
     several = layout.separator is not None
-    blank = {name: pl.col(name).fill_null("").str.strip_chars().str.len_bytes() == 0 for name in (USER, IMAGE, TAG)}
+    blank = {
+        name: pl.col(name).fill_null("").str.strip_chars(SPACE).str.len_bytes() == 0 for name in (USER, IMAGE, TAG)
+    }
     rows = rows.with_columns(seconds=_seconds(pl.col(TIME)))
-    is_time_bad = (pl.col(TIME).fill_null("").str.strip_chars().str.len_bytes() > 0) & pl.col("seconds").is_null()
+    is_time_bad = (pl.col(TIME).fill_null("").str.strip_chars(SPACE).str.len_bytes() > 0) & pl.col("seconds").is_null()
     is_open = pl.col("reason") == KEPT
     of_video = pl.col("marker") == "1" if "marker" in rows.columns else pl.lit(value=False)
     reason = (
         pl.when(~is_open).then("reason")
         .when(blank[USER]).then(pl.lit(OWN_REASONS[0]))
-        .when(pl.col(USER).str.strip_chars().str.normalize("NFC").is_in(list(left_out))).then(pl.lit(LEFT_OUT[2]))
+        .when(pl.col(USER).str.strip_chars(SPACE).str.normalize("NFC").is_in(list(left_out))).then(pl.lit(LEFT_OUT[2]))
         .when(blank[IMAGE]).then(pl.lit(OWN_REASONS[1]))
         .when(of_video).then(pl.lit(LEFT_OUT[1]))
         .when(blank[TAG]).then(pl.lit(LEFT_OUT[0] if several else OWN_REASONS[2]))
@@ -116,7 +121,7 @@ def _tags_of(rows: pl.DataFrame, layout: TagLayout, fold: bool) -> pa.RecordBatc
     if layout.separator is not None:
         found = found.explode(TAG, empty_as_null=True, keep_nulls=True)
     for name in (USER, IMAGE):
-        found = found.with_columns(pl.Series(name, composed_ids(found[name].str.strip_chars().to_arrow())))
+        found = found.with_columns(pl.Series(name, composed_ids(found[name].str.strip_chars(SPACE).to_arrow())))
     found = found.with_columns(_mapped(found[TAG], lambda text: normal_tag(text, layout.are_escaped, fold)))
     found = found.filter(pl.col(TAG) != "")
     if layout.separator is not None:

@@ -84,6 +84,15 @@ def test_a_user_to_leave_out_is_in_no_output() -> None:
     assert counts == {"rows kept": 1, "quarantined: wrong number of fields": 1, "left out: of a user to leave out": 4}
 
 
+@pytest.mark.parametrize("space", ["\x1c", "\x1f", "\u3000", "\x85"])
+def test_ids_are_stripped_as_those_of_pictures_and_of_users_to_leave_out(space) -> None:
+    line = f"u1{space}\t{space}a\tdog\t1\n".encode()
+    kept, bad, _ = checked(line)
+    assert (kept, bad) == ([("u1", "a", "dog", 1)], [])
+    assert checked(line, left_out=["u1"]) == ([], [], {"left out: of a user to leave out": 1})
+    assert checked(f"{space}\ta\tdog\t1\n".encode())[1][0][1] == "empty user id"
+
+
 def test_ids_are_composed_and_tags_folded_on_request() -> None:
     text = "u\tcafe\u0301\tＤog\u00ad\t1\n".encode()
     assert checked(text)[0] == [("u", "café", "dog", 1)]
