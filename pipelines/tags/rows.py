@@ -35,8 +35,8 @@ from pipelines.ingest.image_ids import composed, composed_ids
 from pipelines.tags.layouts import IMAGE, TAG, TIME, USER, TagLayout
 from pipelines.words.normal_form import normalise_text, visible_text
 
-# What `str.strip` takes off, as from the ids of pictures and of users to leave out, all up to U+3000; Polars alone keeps
-# U+001C to U+001F.
+# What `str.strip` takes off, as from the ids of pictures and of users to leave out (all up to U+3000); Polars alone
+# keeps U+001C to U+001F.
 SPACE = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace())
 TAG_ROWS = pa.schema(
     [
