@@ -25,7 +25,7 @@ from systems.tagging.config import PlanParams as TaggingPlanParams
 
 ROOT = Path(__file__).parents[1]
 PRESETS = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
-PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows")
+PACKAGES = ("base", "pipelines", "model", "report", "systems", "flows", "clicksight")
 # Module and model of each section; KEYS has the modules of the sections that all systems share.
 MODELS = {
     "synthesize": "pipelines.toy.synthesize.SynthesizeParams",
