@@ -8,6 +8,8 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from base.code import Code
+
 ROOT = Path(__file__).parents[1]
 SAFE = YAML(typ="safe", pure=True)
 FILES = [ROOT / "dvc.yaml", *sorted((ROOT / "stages").glob("*/dvc.yaml"))]
@@ -27,6 +29,16 @@ def definitions() -> dict[str, dict[str, Any]]:
 def modules_run(definition: dict[str, Any]) -> list[str]:
     """Return the modules that a stage's cmd runs: base.with_names, if it is used, and the module that it runs."""
     return re.findall(r"(?:\bpython -m |(?<= -- ))([\w.]+)", definition["cmd"])
+
+
+def stages_that_run(file: str, code: Code) -> set[str]:
+    """Return the names of the stages that an edit of a source file makes stale, once the code stage has run."""
+    return {
+        name
+        for name, definition in definitions().items()
+        for dep in definition["deps"]
+        if dep.startswith("data/code/") and file in code.closure(Path(dep).name.removesuffix(".json"))
+    }
 
 
 def write_graph(folder: Path, params: Path) -> None:

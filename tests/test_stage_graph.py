@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from dvc.repo import Repo
-from graph import FILES, PRESETS, ROOT, SAFE, definitions, modules_run, name_of, stages_of
+from graph import FILES, PRESETS, ROOT, SAFE, definitions, modules_run, name_of, stages_of, stages_that_run
 
 from base.code import Code, commands
 from base.params import KEYS, system_names
@@ -26,6 +26,45 @@ def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(name: str) -> 
     assert modules
     assert set(modules) <= set(commands(CODE))  # otherwise its digest is never written
     assert digests == [f"data/code/{module}.json" for module in modules]
+
+
+EVALUATIONS = {"mtmdd:evaluate", "mtmdd:evaluate_cross_object"}
+TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
+DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
+COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
+SIAMESE = {"siamese:train", "siamese:evaluate"}
+DCKT = {"dckt:train", "dckt:click_train"}
+SYSTEMS = ("annotation", "cleaning", "dckt", "mtmdd", "siamese", "tagging")
+REPORTS = {*(f"{name}:report" for name in SYSTEMS), "dckt:click_report", "report"}
+MEASURED = ("evaluate", "baselines", "report")
+
+
+@pytest.mark.parametrize(
+    ("module", "stale"),
+    [
+        ("systems/cleaning/clean.py", {"cleaning:clean", "siamese:denoise"}),
+        ("systems/cleaning/train.py", {"cleaning:train"}),
+        ("pipelines/words/segmentation.py", {"segment", "dckt:segment", "label_from_clicks"}),
+        ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES | COMMANDS),
+        ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES | COMMANDS),
+        ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
+        ("systems/siamese/task.py", SIAMESE),
+        ("systems/siamese/labels.py", {"siamese:recipes"}),
+        ("systems/dckt/selection.py", {"dckt:train"}),
+        ("systems/tagging/claims.py", {"tagging:report"}),
+        ("pipelines/tags/tag_log.py", {"tag_log"}),
+        (
+            "model/training/trainer.py",
+            {*(f"{name}:train" for name in ("annotation", "cleaning", "siamese", "tagging"))}
+            | (DCKT | TRAININGS | DIAGNOSES | COMMANDS),
+        ),
+        ("report/pages.py", {"cleaning:preparation"} | REPORTS),
+        ("systems/annotation/rules.py", {f"annotation:{name}" for name in ("recipes", "train", *MEASURED)}),
+        ("base/artifacts.py", set(STAGES) - {"code"}),
+    ],
+)
+def test_an_edited_module_makes_its_stages_stale_and_no_others(module: str, stale: set[str]) -> None:
+    assert stages_that_run(module, CODE) == stale
 
 
 def test_the_code_stage_depends_on_every_package_that_stages_run() -> None:
