@@ -127,17 +127,27 @@ def _no_room_is_reported(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {MAKE_ROOM}") from error
 
 
-def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
-    """Write one Parquet file, whole or not at all; fixed codec, encodings and row-group size keep its bytes stable.
+@contextmanager
+def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Yield the writer of one Parquet file, which appears whole or not at all; codec and encodings are fixed.
 
-    Floats rarely repeat, so they have no dictionary: it would take more bytes and more time than plain values. A table
-    without rows has no row group, because Hugging Face's `datasets` refuses a folder with an empty row group in it.
+    Floats rarely repeat, so they have no dictionary: it would take more bytes and more time than plain values.
     """
-    columns = columns_but_floats(table.schema)
+    columns = columns_but_floats(schema)
     with (
         whole_file(path) as temporary,
-        pq.ParquetWriter(temporary, table.schema, compression=COMPRESSION, use_dictionary=columns, **PARQUET) as writer,
+        pq.ParquetWriter(temporary, schema, compression=COMPRESSION, use_dictionary=columns, **PARQUET) as writer,
     ):
+        yield writer
+
+
+def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
+    """Write one Parquet file, whole or not at all; the fixed row-group size also keeps its bytes stable.
+
+    A table without rows has no row group, because Hugging Face's `datasets` refuses a folder with an empty row group in
+    it.
+    """
+    with table_writer(path, table.schema) as writer:
         if table.num_rows:
             writer.write_table(table, row_group_size=row_group_rows)
 

@@ -111,7 +111,7 @@ def make_training(case: Case, num_categories: int, num_words: int, precision: st
         [(f"{domain}-{name}", domain, name, "train") for domain in DOMAINS for name in names],
         schema=["image_id", "domain", "category", "split"], orient="row",
     )  # fmt: skip
-    clicks = ClickFeatures([], [], [], num_words)
+    clicks = ClickFeatures([], [], [], [f"word {number}" for number in range(num_words)])
     images = cast("ImageStore", None)
     examples = Examples(rows, categories, images, clicks, dict.fromkeys(DOMAINS, num_categories), "benchmark")
     task = PhaseTask(recipe, recipe.phases[0], examples, 0)

@@ -31,6 +31,7 @@ DOORS = {
     "labels": Door("pipelines.label_from_clicks", "name pictures by what people clicked them for"),
     "tags": Door("pipelines.tags.tag_log", "turn a log of users' tags into posts and a vocabulary"),
     "train": Door("flows.reproduce", "run what is out of date of the stages in dvc.yaml: data, training, reports"),
+    "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
 }
 
 

@@ -1,14 +1,20 @@
 """What a trained model says of pictures: the contract between a system and all that shows predictions.
 
 A system whose models can be applied to pictures has a module ``systems/NAME/predictor.py`` with a function
-``load(folder) -> Predictor``; the ``system`` of a model folder's run.json is NAME. Nothing else is registered.
+``load(folder, evaluation=None) -> Predictor``; the ``system`` of a model folder's run.json is NAME. Nothing else is
+registered. An evaluation of the run may calibrate its probabilities.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from base.console import UserError
 
 
 class Scored(NamedTuple):
@@ -61,7 +67,6 @@ class Predictor(Protocol):
         image_size: side of the middle square that the model sees, pixels.
         categories: names of all categories; empty: it recognises none.
         words: names of the click feature's K words; empty: it predicts no clicks.
-        network: from pixels, uint8 or float (B, 3, S, S) of 0 to 255, to its outputs; for explanations and exports.
     """
 
     system: str
@@ -71,7 +76,6 @@ class Predictor(Protocol):
     image_size: int
     categories: Sequence[str]
     words: Sequence[str]
-    network: nn.Module
 
     def predict(self, pixels: Tensor, contexts: Sequence[Context] = (), top: int | None = None) -> list[Prediction]:
         """Return the predictions of some pictures.
@@ -96,3 +100,79 @@ class Predictor(Protocol):
             UserError: the model predicts no clicks.
         """
         ...
+
+
+def refuse_calibration(folder: Path, evaluation: Path | None) -> None:
+    """Check that no evaluation was given.
+
+    Raises:
+        UserError: one was given, but the system's probabilities aren't calibrated.
+    """
+    if evaluation is not None:
+        raise UserError(
+            f"{evaluation}: the probabilities of {folder} are not calibrated by an evaluation; leave it out"
+        )
+
+
+def largest(values: Tensor, names: Sequence[str], top: int | None = None, above: float | None = None) -> list[Scored]:
+    """Return the names with the largest values, the largest first; of equal values the earlier name first.
+
+    Args:
+        values: of the names.
+        names: N of them.
+        top: the number of names; None: all.
+        above: names whose value is not above it are left out.
+
+    Shape:
+        values: (N,)
+    """
+    found = values.double().cpu()
+    order = torch.argsort(found, descending=True, stable=True)[:top]
+    return [Scored(names[int(row)], float(found[row])) for row in order if above is None or float(found[row]) > above]
+
+
+class RecogniserPredictor:
+    """A predictor of categories and, perhaps, of clicks; a system gives the two functions.
+
+    Attributes:
+        recogniser: returns logits of uint8 images; None: it recognises nothing.
+        click_predictor: returns v^ of uint8 images; None: it predicts no clicks.
+    """
+
+    def __init__(
+        self,
+        system: str,
+        run: str,
+        seed: int,
+        sizes: tuple[int, int],
+        recogniser: tuple[nn.Module, Sequence[str]] | None,
+        click_predictor: tuple[nn.Module, Sequence[str]] | None,
+        device: torch.device,
+    ) -> None:
+        self.system, self.run, self.seed = system, run, seed
+        self.resize, self.image_size = sizes
+        self.recogniser = recogniser and recogniser[0]
+        self.categories: Sequence[str] = recogniser[1] if recogniser else ()
+        self.click_predictor = click_predictor and click_predictor[0]
+        self.words: Sequence[str] = click_predictor[1] if click_predictor else ()
+        self.device = device
+
+    @torch.no_grad()
+    def predict(self, pixels: Tensor, contexts: Sequence[Context] = (), top: int | None = None) -> list[Prediction]:
+        """Return categories and words; contexts change nothing. :meth:`Predictor.predict` describes the rest."""
+        images = pixels.to(self.device)
+        categories: list[list[Scored]] = [[] for _ in images]
+        words: list[list[Scored]] = [[] for _ in images]
+        if self.recogniser is not None:
+            probabilities = functional.softmax(self.recogniser(images).double(), dim=1)
+            categories = [largest(row, self.categories, top) for row in probabilities]
+        if self.click_predictor is not None:
+            words = [largest(row, self.words, top, above=0.0) for row in self.click_features(images)]
+        return [Prediction(categories=c, words=w) for c, w in zip(categories, words, strict=True)]
+
+    @torch.no_grad()
+    def click_features(self, pixels: Tensor) -> Tensor:
+        """Return predicted click features; :meth:`Predictor.click_features` describes them."""
+        if self.click_predictor is None:
+            raise UserError(f"{self.system} {self.run} predicts no clicks; use a run with a click branch")
+        return functional.normalize(self.click_predictor(pixels.to(self.device)).float(), dim=1).cpu()

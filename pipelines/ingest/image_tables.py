@@ -35,7 +35,7 @@ def copy_images(table: Path, column: str, folder: Path) -> list[Place | None]:
     places: list[Place | None] = []
     position = 0
     with (folder / table.name).open("wb") as copied:
-        for images in _batches(table, column):
+        for images, _ in image_batches(table, column):
             for image in images:
                 data = image.as_buffer()
                 place = None
@@ -47,7 +47,17 @@ def copy_images(table: Path, column: str, folder: Path) -> list[Place | None]:
     return places
 
 
-def _batches(table: Path, column: str) -> Iterator[pa.Array]:
+def image_batches(table: Path, column: str, ids: str | None = None) -> Iterator[tuple[pa.Array, pa.Array | None]]:
+    """Yield the images of some rows at a time, as binary values, with the values of the column that names them.
+
+    Args:
+        table: the Parquet file.
+        column: as in `copy_images`.
+        ids: another column; None: the images have no names.
+
+    Raises:
+        UserError: as `copy_images`.
+    """
     with reading(table):
         file = pq.ParquetFile(table)
         names = file.schema_arrow.names
@@ -58,5 +68,6 @@ def _batches(table: Path, column: str) -> Iterator[pa.Array]:
         inner = kind.field("bytes").type if is_struct else kind
         if not (pa.types.is_binary(inner) or pa.types.is_large_binary(inner)):
             raise UserError(f"{table}: column {column!r} is {kind}; expected the bytes of image files (binary)")
-        for batch in file.iter_batches(BATCH_ROWS, columns=[column]):
-            yield pc.struct_field(batch.column(0), "bytes") if is_struct else batch.column(0)
+        for batch in file.iter_batches(BATCH_ROWS, columns=[column, *([ids] if ids else [])]):
+            images = batch.column(column)
+            yield pc.struct_field(images, "bytes") if is_struct else images, batch.column(ids) if ids else None

@@ -147,6 +147,7 @@ def training_run(recipe: Recipe, data: AnnotatedImages, seed: int, name: str) ->
     vectors = weights_digest(recipe.network.word_vectors or "none") if recipe.tags == "vectors" else None
     train_rows = data.row_numbers("train")
     described = {
+        "system": "annotation",
         "seed": seed,
         "images": {split: len(data.row_numbers(split)) for split in ("train", "validation")},
         "labels": data.labels,

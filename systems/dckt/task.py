@@ -266,6 +266,7 @@ def training_run(recipe: Recipe, source: PairFeatures, target: PairFeatures, see
     if recipe.transfer is not None:
         tasks.append(TransferTask(recipe, pairs, seed))
     described = {
+        "system": "dckt",
         "seed": seed,
         "pairs": {
             f"{domain} {split}": len(features.rows(split))

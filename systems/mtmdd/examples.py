@@ -26,28 +26,37 @@ class ClickFeatures:
         image_ids: of the source domain.
         word_ids: word ids of each image, ascending.
         tfidf: the values that belong to `word_ids`, for each image.
-        num_words: K.
+        words: of the vocabulary, K, by word id.
     """
 
     def __init__(
-        self, image_ids: Sequence[str], word_ids: Sequence[np.ndarray], tfidf: Sequence[np.ndarray], num_words: int
+        self,
+        image_ids: Sequence[str],
+        word_ids: Sequence[np.ndarray],
+        tfidf: Sequence[np.ndarray],
+        words: Sequence[str],
     ) -> None:
-        self.num_words = num_words
+        self.words = list(words)
         self._word_ids = dict(zip(image_ids, word_ids, strict=True))
         self._tfidf = dict(zip(image_ids, tfidf, strict=True))
 
     @classmethod
     def read(cls, features: Path) -> "ClickFeatures":
         """Read ``vocabulary.parquet`` and ``click_features/`` of a features folder."""
-        num_words = read_tables(Path(features) / "vocabulary.parquet", ["word_id"]).num_rows
-        if not num_words:
+        words = read_tables(Path(features) / "vocabulary.parquet", ["word"])["word"].to_pylist()
+        if not words:
             raise UserError(
                 f"{features}/vocabulary.parquet: the vocabulary is empty, so no click can be predicted; check the"
                 " closing lines of `vocabulary`"
             )
         table = read_tables(Path(features) / "click_features", ["image_id", "word_ids", "tfidf"]).combine_chunks()
         columns = [[row.values.to_numpy() for row in table[name]] for name in ("word_ids", "tfidf")]
-        return cls(table["image_id"].to_pylist(), columns[0], columns[1], num_words)
+        return cls(table["image_id"].to_pylist(), columns[0], columns[1], words)
+
+    @property
+    def num_words(self) -> int:
+        """K."""
+        return len(self.words)
 
     def vectors(self, image_ids: Sequence[str]) -> np.ndarray:
         """Return v of the given images.

@@ -28,7 +28,7 @@ class Model:
     recipe: Recipe
     seed: int
     categories: dict[Domain, list[str]]
-    num_words: int
+    words: list[str]
     chosen: list[dict[str, Any]]
     build: "Callable[[Phase, Model], nn.Module] | None" = None
 
@@ -42,11 +42,16 @@ class Model:
         run = read_run(folder)
         try:
             recipe = Recipe.model_validate_json(json.dumps(run["recipe"]))
-            return cls(Path(folder), recipe, run["seed"], run["categories"], run["num_words"], run["chosen"], build)
+            return cls(Path(folder), recipe, run["seed"], run["categories"], run["words"], run["chosen"], build)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"{folder}/run.json: not as a train stage writes it: {error}; train the model again"
             ) from None
+
+    @property
+    def num_words(self) -> int:
+        """K."""
+        return len(self.words)
 
     def phase_that_recognises(self, domain: Domain) -> Phase | None:
         """Return the last phase with a recogniser of the domain; None if there is none."""

@@ -280,13 +280,14 @@ def describe_run(recipe: Recipe, examples: Examples, seed: int, start_weights: s
     """Return the part of run.json that an evaluation needs, and that documents how the weights were trained."""
     domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
     return {
+        "system": "mtmdd",
         "method": recipe.method,
         "seed": seed,
         "images": {
             domain: {split: len(examples.row_numbers(domain, split)) for split in ("train", "validation")}
             for domain in domains
         },
-        "num_words": 0 if examples.clicks is None else examples.clicks.num_words,
+        "words": [] if examples.clicks is None else examples.clicks.words,
         "categories": {domain: examples.categories[domain] for domain in domains},
         "recipe": recipe.model_dump(mode="json", by_alias=True, exclude_none=True),
         "start_weights": start_weights,

@@ -249,6 +249,7 @@ def training_run(
     digest = weights_digest(recipe.network.weights)
     counted = images.rows.group_by("domain", "split").len().sort("domain", "split").iter_rows()
     described = {
+        "system": "siamese",
         "seed": seed,
         "images": {f"{domain} {split}": number for domain, split, number in counted},
         "categories": images.categories,

@@ -90,9 +90,18 @@ class Recommender:
         pixels = centre_crop(decode(picture, self.recipe.network.pixels), self.recipe.network.image_size)
         return self.see_pixels(pixels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def see_pixels(self, pixels: np.ndarray) -> Visual:
         """Return what the ConvNet sees in a square: uint8 (S, S, 3)."""
-        return self._see(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
+        return self.see_squares(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
+
+    def see_squares(self, pixels: Tensor) -> Visual:
+        """Return what the ConvNet sees in squares: uint8 (B, 3, S, S)."""
+        return self._see(pixels)
 
     def see_features(self, features: np.ndarray) -> Visual:
         """Return what the trained layer makes of one image's features: float32 (F,)."""
@@ -100,7 +109,7 @@ class Recommender:
 
     @torch.no_grad()
     def _see(self, picture: Tensor) -> Visual:
-        seen: Visual = self.network.visual(picture.to(device_at_hand()))
+        seen: Visual = self.network.visual(picture.to(self.device))
         return seen
 
     def counts(self, history: Sequence[str], fold: bool = True) -> np.ndarray:
@@ -132,7 +141,7 @@ class Recommender:
         Shape:
             counts: integers (N,)
         """
-        history = torch.from_numpy(relative(counts[None])).to(device_at_hand())
+        history = torch.from_numpy(relative(counts[None])).to(self.device)
         logits = self.network.recommend_from(seen, history).float().cpu()
         probabilities = logits.sigmoid().numpy()[0]
         best = best_columns(logits.numpy(), k)[0]

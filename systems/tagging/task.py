@@ -253,6 +253,7 @@ def training_run(recipe: Recipe, posts: Posts, seed: int, name: str) -> Run:
     first: list[Task] = [] if recipe.joint else [PreferenceTask(recipe, posts, seed)]
     digest = weights_digest(recipe.network.weights)
     described = {
+        "system": "tagging",
         "seed": seed,
         "posts": {split: len(posts.row_numbers(split)) for split in ("train", "validation")},
         "tags": posts.tags,

@@ -414,7 +414,7 @@ def test_another_number_of_processes_does_not_continue_a_run(recipe, examples, m
 def test_what_is_written_down_is_of_this_run(recipe, examples):
     train_recipe(recipe("MTMDD-VM", epochs=1), examples, 11, Path("model"), "run")
     run = json.loads(Path("model/run.json").read_text())
-    assert (run["method"], run["seed"], run["num_words"]) == ("MTMDD-VM", 11, 5)
+    assert (run["method"], run["seed"], len(run["words"])) == ("MTMDD-VM", 11, 5)
     (chosen,) = run["chosen"]
     accuracy = read_curve(Path("model/curves/joint"), "validation/target accuracy")
     assert (chosen["phase"], chosen["epoch"], chosen["of"], chosen["value"]) == ("joint", 1, 1, accuracy[0])

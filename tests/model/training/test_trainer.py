@@ -307,7 +307,7 @@ def test_run_json_says_what_was_done(recipe, examples, tmp_path):
     assert run["method"] == "TDL7"
     assert run["seed"] == 7
     assert run["categories"] == {"source": ["ant", "bee", "cat"], "target": ["ant", "bee", "cat"]}
-    assert run["num_words"] == 5
+    assert len(run["words"]) == 5
     assert run["images"] == {"source": {"train": 21, "validation": 9}, "target": {"train": 15, "validation": 6}}
     assert run["recipe"]["network"]["embedding"] == {"kind": "FC"}
     assert run["versions"]["torch"] == torch.__version__.split("+")[0]

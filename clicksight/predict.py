@@ -1,0 +1,193 @@
+"""Apply a trained model to pictures: what they show, the words that people would click for, labels, or tags.
+
+    clicksight predict data/mtmdd/models/MTMDD-VM-star/seed-0 holiday.jpg pictures/ 'more/*.png' archive.zip
+    clicksight predict MODEL pictures --output predictions.parquet
+    clicksight predict MODEL - < picture.jpg
+    clicksight predict data/tagging/models/A6/seed-0 pictures --history "beach,sea,sea"
+
+In: a model folder, written by a train stage of mtmdd, siamese, annotation or tagging; picture files, folders, archives
+(.zip, .tar, .tar.gz), patterns, Parquet tables with a column of pictures, or ``-`` for one picture on standard input.
+Out: a line for each picture, in the order of the inputs and of their names: a table on standard output, or a file with
+--output, JSON Lines or Parquet (`schemas.PICTURE_PREDICTIONS`) by its suffix.
+
+A picture that can't be used has its reason instead, and is counted; with --strict the exit code is then 3.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from base import schemas
+from base.artifacts import table_writer, whole_file
+from base.console import UserError, progress, stage
+from base.terminal import printable
+from clicksight.models import load_model
+from clicksight.pictures import Picture, Pictures, decoded
+from model.prediction import Context, Prediction, Predictor
+from pipelines.annotations.source import read_rows
+
+LISTS = ("categories", "words", "labels", "tags")  # of `Prediction`
+FORMATS = ("table", "jsonl")
+BAD = 3  # exit code with --strict
+AT_ONCE = 1024  # rows of a Parquet row group
+
+
+def predictions(
+    predictor: Predictor,
+    pictures: Iterable[Picture],
+    context: Callable[[str], Context] = lambda _: Context(),
+    batch_size: int = 32,
+    top: int | None = None,
+) -> Iterator[tuple[Picture, Prediction | None]]:
+    """Yield the pictures in their order, each with its prediction; None for unusable ones.
+
+    Args:
+        predictor: the model.
+        pictures: decoded for the model's sizes.
+        context: returns what is known of a picture with this id.
+        batch_size: pictures that the network sees at once; the result depends on it by rounding errors only.
+        top: entries of each list at most; None: all, or as many as the model says.
+    """
+    waiting: list[Picture] = []
+
+    def said() -> Iterator[tuple[Picture, Prediction | None]]:
+        usable = [picture for picture in waiting if picture.pixels is not None]
+        found: Iterator[Prediction] = iter(())
+        if usable:
+            pixels = np.stack([picture.pixels for picture in usable if picture.pixels is not None])
+            squares = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            found = iter(predictor.predict(squares, [context(picture.id) for picture in usable], top))
+        for picture in waiting:
+            yield picture, None if picture.pixels is None else next(found)
+        waiting.clear()
+
+    for picture in pictures:
+        waiting.append(picture)
+        if sum(one.pixels is not None for one in waiting) == batch_size:
+            yield from said()
+    yield from said()
+
+
+def as_row(picture: Picture, prediction: Prediction | None) -> dict[str, Any]:
+    """Return a row of `schemas.PICTURE_PREDICTIONS`."""
+    said = prediction or Prediction()
+    lists = {name: [one._asdict() for one in getattr(said, name)] for name in LISTS}
+    return {"image": picture.name, "error": picture.reason or None, "number": said.number, **lists}
+
+
+def as_line(row: dict[str, Any]) -> str:
+    """Return a row as a line of JSON, without what the model doesn't predict."""
+    kept = {name: value for name, value in row.items() if value not in (None, [])}
+    for name in LISTS:
+        if name in kept:
+            kept[name] = [{"name": one["name"], "value": round(one["value"], 6)} for one in kept[name]]
+    return json.dumps(kept, ensure_ascii=False) + "\n"
+
+
+def as_text(row: dict[str, Any]) -> str:
+    """Return a row as lines for a terminal; control characters of names are escaped."""
+
+    def listed(found: Sequence[dict[str, Any]]) -> str:
+        return ", ".join(f"{printable(one['name'])} {one['value']:.2f}" for one in found) or "none"
+
+    if row["error"] is not None:
+        return f"{printable(row['image'])}\n  unusable: {printable(row['error'])}\n"
+    lines = [f"  {name}: {listed(row[name])}" for name in LISTS if row[name]]
+    if row["number"] is not None:
+        lines.append(f"  number of labels: {row['number']}")
+    return "\n".join([printable(row["image"]), *lines]) + "\n"
+
+
+def write(rows: Iterable[dict[str, Any]], output: Path) -> None:
+    """Write rows to a file, JSON Lines or Parquet by its suffix; whole or not at all.
+
+    Raises:
+        UserError: the suffix is another one.
+    """
+    if output.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"--output {output}: the suffix says the format; expected .jsonl or .parquet")
+    if output.suffix == ".jsonl":
+        with whole_file(output) as path, path.open("w", encoding="utf-8", newline="\n") as lines:
+            lines.writelines(map(as_line, rows))
+        return
+    schema = schemas.PICTURE_PREDICTIONS
+    with table_writer(output, schema) as file:
+        remaining = iter(rows)
+        while group := list(islice(remaining, AT_ONCE)):
+            file.write_table(pa.Table.from_pylist(group, schema))
+
+
+def contexts(tags: Path | None, history: str | None) -> Callable[[str], Context]:
+    """Return a function from a picture's id to what is known of it.
+
+    Args:
+        tags: a table with the columns image_id and tag; None: there is none.
+        history: tags of the user, separated by commas; None: there is none.
+    """
+    given = tuple(tag for tag in (history or "").split(",") if tag.strip())
+    by_id: dict[str, list[str]] = {}
+    if tags is not None:
+        for image_id, tag in read_rows(tags, ("image_id", "tag")).select("image_id", "tag").iter_rows():
+            by_id.setdefault(image_id, []).append(tag or "")
+    return lambda id_: Context(tuple(by_id.get(id_, ())), given)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="the model folder")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURES", help="files, folders, archives, patterns, tables, -")
+    parser.add_argument("--top", type=int, default=5, help="entries of each list (default: %(default)s)")
+    parser.add_argument("--format", choices=FORMATS, default="table", help="on standard output")
+    parser.add_argument("--output", type=Path, help="write a .jsonl or .parquet file instead")
+    parser.add_argument("--column", default="image", help="of the pictures in a Parquet table (default: %(default)s)")
+    parser.add_argument("--tags", type=Path, help="annotation: a table of image_id and tag, separated by tabs")
+    parser.add_argument("--evaluation", type=Path, help="annotation: the run's evaluation, which calibrates")
+    parser.add_argument("--history", metavar="TAGS", help='tagging: tags that the user gave, as in "beach,sea,sea"')
+    parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
+    parser.add_argument("--strict", action="store_true", help=f"exit with {BAD} if a picture can't be used")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments = build_parser().parse_args(argv)
+    counts: Counter[str] = Counter()
+    with stage("predict") as closing:
+        for option, value in (("--top", arguments.top), ("--batch-size", arguments.batch_size)):
+            if value < 1:
+                raise UserError(f"{option} {value}: at least 1 expected")
+        predictor = load_model(arguments.model, arguments.evaluation)
+        pictures = Pictures(arguments.pictures, arguments.column)
+        context = contexts(arguments.tags, arguments.history)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            encoded = iter(progress(pictures, "predict", "pictures", len(pictures)))
+            squares = decoded(encoded, predictor.resize, predictor.image_size)
+            for picture, said in predictions(predictor, squares, context, arguments.batch_size, arguments.top):
+                counts["pictures"] += 1
+                counts[f"unusable: {picture.reason}" if said is None else "predicted"] += 1
+                yield as_row(picture, said)
+
+        if arguments.output is not None:
+            write(rows(), arguments.output)
+            closing.wrote[str(arguments.output)] = f"{counts['pictures']:,} pictures"
+        else:
+            for row in rows():
+                sys.stdout.write(as_line(row) if arguments.format == "jsonl" else as_text(row))
+        closing.counts = dict(counts)
+    if arguments.strict and counts["predicted"] < counts["pictures"]:
+        sys.exit(BAD)
+
+
+if __name__ == "__main__":
+    main()
