@@ -470,3 +470,11 @@ PICTURE_PREDICTIONS = pa.schema(
         pa.field("tags", _SCORED, nullable=False),  # with probabilities
     ]
 )
+
+# pictures.parquet of an index that `clicksight index` makes: in the order of the inputs.
+PICTURE_INDEX = pa.schema(
+    [
+        pa.field("image", pa.string(), nullable=False),  # the path, or the archive or table and the name there
+        pa.field("clicks", pa.list_(pa.float32()), nullable=False),  # the predicted click feature, K entries, length 1
+    ]
+)

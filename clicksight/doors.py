@@ -35,6 +35,8 @@ DOORS = {
     "tags": Door("pipelines.tags.tag_log", "turn a log of users' tags into posts and a vocabulary"),
     "train": Door("flows.reproduce", "run what is out of date of the stages in dvc.yaml: data, training, reports"),
     "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
+    "index": Door("clicksight.index", "index pictures by the words that people would click them for"),
+    "search": Door("clicksight.search", "search such an index by words or by a picture"),
 }
 
 

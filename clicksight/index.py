@@ -1,0 +1,155 @@
+"""Index pictures by the words that people would click them for, as a trained model predicts them, for a search.
+
+    clicksight index data/mtmdd/models/MTMDD-VM-star/seed-0 pictures/ archive.zip --output pictures.index
+    clicksight search pictures.index "brown spotted dog"
+
+In: a model folder of a run with a click branch, and pictures as `clicksight predict` takes them.
+Out: ``pictures.parquet`` (`schemas.PICTURE_INDEX`); ``unusable.jsonl``: the pictures that can't be used, each with its
+reason; ``index.json``: the model's folder with the digest of its files, the words, and how queries become words.
+
+An index doesn't contain the model: a search for words needs the index alone, one by a picture needs the model, too.
+"""
+
+import argparse
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from base import schemas
+from base.artifacts import table_writer, whole_directory, write_json
+from base.console import UserError, progress, stage
+from clicksight.models import load_model
+from clicksight.pictures import Picture, Pictures, decoded
+from model.frozen_features import as_lists
+from model.prediction import Predictor
+from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
+
+FILES = ("pictures.parquet", "unusable.jsonl", "index.json")
+AT_ONCE = 1024  # pictures of a row group
+
+
+def model_digest(folder: Path) -> str:
+    """Return the digest of a model folder's run.json and weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted([folder / "run.json", *folder.glob("*.safetensors")]):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
+
+
+def click_features(
+    predictor: Predictor, pictures: Iterator[Picture], batch_size: int
+) -> Iterator[tuple[list[str], np.ndarray, list[Picture]]]:
+    """Yield the names of some usable pictures, their click features, and the unusable ones, in the pictures' order.
+
+    Shape:
+        click features: float32 (pictures, K)
+    """
+    usable: list[Picture] = []
+    bad: list[Picture] = []
+
+    def seen() -> tuple[list[str], np.ndarray, list[Picture]]:
+        vectors = np.empty((0, len(predictor.words)), np.float32)
+        if usable:
+            pixels = np.stack([picture.pixels for picture in usable if picture.pixels is not None])
+            squares = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            vectors = predictor.click_features(squares).numpy()
+        found = [picture.name for picture in usable], vectors, list(bad)
+        usable.clear()
+        bad.clear()
+        return found
+
+    for picture in pictures:
+        (bad if picture.pixels is None else usable).append(picture)
+        if len(usable) == batch_size:
+            yield seen()
+    yield seen()
+
+
+def write_index(
+    predictor: Predictor, pictures: Iterator[Picture], about: dict[str, Any], output: Path, batch_size: int
+) -> Counter[str]:
+    """Write the folder of an index; return the numbers of pictures by what became of them.
+
+    Raises:
+        UserError: no picture can be used.
+    """
+    counts: Counter[str] = Counter()
+    with (
+        whole_directory(output, holds=FILES) as folder,
+        table_writer(folder / FILES[0], schemas.PICTURE_INDEX) as table,
+        (folder / FILES[1]).open("w", encoding="utf-8", newline="\n") as unusable,
+    ):
+        waiting: list[pa.RecordBatch] = []
+
+        def flush() -> None:
+            if waiting:
+                table.write_table(pa.Table.from_batches(waiting).combine_chunks(), row_group_size=2 * AT_ONCE)
+                waiting.clear()
+
+        for names, vectors, bad in click_features(predictor, pictures, batch_size):
+            counts.update({"indexed": len(names)} if names else {})
+            for picture in bad:
+                counts[f"unusable: {picture.reason}"] += 1
+                line = {"image": picture.name, "error": picture.reason}
+                unusable.write(json.dumps(line, ensure_ascii=False) + "\n")
+            columns = [pa.array(names, pa.string()), as_lists(vectors)]
+            waiting.append(pa.RecordBatch.from_arrays(columns, schema=schemas.PICTURE_INDEX))
+            if sum(batch.num_rows for batch in waiting) >= AT_ONCE:
+                flush()
+        flush()
+        if not counts["indexed"]:
+            raise UserError(f"none of {counts.total()} pictures can be used: {', '.join(sorted(counts))}")
+        write_json(about, folder / FILES[2])
+    return counts
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="the model folder")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURES", help="files, folders, archives, patterns, tables, -")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write, the index")
+    parser.add_argument("--column", default="image", help="of the pictures in a Parquet table (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
+    add_segment_options(parser)  # as for the click features of the training
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments = build_parser().parse_args(argv)
+    with stage("index") as closing:
+        if arguments.batch_size < 1:
+            raise UserError(f"--batch-size {arguments.batch_size}: at least 1 expected")
+        segment = segment_params_of(arguments)
+        Segmenter(segment)  # wrong files are reported before the work
+        predictor = load_model(arguments.model)
+        if not predictor.words:
+            raise UserError(f"{arguments.model}: predicts no clicks; use a run of mtmdd with a click branch")
+        about = {
+            "model": str(arguments.model.absolute()),
+            "digest": model_digest(arguments.model),
+            "run": f"{predictor.system} {predictor.run}, seed {predictor.seed}",
+            "segment": segment.model_dump(mode="json"),
+            "words": list(predictor.words),
+        }
+        pictures = Pictures(arguments.pictures, arguments.column)
+        encoded = iter(progress(pictures, "index", "pictures", len(pictures)))
+        squares = decoded(encoded, predictor.resize, predictor.image_size)
+        counts = write_index(predictor, squares, about, arguments.output, arguments.batch_size)
+        closing.counts = {"pictures": counts.total(), **counts}
+        closing.wrote[str(arguments.output)] = f"{counts['indexed']:,} pictures"
+        closing.next_command = f'clicksight search {arguments.output} "some words"'
+
+
+if __name__ == "__main__":
+    main()

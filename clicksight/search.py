@@ -1,0 +1,197 @@
+"""Search an index of pictures by words, or by a picture.
+
+    clicksight search pictures.index "brown spotted dog"
+    clicksight search pictures.index --image dog.jpg --top 20 --format jsonl
+
+In: a folder of `clicksight index`; with --image also the model that made it (--model, if it has moved).
+Out: the pictures whose predicted click features are most similar to the query, the most similar first; pictures that
+are equally similar stay in the index's order. A table, or JSON Lines of rank, image and cosine.
+
+A query's words are found as those of the log's queries were, and each counts the same: its click feature has the value
+1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. The
+search is exact: all click features are compared, a block at a time, so memory doesn't grow with the index.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import ValidationError
+
+from base.artifacts import read_json, reading
+from base.console import UserError, log, named, stage
+from base.inputs import check_file
+from base.terminal import printable
+from clicksight.index import FILES, model_digest
+from clicksight.models import load_model
+from clicksight.pictures import Pictures, decoded
+from pipelines.words.segmentation import Segmenter, SegmentParams
+from report.pages import Column, Table, as_text
+
+
+class Found(NamedTuple):
+    """A picture of an index, as a search finds it."""
+
+    rank: int
+    image: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Index:
+    """The folder of an index.
+
+    Attributes:
+        folder: its path.
+        model: the model's folder when the index was made.
+        digest: of the model then.
+        words: K names.
+        segment: how queries become words.
+    """
+
+    folder: Path
+    model: Path
+    digest: str
+    words: list[str]
+    segment: SegmentParams
+
+    @classmethod
+    def read(cls, folder: Path) -> "Index":
+        """Read what an index says of itself.
+
+        Raises:
+            UserError: the folder is no index.
+        """
+        path = folder / FILES[2]
+        if not path.is_file():
+            raise UserError(f"{folder}: not an index (no {FILES[2]}); make it by clicksight index")
+        about = read_json(path)
+        try:
+            segment = SegmentParams.model_validate(about["segment"])
+            return cls(folder, Path(about["model"]), str(about["digest"]), list(about["words"]), segment)
+        except (KeyError, TypeError, ValidationError) as error:
+            raise UserError(f"{path}: not as clicksight index writes it: {error}; make it again") from None
+
+    def of_words(self, query: str) -> np.ndarray:
+        """Return a query's vector, of length 1: float32 (K,).
+
+        Raises:
+            UserError: the model knows none of its words.
+        """
+        [words] = Segmenter(self.segment)(pa.array([query], pa.string())).to_pylist()
+        place = {word: number for number, word in enumerate(self.words)}
+        unknown = sorted({word for word in words if word not in place})
+        known = sorted({place[word] for word in words if word in place})
+        if not known:
+            raise UserError(f"{query!r} has no word that the model knows; its {len(place)} words are in {FILES[2]}")
+        if unknown:
+            log.warning("words that the model doesn't know are left out: %s", named(unknown))
+        vector = np.zeros(len(self.words), np.float32)
+        vector[known] = 1 / np.sqrt(len(known))
+        return vector
+
+    def of_picture(self, picture: Path, model: Path | None = None) -> np.ndarray:
+        """Return a picture's predicted click feature, of length 1: float32 (K,).
+
+        Args:
+            picture: a file.
+            model: the model's folder; None: where it was when the index was made.
+
+        Raises:
+            UserError: the picture can't be used; the model isn't there, or is another one.
+        """
+        check_file(picture)
+        folder = model or self.model
+        if not folder.is_dir():
+            raise UserError(f"{folder}: the model of {self.folder} is not there; give its folder by --model")
+        if model_digest(folder) != self.digest:
+            raise UserError(f"{folder}: not the model that made {self.folder}; make the index again, or give --model")
+        predictor = load_model(folder)
+        [seen] = decoded(iter(Pictures([str(picture)])), predictor.resize, predictor.image_size)
+        if seen.pixels is None:
+            raise UserError(f"{picture}: {seen.reason}")
+        square = torch.from_numpy(seen.pixels.transpose(2, 0, 1)[None].copy())
+        return predictor.click_features(square).numpy()[0]
+
+    def blocks(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield names and click features of some pictures at a time: float32 (pictures, K)."""
+        path = self.folder / FILES[0]
+        with reading(path):
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group).combine_chunks()
+                clicks = table["clicks"].chunk(0)
+                if len(clicks.values) != len(table) * len(self.words):
+                    raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")
+                yield table["image"].to_pylist(), clicks.values.to_numpy().reshape(len(table), -1)
+
+    def nearest(self, vector: np.ndarray, top: int) -> list[Found]:
+        """Return the most similar pictures.
+
+        Args:
+            vector: of the query, of length 1.
+            top: pictures at most.
+
+        Shape:
+            vector: (K,)
+        """
+        names: list[str] = []
+        cosines = np.empty(0, np.float32)
+        for block, clicks in self.blocks():
+            names, cosines = names + block, np.concatenate([cosines, clicks @ vector])
+            best = np.argsort(-cosines, kind="stable")[:top]  # those found earlier come before equal later ones
+            names, cosines = [names[row] for row in best], cosines[best]
+        found = zip(names, cosines, strict=True)
+        return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
+
+
+def show(found: Sequence[Found], form: str) -> str:
+    """Return results as aligned text, whose control characters are escaped, or as JSON Lines."""
+    if form == "jsonl":
+        lines = (json.dumps({**one._asdict(), "cosine": round(one.cosine, 6)}, ensure_ascii=False) for one in found)
+        return "".join(f"{line}\n" for line in lines)
+    columns = [Column("rank"), Column("cosine"), Column("image", number=False)]
+    return (
+        as_text(Table(columns, [[str(rank), f"{cosine:.3f}", printable(name)] for rank, name, cosine in found])) + "\n"
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("index", type=Path, help="a folder of clicksight index")
+    parser.add_argument("words", nargs="*", help="what to search for")
+    parser.add_argument("--image", type=Path, help="a picture to search by, instead of words")
+    parser.add_argument("--model", type=Path, help="with --image: the model's folder, if it has moved")
+    parser.add_argument("--top", type=int, default=10, help="number of results (default: %(default)s)")
+    parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="on standard output")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = build_parser()
+    arguments = parser.parse_intermixed_args(argv)  # options may stand between the index and the words
+    if bool(arguments.words) == (arguments.image is not None):
+        parser.error("words or --image PICTURE expected, one of them")
+    with stage("search"):
+        if arguments.top < 1:
+            raise UserError(f"--top {arguments.top}: at least 1 expected")
+        index = Index.read(arguments.index)
+        if arguments.image is None:
+            vector = index.of_words(" ".join(arguments.words))
+        else:
+            vector = index.of_picture(arguments.image, arguments.model)
+        sys.stdout.write(show(index.nearest(vector, arguments.top), arguments.format))
+
+
+if __name__ == "__main__":
+    main()

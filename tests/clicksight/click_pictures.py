@@ -1,0 +1,35 @@
+"""Plain pictures, and a model that predicts their clicks from their colours."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import nn
+
+from model.prediction import RecogniserPredictor
+
+WORDS = ["fire", "grass", "sky", "dog", "night"]
+COLOURS = {"red": (250, 20, 0), "green": (0, 240, 40), "blue": (10, 0, 200)}
+
+
+class Colours(nn.Module):
+    """v^: fire, grass and sky by red, green and blue; dog always a little; never night."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.float().mean(dim=(2, 3)) / 255
+        return torch.cat([means, torch.full((len(means), 1), 0.1), torch.zeros(len(means), 1)], dim=1)
+
+
+def click_model(words: bool = True) -> RecogniserPredictor:
+    """Return the model; without words it predicts nothing."""
+    return RecogniserPredictor(
+        "some", "RUN", 0, (20, 16), None, (Colours(), WORDS) if words else None, torch.device("cpu")
+    )
+
+
+def write_pictures(folder: Path) -> None:
+    """Write a picture of each colour, and a file that is none."""
+    folder.mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (40, 30), colour).save(folder / f"{name}.png")
+    (folder / "bad.png").write_text("no picture")

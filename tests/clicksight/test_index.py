@@ -1,0 +1,94 @@
+"""An index has the predicted click features of all usable pictures, and says what became of the others."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from click_pictures import WORDS, click_model, write_pictures
+
+from base import schemas
+from clicksight import index
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    write_pictures(Path("set"))
+    Path("model").mkdir()
+    Path("model/run.json").write_text("{}")
+    monkeypatch.setattr(index, "load_model", lambda folder: click_model())
+
+    def run(*arguments: str) -> None:
+        given = ["model", *arguments]
+        monkeypatch.setattr(sys, "argv", ["clicksight index", *given])
+        index.main(given)
+
+    return run
+
+
+@pytest.mark.parametrize("batch", [1, 2, 99])
+def test_usable_pictures_are_indexed_in_order_and_others_listed(run, caplog, batch: int) -> None:
+    run("set", "--output=out", f"--batch-size={batch}")
+    assert pq.ParquetFile("out/pictures.parquet").schema_arrow == schemas.PICTURE_INDEX
+    table = pl.read_parquet("out/pictures.parquet")
+    assert table["image"].to_list() == ["set/blue.png", "set/green.png", "set/red.png"]
+    vectors = np.stack(table["clicks"].to_list())
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3))
+    assert [WORDS[place] for place in vectors.argmax(axis=1)] == ["sky", "grass", "fire"]
+    [bad] = [json.loads(line) for line in Path("out/unusable.jsonl").read_text().splitlines()]
+    assert bad == {"image": "set/bad.png", "error": "not an image"}
+    about = json.loads(Path("out/index.json").read_text())
+    assert about["words"] == WORDS
+    assert about["run"] == "some RUN, seed 0"
+    assert "index: pictures 4" in caplog.text
+    assert "index: indexed 3" in caplog.text
+    assert "unusable: not an image 1" in caplog.text
+
+
+def test_row_groups_are_of_bounded_size(run, monkeypatch) -> None:
+    run("set", "--output=whole")
+    monkeypatch.setattr(index, "AT_ONCE", 2)
+    run("set", "--output=out", "--batch-size=1")
+    assert pq.ParquetFile("out/pictures.parquet").num_row_groups == 2
+    tables = [pl.read_parquet(f"{name}/pictures.parquet") for name in ("whole", "out")]
+    assert tables[0]["image"].to_list() == tables[1]["image"].to_list()
+    vectors = [np.stack(table["clicks"].to_list()) for table in tables]
+    assert vectors[0] == pytest.approx(vectors[1], abs=1e-6)  # float32, sums of other batches
+
+
+def test_without_usable_picture_or_clicks_there_is_no_index(run, monkeypatch, caplog) -> None:
+    for arguments, text in (
+        (["set/bad.png", "--output=out"], "none of 1 pictures can be used: unusable: not an image"),
+        (["set", "--output=out", "--batch-size=0"], "--batch-size 0: at least 1 expected"),
+        (["set", "--output=out", "--stop-words=none.txt"], "none.txt"),
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            run(*arguments)
+        assert exit_.value.code == 2
+        assert text in caplog.text
+    monkeypatch.setattr(index, "load_model", lambda folder: click_model(words=False))
+    with pytest.raises(SystemExit):
+        run("set", "--output=out")
+    assert "model: predicts no clicks; use a run of mtmdd with a click branch" in caplog.text
+    assert not Path("out").exists()
+
+
+def test_a_model_digest_changes_with_weights_and_run(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "joint.safetensors").write_bytes(b"weights")
+    first = index.model_digest(tmp_path)
+    (tmp_path / "curves").mkdir()
+    assert index.model_digest(tmp_path) == first
+    (tmp_path / "joint.safetensors").write_bytes(b"weightz")
+    second = index.model_digest(tmp_path)
+    (tmp_path / "run.json").write_text("{ }")
+    assert len({first, second, index.model_digest(tmp_path)}) == 3
+
+
+def test_click_features_of_no_pictures_are_empty() -> None:
+    [(names, vectors, bad)] = index.click_features(click_model(), iter(()), 4)
+    assert (names, vectors.shape, bad) == ([], (0, len(WORDS)), [])
