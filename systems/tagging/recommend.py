@@ -35,6 +35,7 @@ from model.folder import device_at_hand, load_weights
 from model.heads import read_features
 from model.measures.accuracy import best_columns
 from model.nets.backbones import Visual
+from pipelines.ingest.decoding import BadImageError, check_image
 from pipelines.tags.rows import normal_tag
 from systems.tagging.config import JOINT, Recipe
 from systems.tagging.evaluate import read_model
@@ -87,7 +88,11 @@ class Recommender:
             raise UserError(
                 "this model sees frozen features, not pictures; give --features, and an image id as --image"
             )
-        pixels = centre_crop(decode(picture, self.recipe.network.pixels), self.recipe.network.image_size)
+        try:
+            checked = check_image(picture).data  # as the ingest does with the pictures of a training
+        except BadImageError as error:
+            raise UserError(f"the picture can't be used: {error}") from None
+        pixels = centre_crop(decode(checked, self.recipe.network.pixels), self.recipe.network.image_size)
         return self.see_pixels(pixels)
 
     @property

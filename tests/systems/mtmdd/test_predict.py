@@ -41,7 +41,7 @@ def test_the_last_phase_that_learned_something_is_asked_for_it(network_params, o
         ([predict, source, target, *later], "later-predict", "later-source", "target"),
         ([source, target], "target", "source", "target"),  # no click loss: the last phase with a word embedding
     ):
-        model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, 5, [])
+        model = Model(Path(), recipe.model_copy(update={"phases": phases}), 0, {}, list("abcde"), [])
         assert model.phase_that_predicts_clicks().name == of_clicks
         assert model.phase_that_recognises("source").name == of_source
         assert model.phase_that_recognises("target").name == of_target
