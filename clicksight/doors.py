@@ -32,6 +32,7 @@ DOORS = {
     "tags": Door("pipelines.tags.tag_log", "turn a log of users' tags into posts and a vocabulary"),
     "train": Door("flows.reproduce", "run what is out of date of the stages in dvc.yaml: data, training, reports"),
     "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
+    "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
 }
 
 
