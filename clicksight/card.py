@@ -112,6 +112,32 @@ def read_evaluated(folder: Path) -> Evaluated:
     return Evaluated(seeds, metrics, contents)
 
 
+def check_evaluated(evaluated: Evaluated, run: Mapping[str, Any], model: Path) -> None:
+    """Check that evaluations are of the exported run, as far as they repeat what chose its epochs.
+
+    Args:
+        evaluated: the evaluations.
+        run: content of the model folder's run.json.
+        model: the model folder, for messages.
+
+    Raises:
+        UserError: the model's seed was not evaluated, or the evaluation of this seed has other chosen epochs.
+    """
+    seed = run.get("seed")
+    if seed not in evaluated.contents:
+        raise UserError(
+            f"{model}: seed {seed} is not among the evaluated seeds {evaluated.seeds}; name its evaluations"
+        )
+    stated = evaluated.contents[seed].get("chosen")
+    for one in run.get("chosen", []) if isinstance(stated, dict) else []:
+        other = stated.get(one["phase"])
+        if other is not None and (other.get("epoch"), other.get("value")) != (one["epoch"], one["value"]):
+            raise UserError(
+                f"{model}: phase {one['phase']} was kept at epoch {one['epoch']} ({one['value']}), but the evaluation "
+                f"is of a model kept at epoch {other.get('epoch')} ({other.get('value')}); name this run's evaluations"
+            )
+
+
 def metrics_table(metrics: list[Metric]) -> str:
     """Return the metrics in Markdown."""
     columns = [Column("metric", number=False), Column("mean"), Column("95 % interval"), Column("measured units")]

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
-from clicksight.card import CardOptions, Evaluated, read_evaluated, write_card
+from clicksight.card import CardOptions, Evaluated, check_evaluated, read_evaluated, write_card
 from clicksight.models import load_model
 from model.folder import read_run
 from model.graph import Graph
@@ -100,8 +100,6 @@ def trace(graph: Graph, image_size: int) -> torch.export.ExportedProgram:
             program = torch.export.export(network, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs))
     except (RuntimeError, NotImplementedError) as error:
         raise UserError(f"torch.export can't trace this network: {error}; use --format safetensors") from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # has paths of this machine
     return program
 
 
@@ -161,6 +159,8 @@ def export(
     Raises:
         UserError: the folder is not a model folder of such a system, or its network can't be exported.
     """
+    if evaluated is not None:
+        check_evaluated(evaluated, read_run(model), model)
     predictor = load_model(model, calibration)
     graph = predictor.graph()
     config = config_of(predictor, graph)
@@ -175,6 +175,8 @@ def export(
             if "onnx" in formats:
                 save_onnx(program, graph, config, folder / ONNX_FILE)
             if "torch" in formats:
+                for node in program.graph_module.graph.nodes:
+                    node.meta.pop("stack_trace", None)  # has paths of this machine
                 torch.export.save(program, folder / TORCH_FILE)
         write_json(config, folder / CONFIG_FILE)
         write_card(folder, config, read_run(model), evaluated, options or CardOptions())
