@@ -36,7 +36,7 @@ from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import Outcome, num_correct, percent, predict, rmse
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.network import Prediction
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.task import training_run
 

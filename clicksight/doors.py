@@ -8,10 +8,13 @@ exit code are what one sees.
 """
 
 import argparse
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
+
+PIPE_CLOSED = 141  # the exit code that shells give to a program that SIGPIPE has ended
 
 
 class Door(NamedTuple):
@@ -58,7 +61,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     door = DOORS[name]
     # Modules check the paths on the command line and show its program's name in their usage.
     sys.argv = [f"clicksight {name}", *given[1:]]
-    pkgutil.resolve_name(f"{door.module}:main")(given[1:])
+    try:
+        pkgutil.resolve_name(f"{door.module}:main")(given[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `clicksight predict ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes standard output at its end
+        sys.exit(PIPE_CLOSED)
 
 
 if __name__ == "__main__":

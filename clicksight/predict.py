@@ -16,6 +16,7 @@ A picture that can't be used has its reason instead, and is counted; with --stri
 import argparse
 import json
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from PIL import Image
 
 from base import schemas
 from base.artifacts import table_writer, whole_file
@@ -162,6 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = build_parser().parse_args(argv)
     counts: Counter[str] = Counter()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such a picture is refused with a reason
     with stage("predict") as closing:
         for option, value in (("--top", arguments.top), ("--batch-size", arguments.batch_size)):
             if value < 1:

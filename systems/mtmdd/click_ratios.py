@@ -44,7 +44,7 @@ from systems.mtmdd.diagnose import (
 from systems.mtmdd.examples import Examples, add_data
 from systems.mtmdd.gradients import GradientRecorder
 from systems.mtmdd.network import MultidomainNetwork
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 TABLE_V_SHARE = 0.15  # share of the steps: iteration 1,500 of 10,000
 

@@ -49,7 +49,7 @@ from systems.mtmdd.examples import Examples, add_data, read_rows
 from systems.mtmdd.gradients import GradientRecorder, Reading, plotted_layers
 from systems.mtmdd.measures import Outcome, predict, rmse
 from systems.mtmdd.methods import check_names
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.studies import check_points
 
 log = logging.getLogger("clicksight")

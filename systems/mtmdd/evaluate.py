@@ -45,7 +45,7 @@ from systems.mtmdd.dispatch import run_command_of
 from systems.mtmdd.examples import Examples, OtherSource, add_data, add_other_source, other_source, read_rows
 from systems.mtmdd.measures import Outcome, mean_loss, num_correct, percent, predict, rmse
 from systems.mtmdd.objective import Term, build_terms
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 COMMAND = "systems.mtmdd.evaluate"
 

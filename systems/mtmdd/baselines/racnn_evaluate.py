@@ -8,7 +8,7 @@ from torch import nn
 from systems.mtmdd.baselines.racnn import build
 from systems.mtmdd.config import Phase
 from systems.mtmdd.evaluate import main
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 
 def network_of(phase: Phase, model: Model) -> nn.Module:

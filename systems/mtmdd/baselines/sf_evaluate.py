@@ -9,7 +9,7 @@ from systems.mtmdd.baselines.sf import build
 from systems.mtmdd.config import Phase
 from systems.mtmdd.evaluate import main
 from systems.mtmdd.network import build_network
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 
 def network_of(phase: Phase, model: Model) -> nn.Module:

@@ -36,7 +36,7 @@ from systems.mtmdd import task
 from systems.mtmdd.config import Recipe
 from systems.mtmdd.measures import Outcome
 from systems.mtmdd.network import Prediction
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

@@ -11,7 +11,7 @@ from model.training.params import ScheduleParams
 from systems.mtmdd.budgets import phases_behind, within_budget
 from systems.mtmdd.config import LossTerm, Phase
 from systems.mtmdd.methods import METHODS
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import all_recipes, build_recipe, content_of, study_runs
 from systems.mtmdd.runs import read_run
 

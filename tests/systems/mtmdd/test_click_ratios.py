@@ -11,7 +11,7 @@ from systems.mtmdd import click_ratios
 from systems.mtmdd.click_ratios import main
 from systems.mtmdd.diagnose import main as diagnose
 from systems.mtmdd.examples import Examples
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 SECTION = "mtmdd: {diagnose: {methods: [], points: [], every: 2, shares: [0.15], samples: 2, words: 2}}\n"
 

@@ -17,7 +17,7 @@ from systems.mtmdd.config import LossTerm
 from systems.mtmdd.diagnose import DiagnoseParams, main, observe, predicted_clicks, significant, up_to, without_position
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.gradients import GradientRecorder
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 
 SECTION = "mtmdd: {diagnose: {methods: [TDL], points: [], every: 3, shares: [0.0, 0.5], samples: 4, words: 3}}\n"

@@ -28,7 +28,7 @@ from systems.mtmdd.examples import (
     read_rows,
 )
 from systems.mtmdd.network import build_network
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 
 

@@ -19,7 +19,7 @@ from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.config import EmbeddingParams, NetworkParams
 from systems.mtmdd.examples import Examples, read_rows
 from systems.mtmdd.measures import num_correct, predict, rmse
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 
 SIZE = 32  # pixels

@@ -21,7 +21,7 @@ from systems.mtmdd import network as network_module
 from systems.mtmdd import task as task_module
 from systems.mtmdd.config import LossTerm, Phase, Recipe, TrainParams
 from systems.mtmdd.network import build_network
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 from systems.mtmdd.task import PhaseTask, category_means, parameter_groups, training_run
 

@@ -29,7 +29,7 @@ from systems.mtmdd.baselines.sf import task_of as fusion
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.budgets import within_budget
 from systems.mtmdd.examples import Examples
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 from systems.mtmdd.recipes import build_recipe
 
 pytestmark = pytest.mark.usefixtures("own_folder")

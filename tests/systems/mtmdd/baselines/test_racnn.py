@@ -10,7 +10,7 @@ from model.training.learner import Learner
 from systems.mtmdd.baselines import racnn_evaluate
 from systems.mtmdd.baselines.racnn import Proposal, RacnnNetwork, RacnnTask, build
 from systems.mtmdd.examples import Examples
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 CATEGORIES = {"target": ["ant", "bee", "cat"]}

@@ -8,7 +8,7 @@ from model.losses.hardest_negative import HardestNegativeLoss
 from systems.mtmdd.baselines.vse import VseTask
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.methods import METHODS
-from systems.mtmdd.predict import Model
+from systems.mtmdd.predictor import Model
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
