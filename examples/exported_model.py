@@ -33,7 +33,7 @@ def main(model: str, *pictures: str) -> None:
     for name, one in config["inputs"].items():
         if name != "pixels":  # tags or a history, of which nothing is known here
             inputs[name] = np.zeros((len(pictures), len(one["names"])), np.float32)
-    results = dict(zip(config["outputs"], session.run(None, inputs), strict=True))
+    results = dict(zip((one.name for one in session.get_outputs()), session.run(None, inputs), strict=True))
     for row, picture in enumerate(pictures):
         said: dict[str, object] = {"picture": picture}
         for name, values in results.items():

@@ -1,6 +1,5 @@
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
