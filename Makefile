@@ -19,12 +19,15 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup repro test test-flink lint bench ui
+.PHONY: help setup hello repro test test-flink lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 setup: $(INSTALLED) ## make the environment; every other target does this first
+
+hello: $(INSTALLED) ## draw a small log with pictures, and make labels, features, a recogniser and a page of it
+	python -m clicksight.hello
 
 repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, write the report
 	python -m flows.reproduce

@@ -37,6 +37,7 @@ DOORS = {
     "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
     "index": Door("clicksight.index", "index pictures by the words that people would click them for"),
     "search": Door("clicksight.search", "search such an index by words or by a picture"),
+    "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from base.console import UserError
+from model.graph import CategoriesAndWords, Graph
 
 
 class Scored(NamedTuple):
@@ -101,6 +102,10 @@ class Predictor(Protocol):
         """
         ...
 
+    def graph(self) -> Graph:
+        """Return the network as one function of tensors, for exports."""
+        ...
+
 
 def refuse_calibration(folder: Path, evaluation: Path | None) -> None:
     """Check that no evaluation was given.
@@ -176,3 +181,9 @@ class RecogniserPredictor:
         if self.click_predictor is None:
             raise UserError(f"{self.system} {self.run} predicts no clicks; use a run with a click branch")
         return functional.normalize(self.click_predictor(pixels.to(self.device)).float(), dim=1).cpu()
+
+    def graph(self) -> Graph:
+        """Return the network with probabilities and click features, those of them that it has."""
+        outputs = {"probabilities": self.categories, "click_feature": self.words}
+        network = CategoriesAndWords(self.recogniser, self.click_predictor).eval()
+        return Graph(network, {name: names for name, names in outputs.items() if names})

@@ -166,7 +166,7 @@ class Tokens(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the tokens."""
         patches = self.conv_proj(pixels).flatten(2).transpose(1, 2)
-        return self.encoder(torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1))
+        return self.encoder(torch.cat([self.class_token.expand(patches.shape[0], -1, -1), patches], dim=1))
 
 
 class SpatialMean(nn.Module):

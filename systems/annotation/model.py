@@ -69,7 +69,7 @@ class AnnotationModel:
         found: dict[str, dict[str, list[np.ndarray]]] = {"logits": {}, "quantities": {}, "paths": {}}
         device = device_at_hand()
         for images, tags in batches:
-            for kind, values in self._of_batch(images.to(device), tags.to(device)).items():
+            for kind, values in self.of_batch(images.to(device), tags.to(device)).items():
                 for name, value in values.items():
                     found[kind].setdefault(name, []).append(value.cpu().numpy())
         return Said(
@@ -79,7 +79,7 @@ class AnnotationModel:
             }
         )
 
-    def _of_batch(self, images: Tensor, tags: Tensor) -> dict[str, dict[str, Tensor]]:
+    def of_batch(self, images: Tensor, tags: Tensor) -> dict[str, dict[str, Tensor]]:
         """Return the attributes of `Said` for a batch."""
         nets: dict[str, Any] = self.phases
         maps = nets.get(FUSED, nets[CNN]).maps(images)  # the ConvNet of `cnn`, which later phases leave as it is

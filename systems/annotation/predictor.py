@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.artifacts import read_json
 from base.console import UserError
+from model.graph import Graph, SecondInput
 from model.measures.calibration import Platt
 from model.measures.label_sets import nearest_counts
 from model.prediction import Context, Prediction, largest
 from pipelines.annotations.tag_words import tag_word
-from systems.annotation.config import BASE, CHAIN, RECURRENT
+from systems.annotation.config import BASE, CHAIN, RECURRENT, TAGS
 from systems.annotation.measures import PREDICTED_BY, main_phase, probabilities_of
 from systems.annotation.model import AnnotationModel, load_model
 from systems.annotation.rules import most_probable
@@ -77,6 +78,37 @@ class AnnotationPredictor:
     def click_features(self, pixels: Tensor) -> Tensor:
         """Raise an error; annotation predicts no clicks."""
         raise UserError(f"annotation {self.run} predicts no clicks; use a model of mtmdd")
+
+    def graph(self) -> Graph:
+        """Return the network from pictures, and tags if it reads them, to probabilities and the number of labels."""
+        network = _Labels(self.model, self.scaling).eval()
+        outputs: dict[str, Sequence[str]] = {"probabilities": self.model.labels}
+        if PREDICTED_BY.get(network.phase) in self.model.phases:
+            outputs["number"] = ()
+        second = SecondInput("tags", "1 if users gave the tag to the picture, else 0", self.model.tags)
+        return Graph(network, outputs, second if TAGS in self.model.phases else None)
+
+
+class _Labels(nn.Module):
+    """From uint8 (B, 3, S, S) and tags, float32 (B, T), to probabilities (B, C) and the estimated number (B,)."""
+
+    def __init__(self, model: AnnotationModel, scaling: Platt | None) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(model.phases)  # so that their weights are found
+        self.model, self.scaling, self.phase = model, scaling, main_phase(list(model.phases))
+
+    def forward(self, pixels: Tensor, tags: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the probabilities, calibrated if the model is, and the number if the run estimates it."""
+        if tags is None:  # of networks that read none
+            tags = torch.zeros(1, 1, device=pixels.device)
+        found = self.model.of_batch(pixels, tags)
+        logits = found["logits"][self.phase].float()
+        if self.scaling is not None:
+            probabilities = (self.scaling.a * logits + self.scaling.b).sigmoid()
+        else:
+            probabilities = logits.softmax(dim=1) if self.model.recipe.loss == "softmax" else logits.sigmoid()
+        quantity = found["quantities"].get(PREDICTED_BY.get(self.phase, ""))
+        return (probabilities,) if quantity is None else (probabilities, quantity)
 
 
 def load(folder: Path, evaluation: Path | None = None) -> AnnotationPredictor:

@@ -78,7 +78,7 @@ class Recogniser(nn.Module):
         if self.shared_normalisation:
             phi, clicks = (_joined(parts) for parts in zip(*inputs.values(), strict=True))
             assert phi is not None
-            sizes = [len(of_domain) for of_domain, _ in inputs.values()]
+            sizes = [of_domain.shape[0] for of_domain, _ in inputs.values()]
             representations = list(self._normalise(SHARED, phi, clicks).split(sizes))
         else:
             representations = [self._normalise(domain, *of_domain) for domain, of_domain in inputs.items()]
@@ -179,7 +179,7 @@ class MultidomainNetwork(nn.Module):
 
     def forward(self, images: Mapping[Domain, Tensor]) -> dict[Domain, Prediction]:
         """Return logits and predicted click features of each domain's images."""
-        sizes = [len(of_domain) for of_domain in images.values()]
+        sizes = [of_domain.shape[0] for of_domain in images.values()]  # torch.export takes len() for a constant
         pixels = torch.cat(list(images.values()))
         visual: Visual = self.backbone(pixels)
         clicks = self._predict_clicks(pixels, visual.omega)

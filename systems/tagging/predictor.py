@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.console import UserError
 from model.data.histories import relative
+from model.graph import Graph, SecondInput
 from model.prediction import Context, Prediction, largest, refuse_calibration
+from systems.tagging.network import TagNetwork
 from systems.tagging.recommend import Recommender
 
 
@@ -39,6 +41,29 @@ class TagPredictor:
     def click_features(self, pixels: Tensor) -> Tensor:
         """Raise an error; tagging predicts no clicks."""
         raise UserError(f"tagging {self.run} predicts no clicks; use a model of mtmdd")
+
+    def graph(self) -> Graph:
+        """Return the network from pictures and counts of a history to the tags' probabilities."""
+        network, tags = self.recommender.network, self.recommender.tags
+        second = None
+        if network.preference is not None:
+            second = SecondInput("history", "how often the user gave each tag; zeros: nothing is known", tags)
+        return Graph(_Tags(network).eval(), {"probabilities": tags}, second)
+
+
+class _Tags(nn.Module):
+    """From uint8 (B, 3, S, S) and a history's counts, float32 (B, N), to probabilities (B, N)."""
+
+    def __init__(self, network: TagNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor, history: Tensor | None = None) -> Tensor:
+        """Return the probabilities."""
+        if history is None:  # of a network that reads none
+            history = torch.zeros(1, 1, device=pixels.device)
+        counts = history / history.amax(dim=1, keepdim=True).clamp(min=1)  # as `relative`
+        return self.network.recommend(pixels, counts).float().sigmoid()
 
 
 def load(folder: Path, evaluation: Path | None = None) -> TagPredictor:
