@@ -32,6 +32,8 @@ DOORS = {
     "tags": Door("pipelines.tags.tag_log", "turn a log of users' tags into posts and a vocabulary"),
     "train": Door("flows.reproduce", "run what is out of date of the stages in dvc.yaml: data, training, reports"),
     "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
+    "export": Door("clicksight.neighbours.command", "write data as neighbouring tools read it"),
+    "info": Door("clicksight.info", "say of any artifact what it is, where it comes from, and what reads it"),
 }
 
 
