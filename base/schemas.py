@@ -173,6 +173,10 @@ QUERIES = pa.schema(
     ]
 )
 
+# Of vocabulary.parquet and click_features/, in their files' metadata. Raise it when their columns, or what these mean,
+# change: tests/schema_versions/ has files of each version.
+CLICK_FEATURES_VERSION = 1
+
 # vocabulary.parquet: the K most clicked words; rows by word_id, which is the rank.
 VOCABULARY = pa.schema(
     [

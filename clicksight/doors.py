@@ -38,6 +38,7 @@ DOORS = {
     "index": Door("clicksight.index", "index pictures by the words that people would click them for"),
     "search": Door("clicksight.search", "search such an index by words or by a picture"),
     "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
+    "info": Door("clicksight.info", "say of any artifact what it is, where it comes from, and what reads it"),
 }
 
 

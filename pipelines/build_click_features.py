@@ -54,6 +54,7 @@ from pipelines.ingest.click_log import (
 from pipelines.ingest.log_format import LogFormat, add_log_options, format_of, log_params_of
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
+from pipelines.words.about import about_features, digest_of, segment_options
 from pipelines.words.click_features import write_packed
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.history import (
@@ -132,6 +133,7 @@ class Build:
         image_ids: the images to keep and to make features of; ``None``: those of the log.
         segment: how queries are segmented.
         top_words: K.
+        about: what vocabulary and features say of themselves (:mod:`pipelines.words.about`).
         history: what is kept for later builds; ``None``: nothing.
         previous: the build to which the log is added, if any.
     """
@@ -142,6 +144,7 @@ class Build:
     image_ids: pa.Array | None
     segment: SegmentParams
     top_words: int
+    about: Mapping[str, str]
     history: History | None
     previous: Previous | None
 
@@ -201,7 +204,7 @@ class Build:
         matrix = buckets | "ClickMatrix" >> ClickMatrix(
             words, IMAGE_SHARDS, self.image_ids, packer, *(() if old is None else (old.entering(job, words), old.rows))
         )
-        vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
+        vocabulary = matrix | "Vocabulary" >> Vocabulary(words, self.about)
         _ = vocabulary | "WrittenVocabulary" >> beam.Map(write_vocabulary, folder / VOCABULARY_FILE)
         images = matrix | "ClickFeatures" >> concurrently(
             "click_features", write_packed, folder / "click_features", beam.pvalue.AsSingleton(vocabulary)
@@ -234,6 +237,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
     parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
+    parser.add_argument(
+        "--licence",
+        help="licence of the features, for their files' metadata (that of --previous; not stated)",
+    )
     add_segment_options(parser)
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("build_click_features") as closing:
@@ -253,6 +260,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         previous = None if arguments.previous is None else Previous(arguments.previous)
         if previous is not None:
             previous.check(history, files, form)
+        licence = arguments.licence
+        if licence is None and previous is not None:
+            licence = previous.about().get("licence")
         summary = Build(
             files=files,
             form=form,
@@ -260,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             image_ids=image_ids,
             segment=segment,
             top_words=vocabulary.top_words,
+            about=about_features(digest_of(segment_options(segment)), vocabulary.top_words, vocabulary.fit_on, licence),
             history=None if arguments.no_history else history,
             previous=previous,
         ).run(arguments.output, beam_arguments)

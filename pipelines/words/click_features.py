@@ -33,6 +33,7 @@ from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
 from pipelines.beam.shuffle import unpack
 from pipelines.ingest.sums import check_sums
+from pipelines.words.about import PREFIX, as_metadata, check_version, from_metadata, read_about
 
 
 def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.RecordBatch:
@@ -40,7 +41,7 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
 
     Args:
         matrix: schemas.CLICK_MATRIX.
-        vocabulary: schemas.VOCABULARY; only idf is used.
+        vocabulary: schemas.VOCABULARY; only idf is used, and what the metadata say of the features.
 
     Raises:
         UserError: an image's clicks on all words do not fit into 64 bits together.
@@ -54,7 +55,9 @@ def with_weights(matrix: pa.RecordBatch, vocabulary: pa.RecordBatch) -> pa.Recor
     shares = clicks / np.repeat(sums, lengths)
     weights = shares * vocabulary.column("idf").to_numpy()[word_ids]
     tfidf = pa.ListArray.from_arrays(pa.array(starts, pa.int32()), pa.array(weights.astype(np.float32)))
-    return pa.record_batch([*matrix.columns, tfidf], schema=CLICK_FEATURES)
+    about = from_metadata(vocabulary.schema.metadata)
+    metadata = as_metadata(about, "pipelines.words.click_features") if about else None
+    return pa.record_batch([*matrix.columns, tfidf], schema=CLICK_FEATURES.with_metadata(metadata))
 
 
 def _row_sums(numbers: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -76,6 +79,18 @@ def write_packed(shard: tuple[int, bytes], directory: Path, vocabulary: pa.Recor
 def write_file(shard: tuple[int, str], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
     """Weight and write a shard of the click matrix from a stage's output."""
     return [write_features(shard[0], read_matrix(Path(shard[1]), vocabulary.num_rows), vocabulary, directory)]
+
+
+def read_vocabulary(path: Path) -> pa.RecordBatch:
+    """Read a vocabulary with its metadata.
+
+    Raises:
+        UserError: it is damaged, no vocabulary, or of another version.
+    """
+    vocabulary = read_shard(path, VOCABULARY)
+    about = read_about(path)
+    check_version(about, path)
+    return vocabulary.replace_schema_metadata({f"{PREFIX}{name}": value for name, value in about.items()})
 
 
 def read_matrix(file: Path, num_words: int) -> pa.RecordBatch:
@@ -102,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("click_features") as closing:
-        vocabulary = read_shard(arguments.vocabulary, VOCABULARY)
+        vocabulary = read_vocabulary(arguments.vocabulary)
         files = list(enumerate(map(str, shard_files(arguments.click_matrix))))
         with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"

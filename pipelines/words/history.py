@@ -25,7 +25,6 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ from pipelines.ingest.click_log import check_block
 from pipelines.ingest.log_format import LogFormat
 from pipelines.ingest.log_slices import TSV, LogFile, plan_slices, read_slice
 from pipelines.ingest.sums import check_sums
+from pipelines.words.about import check_version, file_digest, read_about, segment_options
 from pipelines.words.click_matrix import IMAGE_SHARDS, matrix_batch
 from pipelines.words.query_buckets import QueryBucket
 from pipelines.words.segmentation import SegmentParams
@@ -53,8 +53,6 @@ from pipelines.words.segmentation import SegmentParams
 HISTORY = "history"
 FILES = "files.json"
 NOTHING = hashlib.sha256().hexdigest()  # the digest of an empty file
-# The version of the rules by which a row's text gives an image id and words. Raise it when the same row gives others.
-RULES = 2
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
 
 
@@ -65,13 +63,7 @@ def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
         segment: section ``segment``; files that it names are replaced by their digests.
         images: the file of the images to keep, if not all.
     """
-    named = {**segment.model_dump(), "images": None if images is None else str(images)}
-    files = {"images", "stop_words", "dictionary", "user_dictionary"}
-    digests = {
-        name: hashlib.sha256(Path(value).read_bytes()).hexdigest() if name in files and value is not None else value
-        for name, value in named.items()
-    }
-    return {**digests, "version_of_rules": RULES, **{name: version(name) for name in ("jieba", "simplemma")}}
+    return {**segment_options(segment), "images": None if images is None else file_digest(images)}
 
 
 @dataclass(frozen=True)
@@ -123,8 +115,7 @@ def digests_of(files: Sequence[LogFile], form: LogFormat = TSV) -> dict[str, str
     digests: dict[str, str] = {}
     names: dict[str, str] = {}
     for file in files:
-        with Path(file.path).open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = file_digest(Path(file.path))
         if digest != NOTHING and digest in names and has_clicks(file, form):
             raise UserError(
                 f"{file.path}: has the content of {names[digest]}: its clicks would count twice; leave one out"
@@ -207,6 +198,7 @@ class Previous:
                 f"{self.build}: has {num_shards} shards of features, builds now have {IMAGE_SHARDS}; "
                 "build anew from all logs"
             )
+        check_version(self.about(), self.build / "vocabulary.parquet")
         self.summary()
         built = _read_json(path)
         for name, value in history.options.items():
@@ -227,6 +219,10 @@ class Previous:
     def summary(self) -> dict[str, Any]:
         """Return the contents of summary.json."""
         return _read_json(self.build / "summary.json")
+
+    def about(self) -> dict[str, str]:
+        """Return what the vocabulary's metadata say of the build."""
+        return read_about(self.build / "vocabulary.parquet")
 
     def logs(self) -> list[Path]:
         """Return the folders of the logs, the oldest first."""

@@ -21,6 +21,7 @@ from base.schemas import CLICKS, QUERIES
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
+from pipelines.words.about import SEGMENT_KEY, digest_of, segment_options
 from pipelines.words.query_buckets import QueryBucket, query_bucket
 from pipelines.words.segmentation import Segmenter, SegmentParams, segmenter_of
 from pipelines.words.word_lists import warn_of_idle_entries
@@ -44,10 +45,13 @@ def segmented_bucket(clicks: pa.RecordBatch, segmenter: Segmenter) -> tuple[pa.A
     )
 
 
-def segment_shard(shard: tuple[int, str], params: SegmentParams, output: Path) -> Iterable[tuple[str, int]]:
-    """Segment and write a shard's queries; return counts for the closing lines."""
+def segment_shard(
+    shard: tuple[int, str], params: SegmentParams, options: str, output: Path
+) -> Iterable[tuple[str, int]]:
+    """Segment and write a shard's queries, with the digest of all options; return counts for the closing lines."""
     number, file = shard
     queries = segment_queries(read_shard(Path(file), CLICKS), segmenter_of(params))
+    queries = queries.replace_schema_metadata({SEGMENT_KEY: options})
     write_shard((number, queries), output)
     lengths = pc.list_value_length(queries.column("words"))
     return [
@@ -67,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stage("segment") as closing:
         params = load_section(SegmentParams, "segment", arguments.params)
         warn_of_idle_entries(params)
+        options = digest_of(segment_options(params))
         files = list(enumerate(map(str, shard_files(arguments.clicks))))
         with whole_directory(arguments.output, holds=SHARDS) as folder:
             counts_file = folder / "counts"
@@ -75,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     job
                     | "ClickShards" >> beam.Create(files)
                     | "QueryShards"
-                    >> concurrently("segment", segment_shard, params, folder).with_output_types(tuple[str, int])
+                    >> concurrently("segment", segment_shard, params, options, folder).with_output_types(
+                        tuple[str, int]
+                    )
                     | "Counts" >> WriteCounts(counts_file)
                 )
             closing.counts.update(read_counts(counts_file))

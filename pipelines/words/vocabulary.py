@@ -21,7 +21,7 @@ Reference: Tan et al. 2019, section III-A, steps 2 and 4, and eq. 1.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,9 +40,10 @@ from base.params import DEFAULT_PATH, Params, load_section
 from base.schemas import VOCABULARY
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
-from pipelines.beam.shards import read_shard, write_shard
+from pipelines.beam.shards import read_shard, shard_files, write_shard
 from pipelines.beam.shuffle import GroupIntoShards, Packer, buckets_of, packing, unpack
 from pipelines.ingest.sums import check_sums, sums_by
+from pipelines.words.about import OTHER_WORDS, about_features, as_metadata, read_about
 from pipelines.words.click_matrix import IMAGE_SHARDS, ClickMatrix
 from pipelines.words.image_sets import source_images
 from pipelines.words.query_buckets import QueryBucket, ReadBuckets, unpack_bucket
@@ -185,12 +186,15 @@ def shard_frequencies(shard: tuple[int, bytes], words: pa.RecordBatch) -> Iterab
     return [document_frequencies(unpack(shard[1]), words)]
 
 
-def vocabulary_table(words: pa.RecordBatch, frequencies: np.ndarray) -> pa.RecordBatch:
+def vocabulary_table(
+    words: pa.RecordBatch, frequencies: np.ndarray, about: Mapping[str, str] | None = None
+) -> pa.RecordBatch:
     """Return the vocabulary with document frequencies and weights; schemas.VOCABULARY.
 
     Args:
         words: word and clicks by rank.
         frequencies: the results of :func:`document_frequencies`, summed over the shards.
+        about: becomes the metadata, with the number of images; ``None``: there is none.
 
     Shape:
         words: (K,); frequencies: (1 + K,)
@@ -198,7 +202,12 @@ def vocabulary_table(words: pa.RecordBatch, frequencies: np.ndarray) -> pa.Recor
     num_images, frequency = frequencies[0], frequencies[1:]
     idf = np.log(num_images / frequency)
     columns = [np.arange(words.num_rows, dtype=np.int32), *words.columns, frequency, idf]
-    return pa.record_batch([pa.array(column) for column in columns], schema=VOCABULARY)
+    table = pa.record_batch([pa.array(column) for column in columns], schema=VOCABULARY)
+    if about is None:
+        return table
+    return table.replace_schema_metadata(
+        as_metadata({**about, "images": str(num_images)}, "pipelines.words.vocabulary")
+    )
 
 
 @dataclass(eq=False)
@@ -207,9 +216,11 @@ class Vocabulary(beam.PTransform):
 
     Attributes:
         words: the result of :class:`MostClickedWords`.
+        about: what the files say of themselves (:mod:`pipelines.words.about`).
     """
 
     words: beam.PCollection
+    about: Mapping[str, str]
 
     def expand(self, matrix: beam.PCollection) -> beam.PCollection:
         """Sum the frequencies over the shards, and add them to the words."""
@@ -220,7 +231,7 @@ class Vocabulary(beam.PTransform):
             | "SumOfFrequencies" >> beam.CombineGlobally(sum)
         )
         return self.words | "WithWeights" >> beam.Map(
-            vocabulary_table, beam.pvalue.AsSingleton(frequencies)
+            vocabulary_table, beam.pvalue.AsSingleton(frequencies), self.about
         ).with_output_types(pa.RecordBatch)
 
 
@@ -253,17 +264,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", type=Path, required=True, help="Parquet file of their splits, for fit_on: train")
     parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (section vocabulary)")
+    parser.add_argument("--licence", help="licence of the features, for their files' metadata (not stated)")
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("vocabulary") as closing:
         params = load_section(VocabularyParams, "vocabulary", arguments.params)
         on_training_split = params.fit_on == "train"
         image_ids = source_images(arguments.split, "train") if on_training_split else source_images(arguments.images)
+        segment = read_about(shard_files(arguments.queries)[0]).get("segment", OTHER_WORDS)
+        about = about_features(segment, params.top_words, params.fit_on, arguments.licence)
         with whole_file(arguments.output) as output:
             with packing(beam_arguments, arguments.output) as packer, pipeline(beam_arguments) as job:
                 buckets = job | "Log" >> ReadBuckets(arguments.clicks, arguments.queries, image_ids, packer)
                 words, _ = buckets | "MostClickedWords" >> MostClickedWords(params.top_words, packer)
                 matrix = buckets | "ClickMatrix" >> ClickMatrix(words, IMAGE_SHARDS, image_ids, packer)
-                vocabulary = matrix | "Vocabulary" >> Vocabulary(words)
+                vocabulary = matrix | "Vocabulary" >> Vocabulary(words, about)
                 _ = vocabulary | "Written" >> beam.Map(write_vocabulary, output)
             num_words = check_vocabulary(output, params.top_words)
         closing.counts["images"] = len(image_ids)

@@ -62,7 +62,7 @@ def test_stage_writes_a_shard_for_each_shard(tmp_path, monkeypatch, caplog):
 def test_a_shards_counts_are_of_its_distinct_queries(tmp_path):
     log = [("a", "red dog", 1), ("b", "red dog", 4), ("b", "!", 2), ("a", "?", 1), ("c", "dog", 9), ("c", "big cat", 1)]
     write_shard((3, clicks(*log)), tmp_path)
-    counts = segment_shard((3, str(tmp_path / "part-00003.parquet")), PARAMS, tmp_path)
+    counts = segment_shard((3, str(tmp_path / "part-00003.parquet")), PARAMS, "digest", tmp_path)
     assert list(counts) == [("queries", 5), ("queries without a word", 2), ("words in all queries", 5)]
 
 
