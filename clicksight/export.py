@@ -14,11 +14,15 @@ evaluations (``seed-N/metrics.json`` and ``units.parquet``), from which the card
 - ``README.md``: the model card; with --evaluations and --benchmark also ``.eval_results/``.
 
 `examples/exported_model.py` runs ``model.onnx`` without this project. docs/export.md has the details.
+
+``clicksight export --as FORMAT ...`` writes data, not a model, as neighbouring tools read it: open_clip, imagefolder,
+webdataset, recbole, sidecars, trec; ``clicksight export --as trec --help`` describes it.
 """
 
 import argparse
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,7 @@ from base.artifacts import whole_directory, write_json
 from base.console import UserError, stage
 from clicksight.card import CardOptions, Evaluated, check_evaluated, read_evaluated, write_card
 from clicksight.models import load_model
+from clicksight.neighbours import command
 from model.folder import read_run
 from model.graph import Graph
 from model.prediction import Predictor
@@ -184,7 +189,11 @@ def export(
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+    """Run the command, or with --as that of the neighbours' formats."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if any(argument == "--as" or argument.startswith("--as=") for argument in given):
+        command.main(given)
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -200,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--benchmark", metavar="DATASET:TASK", help="of the Hugging Face Hub, for .eval_results: its id and task"
     )
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args(given)
     with stage("export") as closing:
         evaluated = None if arguments.evaluations is None else read_evaluated(arguments.evaluations)
         calibration = None

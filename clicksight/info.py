@@ -72,6 +72,7 @@ WRITERS = {
     "LABEL_SPLITS": "pipelines.annotations.split",
     "ANNOTATIONS": "systems.annotation.evaluate",
     "PICTURE_PREDICTIONS": "clicksight.predict",
+    "PICTURE_INDEX": "clicksight.index",
 }
 # What other commands than a reader of Parquet can do with a kind.
 COMMANDS = {

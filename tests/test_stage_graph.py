@@ -32,6 +32,7 @@ EVALUATIONS = {"mtmdd:evaluate", "mtmdd:evaluate_cross_object"}
 TRAININGS = {"mtmdd:train", "mtmdd:train_cross_object"}
 DIAGNOSES = {"mtmdd:diagnose", "mtmdd:click_ratios"}
 COMMANDS = {"mtmdd:commands"}  # which has the digests of the comparison methods' commands
+FEATURES = {"vocabulary", "click_features", "dckt:vocabulary", "dckt:click_features", "annotation:tag_vocabulary"}
 SIAMESE = {"siamese:train", "siamese:evaluate"}
 DCKT = {"dckt:train", "dckt:click_train"}
 SYSTEMS = ("annotation", "cleaning", "dckt", "mtmdd", "siamese", "tagging")
@@ -44,7 +45,8 @@ MEASURED = ("evaluate", "baselines", "report")
     [
         ("systems/cleaning/clean.py", {"cleaning:clean", "siamese:denoise"}),
         ("systems/cleaning/train.py", {"cleaning:train"}),
-        ("pipelines/words/segmentation.py", {"segment", "dckt:segment", "label_from_clicks"}),
+        # vocabularies and click features say in their metadata how queries became words
+        ("pipelines/words/segmentation.py", {"segment", "dckt:segment", "label_from_clicks"} | FEATURES),
         ("systems/mtmdd/evaluate.py", EVALUATIONS | DIAGNOSES | COMMANDS),
         ("systems/mtmdd/measures.py", TRAININGS | EVALUATIONS | DIAGNOSES | COMMANDS),
         ("systems/mtmdd/report/texts.py", {"mtmdd:report"}),
