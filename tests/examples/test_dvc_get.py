@@ -1,4 +1,4 @@
-"""`dvc get` and `dvc import` of click features, as README describes them, from a local repository with a local remote."""
+"""`dvc get` and `dvc import` of click features, as README has them, from a clone with a local remote."""
 
 import subprocess
 import sys
