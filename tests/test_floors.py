@@ -1,8 +1,11 @@
 """Packages import in one direction only.
 
 base <- {pipelines, model, report} <- systems <- {flows, clicksight} <- benchmarks
+
+examples/ stands above them all and imports none.
 """
 
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -54,6 +57,12 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         for file in MODULES
     }
     list(TopologicalSorter(imports).static_order())  # raises CycleError, which names the cycle
+
+
+def test_examples_can_be_copied_into_other_projects() -> None:
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        imported = set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert imported & {*CODE.packages, "clicksight"} == set(), path.name
 
 
 def test_every_folder_says_what_belongs_there() -> None:

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from click_builds import LOG, build, write_log
 from click_oracles import by_sql
+from javascript import install
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
-READERS = ROOT / "tests/parquet_readers"
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +81,8 @@ def test_a_linear_classifier_learns_from_clicks_alone(tmp_path: Path) -> None:
 
 
 def test_javascript_reads_the_same(features: Path, expected: list, tmp_path: Path) -> None:
-    modules = READERS / "node_modules"
-    if shutil.which("node") is None or not modules.is_dir():
-        pytest.skip("node or its packages are not installed")
-    shutil.copy(EXAMPLES / "read.mjs", tmp_path)
-    (tmp_path / "node_modules").symlink_to(modules)
-    run = subprocess.run(["node", tmp_path / "read.mjs", features], capture_output=True, text=True, check=True)
+    shutil.copy(EXAMPLES / "read.mjs", program := install(tmp_path / "readers"))
+    run = subprocess.run(["node", program / "read.mjs", features], capture_output=True, text=True, check=True)
     assert rounded(tuple(row.values()) for row in json.loads(run.stdout)) == expected
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click_builds import LOG, build, digest, write_log
+from javascript import install
 
 from base import schemas
 from base.artifacts import shard_name, write_table
@@ -25,7 +26,6 @@ from base.artifacts import shard_name, write_table
 Rows = list[dict[str, Any]]
 Reader = Callable[[Sequence[Path]], Rows]
 
-NODE_PROGRAM = Path(__file__).parents[1] / "parquet_readers"
 # Data pages of these encodings and codecs are read by Spark 3.3 and fastparquet too; RLE packs lengths and null flags.
 ENCODINGS = {"PLAIN", "RLE", "RLE_DICTIONARY"}
 CODECS = {"ZSTD", "UNCOMPRESSED"}
@@ -126,15 +126,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def node_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with read.mjs and its packages; npm checks their digests in package-lock.json."""
-    if shutil.which("npm") is None:
-        pytest.skip("node and npm are not installed")
-    folder = tmp_path_factory.mktemp("node") / "readers"
-    shutil.copytree(NODE_PROGRAM, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"npm can't install Arrow JS and parquet-wasm: {done.stderr.strip().splitlines()[-1]}")
-    return folder
+    return install(tmp_path_factory.mktemp("node") / "readers")
 
 
 @pytest.fixture
