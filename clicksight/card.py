@@ -128,8 +128,8 @@ def check_evaluated(evaluated: Evaluated, run: Mapping[str, Any], model: Path) -
         raise UserError(
             f"{model}: seed {seed} is not among the evaluated seeds {evaluated.seeds}; name its evaluations"
         )
-    stated = evaluated.contents[seed].get("chosen")
-    for one in run.get("chosen", []) if isinstance(stated, dict) else []:
+    stated = evaluated.contents[seed].get("chosen") or {}
+    for one in run.get("chosen", []):
         other = stated.get(one["phase"])
         if other is not None and (other.get("epoch"), other.get("value")) != (one["epoch"], one["value"]):
             raise UserError(
