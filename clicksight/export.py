@@ -180,8 +180,6 @@ def export(
             if "onnx" in formats:
                 save_onnx(program, graph, config, folder / ONNX_FILE)
             if "torch" in formats:
-                for node in program.graph_module.graph.nodes:
-                    node.meta.pop("stack_trace", None)  # has paths of this machine
                 torch.export.save(program, folder / TORCH_FILE)
         write_json(config, folder / CONFIG_FILE)
         write_card(folder, config, read_run(model), evaluated, options or CardOptions())

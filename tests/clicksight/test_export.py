@@ -79,7 +79,7 @@ def test_names_and_sizes_are_in_the_metadata(exported: Path) -> None:
     assert config == json.loads((exported / "config.json").read_text(encoding="utf-8"))
     assert config["outputs"]["probabilities"]["names"] == CATEGORIES
     assert config["outputs"]["click_feature"]["names"] == WORDS
-    assert config["preprocessing"]["resize_shorter_side"], config["preprocessing"]["middle_square"] == SIZES
+    assert (config["preprocessing"]["resize_shorter_side"], config["preprocessing"]["middle_square"]) == SIZES
     assert config["inputs"]["pixels"]["shape"] == ["batch", 3, 32, 32]
 
 
