@@ -101,8 +101,9 @@ def write_index(
                 counts[f"unusable: {picture.reason}"] += 1
                 line = {"image": picture.name, "error": picture.reason}
                 unusable.write(json.dumps(line, ensure_ascii=False) + "\n")
-            columns = [pa.array(names, pa.string()), as_lists(vectors)]
-            waiting.append(pa.RecordBatch.from_arrays(columns, schema=schemas.PICTURE_INDEX))
+            if names:  # the last batch may be empty, and a row group without rows has no vectors to compare
+                columns = [pa.array(names, pa.string()), as_lists(vectors)]
+                waiting.append(pa.RecordBatch.from_arrays(columns, schema=schemas.PICTURE_INDEX))
             if sum(batch.num_rows for batch in waiting) >= AT_ONCE:
                 flush()
         flush()

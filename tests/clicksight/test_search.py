@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click_pictures import WORDS, click_model, write_pictures
 from hypothesis import given
@@ -52,6 +53,14 @@ def test_words_find_the_pictures_that_would_be_clicked_for_them(made, capsys, ca
     expected = (v[0] + v[3]) / np.sqrt(2) / np.linalg.norm(v)
     assert red["cosine"] == pytest.approx(expected, abs=0.005)  # JPEG changes a colour by a level or two of 255
     assert "left out: 'a', 'dragon', 'of'" in caplog.text
+
+
+def test_an_index_of_full_row_groups_only_is_searched(made, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(index, "AT_ONCE", 3)  # the usable pictures are three
+    shutil.rmtree(made)
+    index.main(["model", "set", "--output=out", "--lemmas=en", "--batch-size=3"])
+    assert pq.ParquetFile("out/pictures.parquet").num_row_groups == 1
+    assert [one["image"] for one in found(capsys, "sky", "--top=1")] == ["set/blue.png"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["fire", "--image=set/red.png"]])
