@@ -10,6 +10,10 @@ In: a model folder, written by a train stage of mtmdd, siamese, annotation or ta
 Out: a line for each picture, in the order of the inputs and of their names: a table on standard output, or a file with
 --output, JSON Lines or Parquet (`schemas.PICTURE_PREDICTIONS`) by its suffix.
 
+With --explain there is also a PNG for each picture, the picture beside a map of where the most probable category (or
+the first word, label or tag; or what --category or --word names) comes from, by `clicksight.explain`; it takes some
+hundred looks at each picture.
+
 A picture that can't be used has its reason instead, and is counted; with --strict the exit code is then 3.
 """
 
@@ -19,6 +23,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,9 +34,10 @@ import torch
 from PIL import Image
 
 from base import schemas
-from base.artifacts import table_writer, whole_file
+from base.artifacts import table_writer, whole_directory, whole_file
 from base.console import UserError, progress, stage
 from base.terminal import printable
+from clicksight.explain import best_of, file_name, importance, score_of, write_map
 from clicksight.models import load_model
 from clicksight.pictures import Picture, Pictures, decoded
 from model.prediction import Context, Prediction, Predictor
@@ -156,6 +162,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--evaluation", type=Path, help="annotation: the run's evaluation, which calibrates")
     parser.add_argument("--history", metavar="TAGS", help='tagging: tags that the user gave, as in "beach,sea,sea"')
     parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
+    parser.add_argument("--explain", type=Path, metavar="FOLDER", help="write a map of where it comes from, as PNG")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--category", metavar="NAME", help="with --explain: the category to explain")
+    what.add_argument("--word", help="with --explain: the word to explain")
     parser.add_argument("--strict", action="store_true", help=f"exit with {BAD} if a picture can't be used")
     return parser
 
@@ -169,9 +179,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         for option, value in (("--top", arguments.top), ("--batch-size", arguments.batch_size)):
             if value < 1:
                 raise UserError(f"{option} {value}: at least 1 expected")
+        if (arguments.category or arguments.word) and arguments.explain is None:
+            raise UserError("--category and --word say what --explain FOLDER explains; give it, too")
         predictor = load_model(arguments.model, arguments.evaluation)
         pictures = Pictures(arguments.pictures, arguments.column)
         context = contexts(arguments.tags, arguments.history)
+
+        maps: Path | None = None
+        named = (("word", arguments.word), ("category", arguments.category))
+        asked = next(((kind, name) for kind, name in named if name), None)
 
         def rows() -> Iterator[dict[str, Any]]:
             encoded = iter(progress(pictures, "predict", "pictures", len(pictures)))
@@ -179,14 +195,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             for picture, said in predictions(predictor, squares, context, arguments.batch_size, arguments.top):
                 counts["pictures"] += 1
                 counts[f"unusable: {picture.reason}" if said is None else "predicted"] += 1
+                if maps is not None and said is not None and picture.pixels is not None:
+                    square = torch.from_numpy(picture.pixels.transpose(2, 0, 1).copy())
+                    kind, name = asked or best_of(said)
+                    score = score_of(predictor, kind, name, context(picture.id))
+                    write_map(maps / file_name(counts["pictures"], picture.name), square, importance(square, score))
                 yield as_row(picture, said)
 
-        if arguments.output is not None:
-            write(rows(), arguments.output)
-            closing.wrote[str(arguments.output)] = f"{counts['pictures']:,} pictures"
-        else:
-            for row in rows():
-                sys.stdout.write(as_line(row) if arguments.format == "jsonl" else as_text(row))
+        with ExitStack() as stack:
+            if arguments.explain is not None:
+                maps = stack.enter_context(whole_directory(arguments.explain, holds=("*.png",)))
+            if arguments.output is not None:
+                write(rows(), arguments.output)
+                closing.wrote[str(arguments.output)] = f"{counts['pictures']:,} pictures"
+            else:
+                for row in rows():
+                    sys.stdout.write(as_line(row) if arguments.format == "jsonl" else as_text(row))
+        if arguments.explain is not None:
+            closing.wrote[str(arguments.explain)] = f"{counts['predicted']:,} maps"
         closing.counts = dict(counts)
     if arguments.strict and counts["predicted"] < counts["pictures"]:
         sys.exit(BAD)
