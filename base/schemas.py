@@ -459,19 +459,21 @@ ANNOTATIONS = pa.schema(
     ]
 )
 
-_SCORED = pa.list_(pa.struct([pa.field("name", pa.string()), pa.field("value", pa.float64())]))
-
-# What `clicksight predict` writes: one row per picture, in the order of the inputs. Lists have the largest value first;
-# those that the model doesn't predict are empty.
+# What `clicksight predict` writes: one row per picture, in the order of the inputs. Names and their values have the
+# largest value first; those that the model doesn't predict are empty.
 PICTURE_PREDICTIONS = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),  # the path, or the archive or table and the name there
         pa.field("error", pa.string()),  # why the picture can't be used; null: it can
         pa.field("number", pa.int64()),  # the predicted number of labels; null: the model predicts none
-        pa.field("categories", _SCORED, nullable=False),  # with probabilities
-        pa.field("words", _SCORED, nullable=False),  # with entries of the predicted click feature (length 1)
-        pa.field("labels", _SCORED, nullable=False),  # with probabilities
-        pa.field("tags", _SCORED, nullable=False),  # with probabilities
+        pa.field("categories", pa.list_(pa.string()), nullable=False),
+        pa.field("categories_values", pa.list_(pa.float32()), nullable=False),  # probabilities
+        pa.field("words", pa.list_(pa.string()), nullable=False),
+        pa.field("words_values", pa.list_(pa.float32()), nullable=False),  # of the predicted click feature (length 1)
+        pa.field("labels", pa.list_(pa.string()), nullable=False),
+        pa.field("labels_values", pa.list_(pa.float32()), nullable=False),  # probabilities
+        pa.field("tags", pa.list_(pa.string()), nullable=False),
+        pa.field("tags_values", pa.list_(pa.float32()), nullable=False),  # probabilities
     ]
 )
 

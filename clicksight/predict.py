@@ -86,10 +86,19 @@ def predictions(
 
 
 def as_row(picture: Picture, prediction: Prediction | None) -> dict[str, Any]:
-    """Return a row of `schemas.PICTURE_PREDICTIONS`."""
+    """Return what a line of the output says of a picture; lists have a name and a value each."""
     said = prediction or Prediction()
     lists = {name: [one._asdict() for one in getattr(said, name)] for name in LISTS}
     return {"image": picture.name, "error": picture.reason or None, "number": said.number, **lists}
+
+
+def in_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of `schemas.PICTURE_PREDICTIONS`, which has lists of names and of values."""
+    flat = {name: value for name, value in row.items() if name not in LISTS}
+    for name in LISTS:
+        flat[name] = [one["name"] for one in row[name]]
+        flat[f"{name}_values"] = [one["value"] for one in row[name]]
+    return flat
 
 
 def as_line(row: dict[str, Any]) -> str:
@@ -131,7 +140,7 @@ def write(rows: Iterable[dict[str, Any]], output: Path) -> None:
     with table_writer(output, schema) as file:
         remaining = iter(rows)
         while group := list(islice(remaining, AT_ONCE)):
-            file.write_table(pa.Table.from_pylist(group, schema))
+            file.write_table(pa.Table.from_pylist([in_columns(row) for row in group], schema))
 
 
 def contexts(tags: Path | None, history: str | None) -> Callable[[str], Context]:

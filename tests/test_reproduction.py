@@ -178,7 +178,8 @@ def test_another_kind_of_object_is_the_source(workspace: Workspace) -> None:
     run = json.loads((data / "mtmdd/models" / CROSS / "seed-0/run.json").read_text())
     assert "oak jay" in run["categories"]["source"]
     assert "marsh hound" in run["categories"]["target"]
-    assert run["num_words"] == len(pl.read_parquet(data / "sets/toy_birds/features/vocabulary.parquet"))
+    words = pl.read_parquet(data / "sets/toy_birds/features/vocabulary.parquet").sort("word_id")["word"]
+    assert run["words"] == words.to_list()
     row = pl.read_csv(data / "mtmdd/report/cross_object.csv").row(0, named=True)
     single, cross = (
         json.loads((data / "mtmdd/evaluations" / point / "seed-0/metrics.json").read_text())["accuracy_target"]

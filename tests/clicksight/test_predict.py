@@ -90,8 +90,13 @@ def test_parquet_has_the_declared_schema_and_the_same_content(network, pictures,
     file = pq.ParquetFile("out.parquet")
     assert file.schema_arrow == schemas.PICTURE_PREDICTIONS
     assert file.num_row_groups == 2
-    lines = [predict.as_line(row) for row in pq.read_table("out.parquet").to_pylist()]
-    assert "".join(lines) == Path("out.jsonl").read_text()
+    lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+    for row, line in zip(pq.read_table("out.parquet").to_pylist(), lines, strict=True):
+        assert (row["image"], row["error"]) == (line["image"], line.get("error"))
+        for name in ("categories", "words", "labels", "tags"):
+            said = line.get(name, [])
+            assert row[name] == [one["name"] for one in said]
+            assert row[f"{name}_values"] == pytest.approx([one["value"] for one in said], abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ import torch
 from annotation_data import SEED, read, recipe, tasks_of, write_data_set
 from safetensors.torch import load_file
 
+from base.console import UserError
 from model.data.batches import Draw
 from model.measures.label_sets import measure_sets
 from model.training.trainer import train
-from systems.annotation import predict
+from systems.annotation import predictor
 from systems.annotation.chain import ChainTask
 from systems.annotation.evaluate import evaluate
 from systems.annotation.model import load_model
@@ -34,9 +35,7 @@ def test_frequent_labels_of_the_training_images_come_first(request: pytest.Fixtu
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_the_evaluation_measures_the_paths_of_the_network(
-    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, frozen: bool
-) -> None:
+def test_the_evaluation_measures_the_paths_of_the_network(request: pytest.FixtureRequest, frozen: bool) -> None:
     run = training_run(recipe(request, "CNN-RNN", frozen=frozen), read(write_data_set(Path("data"))), SEED, "tiny")
     train(run, Path("model"))
     chain = run.tasks[1]
@@ -59,9 +58,8 @@ def test_the_evaluation_measures_the_paths_of_the_network(
                 assert metrics[f"{name}_chain_{rule}"] == pytest.approx(100 * measured.value, abs=1e-3)
     assert metrics["h_f1_cnn_top"] is not None
     assert annotated["quantity"].null_count() == len(annotated)
-    with pytest.raises(SystemExit):
-        predict.main(["--model=model", "--images=data", "--output=out.jsonl"])
-    assert "CNN-RNN gives labels without probabilities; use a run of MS-CNN" in caplog.text
+    with pytest.raises(UserError, match="CNN-RNN gives labels without probabilities; use a run of MS-CNN"):
+        predictor.load(Path("model"))
 
 
 def test_a_step_is_the_networks_loss_of_the_images_labels(request: pytest.FixtureRequest) -> None:
