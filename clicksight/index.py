@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from base import schemas
 from base.artifacts import table_writer, whole_directory, write_json
 from base.console import UserError, progress, stage
 from clicksight.models import load_model
-from clicksight.pictures import Picture, Pictures, decoded
+from clicksight.pictures import Picture, Pictures, decoded, squares_of
 from model.frozen_features import as_lists
 from model.prediction import Predictor
 from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
@@ -59,9 +58,7 @@ def click_features(
     def seen() -> tuple[list[str], np.ndarray, list[Picture]]:
         vectors = np.empty((0, len(predictor.words)), np.float32)
         if usable:
-            pixels = np.stack([picture.pixels for picture in usable if picture.pixels is not None])
-            squares = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-            vectors = predictor.click_features(squares).numpy()
+            vectors = predictor.click_features(squares_of(usable)).numpy()
         found = [picture.name for picture in usable], vectors, list(bad)
         usable.clear()
         bad.clear()

@@ -16,6 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from base.artifacts import reading
 from base.console import UserError
@@ -162,6 +164,12 @@ def _read(root: Path, files: Sequence[tuple[str, str, Place, str]]) -> Iterator[
                 yield Encoded(name, id_, reader.read(place))
             except BadImageError as error:
                 yield Encoded(name, id_, None, str(error))
+
+
+def squares_of(pictures: Sequence[Picture]) -> Tensor:
+    """Return the squares of the usable pictures, at least one, as models take them: uint8 (B, 3, S, S)."""
+    pixels = np.stack([picture.pixels for picture in pictures if picture.pixels is not None])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
 def middle_square(data: bytes, resize: int, size: int) -> np.ndarray:

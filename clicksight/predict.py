@@ -28,7 +28,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from PIL import Image
@@ -39,7 +38,7 @@ from base.console import UserError, progress, stage
 from base.terminal import printable
 from clicksight.explain import best_of, file_name, importance, score_of, write_map
 from clicksight.models import load_model
-from clicksight.pictures import Picture, Pictures, decoded
+from clicksight.pictures import Picture, Pictures, decoded, squares_of
 from model.prediction import Context, Prediction, Predictor
 from pipelines.annotations.source import read_rows
 
@@ -71,9 +70,7 @@ def predictions(
         usable = [picture for picture in waiting if picture.pixels is not None]
         found: Iterator[Prediction] = iter(())
         if usable:
-            pixels = np.stack([picture.pixels for picture in usable if picture.pixels is not None])
-            squares = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-            found = iter(predictor.predict(squares, [context(picture.id) for picture in usable], top))
+            found = iter(predictor.predict(squares_of(usable), [context(picture.id) for picture in usable], top))
         for picture in waiting:
             yield picture, None if picture.pixels is None else next(found)
         waiting.clear()

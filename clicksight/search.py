@@ -23,7 +23,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic import ValidationError
 
 from base.artifacts import read_json, reading
@@ -32,7 +31,7 @@ from base.inputs import check_file
 from base.terminal import printable
 from clicksight.index import FILES, model_digest
 from clicksight.models import load_model
-from clicksight.pictures import Pictures, decoded
+from clicksight.pictures import Pictures, decoded, squares_of
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from report.pages import Column, Table, as_text
 
@@ -118,8 +117,7 @@ class Index:
         [seen] = decoded(iter(Pictures([str(picture)])), predictor.resize, predictor.image_size)
         if seen.pixels is None:
             raise UserError(f"{picture}: {seen.reason}")
-        square = torch.from_numpy(seen.pixels.transpose(2, 0, 1)[None].copy())
-        return predictor.click_features(square).numpy()[0]
+        return predictor.click_features(squares_of([seen])).numpy()[0]
 
     def blocks(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yield names and click features of some pictures at a time: float32 (pictures, K)."""
