@@ -484,3 +484,24 @@ PICTURE_INDEX = pa.schema(
         pa.field("clicks", pa.list_(pa.float32()), nullable=False),  # the predicted click feature, K entries, length 1
     ]
 )
+
+# What `clicksight search --output` writes: pictures of an index, the most similar to the query first.
+SEARCH_RESULTS = pa.schema(
+    [
+        pa.field("rank", pa.int64(), nullable=False),  # from 1
+        pa.field("image", pa.string(), nullable=False),  # as in the index
+        pa.field("cosine", pa.float64(), nullable=False),  # of the query and the predicted click feature
+    ]
+)
+
+# The cut-offs of `clicksight cut-offs`: from which predicted clicks on a word fits a picture; rows by word_id. The
+# files' metadata has the model's digest and run, the promised share, its confidence, and the number of images behind.
+CUT_OFFS = pa.schema(
+    [
+        pa.field("word", pa.string(), nullable=False),
+        pa.field("cut_off", pa.float32()),  # of the entry of the predicted click feature; null: too little evidence
+        pa.field("above", pa.int64()),  # validation images above it
+        pa.field("right", pa.int64()),  # of these, clicked for the word
+        pa.field("clicked", pa.int64(), nullable=False),  # validation images that were clicked for the word, of all
+    ]
+)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clicksight.cut_offs import CutOffs
     from clicksight.pictures import Picture
     from model.prediction import Prediction, Predictor
 
@@ -36,6 +37,7 @@ def predictions(
     history: Sequence[str] = (),
     top: int | None = 5,
     batch_size: int = 32,
+    cut_offs: CutOffs | None = None,
 ) -> Iterator[tuple[Picture, Prediction | None]]:
     """Yield pictures in the order of the inputs, each with what the model says of it; None: it can't be used.
 
@@ -46,6 +48,7 @@ def predictions(
         history: tags that the user gave before.
         top: entries of each list at most; None: all.
         batch_size: pictures that the network sees at once.
+        cut_offs: of the model's words, from `clicksight.cut_offs.CutOffs.read`; words that don't fit are left out.
 
     Raises:
         UserError: an input doesn't exist or can't be listed.
@@ -56,4 +59,8 @@ def predictions(
 
     squares = decoded(iter(Pictures([str(path) for path in pictures])), model.resize, model.image_size)
     given = tags or {}
-    yield from predict.predictions(model, squares, lambda id_: Context(given.get(id_, ()), history), batch_size, top)
+
+    def context(id_: str) -> Context:
+        return Context(given.get(id_, ()), history)
+
+    yield from predict.predictions(model, squares, context, batch_size, top, cut_offs)

@@ -35,6 +35,7 @@ DOORS = {
     "tags": Door("pipelines.tags.tag_log", "turn a log of users' tags into posts and a vocabulary"),
     "train": Door("flows.reproduce", "run what is out of date of the stages in dvc.yaml: data, training, reports"),
     "predict": Door("clicksight.predict", "say what pictures show, by a trained model"),
+    "cut-offs": Door("clicksight.cut_offs", "learn when a word fits a picture, so that nothing may fit"),
     "index": Door("clicksight.index", "index pictures by the words that people would click them for"),
     "search": Door("clicksight.search", "search such an index by words or by a picture"),
     "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),

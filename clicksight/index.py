@@ -3,16 +3,18 @@
     clicksight index data/mtmdd/models/MTMDD-VM-star/seed-0 pictures/ archive.zip --output pictures.index
     clicksight search pictures.index "brown spotted dog"
 
-In: a model folder of a run with a click branch, and pictures as `clicksight predict` takes them.
+In: a model folder of a run with a click branch, pictures as `clicksight predict` takes them, and perhaps the cut-offs
+of the model's words (`clicksight cut-offs`), with which a search says that nothing fits.
 Out: ``pictures.parquet`` (`schemas.PICTURE_INDEX`); ``unusable.jsonl``: the pictures that can't be used, each with its
-reason; ``index.json``: the model's folder with the digest of its files, the words, and how queries become words.
+reason; ``index.json``: the model's folder with the digest of its files, the words, and how queries become words;
+``cut_offs.parquet``, if they were given.
 
 An index doesn't contain the model: a search for words needs the index alone, one by a picture needs the model, too.
 """
 
 import argparse
-import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,24 +26,17 @@ import pyarrow as pa
 from base import schemas
 from base.artifacts import table_writer, whole_directory, write_json
 from base.console import UserError, progress, stage
+from clicksight.cut_offs import FILE as CUT_OFFS
+from clicksight.cut_offs import CutOffs
 from clicksight.models import load_model
 from clicksight.pictures import Picture, Pictures, decoded, squares_of
+from model.folder import model_digest
 from model.frozen_features import as_lists
 from model.prediction import Predictor
 from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
 
-FILES = ("pictures.parquet", "unusable.jsonl", "index.json")
+FILES = ("pictures.parquet", "unusable.jsonl", "index.json", CUT_OFFS)
 AT_ONCE = 1024  # pictures of a row group
-
-
-def model_digest(folder: Path) -> str:
-    """Return the digest of a model folder's run.json and weights."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in sorted([folder / "run.json", *folder.glob("*.safetensors")]):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
 
 
 def click_features(
@@ -72,9 +67,22 @@ def click_features(
 
 
 def write_index(
-    predictor: Predictor, pictures: Iterator[Picture], about: dict[str, Any], output: Path, batch_size: int
+    predictor: Predictor,
+    pictures: Iterator[Picture],
+    about: dict[str, Any],
+    output: Path,
+    batch_size: int,
+    cut_offs: Path | None = None,
 ) -> Counter[str]:
     """Write the folder of an index; return the numbers of pictures by what became of them.
+
+    Args:
+        predictor: the model.
+        pictures: decoded for the model's sizes.
+        about: the content of index.json.
+        output: the folder.
+        batch_size: pictures that the network sees at once.
+        cut_offs: of the model's words; the file becomes part of the index.
 
     Raises:
         UserError: no picture can be used.
@@ -107,6 +115,8 @@ def write_index(
         if not counts["indexed"]:
             raise UserError(f"none of {counts.total()} pictures can be used: {', '.join(sorted(counts))}")
         write_json(about, folder / FILES[2])
+        if cut_offs is not None:
+            shutil.copyfile(cut_offs, folder / CUT_OFFS)
     return counts
 
 
@@ -118,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="folder to write, the index")
     parser.add_argument("--column", default="image", help="of the pictures in a Parquet table (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
+    parser.add_argument("--cut-offs", type=Path, metavar="FILE", help="of the model's words, from clicksight cut-offs")
     add_segment_options(parser)  # as for the click features of the training
     return parser
 
@@ -133,9 +144,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         predictor = load_model(arguments.model)
         if not predictor.words:
             raise UserError(f"{arguments.model}: predicts no clicks; use a run of mtmdd with a click branch")
+        digest = model_digest(arguments.model)
+        if arguments.cut_offs is not None:
+            CutOffs.read(arguments.cut_offs, digest)  # a wrong file is reported before the work
         about = {
             "model": str(arguments.model.absolute()),
-            "digest": model_digest(arguments.model),
+            "digest": digest,
             "run": f"{predictor.system} {predictor.run}, seed {predictor.seed}",
             "segment": segment.model_dump(mode="json"),
             "words": list(predictor.words),
@@ -143,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pictures = Pictures(arguments.pictures, arguments.column)
         encoded = iter(progress(pictures, "index", "pictures", len(pictures)))
         squares = decoded(encoded, predictor.resize, predictor.image_size)
-        counts = write_index(predictor, squares, about, arguments.output, arguments.batch_size)
+        counts = write_index(predictor, squares, about, arguments.output, arguments.batch_size, arguments.cut_offs)
         closing.counts = {"pictures": counts.total(), **counts}
         closing.wrote[str(arguments.output)] = f"{counts['indexed']:,} pictures"
         closing.next_command = f'clicksight search {arguments.output} "some words"'

@@ -73,6 +73,8 @@ WRITERS = {
     "ANNOTATIONS": "systems.annotation.evaluate",
     "PICTURE_PREDICTIONS": "clicksight.predict",
     "PICTURE_INDEX": "clicksight.index",
+    "SEARCH_RESULTS": "clicksight.search",
+    "CUT_OFFS": "clicksight.cut_offs",
 }
 # What other commands than a reader of Parquet can do with a kind.
 COMMANDS = {

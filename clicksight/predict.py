@@ -14,6 +14,9 @@ With --explain there is also a PNG for each picture, the picture beside a map of
 the first word, label or tag; or what --category or --word names) comes from, by `clicksight.explain`; it takes some
 hundred looks at each picture.
 
+With the cut-offs of the model's words (--cut-offs FILE, from `clicksight cut-offs`, or cut_offs.parquet in the model
+folder) a picture's words are those that fit it, perhaps none; --all shows the largest ones whether they fit or not.
+
 A picture that can't be used has its reason instead, and is counted; with --strict the exit code is then 3.
 """
 
@@ -24,6 +27,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,9 +40,12 @@ from base import schemas
 from base.artifacts import table_writer, whole_directory, whole_file
 from base.console import UserError, progress, stage
 from base.terminal import printable
+from clicksight.cut_offs import FILE as CUT_OFFS
+from clicksight.cut_offs import CutOffs
 from clicksight.explain import best_of, file_name, importance, score_of, write_map
 from clicksight.models import load_model
 from clicksight.pictures import Picture, Pictures, decoded, squares_of
+from model.folder import model_digest
 from model.prediction import Context, Prediction, Predictor
 from pipelines.annotations.source import read_rows
 
@@ -54,6 +61,7 @@ def predictions(
     context: Callable[[str], Context] = lambda _: Context(),
     batch_size: int = 32,
     top: int | None = None,
+    cut_offs: CutOffs | None = None,
 ) -> Iterator[tuple[Picture, Prediction | None]]:
     """Yield the pictures in their order, each with its prediction; None for unusable ones.
 
@@ -63,6 +71,7 @@ def predictions(
         context: returns what is known of a picture with this id.
         batch_size: pictures that the network sees at once; the result depends on it by rounding errors only.
         top: entries of each list at most; None: all, or as many as the model says.
+        cut_offs: of the model's words; words that are not above theirs are left out. None: no word is.
     """
     waiting: list[Picture] = []
 
@@ -70,7 +79,10 @@ def predictions(
         usable = [picture for picture in waiting if picture.pixels is not None]
         found: Iterator[Prediction] = iter(())
         if usable:
-            found = iter(predictor.predict(squares_of(usable), [context(picture.id) for picture in usable], top))
+            known = [context(picture.id) for picture in usable]
+            found = iter(predictor.predict(squares_of(usable), known, top if cut_offs is None else None))
+            if cut_offs is not None:  # a word that fits needn't be among the largest
+                found = (shortened(one, cut_offs, top) for one in found)
         for picture in waiting:
             yield picture, None if picture.pixels is None else next(found)
         waiting.clear()
@@ -80,6 +92,12 @@ def predictions(
         if sum(one.pixels is not None for one in waiting) == batch_size:
             yield from said()
     yield from said()
+
+
+def shortened(prediction: Prediction, cut_offs: CutOffs, top: int | None) -> Prediction:
+    """Return a whole prediction with the words that fit, and the first entries of each list."""
+    kept = {name: getattr(prediction, name)[:top] for name in LISTS if name != "words"}
+    return replace(prediction, **kept, words=cut_offs.fitting(prediction.words)[:top])
 
 
 def as_row(picture: Picture, prediction: Prediction | None) -> dict[str, Any]:
@@ -98,17 +116,24 @@ def in_columns(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def as_line(row: dict[str, Any]) -> str:
-    """Return a row as a line of JSON, without what the model doesn't predict."""
+def as_line(row: dict[str, Any], judged: bool = False) -> str:
+    """Return a row as a line of JSON, without what the model doesn't predict.
+
+    Args:
+        row: of a picture.
+        judged: whether words without any entry mean that none fits.
+    """
     kept = {name: value for name, value in row.items() if value not in (None, [])}
+    if judged and row["error"] is None:
+        kept["words"] = row["words"]
     for name in LISTS:
         if name in kept:
             kept[name] = [{"name": one["name"], "value": round(one["value"], 6)} for one in kept[name]]
     return json.dumps(kept, ensure_ascii=False) + "\n"
 
 
-def as_text(row: dict[str, Any]) -> str:
-    """Return a row as lines for a terminal; control characters of names are escaped."""
+def as_text(row: dict[str, Any], judged: bool = False) -> str:
+    """Return a row as lines for a terminal; control characters of names are escaped; `judged` as for `as_line`."""
 
     def listed(found: Sequence[dict[str, Any]]) -> str:
         return ", ".join(f"{printable(one['name'])} {one['value']:.2f}" for one in found) or "none"
@@ -116,13 +141,15 @@ def as_text(row: dict[str, Any]) -> str:
     if row["error"] is not None:
         return f"{printable(row['image'])}\n  unusable: {printable(row['error'])}\n"
     lines = [f"  {name}: {listed(row[name])}" for name in LISTS if row[name]]
+    if judged and not row["words"]:
+        lines.append("  words: none fits")
     if row["number"] is not None:
         lines.append(f"  number of labels: {row['number']}")
     return "\n".join([printable(row["image"]), *lines]) + "\n"
 
 
-def write(rows: Iterable[dict[str, Any]], output: Path) -> None:
-    """Write rows to a file, JSON Lines or Parquet by its suffix; whole or not at all.
+def write(rows: Iterable[dict[str, Any]], output: Path, judged: bool = False) -> None:
+    """Write rows to a file, JSON Lines or Parquet by its suffix; whole or not at all; `judged` as for `as_line`.
 
     Raises:
         UserError: the suffix is another one.
@@ -131,7 +158,7 @@ def write(rows: Iterable[dict[str, Any]], output: Path) -> None:
         raise UserError(f"--output {output}: the suffix says the format; expected .jsonl or .parquet")
     if output.suffix == ".jsonl":
         with whole_file(output) as path, path.open("w", encoding="utf-8", newline="\n") as lines:
-            lines.writelines(map(as_line, rows))
+            lines.writelines(as_line(row, judged) for row in rows)
         return
     schema = schemas.PICTURE_PREDICTIONS
     with table_writer(output, schema) as file:
@@ -167,6 +194,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tags", type=Path, help="annotation: a table of image_id and tag, separated by tabs")
     parser.add_argument("--evaluation", type=Path, help="annotation: the run's evaluation, which calibrates")
     parser.add_argument("--history", metavar="TAGS", help='tagging: tags that the user gave, as in "beach,sea,sea"')
+    parser.add_argument("--cut-offs", type=Path, metavar="FILE", help="of words, below which they don't fit")
+    parser.add_argument("--all", action="store_true", help="show the largest words, whether they fit or not")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
     parser.add_argument("--explain", type=Path, metavar="FOLDER", help="write a map of where it comes from, as PNG")
     what = parser.add_mutually_exclusive_group()
@@ -190,6 +219,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         predictor = load_model(arguments.model, arguments.evaluation)
         pictures = Pictures(arguments.pictures, arguments.column)
         context = contexts(arguments.tags, arguments.history)
+        file = arguments.cut_offs or arguments.model / CUT_OFFS
+        cut_offs: CutOffs | None = None
+        if not arguments.all and (arguments.cut_offs is not None or file.exists()):
+            cut_offs = CutOffs.read(file, model_digest(arguments.model))
 
         maps: Path | None = None
         named = (("word", arguments.word), ("category", arguments.category))
@@ -198,7 +231,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         def rows() -> Iterator[dict[str, Any]]:
             encoded = iter(progress(pictures, "predict", "pictures", len(pictures)))
             squares = decoded(encoded, predictor.resize, predictor.image_size)
-            for picture, said in predictions(predictor, squares, context, arguments.batch_size, arguments.top):
+            for picture, said in predictions(
+                predictor, squares, context, arguments.batch_size, arguments.top, cut_offs
+            ):
                 counts["pictures"] += 1
                 counts[f"unusable: {picture.reason}" if said is None else "predicted"] += 1
                 if maps is not None and said is not None and picture.pixels is not None:
@@ -212,14 +247,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             if arguments.explain is not None:
                 maps = stack.enter_context(whole_directory(arguments.explain, holds=("*.png",)))
             if arguments.output is not None:
-                write(rows(), arguments.output)
+                write(rows(), arguments.output, cut_offs is not None)
                 closing.wrote[str(arguments.output)] = f"{counts['pictures']:,} pictures"
             else:
                 for row in rows():
-                    sys.stdout.write(as_line(row) if arguments.format == "jsonl" else as_text(row))
+                    line = as_line if arguments.format == "jsonl" else as_text
+                    sys.stdout.write(line(row, cut_offs is not None))
         if arguments.explain is not None:
             closing.wrote[str(arguments.explain)] = f"{counts['predicted']:,} maps"
         closing.counts = dict(counts)
+        if cut_offs is not None:
+            closing.counts["words with a cut-off"] = cut_offs.number
     if arguments.strict and counts["predicted"] < counts["pictures"]:
         sys.exit(BAD)
 

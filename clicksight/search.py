@@ -2,13 +2,17 @@
 
     clicksight search pictures.index "brown spotted dog"
     clicksight search pictures.index --image dog.jpg --top 20 --format jsonl
+    clicksight search pictures.index albatross --top 1000 --output albatross.parquet
 
 In: a folder of `clicksight index`; with --image also the model that made it (--model, if it has moved).
 Out: the pictures whose predicted click features are most similar to the query, the most similar first; pictures that
-are equally similar stay in the index's order. A table, or JSON Lines of rank, image and cosine.
+are equally similar stay in the index's order. A table, or JSON Lines of rank, image and cosine; with --output a file,
+JSON Lines or Parquet (`schemas.SEARCH_RESULTS`) by its suffix.
 
 A query's words are found as those of the log's queries were, and each counts the same: its click feature has the value
-1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. The
+1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. If the
+index has cut-offs (`clicksight cut-offs`), pictures that a word of the query doesn't fit are left out, so that it may
+find nothing; words without a cut-off are named and leave out none. --all shows the pictures that don't fit, too. The
 search is exact: all click features are compared, a block at a time, so memory doesn't grow with the index.
 """
 
@@ -16,7 +20,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +29,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from base.artifacts import read_json, reading
+from base import schemas
+from base.artifacts import read_json, reading, whole_file, write_table
 from base.console import UserError, log, named, stage
 from base.inputs import check_file
 from base.terminal import printable
-from clicksight.index import FILES, model_digest
+from clicksight.cut_offs import FILE as CUT_OFFS
+from clicksight.cut_offs import CutOffs
+from clicksight.index import FILES
 from clicksight.models import load_model
 from clicksight.pictures import Pictures, decoded, squares_of
+from model.folder import model_digest
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from report.pages import Column, Table, as_text
 
@@ -54,6 +62,7 @@ class Index:
         digest: of the model then.
         words: K names.
         segment: how queries become words.
+        cut_offs: of the words; None: the index has none.
     """
 
     folder: Path
@@ -61,13 +70,14 @@ class Index:
     digest: str
     words: list[str]
     segment: SegmentParams
+    cut_offs: CutOffs | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Index":
         """Read what an index says of itself.
 
         Raises:
-            UserError: the folder is no index.
+            UserError: the folder is no index, or its cut-offs are another model's.
         """
         path = folder / FILES[2]
         if not path.is_file():
@@ -75,9 +85,11 @@ class Index:
         about = read_json(path)
         try:
             segment = SegmentParams.model_validate(about["segment"])
-            return cls(folder, Path(about["model"]), str(about["digest"]), list(about["words"]), segment)
+            index = cls(folder, Path(about["model"]), str(about["digest"]), list(about["words"]), segment)
         except (KeyError, TypeError, ValidationError) as error:
             raise UserError(f"{path}: not as clicksight index writes it: {error}; make it again") from None
+        file = folder / CUT_OFFS
+        return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
 
     def of_words(self, query: str) -> np.ndarray:
         """Return a query's vector, of length 1: float32 (K,).
@@ -97,6 +109,15 @@ class Index:
         vector[known] = 1 / np.sqrt(len(known))
         return vector
 
+    def check_model(self, folder: Path) -> None:
+        """Check that a model made the index.
+
+        Raises:
+            UserError: it is another one.
+        """
+        if model_digest(folder) != self.digest:
+            raise UserError(f"{folder}: not the model that made {self.folder}; make the index again, or give --model")
+
     def of_picture(self, picture: Path, model: Path | None = None) -> np.ndarray:
         """Return a picture's predicted click feature, of length 1: float32 (K,).
 
@@ -111,8 +132,7 @@ class Index:
         folder = model or self.model
         if not folder.is_dir():
             raise UserError(f"{folder}: the model of {self.folder} is not there; give its folder by --model")
-        if model_digest(folder) != self.digest:
-            raise UserError(f"{folder}: not the model that made {self.folder}; make the index again, or give --model")
+        self.check_model(folder)
         predictor = load_model(folder)
         [seen] = decoded(iter(Pictures([str(picture)])), predictor.resize, predictor.image_size)
         if seen.pixels is None:
@@ -131,19 +151,48 @@ class Index:
                     raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")
                 yield table["image"].to_pylist(), clicks.values.to_numpy().reshape(len(table), -1)
 
-    def nearest(self, vector: np.ndarray, top: int) -> list[Found]:
+    def least(self, vector: np.ndarray) -> np.ndarray | None:
+        """Return what a picture's click feature must exceed to fit a query of words: (K,), -inf where nothing is asked.
+
+        A warning names the words of the query that have no cut-off. None: there is no cut-off for any of them.
+
+        Shape:
+            vector: (K,), of :meth:`of_words`
+        """
+        if self.cut_offs is None:
+            return None
+        asked = np.flatnonzero(vector)
+        unjudged = asked[np.isnan(self.cut_offs.values[asked])]
+        if len(unjudged):
+            log.warning(
+                "words with too little evidence for a cut-off, so nothing says what fits them: %s",
+                named([self.words[word] for word in unjudged]),
+            )
+        if len(unjudged) == len(asked):
+            return None
+        least = np.full(len(self.words), -np.inf, np.float32)
+        judged = np.setdiff1d(asked, unjudged)
+        least[judged] = self.cut_offs.values[judged]
+        return least
+
+    def nearest(self, vector: np.ndarray, top: int, least: np.ndarray | None = None) -> list[Found]:
         """Return the most similar pictures.
 
         Args:
             vector: of the query, of length 1.
             top: pictures at most.
+            least: pictures whose click feature isn't larger everywhere are left out, from :meth:`least`; None: none is.
 
         Shape:
-            vector: (K,)
+            vector, least: (K,)
         """
+        asked = np.array([], int) if least is None else np.flatnonzero(least > -np.inf)
         names: list[str] = []
         cosines = np.empty(0, np.float32)
         for block, clicks in self.blocks():
+            if least is not None:
+                fits = np.flatnonzero((clicks[:, asked] > least[asked]).all(axis=1))
+                block, clicks = [block[row] for row in fits], clicks[fits]
             names, cosines = names + block, np.concatenate([cosines, clicks @ vector])
             best = np.argsort(-cosines, kind="stable")[:top]  # those found earlier come before equal later ones
             names, cosines = [names[row] for row in best], cosines[best]
@@ -162,15 +211,34 @@ def show(found: Sequence[Found], form: str) -> str:
     )
 
 
+def write(found: Sequence[Found], output: Path) -> None:
+    """Write results to a file, JSON Lines or Parquet by its suffix; whole or not at all.
+
+    Raises:
+        UserError: the suffix is another one.
+    """
+    if output.suffix == ".parquet":
+        write_table(pa.Table.from_pylist([one._asdict() for one in found], schemas.SEARCH_RESULTS), output)
+    elif output.suffix == ".jsonl":
+        with whole_file(output) as path:
+            path.write_text(show(found, "jsonl"), encoding="utf-8")
+    else:
+        raise UserError(f"--output {output}: the suffix says the format; expected .jsonl or .parquet")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("index", type=Path, help="a folder of clicksight index")
     parser.add_argument("words", nargs="*", help="what to search for")
     parser.add_argument("--image", type=Path, help="a picture to search by, instead of words")
-    parser.add_argument("--model", type=Path, help="with --image: the model's folder, if it has moved")
+    parser.add_argument(
+        "--model", type=Path, help="the model's folder, if it has moved; an index of another model is refused"
+    )
     parser.add_argument("--top", type=int, default=10, help="number of results (default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="show pictures below the words' cut-offs, too")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="on standard output")
+    parser.add_argument("--output", type=Path, help="write a .jsonl or .parquet file instead")
     return parser
 
 
@@ -180,15 +248,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_intermixed_args(argv)  # options may stand between the index and the words
     if bool(arguments.words) == (arguments.image is not None):
         parser.error("words or --image PICTURE expected, one of them")
-    with stage("search"):
+    with stage("search") as closing:
         if arguments.top < 1:
             raise UserError(f"--top {arguments.top}: at least 1 expected")
         index = Index.read(arguments.index)
-        if arguments.image is None:
-            vector = index.of_words(" ".join(arguments.words))
-        else:
+        least = None
+        if arguments.image is not None:
             vector = index.of_picture(arguments.image, arguments.model)
-        sys.stdout.write(show(index.nearest(vector, arguments.top), arguments.format))
+        else:
+            if arguments.model is not None:
+                index.check_model(arguments.model)
+            vector = index.of_words(" ".join(arguments.words))
+            least = None if arguments.all else index.least(vector)
+        found = index.nearest(vector, arguments.top, least)
+        if not found:  # an index has a picture at least
+            log.warning("nothing fits: no picture is above the cut-offs of the words; --all shows the most similar")
+        if arguments.output is None:
+            sys.stdout.write(show(found, arguments.format))
+        else:
+            write(found, arguments.output)
+            closing.wrote[str(arguments.output)] = f"{len(found):,} pictures"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Reads a model folder of the trainer: run.json and a weights file for each phase."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,25 @@ def load_weights(network: nn.Module, folder: Path, phase: str) -> None:
     if not path.is_file():
         raise UserError(f"{path}: no such file; {folder} has no weights of a phase {phase!r}: train the model again")
     network.load_state_dict(load_file(path))
+
+
+def model_digest(folder: Path) -> str:
+    """Return the digest of a model folder's run.json and weights, by which what was made with a model knows it again.
+
+    Raises:
+        FileNotFoundError: there is no run.json.
+    """
+    return files_digest([folder / "run.json", *folder.glob("*.safetensors")])
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Return a digest of files' names and contents; the folders that they are in, and their order, change nothing."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(paths, key=lambda path: path.name):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def device_at_hand() -> torch.device:

@@ -1,6 +1,5 @@
 """Codes of any images and texts by the target's network of a trained run: from files and sentences, end to end."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ from base.artifacts import read_tables
 from base.console import UserError
 from base.inputs import check_file
 from base.params import Params
+from model.folder import files_digest
 from model.frozen_features import features_of, frozen_net, image_pixels
 from model.nets.backbones import ConvNet
 from model.text_encoders import TfidfEncoder, VectorEncoder, WordCNNEncoder
@@ -126,9 +126,4 @@ def weights_digest(model: Path, data: Path) -> str:
     weights = sorted(model.glob("*.safetensors"))
     if not weights:
         raise UserError(f"{model}: no weights (*.safetensors); name a model folder of systems.dckt.train")
-    digest = hashlib.blake2b(digest_size=16)
-    target = data / TARGET
-    for path in [*weights, *sorted((target / "text_features").glob("*.safetensors"))]:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "blake2b").digest())
-    return digest.hexdigest()
+    return files_digest([*weights, *(data / TARGET / "text_features").glob("*.safetensors")])

@@ -1,11 +1,17 @@
 """Plain pictures, and a model that predicts their clicks from their colours."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch import nn
 
+from base import schemas
+from base.artifacts import write_table
+from clicksight.cut_offs import KEYS
+from model.folder import model_digest
 from model.prediction import RecogniserPredictor
 
 WORDS = ["fire", "grass", "sky", "dog", "night"]
@@ -33,3 +39,19 @@ def write_pictures(folder: Path) -> None:
     for name, colour in COLOURS.items():
         Image.new("RGB", (40, 30), colour).save(folder / f"{name}.png")
     (folder / "bad.png").write_text("no picture")
+
+
+def write_cut_offs(path: Path, model: Path, values: Sequence[float | None], right: float = 0.9) -> None:
+    """Write cut-offs of WORDS for a model folder; None: a word has none."""
+    table = pa.Table.from_pydict(
+        {
+            "word": WORDS,
+            "cut_off": values,
+            "above": [None if value is None else 40 for value in values],
+            "right": [None if value is None else 39 for value in values],
+            "clicked": [50] * len(WORDS),
+        },
+        schema=schemas.CUT_OFFS,
+    )
+    said = dict(zip(KEYS, (model_digest(model), "some RUN, seed 0", str(right), "0.95", "60"), strict=True))
+    write_table(table.replace_schema_metadata(said), path)

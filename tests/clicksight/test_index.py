@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from click_pictures import WORDS, click_model, write_pictures
+from click_pictures import WORDS, click_model, write_cut_offs, write_pictures
 
 from base import schemas
 from clicksight import index
@@ -77,16 +77,17 @@ def test_without_usable_picture_or_clicks_there_is_no_index(run, monkeypatch, ca
     assert not Path("out").exists()
 
 
-def test_a_model_digest_changes_with_weights_and_run(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text("{}")
-    (tmp_path / "joint.safetensors").write_bytes(b"weights")
-    first = index.model_digest(tmp_path)
-    (tmp_path / "curves").mkdir()
-    assert index.model_digest(tmp_path) == first
-    (tmp_path / "joint.safetensors").write_bytes(b"weightz")
-    second = index.model_digest(tmp_path)
-    (tmp_path / "run.json").write_text("{ }")
-    assert len({first, second, index.model_digest(tmp_path)}) == 3
+def test_cut_offs_become_part_of_the_index_if_they_are_the_models(run, caplog) -> None:
+    write_cut_offs(Path("cut.parquet"), Path("model"), [0.5, None, None, None, None])
+    run("set", "--output=out", "--cut-offs=cut.parquet")
+    assert Path("out/cut_offs.parquet").read_bytes() == Path("cut.parquet").read_bytes()
+    run("set", "--output=out")  # again, without them
+    assert sorted(path.name for path in Path("out").iterdir()) == ["index.json", "pictures.parquet", "unusable.jsonl"]
+    Path("model/run.json").write_text("{ }")
+    with pytest.raises(SystemExit):
+        run("set", "--output=other", "--cut-offs=cut.parquet")
+    assert "cut.parquet: made for another model (some RUN, seed 0)" in caplog.text
+    assert not Path("other").exists()
 
 
 def test_click_features_of_no_pictures_are_empty() -> None:

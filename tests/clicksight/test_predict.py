@@ -99,6 +99,33 @@ def test_parquet_has_the_declared_schema_and_the_same_content(network, pictures,
             assert row[f"{name}_values"] == pytest.approx([one["value"] for one in said], abs=1e-6)
 
 
+def test_words_that_do_not_fit_are_left_out(network, pictures, capsys, caplog, monkeypatch) -> None:
+    class CutAt:
+        number = 1
+
+        def fitting(self, words):  # never the largest word of a.png and b.png
+            return [word for word in words if word.name == "b"]
+
+    monkeypatch.setattr(predict.CutOffs, "read", lambda path, digest: CutAt())
+    monkeypatch.setattr(predict, "model_digest", lambda folder: "digest")
+    Path("model").mkdir()
+    Path("model/cut_offs.parquet").write_text("read above")
+    run("model", *pictures, "--format=jsonl", "--top=1", monkeypatch=monkeypatch)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[word["name"] for word in line["words"]] for line in lines if "words" in line] == [["b"]] * 3
+    assert [len(line["categories"]) for line in lines if "words" in line] == [1] * 3
+    assert lines[2] == {"image": "set/c.png", "error": "not an image"}
+    assert "words with a cut-off 1" in caplog.text
+    monkeypatch.setattr(CutAt, "fitting", lambda self, words: [])
+    run("model", "set/a.png", "--format=jsonl", monkeypatch=monkeypatch)
+    assert json.loads(capsys.readouterr().out)["words"] == []
+    run("model", *pictures, monkeypatch=monkeypatch)
+    shown = capsys.readouterr().out
+    assert shown.count("  words: none fits\n") == 3
+    run("model", *pictures, "--all", monkeypatch=monkeypatch)
+    assert "none fits" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [

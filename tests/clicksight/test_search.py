@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click_pictures import WORDS, click_model, write_pictures
+from click_pictures import WORDS, click_model, write_cut_offs, write_pictures
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,6 +96,60 @@ def test_a_picture_finds_itself_and_only_by_the_same_model(made, capsys, caplog)
     Path("moved/run.json").write_text("{ }")
     with pytest.raises(UserError, match="not the model that made out; make the index again"):
         Index.read(made).of_picture(Path("set/green.png"), Path("moved"))
+
+
+def test_pictures_that_a_word_does_not_fit_are_left_out(made, capsys, caplog) -> None:
+    def searched(*arguments: str) -> list[str]:
+        return [one["image"] for one in found(capsys, *arguments)]
+
+    every = searched("fire")
+    assert every == ["set/red.png", "set/blue.png", "set/green.png"]
+    # v^ of fire: red 0.99, blue 0.05, green 0; of dog: blue 0.12, the others 0.1
+    write_cut_offs(made / "cut_offs.parquet", Path("model"), [0.02, 0.9, 0.95, None, 1.0])
+    assert searched("fire") == ["set/red.png", "set/blue.png"]
+    assert searched("fire", "--all") == every
+    assert searched("fire", "--top=1") == ["set/red.png"]
+    assert "nothing fits" not in caplog.text
+    assert searched("fire", "sky") == ["set/blue.png"]  # above both
+    assert searched("grass", "sky") == []
+    assert "nothing fits: no picture is above the cut-offs of the words" in caplog.text
+    assert "too little evidence" not in caplog.text
+    assert searched("dog", "sky") == ["set/blue.png"]  # the dog excludes none
+    assert "too little evidence for a cut-off, so nothing says what fits them: 'dog'" in caplog.text
+    assert len(searched("dog")) == 3
+    assert len(searched("--image=set/red.png")) == 3
+
+
+def test_an_index_with_another_models_cut_offs_is_refused(made) -> None:
+    Path("other").mkdir()
+    Path("other/run.json").write_text('{"seed": 7}')
+    write_cut_offs(made / "cut_offs.parquet", Path("other"), [0.5] * 5)
+    with pytest.raises(UserError, match="made for another model"):
+        Index.read(made)
+
+
+@pytest.mark.parametrize("words", [["sky"], ["fire", "grass"]])
+def test_a_file_has_what_standard_output_has(made, capsys, words: list[str]) -> None:
+    lines = found(capsys, *words)
+    for suffix in ("jsonl", "parquet"):
+        search.main(["out", *words, f"--output=found.{suffix}"])
+    assert capsys.readouterr().out == ""
+    assert [json.loads(line) for line in Path("found.jsonl").read_text().splitlines()] == lines
+    table = pq.read_table("found.parquet")
+    assert table.schema.equals(schemas.SEARCH_RESULTS)
+    for row, line in zip(table.to_pylist(), lines, strict=True):
+        assert row == {**line, "cosine": pytest.approx(line["cosine"], abs=1e-6)}
+    with pytest.raises(UserError, match=r"--output x.csv: the suffix says the format; expected .jsonl or .parquet"):
+        search.write([], Path("x.csv"))
+
+
+def test_a_search_for_words_refuses_the_index_of_another_model(made, capsys, caplog) -> None:
+    assert len(found(capsys, "sky", "--model=model")) == 3
+    Path("model/run.json").write_text("{ }")
+    assert len(found(capsys, "sky")) == 3  # the words need no model
+    with pytest.raises(SystemExit):
+        search.main(["out", "sky", "--model=model"])
+    assert "model: not the model that made out" in caplog.text
 
 
 def test_a_table_for_people_escapes_names() -> None:
