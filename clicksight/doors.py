@@ -38,6 +38,7 @@ DOORS = {
     "cut-offs": Door("clicksight.cut_offs", "learn when a word fits a picture, so that nothing may fit"),
     "index": Door("clicksight.index", "index pictures by the words that people would click them for"),
     "search": Door("clicksight.search", "search such an index by words or by a picture"),
+    "serve": Door("clicksight.serve", "serve a page to try trained models: pictures in, what they show out"),
     "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
     "info": Door("clicksight.info", "say of any artifact what it is, where it comes from, and what reads it"),
 }

@@ -1,5 +1,6 @@
 """Opens a model folder of any system for predictions."""
 
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -9,6 +10,12 @@ from model.folder import read_run
 from model.prediction import Predictor
 
 NAME = re.compile("[a-z][a-z0-9_]*")
+
+
+def has_predictor(system: str) -> bool:
+    """Return whether a system's models can be applied to pictures."""
+    parts = (f"systems.{system}", f"systems.{system}.predictor")
+    return bool(NAME.fullmatch(system)) and all(importlib.util.find_spec(part) for part in parts)
 
 
 def load_model(folder: str | Path, evaluation: str | Path | None = None) -> Predictor:
@@ -25,11 +32,8 @@ def load_model(folder: str | Path, evaluation: str | Path | None = None) -> Pred
     system = read_run(folder).get("system")
     if not isinstance(system, str) or not NAME.fullmatch(system):
         raise UserError(f"{folder}/run.json: names no system; was it trained by an earlier version? train it again")
-    try:
-        load = pkgutil.resolve_name(f"systems.{system}.predictor:load")
-    except ModuleNotFoundError as error:
-        if error.name not in (f"systems.{system}", f"systems.{system}.predictor"):
-            raise
-        raise UserError(f"{folder}: models of the system {system!r} can't be applied to single pictures") from None
+    if not has_predictor(system):
+        raise UserError(f"{folder}: models of the system {system!r} can't be applied to single pictures")
+    load = pkgutil.resolve_name(f"systems.{system}.predictor:load")
     predictor: Predictor = load(folder, None if evaluation is None else Path(evaluation))
     return predictor

@@ -167,6 +167,11 @@ def write(rows: Iterable[dict[str, Any]], output: Path, judged: bool = False) ->
             file.write_table(pa.Table.from_pylist([in_columns(row) for row in group], schema))
 
 
+def split_tags(text: str) -> tuple[str, ...]:
+    """Return the tags of a text, separated by commas."""
+    return tuple(tag for tag in text.split(",") if tag.strip())
+
+
 def contexts(tags: Path | None, history: str | None) -> Callable[[str], Context]:
     """Return a function from a picture's id to what is known of it.
 
@@ -174,7 +179,7 @@ def contexts(tags: Path | None, history: str | None) -> Callable[[str], Context]
         tags: a table with the columns image_id and tag; None: there is none.
         history: tags of the user, separated by commas; None: there is none.
     """
-    given = tuple(tag for tag in (history or "").split(",") if tag.strip())
+    given = split_tags(history or "")
     by_id: dict[str, list[str]] = {}
     if tags is not None:
         for image_id, tag in read_rows(tags, ("image_id", "tag")).select("image_id", "tag").iter_rows():

@@ -52,6 +52,18 @@ class Found(NamedTuple):
     cosine: float
 
 
+class Query(NamedTuple):
+    """Words as a search takes them.
+
+    Attributes:
+        vector: of length 1, float32 (K,).
+        unknown: words that the model doesn't know, sorted; they change nothing.
+    """
+
+    vector: np.ndarray
+    unknown: list[str]
+
+
 @dataclass(frozen=True)
 class Index:
     """The folder of an index.
@@ -91,8 +103,8 @@ class Index:
         file = folder / CUT_OFFS
         return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
 
-    def of_words(self, query: str) -> np.ndarray:
-        """Return a query's vector, of length 1: float32 (K,).
+    def of_words(self, query: str) -> Query:
+        """Return a query.
 
         Raises:
             UserError: the model knows none of its words.
@@ -103,11 +115,9 @@ class Index:
         known = sorted({place[word] for word in words if word in place})
         if not known:
             raise UserError(f"{query!r} has no word that the model knows; its {len(place)} words are in {FILES[2]}")
-        if unknown:
-            log.warning("words that the model doesn't know are left out: %s", named(unknown))
         vector = np.zeros(len(self.words), np.float32)
         vector[known] = 1 / np.sqrt(len(known))
-        return vector
+        return Query(vector, unknown)
 
     def check_model(self, folder: Path) -> None:
         """Check that a model made the index.
@@ -258,7 +268,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         else:
             if arguments.model is not None:
                 index.check_model(arguments.model)
-            vector = index.of_words(" ".join(arguments.words))
+            vector, unknown = index.of_words(" ".join(arguments.words))
+            if unknown:
+                log.warning("words that the model doesn't know are left out: %s", named(unknown))
             least = None if arguments.all else index.least(vector)
         found = index.nearest(vector, arguments.top, least)
         if not found:  # an index has a picture at least

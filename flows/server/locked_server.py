@@ -10,8 +10,8 @@ is refused before Prefect sees it
 - if its Origin is not the page's (403): another page sent it, perhaps one of those requests for which browsers ask no
   permission first (forms, WebSockets).
 
-Other pages can't show this page in a frame. The page runs only its own scripts, because Markdown in artifacts may
-contain HTML.
+Other pages can't show this page in a frame (`base.own_page`). The page runs only its own scripts, because Markdown in
+artifacts may contain HTML.
 
 One address is added: it takes the password from a form and stores it in the browser for the page
 (flows/server/entrance.py).
@@ -27,18 +27,16 @@ from socket import socket
 from urllib.parse import parse_qs
 
 import uvicorn
-from fastapi.datastructures import Headers
 from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.requests import Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prefect.server.api.server import create_app
 from prefect.settings import get_current_settings
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from base.own_page import NAMES, OwnPageOnly
 from flows.server.entrance import FIELD, PATH
 
-NAMES = ["127.0.0.1", "localhost"]
 # unsafe-eval and blob: the graph of a run compiles its shaders, and uses background workers.
 POLICY = "; ".join(
     (
@@ -96,37 +94,6 @@ class Entrance:
         )
 
 
-class OwnPageOnly:
-    """Refuses requests of other pages, and forbids other pages to frame the server's own page.
-
-    Args:
-        app: the application that answers the other requests.
-        origins: the page's addresses, for example ``http://127.0.0.1:4200``.
-    """
-
-    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
-        self._app, self._origins = app, frozenset(origins)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = POLICY
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-        elif not self._origins.issuperset(Headers(scope=scope).getlist("origin")):
-            await PlainTextResponse("Another page may not ask here", 403)(scope, receive, send)
-        elif scope["path"] in CLOSED:
-            await PlainTextResponse("Not here", 404)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send_with_policy)
-
-
 def locked(app: ASGIApp, origins: Sequence[str], auth_string: str) -> ASGIApp:
     """Return an app that answers only under this machine's own names, and of all pages only to those at ``origins``.
 
@@ -136,7 +103,7 @@ def locked(app: ASGIApp, origins: Sequence[str], auth_string: str) -> ASGIApp:
         auth_string: the login, in the form ``user:password``.
     """
     return TrustedHostMiddleware(
-        Entrance(OwnPageOnly(app, origins), auth_string), allowed_hosts=NAMES, www_redirect=False
+        Entrance(OwnPageOnly(app, origins, POLICY, CLOSED), auth_string), allowed_hosts=NAMES, www_redirect=False
     )
 
 

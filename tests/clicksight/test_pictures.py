@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hostile_pictures import BLUE, GREEN, HOSTILE, RED, encoded, zip_named_jpg
 from PIL import Image
 
 from base.console import UserError
@@ -16,15 +17,6 @@ from base.cores import CORES
 from clicksight.pictures import NARROWEST, Encoded, Pictures, decoded, middle_square
 from model.data.images import centre_crop, decode
 from pipelines.ingest.decoding import BadImageError, check_image
-
-
-def encoded(colour: tuple[int, ...], size: tuple[int, int] = (40, 30), form: str = "PNG", mode: str = "RGB", **save):
-    buffer = io.BytesIO()
-    Image.new(mode, size, colour).save(buffer, form, **save)
-    return buffer.getvalue()
-
-
-RED, GREEN, BLUE = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 
 
 def colours(pictures: Pictures) -> list[tuple[str, str, str]]:
@@ -106,26 +98,7 @@ def turned() -> bytes:
     return buffer.getvalue()
 
 
-def zip_named_jpg() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a.png", encoded(RED))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "empty image"),
-        (b"text, not a picture", "not an image"),
-        (zip_named_jpg(), "not an image"),
-        (b"%PDF-1.4 " + encoded(RED), "not an image"),  # a polyglot that begins as another format
-        (encoded(RED, form="JPEG")[:-200], "truncated image"),
-        (encoded(RED, (10_000, 9_000), optimize=True), "too many pixels"),
-        (encoded(RED, (10_000, 100)), "too narrow"),
-        (encoded((1.5,), mode="F", form="TIFF"), "unsupported pixel mode F"),
-    ],
-)
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty image"), *HOSTILE.values()])
 def test_hostile_pictures_have_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(BadImageError, match=reason):
         middle_square(data, 20, 16)
