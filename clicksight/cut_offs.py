@@ -183,16 +183,13 @@ def clicked_words(rows: pl.DataFrame, features: Path, num_words: int) -> np.ndar
     return clicked
 
 
-def images_of(
-    predictor: Predictor, data: Path, split: str, domain: str = "source"
-) -> tuple[np.ndarray, np.ndarray, pl.DataFrame]:
-    """Return the predicted click features of a split's images, for which words they were clicked, and their rows.
+def images_of(predictor: Predictor, data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predicted click features of a split's source images, and for which words they were clicked.
 
     Args:
         predictor: the model.
         data: the folder of the data set of its training.
         split: of the model's seed.
-        domain: of the images; those of the target have no clicks.
 
     Shape:
         click features: float32 (images, K); clicked: bool (images, K)
@@ -205,13 +202,12 @@ def images_of(
     if vocabulary["word"].to_list() != list(predictor.words):
         raise UserError(f"{features}/vocabulary.parquet: not the words of the model; name the data set of its training")
     splits = data / f"splits/seed-{predictor.seed}.parquet"
-    rows = pl.DataFrame(read_tables(splits)).filter(domain=domain, split=split).sort("image_id")
+    rows = pl.DataFrame(read_tables(splits)).filter(domain="source", split=split).sort("image_id")
     if rows.is_empty():
-        raise UserError(f"{splits}: has no image of the {domain}'s split {split!r}")
-    clicked = np.zeros((len(rows), len(vocabulary)), bool)
-    if domain == "source":
-        clicked = clicked_words(rows, features, len(vocabulary))
-    return click_features(predictor, ImageStore(data / "ingested/images", rows, predictor.resize, False)), clicked, rows
+        raise UserError(f"{splits}: has no image of the source's split {split!r}")
+    clicked = clicked_words(rows, features, len(vocabulary))
+    images = ImageStore(data / "ingested/images", rows, predictor.resize, cache=False)
+    return click_features(predictor, images), clicked
 
 
 def cut_offs(
@@ -258,13 +254,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         predictor = load_model(arguments.model)
         if not predictor.words:
             raise UserError(f"{arguments.model}: predicts no clicks; use a run of mtmdd with a click branch")
-        values, clicked, rows = images_of(predictor, arguments.set, "validation")
+        values, clicked = images_of(predictor, arguments.set, "validation")
         table = cut_offs(predictor.words, values, clicked, arguments.right, arguments.confidence)
         run = f"{predictor.system} {predictor.run}, seed {predictor.seed}"
-        said = (model_digest(arguments.model), run, arguments.right, arguments.confidence, len(rows))
+        said = (model_digest(arguments.model), run, arguments.right, arguments.confidence, len(values))
         write_table(table.replace_schema_metadata(dict(zip(KEYS, map(str, said), strict=True))), arguments.output)
         number = len(table) - table["cut_off"].null_count
-        closing.counts = {"validation images": len(rows), "words": len(table), "words with a cut-off": number}
+        closing.counts = {"validation images": len(values), "words": len(table), "words with a cut-off": number}
         closing.wrote[str(arguments.output)] = f"cut-offs of {number:,} words"
         closing.next_command = f"clicksight predict {arguments.model} PICTURES --cut-offs {arguments.output}"
 

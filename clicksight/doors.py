@@ -40,6 +40,7 @@ DOORS = {
     "search": Door("clicksight.search", "search such an index by words or by a picture"),
     "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
     "info": Door("clicksight.info", "say of any artifact what it is, where it comes from, and what reads it"),
+    "completion": Door("clicksight.completion", "print the completion of this command for bash or zsh"),
 }
 
 

@@ -264,14 +264,19 @@ def as_text(about: About) -> str:
     return f"{printable(about.path)}\n{body}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
     parser.add_argument(
         "--format", choices=("table", "json"), default="table", help="table for people (default) or json"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments = build_parser().parse_args(argv)
     with stage("info"):
         found = describe(arguments.path)
         if arguments.format == "json":

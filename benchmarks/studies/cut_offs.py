@@ -13,8 +13,6 @@ over the seeds:
 - `right`: the share of these whose image was clicked for the word; its 95 % interval is over images (bootstrap)
 - `broken`: words whose share on the test images is below the promise, and in brackets those where chance alone would
   not explain it (exact binomial test, 5 % for each word)
-- `names`: the same share over the target's test images, which have no clicks; there a word is right if it is in the
-  category's name, and only words of such names are counted. The promise doesn't cover these images.
 """
 
 import argparse
@@ -47,19 +45,13 @@ class Images(NamedTuple):
     words: Sequence[str]
     validation: Checked
     test: Checked
-    target: Checked
 
 
 def images_of_seed(folder: Path, data: Path) -> Images:
     """Return the images of a trained run's seed."""
     model = load_model(folder)
-    words = list(model.words)
-    validation, test = (Checked(*images_of(model, data, split)[:2]) for split in ("validation", "test"))
-    values, _, rows = images_of(model, data, "test", "target")
-    named = np.array([[word in name.split() for word in words] for name in rows["category"]])
-    # Words that no name has are right nowhere; they'd say nothing of the others.
-    known = named.any(axis=0)
-    return Images(words, validation, test, Checked(np.where(known, values, -np.inf), named))
+    validation, test = (Checked(*images_of(model, data, split)) for split in ("validation", "test"))
+    return Images(list(model.words), validation, test)
 
 
 def above(images: Checked, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +77,7 @@ def checked(seeds: Sequence[Images], right: float) -> str:
     """Return a run's row of the table for a promised share."""
     generator = np.random.default_rng(0)
     numbers, shuffled, broken, surely = [], [], 0, 0
-    tested, targets = [], []
+    tested = []
     for seed in seeds:
         values, is_right = seed.validation
         found = cut_offs(seed.words, values, is_right, right, CONFIDENCE)["cut_off"]
@@ -100,14 +92,11 @@ def checked(seeds: Sequence[Images], right: float) -> str:
                 broken += 1
                 surely += stats.binomtest(int(good), int(number), right, alternative="less").pvalue < 0.05
         tested.append((selected.sum(axis=1), rights.sum(axis=1)))
-        targets.append(tuple(part.sum(axis=1) for part in above(seed.target, cuts)))
     selected, rights = (np.concatenate(part) for part in zip(*tested, strict=True))
     low, high = interval(selected, rights)
     counted = f"{share(selected, rights):.1%} | {low:.1%} to {high:.1%}"
-    named, rightly = (np.concatenate(part) for part in zip(*targets, strict=True))
-    names = f"{share(named, rightly):.1%} of {named.sum():,}" if named.any() else "–"
     spread = [f"{min(several)} to {max(several)}" for several in (numbers, shuffled)]
-    return f"{right:.0%} | {' | '.join(spread)} | {selected.sum():,} | {counted} | {broken} ({surely}) | {names}"
+    return f"{right:.0%} | {' | '.join(spread)} | {selected.sum():,} | {counted} | {broken} ({surely})"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -121,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--right", nargs="+", type=float, default=[0.9, 0.7, 0.5], help="(default: 0.9 0.7 0.5)")
     arguments = parser.parse_args(argv)
     folder = arguments.models or arguments.data / "mtmdd/models"
-    print("| run | promised | words | shuffled | pictures | right | 95 % interval | broken | names |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| run | promised | words | shuffled | pictures | right | 95 % interval | broken |")
+    print("|---|---|---|---|---|---|---|---|")
     for run in arguments.runs:
         seeds = [
             images_of_seed(folder / run / f"seed-{seed}", arguments.data / "sets" / arguments.set)
