@@ -10,10 +10,12 @@ are equally similar stay in the index's order. A table, or JSON Lines of rank, i
 JSON Lines or Parquet (`schemas.SEARCH_RESULTS`) by its suffix.
 
 A query's words are found as those of the log's queries were, and each counts the same: its click feature has the value
-1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. If the
-index has cut-offs (`clicksight cut-offs`), pictures that a word of the query doesn't fit are left out, so that it may
-find nothing; words without a cut-off are named and leave out none. --all shows the pictures that don't fit, too. The
+1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. The
 search is exact: all click features are compared, a block at a time, so memory doesn't grow with the index.
+
+If the index has cut-offs (`clicksight cut-offs`), pictures that the query's words, or the category's name that it is,
+don't fit are left out, so that it may find nothing. Words without a cut-off are named and leave out none. --all shows
+the pictures that don't fit, too.
 """
 
 import argparse
@@ -39,6 +41,7 @@ from clicksight.cut_offs import CutOffs
 from clicksight.index import FILES
 from clicksight.models import load_model
 from clicksight.pictures import Pictures, decoded, squares_of
+from clicksight.queries import known_words, query_vectors
 from model.folder import model_digest
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from report.pages import Column, Table, as_text
@@ -49,6 +52,18 @@ class Found(NamedTuple):
 
     rank: int
     image: str
+    cosine: float
+
+
+class Least(NamedTuple):
+    """What a picture must exceed to fit a query.
+
+    Attributes:
+        entries: of the click feature, float32 (K,); -inf where nothing is asked.
+        cosine: of the query; -inf if nothing is asked.
+    """
+
+    entries: np.ndarray
     cosine: float
 
 
@@ -91,22 +106,28 @@ class Index:
         file = folder / CUT_OFFS
         return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
 
+    def known_words(self, query: str) -> list[int]:
+        """Return the places of a query's known words; a warning names the others.
+
+        Raises:
+            UserError: the model knows none of its words.
+        """
+        [(known, unknown)] = known_words([query], self.words, Segmenter(self.segment))
+        if not known:
+            raise UserError(
+                f"{query!r} has no word that the model knows; its {len(self.words)} words are in {FILES[2]}"
+            )
+        if unknown:
+            log.warning("words that the model doesn't know are left out: %s", named(sorted(unknown)))
+        return known
+
     def of_words(self, query: str) -> np.ndarray:
         """Return a query's vector, of length 1: float32 (K,).
 
         Raises:
             UserError: the model knows none of its words.
         """
-        [words] = Segmenter(self.segment)(pa.array([query], pa.string())).to_pylist()
-        place = {word: number for number, word in enumerate(self.words)}
-        unknown = sorted({word for word in words if word not in place})
-        known = sorted({place[word] for word in words if word in place})
-        if not known:
-            raise UserError(f"{query!r} has no word that the model knows; its {len(place)} words are in {FILES[2]}")
-        if unknown:
-            log.warning("words that the model doesn't know are left out: %s", named(unknown))
-        vector = np.zeros(len(self.words), np.float32)
-        vector[known] = 1 / np.sqrt(len(known))
+        vector: np.ndarray = query_vectors([self.known_words(query)], np.ones(len(self.words)))[0]
         return vector
 
     def check_model(self, folder: Path) -> None:
@@ -151,10 +172,11 @@ class Index:
                     raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")
                 yield table["image"].to_pylist(), clicks.values.to_numpy().reshape(len(table), -1)
 
-    def least(self, vector: np.ndarray) -> np.ndarray | None:
-        """Return what a picture's click feature must exceed to fit a query of words: (K,), -inf where nothing is asked.
+    def least(self, vector: np.ndarray) -> Least | None:
+        """Return what fits a query of words must exceed, by the cut-offs; None: they say nothing of the query.
 
-        A warning names the words of the query that have no cut-off. None: there is no cut-off for any of them.
+        The words of a category's name, alone, have the cut-off of names; else each word has its own, and a warning
+        names those that have none.
 
         Shape:
             vector: (K,), of :meth:`of_words`
@@ -162,36 +184,39 @@ class Index:
         if self.cut_offs is None:
             return None
         asked = np.flatnonzero(vector)
-        unjudged = asked[np.isnan(self.cut_offs.values[asked])]
-        if len(unjudged):
+        entries = np.full(len(self.words), -np.inf, np.float32)
+        if not np.isnan(self.cut_offs.cosine):
+            names = known_words(self.cut_offs.names, self.words, Segmenter(self.segment))
+            if asked.tolist() in [places for places, _ in names]:
+                return Least(entries, self.cut_offs.cosine)
+        values = self.cut_offs.values[asked]
+        unjudged = np.isnan(values)
+        if unjudged.any():
             log.warning(
                 "words with too little evidence for a cut-off, so nothing says what fits them: %s",
-                named([self.words[word] for word in unjudged]),
+                named([self.words[word] for word in asked[unjudged]]),
             )
-        if len(unjudged) == len(asked):
+        if unjudged.all():
             return None
-        least = np.full(len(self.words), -np.inf, np.float32)
-        judged = np.setdiff1d(asked, unjudged)
-        least[judged] = self.cut_offs.values[judged]
-        return least
+        entries[asked[~unjudged]] = values[~unjudged]
+        return Least(entries, -np.inf)
 
-    def nearest(self, vector: np.ndarray, top: int, least: np.ndarray | None = None) -> list[Found]:
+    def nearest(self, vector: np.ndarray, top: int, least: Least | None = None) -> list[Found]:
         """Return the most similar pictures.
 
         Args:
             vector: of the query, of length 1.
             top: pictures at most.
-            least: pictures whose click feature isn't larger everywhere are left out, from :meth:`least`; None: none is.
+            least: pictures that don't exceed it are left out, from :meth:`least`; None: none is.
 
         Shape:
-            vector, least: (K,)
+            vector: (K,)
         """
-        asked = np.array([], int) if least is None else np.flatnonzero(least > -np.inf)
         names: list[str] = []
         cosines = np.empty(0, np.float32)
         for block, clicks in self.blocks():
             if least is not None:
-                fits = np.flatnonzero((clicks[:, asked] > least[asked]).all(axis=1))
+                fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (clicks @ vector > least.cosine))
                 block, clicks = [block[row] for row in fits], clicks[fits]
             names, cosines = names + block, np.concatenate([cosines, clicks @ vector])
             best = np.argsort(-cosines, kind="stable")[:top]  # those found earlier come before equal later ones

@@ -120,6 +120,17 @@ def test_pictures_that_a_word_does_not_fit_are_left_out(made, capsys, caplog) ->
     assert len(searched("--image=set/red.png")) == 3
 
 
+def test_the_name_of_a_category_has_the_cut_off_of_names(made, capsys, caplog) -> None:
+    # Cosines with "grass" and "sky", as in "Grass of the Sky": blue 0.70, green 0.82, red 0.06.
+    names = ["grass of the sky", "unicorn", "sky"]
+    write_cut_offs(made / "cut_offs.parquet", Path("model"), [None] * 5, names, 0.75)
+    assert [one["image"] for one in found(capsys, "sky", "grass")] == ["set/green.png"]
+    assert [one["image"] for one in found(capsys, "sky")] == ["set/blue.png"]
+    assert "too little evidence" not in caplog.text
+    assert len(found(capsys, "grass")) == 3  # no name, and without a cut-off of its own
+    assert "nothing says what fits them: 'grass'" in caplog.text
+
+
 def test_an_index_with_another_models_cut_offs_is_refused(made) -> None:
     Path("other").mkdir()
     Path("other/run.json").write_text('{"seed": 7}')
