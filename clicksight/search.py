@@ -10,8 +10,9 @@ are equally similar stay in the index's order. A table, or JSON Lines of rank, i
 JSON Lines or Parquet (`schemas.SEARCH_RESULTS`) by its suffix.
 
 A query's words are found as those of the log's queries were, and each counts the same: its click feature has the value
-1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. The
-search is exact: all click features are compared, a block at a time, so memory doesn't grow with the index.
+1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. All
+click features are compared, a block at a time, so memory doesn't grow with the index. If the index has an approximate
+one (`clicksight.approximate`), that is searched, unless --exact is given.
 
 If the index has cut-offs (`clicksight cut-offs`), pictures that the query's words, or the category's name that it is,
 don't fit are left out, so that it may find nothing. Words without a cut-off are named and leave out none. --all shows
@@ -36,6 +37,8 @@ from base.artifacts import read_json, reading, whole_file, write_table
 from base.console import UserError, log, named, stage
 from base.inputs import check_file
 from base.terminal import printable
+from clicksight import approximate
+from clicksight.approximate import FILE as APPROXIMATE
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
 from clicksight.index import FILES
@@ -45,6 +48,8 @@ from clicksight.queries import known_words, query_vectors
 from model.folder import model_digest
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from report.pages import Column, Table, as_text
+
+OVERFETCH = 20  # with cut-offs: most similar pictures that an approximate search looks at, for each one wanted
 
 
 class Found(NamedTuple):
@@ -201,8 +206,27 @@ class Index:
         entries[asked[~unjudged]] = values[~unjudged]
         return Least(entries, -np.inf)
 
+    @property
+    def is_approximate(self) -> bool:
+        """Whether the index has an approximate one beside its pictures."""
+        return (self.folder / APPROXIMATE).exists()
+
+    def nearest_approximately(self, vector: np.ndarray, top: int, least: Least | None = None) -> list[Found]:
+        """Return most of the most similar pictures, as :meth:`nearest` does, without comparing all.
+
+        With cut-offs, those of the `OVERFETCH` times as many most similar ones that fit.
+        """
+        number = top if least is None else OVERFETCH * top
+        rows, cosines, clicks = approximate.nearest(self.folder / APPROXIMATE, vector, number)
+        if least is not None:
+            fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (cosines > least.cosine))
+            rows, cosines = rows[fits], cosines[fits]
+        names = approximate.names_of(self.folder / FILES[0], rows[:top])
+        found = zip(names, cosines, strict=False)
+        return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
+
     def nearest(self, vector: np.ndarray, top: int, least: Least | None = None) -> list[Found]:
-        """Return the most similar pictures.
+        """Return the most similar pictures, by comparing all of them.
 
         Args:
             vector: of the query, of length 1.
@@ -262,6 +286,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--top", type=int, default=10, help="number of results (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="show pictures below the words' cut-offs, too")
+    parser.add_argument("--exact", action="store_true", help="compare all pictures, even more than a million")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="on standard output")
     parser.add_argument("--output", type=Path, help="write a .jsonl or .parquet file instead")
     return parser
@@ -285,7 +310,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 index.check_model(arguments.model)
             vector = index.of_words(" ".join(arguments.words))
             least = None if arguments.all else index.least(vector)
-        found = index.nearest(vector, arguments.top, least)
+        is_exact = arguments.exact or not index.is_approximate
+        found = (index.nearest if is_exact else index.nearest_approximately)(vector, arguments.top, least)
         if not found:  # an index has a picture at least
             log.warning("nothing fits: no picture is above the cut-offs of the words; --all shows the most similar")
         if arguments.output is None:

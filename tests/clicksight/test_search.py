@@ -63,6 +63,20 @@ def test_an_index_of_full_row_groups_only_is_searched(made, monkeypatch, capsys)
     assert [one["image"] for one in found(capsys, "sky", "--top=1")] == ["set/blue.png"]
 
 
+def test_an_approximate_index_is_used_unless_all_shall_be_compared(made, monkeypatch, capsys, caplog) -> None:
+    assert not Index.read(made).is_approximate
+    index.main(["model", "set", "--output=out", "--lemmas=en", "--exact-up-to=2"])
+    assert "more than 2 pictures: approximate, in 1 lists" in caplog.text
+    assert Index.read(made).is_approximate
+    approximately = found(capsys, "sky")
+    (made / "approximate.faiss").write_bytes(b"not read")
+    exactly = found(capsys, "sky", "--exact")
+    assert [one["image"] for one in approximately] == [one["image"] for one in exactly]
+    with pytest.raises(SystemExit):
+        search.main(["out", "sky"])
+    assert "approximate.faiss: cannot be read by faiss" in caplog.text
+
+
 @pytest.mark.parametrize("arguments", [[], ["fire", "--image=set/red.png"]])
 def test_a_search_is_by_words_or_by_a_picture(made, capsys, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
