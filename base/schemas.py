@@ -482,6 +482,7 @@ PICTURE_INDEX = pa.schema(
     [
         pa.field("image", pa.string(), nullable=False),  # the path, or the archive or table and the name there
         pa.field("clicks", pa.list_(pa.float32()), nullable=False),  # the predicted click feature, K entries, length 1
+        pa.field("thumbnail", pa.binary()),  # the whole picture as a small JPEG; null: the index has none
     ]
 )
 

@@ -78,9 +78,9 @@ def point_of(arm: str, method: str) -> Point:
     return Point("methods", TARGET_ONLY if arm == "target" else method)
 
 
-def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
-    """Yield the results for the seeds that every arm has, as lines of Markdown."""
-    points = {arm: point_of(arm, method) for arm in ARMS}
+def table(place: Path, method: str, seeds: Sequence[int], arms: Sequence[str] = ARMS) -> Iterator[str]:
+    """Yield the results for the seeds that every one of these arms has, as lines of Markdown."""
+    points = {arm: point_of(arm, method) for arm in arms}
     done = [
         seed for seed in seeds
         if all((place / arm / "evaluations" / point.name / f"seed-{seed}").exists() for arm, point in points.items())
@@ -108,7 +108,8 @@ def table(place: Path, method: str, seeds: Sequence[int]) -> Iterator[str]:
             row += [f"{interval.mean:+.1f} ({interval.low:+.1f} to {interval.high:+.1f})"]
             row += [", ".join(f"{value:+.1f}" for value in each)]
         yield f"| {' | '.join(row)} |"
-    for arm, log in (("clicks", "true log"), ("shuffled", "shuffled log")):
+    logs = {"clicks": "true log", "shuffled": "shuffled log"}
+    for arm, log in ((arm, logs[arm]) for arm in arms if arm in logs):
         for name, rmse in reference_lines(references_table(runs[arm])).items():
             yield f"| reference, {log}: {name} | – | – | – | {rmse:.3f} | – | – |"
 
@@ -138,19 +139,22 @@ def main() -> None:
     )
     parser.add_argument("--method", default="MTMDD-VM-star")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="some of them (default: all)")
     parser.add_argument("--table", action="store_true", help="train nothing, print the existing results")
     options = parser.parse_args()
+    if "clicks" not in options.arms:
+        parser.error("--arms: clicks is missing, with which the others are compared")
     project = Project(options.place.resolve(), options.preset, options.seeds, [TARGET_ONLY, options.method])
     if not options.table:
-        train_all(project, options.method, options.seeds, options.shuffled)
-    lines = list(table(project.place, options.method, options.seeds))
+        train_all(project, options.method, options.seeds, options.arms, options.shuffled)
+    lines = list(table(project.place, options.method, options.seeds, options.arms))
     with whole_file(project.place / "tables.md") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
-def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Path | None) -> None:
-    """Train and evaluate every arm with every seed; seeds are the outer loop."""
+def train_all(project: Project, method: str, seeds: Sequence[int], arms: Sequence[str], shuffled: Path | None) -> None:
+    """Train and evaluate these arms with every seed; seeds are the outer loop."""
     place = project.place
     project.prepare()
     project.select(place / "splits", place / "cleaned/images.parquet")
@@ -182,7 +186,7 @@ def train_all(project: Project, method: str, seeds: Sequence[int], shuffled: Pat
         place / "shuffled_features", splits, place / "shuffled_ingested/clicks", place / "shuffled_queries"
     )
     for seed in seeds:
-        for arm in ARMS:
+        for arm in arms:
             (place / arm).mkdir(exist_ok=True)
             features = place / ("shuffled_features" if arm == "shuffled" else "features")
             recipes = "recipes_no_click_loss" if arm == "no_click_loss" else "recipes"

@@ -11,6 +11,7 @@ reason; ``index.json``: the model's folder with the digest of its files, the wor
 compare every picture, if there are more than a million (--exact-up-to).
 
 An index doesn't contain the model: a search for words needs the index alone, one by a picture needs the model, too.
+It does contain a thumbnail of each picture, which `clicksight serve` shows, unless --no-thumbnails says otherwise.
 """
 
 import argparse
@@ -41,12 +42,13 @@ from pipelines.words.segmentation import Segmenter, add_segment_options, segment
 FILES = ("pictures.parquet", "unusable.jsonl", "index.json", CUT_OFFS, APPROXIMATE)
 AT_ONCE = 1024  # pictures of a row group
 EXACT_UP_TO = 1_000_000  # pictures; a search compares these in seconds
+SIDE = 192  # of a thumbnail, pixels, the longer one
 
 
 def click_features(
     predictor: Predictor, pictures: Iterator[Picture], batch_size: int
-) -> Iterator[tuple[list[str], np.ndarray, list[Picture]]]:
-    """Yield the names of some usable pictures, their click features, and the unusable ones, in the pictures' order.
+) -> Iterator[tuple[list[Picture], np.ndarray, list[Picture]]]:
+    """Yield some usable pictures, their click features, and the unusable ones, in the pictures' order.
 
     Shape:
         click features: float32 (pictures, K)
@@ -54,11 +56,11 @@ def click_features(
     usable: list[Picture] = []
     bad: list[Picture] = []
 
-    def seen() -> tuple[list[str], np.ndarray, list[Picture]]:
+    def seen() -> tuple[list[Picture], np.ndarray, list[Picture]]:
         vectors = np.empty((0, len(predictor.words)), np.float32)
         if usable:
             vectors = predictor.click_features(squares_of(usable)).numpy()
-        found = [picture.name for picture in usable], vectors, list(bad)
+        found = list(usable), vectors, list(bad)
         usable.clear()
         bad.clear()
         return found
@@ -83,7 +85,7 @@ def write_index(
 
     Args:
         predictor: the model.
-        pictures: decoded for the model's sizes.
+        pictures: decoded for the model's sizes; with thumbnails, if the index shall have them.
         about: the content of index.json.
         output: the folder.
         batch_size: pictures that the network sees at once.
@@ -122,14 +124,16 @@ def _write_pictures(
                 table.write_table(pa.Table.from_batches(waiting).combine_chunks(), row_group_size=2 * AT_ONCE)
                 waiting.clear()
 
-        for names, vectors, bad in click_features(predictor, pictures, batch_size):
-            counts.update({"indexed": len(names)} if names else {})
+        for usable, vectors, bad in click_features(predictor, pictures, batch_size):
+            counts.update({"indexed": len(usable)} if usable else {})
             for picture in bad:
                 counts[f"unusable: {picture.reason}"] += 1
                 line = {"image": picture.name, "error": picture.reason}
                 unusable.write(json.dumps(line, ensure_ascii=False) + "\n")
-            if names:  # the last batch may be empty, and a row group without rows has no vectors to compare
-                columns = [pa.array(names, pa.string()), as_lists(vectors)]
+            if usable:  # the last batch may be empty, and a row group without rows has no vectors to compare
+                names = pa.array([picture.name for picture in usable], pa.string())
+                thumbnails = pa.array([picture.thumbnail or None for picture in usable], pa.binary())
+                columns = [names, as_lists(vectors), thumbnails]
                 waiting.append(pa.RecordBatch.from_arrays(columns, schema=schemas.PICTURE_INDEX))
             if sum(batch.num_rows for batch in waiting) >= AT_ONCE:
                 flush()
@@ -149,6 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--exact-up-to", type=int, default=EXACT_UP_TO, metavar="N",
         help="more pictures than that are searched approximately (default: a million)",
     )  # fmt: skip
+    parser.add_argument("--no-thumbnails", action="store_true", help="a smaller index, which serve can't show")
     add_segment_options(parser)  # as for the click features of the training
     return parser
 
@@ -176,7 +181,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         pictures = Pictures(arguments.pictures, arguments.column)
         encoded = iter(progress(pictures, "index", "pictures", len(pictures)))
-        squares = decoded(encoded, predictor.resize, predictor.image_size)
+        side = None if arguments.no_thumbnails else SIDE
+        squares = decoded(encoded, predictor.resize, predictor.image_size, side)
         counts = write_index(
             predictor,
             squares,

@@ -6,6 +6,7 @@ allows (`pipelines.ingest.decoding`): the first of several pictures, upright as 
 """
 
 import glob
+import io
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import Tensor
 
 from base.artifacts import reading
@@ -34,6 +36,7 @@ from pipelines.ingest.image_tables import image_batches
 STANDARD_INPUT = "-"
 TABLE = ".parquet"
 IDS = ("image_id", "item_id", "id")  # columns that name a table's pictures, the first that there is
+JPEG_QUALITY = 80  # of thumbnails
 NARROWEST = 50  # longer to shorter side; resized to the shorter side, a narrower picture would take all memory
 
 
@@ -60,12 +63,14 @@ class Picture(NamedTuple):
         name, id: as in `Encoded`.
         pixels: the middle square, uint8 (S, S, 3); None: it is unusable.
         reason: why it is.
+        thumbnail: the whole picture as a small JPEG, if it was asked for.
     """
 
     name: str
     id: str
     pixels: np.ndarray | None
     reason: str = ""
+    thumbnail: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,26 @@ def squares_of(pictures: Sequence[Picture]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
 
 
+def _checked(data: bytes) -> bytes:
+    """Return a usable picture as JPEG.
+
+    Raises:
+        BadImageError: it is none.
+    """
+    checked = check_image(data)
+    width, height = checked.width, checked.height
+    if max(width, height) > NARROWEST * min(width, height):
+        raise BadImageError(f"too narrow ({width} x {height} pixels)")
+    return checked.data
+
+
+def _middle_square(jpeg: bytes, resize: int, size: int) -> np.ndarray:
+    try:
+        return centre_crop(decode(jpeg, resize), size)
+    except UserError as error:
+        raise BadImageError(str(error)) from None
+
+
 def middle_square(data: bytes, resize: int, size: int) -> np.ndarray:
     """Decode a picture as training did, and return its middle square.
 
@@ -186,39 +211,48 @@ def middle_square(data: bytes, resize: int, size: int) -> np.ndarray:
     Raises:
         BadImageError: it is no usable picture.
     """
-    checked = check_image(data)
-    width, height = checked.width, checked.height
-    if max(width, height) > NARROWEST * min(width, height):
-        raise BadImageError(f"too narrow ({width} x {height} pixels)")
-    try:
-        return centre_crop(decode(checked.data, resize), size)
-    except UserError as error:
-        raise BadImageError(str(error)) from None
+    return _middle_square(_checked(data), resize, size)
 
 
-def decoded(pictures: Iterator[Encoded], resize: int, size: int) -> Iterator[Picture]:
-    """Decode pictures in threads, in their order; at most twice as many as there are cores wait in memory.
+def _thumbnail(jpeg: bytes, side: int) -> bytes:
+    image = Image.open(io.BytesIO(jpeg))
+    image.draft("RGB", (side, side))
+    image.thumbnail((side, side))
+    written = io.BytesIO()
+    image.save(written, "JPEG", quality=JPEG_QUALITY)
+    return written.getvalue()
+
+
+def picture_of(encoded: Encoded, resize: int, size: int, thumbnail: int | None = None) -> Picture:
+    """Decode a picture; one that can't be used has the reason.
 
     Args:
-        pictures: the encoded ones.
+        encoded: the picture's file.
         resize: shorter side after decoding, pixels.
         size: side of the middle square, pixels.
+        thumbnail: longer side of the thumbnail, pixels, unless the picture is smaller; None: there is none.
     """
+    name, id_, data, reason = encoded
+    if data is None:
+        return Picture(name, id_, None, reason)
+    try:
+        jpeg = _checked(data)
+        small = b"" if thumbnail is None else _thumbnail(jpeg, thumbnail)
+        return Picture(name, id_, _middle_square(jpeg, resize, size), thumbnail=small)
+    except BadImageError as error:
+        return Picture(name, id_, None, str(error))
 
-    def decode_one(encoded: Encoded) -> Picture:
-        name, id_, data, reason = encoded
-        if data is None:
-            return Picture(name, id_, None, reason)
-        try:
-            return Picture(name, id_, middle_square(data, resize, size))
-        except BadImageError as error:
-            return Picture(name, id_, None, str(error))
 
+def decoded(pictures: Iterator[Encoded], resize: int, size: int, thumbnail: int | None = None) -> Iterator[Picture]:
+    """Decode pictures by :func:`picture_of` in threads, in their order.
+
+    At most twice as many as there are cores wait in memory.
+    """
     waiting: deque[Future[Picture]] = deque()
     with ThreadPoolExecutor(CORES, thread_name_prefix="decode") as pool:
         try:
             for encoded in pictures:
-                waiting.append(pool.submit(decode_one, encoded))
+                waiting.append(pool.submit(picture_of, encoded, resize, size, thumbnail))
                 if len(waiting) > 2 * CORES:
                     yield waiting.popleft().result()
             while waiting:

@@ -171,7 +171,7 @@ class Index:
         with reading(path):
             file = pq.ParquetFile(path)
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group).combine_chunks()
+                table = file.read_row_group(group, columns=["image", "clicks"]).combine_chunks()
                 clicks = table["clicks"].chunk(0)
                 if len(clicks.values) != len(table) * len(self.words):
                     raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")

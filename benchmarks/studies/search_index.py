@@ -51,7 +51,8 @@ def write_pictures(real: np.ndarray, number: int, path: Path, generator: np.rand
     with table_writer(path, schemas.PICTURE_INDEX) as writer:
         for start in progress(range(0, number, AT_ONCE), "draw", "row groups"):
             size = min(AT_ONCE, number - start)
-            columns = [pa.array([f"p{start + row}" for row in range(size)]), as_lists(drawn(real, size, generator))]
+            names = pa.array([f"p{start + row}" for row in range(size)])
+            columns = [names, as_lists(drawn(real, size, generator)), pa.nulls(size, pa.binary())]
             writer.write_table(pa.Table.from_arrays(columns, schema=schemas.PICTURE_INDEX), row_group_size=size)
 
 

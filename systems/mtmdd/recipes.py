@@ -117,14 +117,21 @@ def click_branch_of(phases: Sequence[Phase], objective: ObjectiveParams) -> Clic
     return used if used != nothing else None
 
 
-def build_point(point: str, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
-    """Return the recipe of a component study's point, for example of ``tau=0.4``.
+def build_point(
+    point: str,
+    network: NetworkParams,
+    objective: ObjectiveParams,
+    train: TrainParams,
+    source_categories: int | None = None,
+    fewer: Fewer | None = None,
+) -> Recipe:
+    """Return the recipe of a component study's point, for example of ``tau=0.4``; the rest as in :func:`build_recipe`.
 
     Raises:
         UserError: a value is out of its range, or network.embedding lacks what the value needs.
     """
     setup = point_setup(point, network, objective)
-    return build_recipe(setup.name, setup.network, setup.objective, train, plan=setup.method)
+    return build_recipe(setup.name, setup.network, setup.objective, train, source_categories, fewer, plan=setup.method)
 
 
 def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
@@ -133,17 +140,11 @@ def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, 
     Raises:
         UserError: a value is out of its range, or network.embedding lacks what the value needs.
     """
-    if point.study == "components":
-        return build_point(point.method, network, objective, train)
-    recipe = build_recipe(
-        point.method,
-        network,
-        objective,
-        train,
-        source_categories=int(point.value) if point.study == "out_of_class" and point.value is not None else None,
-        fewer=Fewer.model_validate({"domain": point.domain, "share": point.value}) if point.domain else None,
-        source=point.source,
-    )
+    categories = int(point.value) if point.study == "out_of_class" and point.value is not None else None
+    fewer = Fewer.model_validate({"domain": point.domain, "share": point.value}) if point.domain else None
+    if point.whole.study == "components":
+        return build_point(point.method, network, objective, train, categories, fewer)
+    recipe = build_recipe(point.method, network, objective, train, categories, fewer, point.source)
     return within_budget(recipe, int(point.value or 0)) if point.study == "equal_images" else recipe
 
 

@@ -9,6 +9,9 @@
 | ``equal_images=TDL-24`` | a method with the images that the joint network sees in 24 epochs (`.budgets`) |
 | ``cross_object=TDL-toy_birds`` | a method with another data set's source (Table IX; section ``cross_object``) |
 
+With fewer categories or images a point of a component study may stand for the method, as a control:
+``one_shot=lambda=shared-0-target-0.05`` is the joint network without the click losses.
+
 The text names the run's recipe, model folder, evaluation and stages.
 """
 
@@ -36,7 +39,8 @@ class Point:
 
     Attributes:
         study: the study.
-        method: the method's name in the recipes; in a component study, the point (``tau=0.4``).
+        method: the method's name in the recipes; in a component study, or where a point of one stands for the method,
+            that point (``tau=0.4``).
         value: source categories (out of class), share of the training images (one-shot), epochs of the joint network
             (equal images), or None.
         domain: one-shot only: the domain with fewer training images.
@@ -57,6 +61,22 @@ class Point:
             [self.method if self.study in ("methods", "components") else f"{self.study}={self.method}", *values]
         )
 
+    @property
+    def whole(self) -> "Point":
+        """Return the point with all categories and images."""
+        return Point("methods" if self.method in COMPARED else "components", self.method)
+
+
+def _is_trained(method: str) -> bool:
+    """Return whether a text names a method or a point of a component study."""
+    if method in COMPARED:
+        return True
+    try:
+        check_point(method)
+    except ValueError:
+        return False
+    return True
+
 
 def read_run(text: str) -> Point:
     """Return the point that a run's text names.
@@ -72,12 +92,12 @@ def read_run(text: str) -> Point:
         return Point("components", text)
     if study == "out_of_class":
         found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
-        if found and found[1] in COMPARED:
+        if found and _is_trained(found[1]):
             return Point("out_of_class", found[1], int(found[2]))
         raise ValueError(f"{text!r}: expected out_of_class=METHOD-CATEGORIES, for example out_of_class=TDL-6")
     if study == "one_shot":
         found = re.fullmatch(rf"(.+)-({'|'.join(DOMAINS)})-(0\.[0-9]*[1-9])", value)
-        if found and found[1] in COMPARED and str(float(found[3])) == found[3]:
+        if found and _is_trained(found[1]) and str(float(found[3])) == found[3]:
             return Point("one_shot", found[1], float(found[3]), found[2])
         raise ValueError(
             f"{text!r}: expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from "

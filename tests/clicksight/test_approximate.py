@@ -36,7 +36,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     with table_writer(folder / "pictures.parquet", schemas.PICTURE_INDEX) as writer:
         for start, size in zip(np.cumsum([0, *GROUPS]), GROUPS, strict=False):
             names = pa.array([f"p{row}" for row in range(start, start + size)])
-            columns = [names, as_lists(vectors[start : start + size])]
+            columns = [names, as_lists(vectors[start : start + size]), pa.nulls(size, pa.binary())]
             writer.write_table(pa.Table.from_arrays(columns, schema=schemas.PICTURE_INDEX), row_group_size=size)
     approximate.write_approximate(folder / "pictures.parquet", folder / approximate.FILE)
     return Index(folder, Path("model"), "", [f"w{word}" for word in range(WORDS)], SEGMENT)

@@ -1,5 +1,6 @@
 """An index has the predicted click features of all usable pictures, and says what became of the others."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from click_pictures import WORDS, click_model, write_cut_offs, write_pictures
+from click_pictures import COLOURS, WORDS, click_model, write_cut_offs, write_pictures
+from PIL import Image
 
 from base import schemas
 from clicksight import index
@@ -39,6 +41,11 @@ def test_usable_pictures_are_indexed_in_order_and_others_listed(run, caplog, bat
     vectors = np.stack(table["clicks"].to_list())
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(3))
     assert [WORDS[place] for place in vectors.argmax(axis=1)] == ["sky", "grass", "fire"]
+    for name, thumbnail in table.select("image", "thumbnail").iter_rows():
+        small = Image.open(io.BytesIO(thumbnail))
+        assert (small.format, small.size) == ("JPEG", (40, 30))  # a small picture is not enlarged
+        colour = np.asarray(small, int)[15, 20]
+        assert np.abs(colour - COLOURS[Path(name).stem]).max() < 8
     [bad] = [json.loads(line) for line in Path("out/unusable.jsonl").read_text().splitlines()]
     assert bad == {"image": "set/bad.png", "error": "not an image"}
     about = json.loads(Path("out/index.json").read_text())
@@ -47,6 +54,19 @@ def test_usable_pictures_are_indexed_in_order_and_others_listed(run, caplog, bat
     assert "index: pictures 4" in caplog.text
     assert "index: indexed 3" in caplog.text
     assert "unusable: not an image 1" in caplog.text
+
+
+def test_thumbnails_are_of_the_whole_picture_at_most_a_size_and_may_be_left_out(run) -> None:
+    wide = Image.new("RGB", (900, 300), "red")
+    wide.paste("blue", (0, 0, 300, 300))
+    wide.save("wide.png")
+    run("wide.png", "--output=out")
+    [thumbnail] = pl.read_parquet("out/pictures.parquet")["thumbnail"]
+    small = Image.open(io.BytesIO(thumbnail))
+    assert small.size == (192, 64)
+    assert [small.getpixel((x, 32)).index(max(small.getpixel((x, 32)))) for x in (10, 180)] == [2, 0]
+    run("wide.png", "--output=none", "--no-thumbnails")
+    assert pl.read_parquet("none/pictures.parquet")["thumbnail"].to_list() == [None]
 
 
 def test_row_groups_are_of_bounded_size(run, monkeypatch) -> None:

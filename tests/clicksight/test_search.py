@@ -194,7 +194,9 @@ def test_a_search_by_blocks_is_a_stable_sort_of_all_cosines(
     folder = tmp_path_factory.mktemp("index")
     vectors = np.array(rows, np.float32)
     names = [f"p{number}" for number in range(len(rows))]
-    table = pa.Table.from_arrays([pa.array(names), as_lists(vectors)], schema=schemas.PICTURE_INDEX)
+    table = pa.Table.from_arrays(
+        [pa.array(names), as_lists(vectors), pa.nulls(len(names), pa.binary())], schema=schemas.PICTURE_INDEX
+    )
     write_table(table, folder / "pictures.parquet", row_group_rows=group)
     query = np.array([0.5, 0.75], np.float32)  # products and sums without rounding
     cosines = [float(value) for value in vectors @ query]

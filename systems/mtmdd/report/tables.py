@@ -1,7 +1,7 @@
 """The report's tables as data frames: our results with intervals, and the paper's in separate columns."""
 
 import statistics
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -126,7 +126,7 @@ def table_viii(runs: Runs) -> pl.DataFrame:
     )
 
 
-def sweep_table(runs: Runs, study: str, whole: float) -> pl.DataFrame:
+def sweep_table(runs: Runs, study: Literal["out_of_class", "one_shot"], whole: float) -> pl.DataFrame:
     """Return a sweep's target accuracies by method and point, with the whole-data runs as its last point.
 
     Args:
@@ -141,13 +141,13 @@ def sweep_table(runs: Runs, study: str, whole: float) -> pl.DataFrame:
     """
     rows = []
     for point in [point for point in runs.points if point.study == study]:
-        full = Point("methods", point.method)
+        full = point.whole
         row: dict[str, Any] = {"method": point.method, "reduced": point.domain or "source", "value": point.value}
         row |= accuracy(runs, point, "target")
         decline = paired(runs, full, point) if full in runs.points else None
         rows.append(row | _decline(decline))
     for method, reduced in dict.fromkeys((row["method"], row["reduced"]) for row in rows):
-        full = Point("methods", method)
+        full = Point(study, method).whole
         if full in runs.points:
             row = {"method": method, "reduced": reduced, "value": whole} | accuracy(runs, full, "target")
             rows.append(row | _decline(None))

@@ -52,6 +52,18 @@ def test_one_recipe_per_run(tmp_path):
     assert "cross_object" not in json.dumps(studies)
 
 
+def test_a_part_of_a_component_point_is_the_point_with_less(tmp_path):
+    def change(system):
+        system["runs"] = ["lambda=shared-0", "one_shot=lambda=shared-0-target-0.05", "out_of_class=lambda=shared-0-6"]
+
+    recipes = write(tmp_path, change)
+    fewer, categories = recipes["one_shot=lambda=shared-0-target-0.05"], recipes["out_of_class=lambda=shared-0-6"]
+    assert (fewer["fewer"], categories["source_categories"]) == ({"domain": "target", "share": 0.05}, 6)
+    whole = recipes["lambda=shared-0"]
+    assert whole == {k: v for k, v in fewer.items() if k != "fewer"}
+    assert whole == {k: v for k, v in categories.items() if k != "source_categories"}
+
+
 def test_no_run_no_recipe(tmp_path):
     def change(system):
         system["runs"] = []

@@ -31,11 +31,20 @@ ROOT = Path(__file__).parents[3]
         ("equal_images=MTMDD-VM-star-24", Point("equal_images", "MTMDD-VM-star", 24)),
         ("one_shot=TDL-source-0.4", Point("one_shot", "TDL", 0.4, "source")),
         ("one_shot=MTMDD-VM-target-0.75", Point("one_shot", "MTMDD-VM", 0.75, "target")),
+        # a component study's point stands for a method
+        ("one_shot=lambda=shared-0-target-0.05", Point("one_shot", "lambda=shared-0", 0.05, "target")),
+        ("out_of_class=features=V+C_E-25", Point("out_of_class", "features=V+C_E", 25)),
     ],
 )
 def test_a_text_names_its_point_and_the_point_the_text(text: str, point: Point) -> None:
     assert read_run(text) == point
     assert point.name == text
+
+
+def test_a_part_knows_its_whole() -> None:
+    assert read_run("out_of_class=TDL-6").whole == read_run("TDL")
+    assert read_run("one_shot=lambda=shared-0-target-0.05").whole == read_run("lambda=shared-0")
+    assert read_run("tau=0.4").whole == read_run("tau=0.4")
 
 
 def test_points_of_another_source_have_names_too() -> None:
@@ -131,6 +140,8 @@ MALFORMED = {
     "one_shot=TDL-source-0.40": SHARE,
     "one_shot=TDL-source-.4": SHARE,
     "one_shot=VGG-source-0.4": SHARE,
+    "one_shot=lambda=shared-target-0.05": SHARE,
+    "out_of_class=lambda=shared-6": CATEGORIES,
     "one_shot=TDL-source-0.00001": SHARE,  # Python would write 1e-05
     "one_shot=TDL-source-0.12345678901234567891": SHARE,  # more digits than a float keeps
     "cross_object=TDL-toy_birds": "list its method and its source in the section mtmdd.cross_object",

@@ -89,6 +89,17 @@ def test_a_sweep_of_a_method_that_was_not_run_whole_has_no_decline(tmp_path: Pat
     assert table.select("value", "accuracy_target", "decline").rows() == [(6.0, 25.0, None)]
 
 
+def test_a_sweep_of_a_component_point_ends_at_the_point(tmp_path: Path) -> None:
+    points = [Point("components", "lambda=shared-0"), Point("one_shot", "lambda=shared-0", 0.4, "target")]
+    for point, right in zip(points, (4, 2), strict=True):
+        write_run(tmp_path / point.name / "seed-0", 0, {"target": right})
+    table = sweep_table(read_runs(tmp_path, points, [0]), "one_shot", whole=1.0)
+    assert table.select("method", "value", "accuracy_target", "decline").rows() == [
+        ("lambda=shared-0", 0.4, 12.5, 12.5),
+        ("lambda=shared-0", 1.0, 25.0, None),
+    ]
+
+
 def test_a_study_that_is_left_out_has_an_empty_table(tmp_path: Path) -> None:
     write_run(tmp_path / "TDL/seed-0", 0, {"target": 4})
     assert sweep_table(read_runs(tmp_path, [Point("methods", "TDL")], [0]), "one_shot", whole=1.0).is_empty()
