@@ -2,8 +2,8 @@
 
 The library is faiss (Johnson, Douze, Jegou, "Billion-scale similarity search with GPUs", IEEE Transactions on Big Data
 2021). Its inverted file divides the click features into lists by k-means and compares a query with the lists of the
-nearest centres only. The alternatives that keep a graph (hnswlib, usearch) find as well, but take much longer to build,
-and hnswlib needs all click features in memory for every search; the lists of faiss stay on the disk, which maps them.
+nearest centres only. The lists stay on the disk and are mapped into memory, so that a search reads a part of them;
+hnswlib, an alternative, needs all click features in memory for every search.
 
 Entries are kept as float16, 2 K bytes a picture, so that cosines have three digits. While the index is made, all of
 them are in memory.

@@ -211,11 +211,26 @@ class Index:
         """Whether the index has an approximate one beside its pictures."""
         return (self.folder / APPROXIMATE).exists()
 
-    def nearest_approximately(self, vector: np.ndarray, top: int, least: Least | None = None) -> list[Found]:
-        """Return most of the most similar pictures, as :meth:`nearest` does, without comparing all.
+    def nearest(
+        self, vector: np.ndarray, top: int, least: Least | None = None, compare_all: bool = False
+    ) -> list[Found]:
+        """Return the most similar pictures.
 
-        With cut-offs, those of the `OVERFETCH` times as many most similar ones that fit.
+        Args:
+            vector: of the query, of length 1.
+            top: pictures at most.
+            least: pictures that don't exceed it are left out, from :meth:`least`; None: none is.
+            compare_all: True is exact even if the index has an approximate one beside it.
+
+        Shape:
+            vector: (K,)
         """
+        if self.is_approximate and not compare_all:
+            return self._approximately(vector, top, least)
+        return self._exactly(vector, top, least)
+
+    def _approximately(self, vector: np.ndarray, top: int, least: Least | None) -> list[Found]:
+        """Return most of the most similar pictures; with cut-offs, those that fit of `OVERFETCH` times as many."""
         number = top if least is None else OVERFETCH * top
         rows, cosines, clicks = approximate.nearest(self.folder / APPROXIMATE, vector, number)
         if least is not None:
@@ -225,17 +240,7 @@ class Index:
         found = zip(names, cosines, strict=False)
         return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
 
-    def nearest(self, vector: np.ndarray, top: int, least: Least | None = None) -> list[Found]:
-        """Return the most similar pictures, by comparing all of them.
-
-        Args:
-            vector: of the query, of length 1.
-            top: pictures at most.
-            least: pictures that don't exceed it are left out, from :meth:`least`; None: none is.
-
-        Shape:
-            vector: (K,)
-        """
+    def _exactly(self, vector: np.ndarray, top: int, least: Least | None) -> list[Found]:
         names: list[str] = []
         cosines = np.empty(0, np.float32)
         for block, clicks in self.blocks():
@@ -310,10 +315,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 index.check_model(arguments.model)
             vector = index.of_words(" ".join(arguments.words))
             least = None if arguments.all else index.least(vector)
-        is_exact = arguments.exact or not index.is_approximate
-        found = (index.nearest if is_exact else index.nearest_approximately)(vector, arguments.top, least)
-        if not found:  # an index has a picture at least
-            log.warning("nothing fits: no picture is above the cut-offs of the words; --all shows the most similar")
+        found = index.nearest(vector, arguments.top, least, arguments.exact)
+        if not found and index.cut_offs is not None:  # an index has a picture at least
+            log.warning(
+                "nothing fits: no picture is above the cut-offs, above which %.0f %% are right; --all shows the most "
+                "similar",
+                100 * index.cut_offs.right,
+            )
         if arguments.output is None:
             sys.stdout.write(show(found, arguments.format))
         else:

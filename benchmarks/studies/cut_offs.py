@@ -49,7 +49,14 @@ class Above(NamedTuple):
 
 
 def interval(selected: np.ndarray, right: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
-    """Return the 95 % interval of the share of right pairs over images, by the bootstrap; the pairs of each image."""
+    """Return the 95 % interval of the share of right pairs over images, from the number of pairs of each image.
+
+    By the bootstrap; where all pairs are right it would have no width, so the exact binomial interval is taken there.
+    """
+    if (selected == right).all():
+        images = int((selected > 0).sum())
+        exact = stats.binomtest(images, images).proportion_ci()
+        return float(exact.low), float(exact.high)
     drawn = np.random.default_rng(0).integers(len(selected), size=(resamples, len(selected)))
     shares = right[drawn].sum(axis=1) / np.maximum(selected[drawn].sum(axis=1), 1)
     low, high = np.percentile(shares, [2.5, 97.5])

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             exact[kind] = []
             for vector in progress(queries, "exact", "queries", len(queries)):
                 started = time.perf_counter()
-                exact[kind].append({one.image for one in index.nearest(vector, K)})
+                exact[kind].append({one.image for one in index.nearest(vector, K, compare_all=True)})
                 times.append(time.perf_counter() - started)
         started = time.perf_counter()
         lists = approximate.write_approximate(folder / "pictures.parquet", folder / approximate.FILE)
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 found = []
                 for vector in queries:
                     started = time.perf_counter()
-                    found.append({one.image for one in index.nearest_approximately(vector, K)})
+                    found.append({one.image for one in index.nearest(vector, K)})
                     times.append(time.perf_counter() - started)
                 recalls[kind] = np.mean([len(a & b) / K for a, b in zip(found, exact[kind], strict=True)])
             print(f"| 1 of {share} | {' | '.join(f'{recall:.3f}' for recall in recalls.values())} | {median(times)} |")

@@ -52,8 +52,8 @@ def test_most_of_what_the_exact_search_finds_is_found(index: Index) -> None:
     assert index.is_approximate
     recalls = []
     for vector in queries().values():
-        exact = {one.image: one for one in index.nearest(vector, 10)}
-        found = index.nearest_approximately(vector, 10)
+        exact = {one.image: one for one in index.nearest(vector, 10, compare_all=True)}
+        found = index.nearest(vector, 10)
         assert [one.rank for one in found] == list(range(1, 11))
         cosines = [one.cosine for one in found]
         assert cosines == sorted(cosines, reverse=True)
@@ -70,7 +70,7 @@ def test_with_every_list_it_is_the_exact_search(index: Index, tmp_path: Path, mo
     approximate.write_approximate(index.folder / "pictures.parquet", tmp_path / "all.faiss")
     for vector in queries().values():
         rows, cosines, clicks = approximate.nearest(tmp_path / "all.faiss", vector, 10)
-        expected = [one.image for one in index.nearest(vector, 10)]
+        expected = [one.image for one in index.nearest(vector, 10, compare_all=True)]
         names = approximate.names_of(index.folder / "pictures.parquet", rows)
         assert len(set(names) & set(expected)) >= 9  # float16 may exchange the last two
         assert clicks @ vector == pytest.approx(cosines, abs=1e-3)
@@ -83,11 +83,11 @@ def test_cut_offs_leave_out_pictures_of_an_approximate_search_too(index: Index) 
     entries = np.full(WORDS, -np.inf, np.float32)
     entries[2] = 0.2
     for least in (Least(entries, -np.inf), Least(np.full(WORDS, -np.inf, np.float32), 0.5)):
-        exact = {one.image for one in index.nearest(vector, PICTURES, least)}
-        found = index.nearest_approximately(vector, 20, least)
+        exact = {one.image for one in index.nearest(vector, PICTURES, least, compare_all=True)}
+        found = index.nearest(vector, 20, least)
         assert 0 < len(found) <= 20
         assert {one.image for one in found} <= exact
-    assert index.nearest_approximately(vector, 20, Least(entries + 1, -np.inf)) == []
+    assert index.nearest(vector, 20, Least(entries + 1, -np.inf)) == []
 
 
 def test_equal_pictures_give_equal_bytes(index: Index, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_pictures_that_a_word_does_not_fit_are_left_out(made, capsys, caplog) ->
     assert "nothing fits" not in caplog.text
     assert searched("fire", "sky") == ["set/blue.png"]  # above both
     assert searched("grass", "sky") == []
-    assert "nothing fits: no picture is above the cut-offs of the words" in caplog.text
+    assert "nothing fits: no picture is above the cut-offs, above which 75 % are right; --all" in caplog.text
     assert "too little evidence" not in caplog.text
     assert searched("dog", "sky") == ["set/blue.png"]  # the dog excludes none
     assert "too little evidence for a cut-off, so nothing says what fits them: 'dog'" in caplog.text
