@@ -151,11 +151,11 @@ class CutOffs:
             raise UserError(f"{path}: not as clicksight cut-offs writes it")
         if said[KEYS[0]] != digest:
             raise UserError(f"{path}: made for another model ({said[KEYS[1]]}); make it again by clicksight cut-offs")
-        rows = pl.DataFrame(table)
+        rows = pl.DataFrame(table).with_columns(pl.col("cut_off").fill_null(np.nan))
         words, names = rows.filter(kind=WORD), rows.filter(kind=NAME)
-        values = words["cut_off"].fill_null(np.nan).to_numpy()
-        [cosine] = names["cut_off"].fill_null(np.nan).unique().to_list()
-        return cls(words["name"].to_list(), values, names["name"].to_list(), cosine, float(said[KEYS[2]]), digest)
+        cosine = float(names["cut_off"][0])  # that of all names
+        right, values = float(said[KEYS[2]]), words["cut_off"].to_numpy()
+        return cls(words["name"].to_list(), values, names["name"].to_list(), cosine, right, digest)
 
     @property
     def number(self) -> int:

@@ -82,6 +82,8 @@ COMMANDS = {
     "CLICK_FEATURES": "clicksight export --as trec --features {parent} --output judgements",
     "VOCABULARY": "clicksight export --as trec --features {parent} --output judgements",
     "POSTS": "clicksight export --as recbole --tags {parent} --output clicksight",
+    "PICTURE_INDEX": "clicksight search {parent} WORDS",
+    "CUT_OFFS": "clicksight predict MODEL PICTURES --cut-offs {path}",
 }
 LOG_SUFFIXES = (".tsv", ".csv", ".txt", ".jsonl", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tar", ".tgz")
 JSON_FILES = {

@@ -19,7 +19,7 @@ from base import schemas
 from base.artifacts import write_table
 from base.console import UserError
 from clicksight import cut_offs
-from clicksight.cut_offs import CutOffs, Evidence, cut_off
+from clicksight.cut_offs import CutOffs, Evidence, Seen, cut_off, of_names
 from model.folder import model_digest
 from model.prediction import Scored
 
@@ -97,6 +97,26 @@ def test_the_promise_holds_for_unseen_images(kind: str) -> None:
         assert broken == found > 0  # every cut-off is wrong there, and there are few
     else:
         assert found > TRIALS / 4  # the promise isn't kept by giving none
+
+
+def test_an_image_above_with_its_own_name_alone_is_right() -> None:
+    # Names "a", "b" and "a b" as queries of two words. Images of a and b lie on the axes; those of "a b" between them,
+    # where also "a" and "b" have cosines of 0.71.
+    vectors = np.array([[1, 0], [0, 1], [np.sqrt(0.5), np.sqrt(0.5)]], np.float32)
+    shrinking = np.linspace(1, 0.9, 60)[:, None].astype(np.float32)
+    values = np.concatenate([vectors[row] * shrinking for row in (0, 1, 2)])
+    seen = Seen(
+        values, np.repeat(np.array(["a", "b", "a b"], object), 60), np.zeros((180, 2), bool), np.ones(180, bool)
+    )
+    found = of_names(seen, ["a", "b", "a b"], vectors, 0.9, 0.95)
+    # All 180 images are most similar to their own name, but above 0 the others' names are, too.
+    assert found is not None
+    assert (found.above, found.right) == (90, 90)  # 180 / 2; at 180 / sqrt 2 three images are equal
+    assert found.cut_off > np.sqrt(0.5)
+    swapped = seen._replace(categories=np.repeat(np.array(["b", "a", "a b"], object), 60))
+    assert of_names(swapped, ["a", "b", "a b"], vectors, 0.9, 0.95) is None
+    alone = Seen(values[:60], seen.categories[:60], seen.clicked[:60], seen.is_source[:60])
+    assert of_names(alone, ["a"], vectors[:1], 0.9, 0.95) == Evidence(0.0, 60, 60)
 
 
 def test_fitting_words_keep_their_order() -> None:
