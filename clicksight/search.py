@@ -24,6 +24,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,13 +112,24 @@ class Index:
         file = folder / CUT_OFFS
         return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
 
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """Finds the words of queries; it loads dictionaries."""
+        return Segmenter(self.segment)
+
+    @cached_property
+    def places_of_names(self) -> set[tuple[int, ...]]:
+        """The places of the known words of each category's name that has a cut-off."""
+        names = [] if self.cut_offs is None else self.cut_offs.names
+        return {tuple(places) for places, _ in known_words(names, self.words, self.segmenter)}
+
     def known_words(self, query: str) -> list[int]:
         """Return the places of a query's known words; a warning names the others.
 
         Raises:
             UserError: the model knows none of its words.
         """
-        [(known, unknown)] = known_words([query], self.words, Segmenter(self.segment))
+        [(known, unknown)] = known_words([query], self.words, self.segmenter)
         if not known:
             raise UserError(
                 f"{query!r} has no word that the model knows; its {len(self.words)} words are in {FILES[2]}"
@@ -191,8 +203,7 @@ class Index:
         asked = np.flatnonzero(vector)
         entries = np.full(len(self.words), -np.inf, np.float32)
         if not np.isnan(self.cut_offs.cosine):
-            names = known_words(self.cut_offs.names, self.words, Segmenter(self.segment))
-            if asked.tolist() in [places for places, _ in names]:
+            if tuple(asked.tolist()) in self.places_of_names:
                 return Least(entries, self.cut_offs.cosine)
         values = self.cut_offs.values[asked]
         unjudged = np.isnan(values)
