@@ -495,14 +495,17 @@ SEARCH_RESULTS = pa.schema(
     ]
 )
 
-# The cut-offs of `clicksight cut-offs`: from which predicted clicks on a word fits a picture; rows by word_id. The
-# files' metadata has the model's digest and run, the promised share, its confidence, and the number of images behind.
+# The cut-offs of `clicksight cut-offs`: from which predicted clicks on a word or a category's name fits a picture; the
+# words by word_id, then the names in their order. The files' metadata has the model's digest and run, the promised
+# share, its confidence, and the number of the click log's validation images.
 CUT_OFFS = pa.schema(
     [
-        pa.field("word", pa.string(), nullable=False),
-        pa.field("cut_off", pa.float32()),  # of the entry of the predicted click feature; null: too little evidence
-        pa.field("above", pa.int64()),  # validation images above it
-        pa.field("right", pa.int64()),  # of these, clicked for the word
-        pa.field("clicked", pa.int64(), nullable=False),  # validation images that were clicked for the word, of all
+        pa.field("kind", pa.string(), nullable=False),  # word or name
+        pa.field("name", pa.string(), nullable=False),
+        # Of the word's entry of the predicted click feature, or of its cosine with the name; null: too little evidence.
+        pa.field("cut_off", pa.float32()),
+        pa.field("above", pa.int64()),  # validation images above it; of names: above that of any name
+        pa.field("right", pa.int64()),  # of these, clicked for the word, or of the category of the only name above
+        pa.field("images", pa.int64(), nullable=False),  # validation images clicked for the word, or of the category
     ]
 )

@@ -4,12 +4,17 @@
     clicksight index MODEL pictures/ --cut-offs cut_offs.parquet --output pictures.index
 
 In: a model folder of a run with a click branch, and the data set of its training (images, splits, features).
-Out: a Parquet file (`schemas.CUT_OFFS`) with a row for each word of the vocabulary.
+Out: a Parquet file (`schemas.CUT_OFFS`) with a row for each word of the vocabulary and for each name of a category.
 
-A word is *right* for a picture if people clicked the picture for a query with that word. A word's cut-off is a value of
-its entry of the predicted click feature such that, of the pictures above it, the share --right is right. It is learned
-from the validation images of the click log (source), which the weights were not trained on, and holds, with
---confidence for each word, for other pictures of the kind of these images. A word with too little evidence has none.
+- A *word* is right for a picture if people clicked the picture for a query with that word. Its cut-off is a value of
+  its entry of the predicted click feature such that, of the pictures above it, the share --right is right. It is
+  learned from the clicks of the log's validation images (source). A word with too little evidence has none.
+- The *name* of a category is right for a picture of that category. Few pictures are of each, so that all names share
+  one cut-off: a cosine of the name, as a query, and the predicted click feature. It is learned from the categories that
+  the validation images of both domains are given.
+
+The weights were not trained on validation images. A cut-off holds with --confidence, for each word and for the names
+together, for other pictures of the kind of these images.
 """
 
 import argparse
@@ -29,12 +34,16 @@ from base import schemas
 from base.artifacts import read_tables, reading, write_table
 from base.console import UserError, progress, stage
 from clicksight.models import load_model
+from clicksight.queries import known_words, query_vectors
 from model.data.images import ImageStore
 from model.folder import model_digest
 from model.prediction import Predictor, Scored
+from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
 
+WORD, NAME = "word", "name"  # kinds of rows
 FILE = "cut_offs.parquet"  # in an index, and beside the weights of a model
 RIGHT, CONFIDENCE = 0.9, 0.95
+STEPS = 2  # candidates while the number of images halves: more need a stronger correction for their number
 BATCH = 64
 KEYS = ("clicksight.model", "clicksight.run", "clicksight.right", "clicksight.confidence", "clicksight.images")
 
@@ -53,23 +62,26 @@ class Evidence(NamedTuple):
     right: int
 
 
-def cut_off(values: np.ndarray, is_right: np.ndarray, right: float, confidence: float) -> Evidence | None:
+def cut_off(
+    values: np.ndarray, is_right: np.ndarray, right: float, confidence: float, others: np.ndarray | None = None
+) -> Evidence | None:
     """Return the smallest value above which a share of all images is right, as far as some images can tell.
 
     The candidates are 0, since people would not click a picture for a word below it, and of the n positive values the
-    (k + 1)th largest ones, with k = n / 2, n / 4 and so on, down to the smallest k that could pass. Given n and that
-    value, the k images above it are independent draws from all images above it, and the number of wrong ones is
+    (k + 1)th largest ones, with k = n / sqrt 2, n / 2 and so on, down to the smallest k that could pass. Given n and
+    that value, the k images above it are independent draws from all images above it, and the number of wrong ones is
     binomial. A candidate passes if so few wrong ones are improbable for a share below `right`; Holm's correction over
     the candidates makes `confidence` hold for the one that is chosen.
 
     Args:
-        values: predicted for a word.
-        is_right: of each image.
+        values: of each image, its largest one if several things may fit it.
+        is_right: of each image, whether that fits.
         right: the share, in (0, 1).
         confidence: in (0, 1), the probability at least that the share holds if there is a cut-off.
+        others: each image's second largest value; an image with that above the cut-off counts as wrong, too.
 
     Shape:
-        values, is_right: (images,)
+        values, is_right, others: (images,)
 
     Returns:
         The evidence of the smallest cut-off that passes; None: none does.
@@ -81,23 +93,22 @@ def cut_off(values: np.ndarray, is_right: np.ndarray, right: float, confidence: 
     order = np.argsort(-values, kind="stable")
     order = order[values[order] > 0]
     ordered = np.append(values[order], 0)
-    wrong = np.cumsum(~is_right[order])
-    above = []
-    k = len(order)
-    while k and right**k <= 1 - confidence:
+    candidates = []
+    step = 0
+    while (k := int(len(order) / 2 ** (step / STEPS))) and right**k <= 1 - confidence:
         if ordered[k - 1] > ordered[k]:  # images of equal values can't be told apart
-            above.append(k)
-        k //= 2
-    p_values = stats.binom.cdf(wrong[np.array(above, int) - 1], above, 1 - right)
+            fits = is_right[order[:k]]
+            if others is not None:
+                fits = fits & (others[order[:k]] <= ordered[k])
+            candidates.append(Evidence(float(ordered[k]), k, int(fits.sum())))
+        step += 1
+    p_values = [stats.binom.cdf(one.above - one.right, one.above, 1 - right) for one in candidates]
     passed = []
     for rank, place in enumerate(np.argsort(p_values, kind="stable")):
-        if p_values[place] > (1 - confidence) / (len(above) - rank):
+        if p_values[place] > (1 - confidence) / (len(candidates) - rank):
             break
-        passed.append(above[place])
-    if not passed:
-        return None
-    best = max(passed)
-    return Evidence(float(ordered[best]), best, best - int(wrong[best - 1]))
+        passed.append(candidates[place])
+    return max(passed, key=lambda one: one.above, default=None)
 
 
 @dataclass(frozen=True)
@@ -105,14 +116,18 @@ class CutOffs:
     """The cut-offs of a model's words.
 
     Attributes:
-        words: K names.
+        words: the vocabulary, K names.
         values: of each word, float32 (K,); NaN: it has none.
+        names: of categories.
+        cosine: the cut-off of each name; NaN: there is none.
         right: the share that is promised.
         digest: of the model.
     """
 
     words: list[str]
     values: np.ndarray
+    names: list[str]
+    cosine: float
     right: float
     digest: str
 
@@ -136,8 +151,11 @@ class CutOffs:
             raise UserError(f"{path}: not as clicksight cut-offs writes it")
         if said[KEYS[0]] != digest:
             raise UserError(f"{path}: made for another model ({said[KEYS[1]]}); make it again by clicksight cut-offs")
-        values = table["cut_off"].to_numpy().astype(np.float32)  # null becomes NaN
-        return cls(table["word"].to_pylist(), values, float(said[KEYS[2]]), digest)
+        rows = pl.DataFrame(table).with_columns(pl.col("cut_off").fill_null(np.nan))
+        words, names = rows.filter(kind=WORD), rows.filter(kind=NAME)
+        cosine = float(names["cut_off"][0])  # that of all names
+        right, values = float(said[KEYS[2]]), words["cut_off"].to_numpy()
+        return cls(words["name"].to_list(), values, names["name"].to_list(), cosine, right, digest)
 
     @property
     def number(self) -> int:
@@ -183,52 +201,90 @@ def clicked_words(rows: pl.DataFrame, features: Path, num_words: int) -> np.ndar
     return clicked
 
 
-def images_of(
-    predictor: Predictor, data: Path, split: str, domain: str = "source"
-) -> tuple[np.ndarray, np.ndarray, pl.DataFrame]:
-    """Return the predicted click features of a split's images, for which words they were clicked, and their rows.
+def check_vocabulary(predictor: Predictor, data: Path) -> None:
+    """Check that a model was trained with a data set's vocabulary.
+
+    Raises:
+        UserError: it has other words.
+    """
+    path = data / "features/vocabulary.parquet"
+    vocabulary = pl.DataFrame(read_tables(path, ["word_id", "word"])).sort("word_id")
+    if vocabulary["word"].to_list() != list(predictor.words):
+        raise UserError(f"{path}: not the words of the model; name the data set of its training")
+
+
+class Seen(NamedTuple):
+    """Images of a data set, as a model sees them.
+
+    Attributes:
+        values: predicted click features (images, K).
+        categories: of the images.
+        clicked: for which words they were clicked, bool (images, K); the rows of the target are False.
+        is_source: bool (images,).
+    """
+
+    values: np.ndarray
+    categories: np.ndarray
+    clicked: np.ndarray
+    is_source: np.ndarray
+
+
+def images_of(predictor: Predictor, data: Path, split: str) -> Seen:
+    """Return the images of a split of the model's seed, those of the source first.
 
     Args:
         predictor: the model.
         data: the folder of the data set of its training.
-        split: of the model's seed.
-        domain: of the images; those of the target have no clicks.
-
-    Shape:
-        click features: float32 (images, K); clicked: bool (images, K)
+        split: train, validation or test.
 
     Raises:
-        UserError: the model was trained with another vocabulary, or the split has no image.
+        UserError: the split has no image of the source.
     """
-    features = data / "features"
-    vocabulary = pl.DataFrame(read_tables(features / "vocabulary.parquet", ["word_id", "word"])).sort("word_id")
-    if vocabulary["word"].to_list() != list(predictor.words):
-        raise UserError(f"{features}/vocabulary.parquet: not the words of the model; name the data set of its training")
-    splits = data / f"splits/seed-{predictor.seed}.parquet"
-    rows = pl.DataFrame(read_tables(splits)).filter(domain=domain, split=split).sort("image_id")
-    if rows.is_empty():
-        raise UserError(f"{splits}: has no image of the {domain}'s split {split!r}")
-    clicked = np.zeros((len(rows), len(vocabulary)), bool)
-    if domain == "source":
-        clicked = clicked_words(rows, features, len(vocabulary))
-    return click_features(predictor, ImageStore(data / "ingested/images", rows, predictor.resize, False)), clicked, rows
+    path = data / f"splits/seed-{predictor.seed}.parquet"
+    rows = pl.DataFrame(read_tables(path)).filter(split=split).sort("domain", "image_id")
+    source = rows.filter(domain="source")
+    if source.is_empty():
+        raise UserError(f"{path}: has no image of the source's split {split!r}")
+    clicked = np.zeros((len(rows), len(predictor.words)), bool)
+    clicked[: len(source)] = clicked_words(source, data / "features", len(predictor.words))
+    images = ImageStore(data / "ingested/images", rows, predictor.resize, cache=False)
+    is_source = (rows["domain"] == "source").to_numpy()
+    return Seen(click_features(predictor, images), rows["category"].to_numpy(), clicked, is_source)
 
 
-def cut_offs(
-    words: Sequence[str], values: np.ndarray, clicked: np.ndarray, right: float, confidence: float
-) -> pa.Table:
-    """Return the cut-offs of all words: `schemas.CUT_OFFS`.
+def of_words(seen: Seen, right: float, confidence: float) -> list[Evidence | None]:
+    """Return the evidence of every word, from the images of the source."""
+    values, clicked = seen.values[seen.is_source], seen.clicked[seen.is_source]
+    return [cut_off(values[:, word], clicked[:, word], right, confidence) for word in range(values.shape[1])]
+
+
+def of_names(seen: Seen, names: Sequence[str], vectors: np.ndarray, right: float, confidence: float) -> Evidence | None:
+    """Return the evidence of all names together: an image is right if it is above with its own name alone.
 
     Shape:
-        values: (images, K); clicked: bool (images, K)
+        vectors: of the names as queries (names, K)
     """
-    found = [cut_off(values[:, word], clicked[:, word], right, confidence) for word in range(len(words))]
+    cosines = np.column_stack([seen.values @ vectors.T, np.full(len(seen.values), -np.inf)])  # at least two columns
+    ranked = np.argsort(-cosines, axis=1, kind="stable")[:, :2]
+    largest, second = np.take_along_axis(cosines, ranked, axis=1).T
+    is_right = np.array([*names, ""], object)[ranked[:, 0]] == seen.categories
+    return cut_off(largest, is_right, right, confidence, second)
+
+
+def table_of(seen: Seen, words: Sequence[str], segmenter: Segmenter, right: float, confidence: float) -> pa.Table:
+    """Return the cut-offs of all words, and of the names of the images' categories: `schemas.CUT_OFFS`."""
+    names = sorted(set(seen.categories))
+    vectors = query_vectors([places for places, _ in known_words(names, words, segmenter)], np.ones(len(words)))
+    shared = of_names(seen, names, vectors, right, confidence)
+    found = [*of_words(seen, right, confidence), *[shared] * len(names)]
+    images = [*seen.clicked.sum(axis=0).tolist(), *((seen.categories == name).sum() for name in names)]
     columns = [
-        pa.array(words, pa.string()),
+        pa.array([WORD] * len(words) + [NAME] * len(names), pa.string()),
+        pa.array([*words, *names], pa.string()),
         pa.array([one and one.cut_off for one in found], pa.float32()),
         pa.array([one and one.above for one in found], pa.int64()),
         pa.array([one and one.right for one in found], pa.int64()),
-        pa.array(clicked.sum(axis=0), pa.int64()),
+        pa.array(images, pa.int64()),
     ]
     return pa.Table.from_arrays(columns, schema=schemas.CUT_OFFS)
 
@@ -243,6 +299,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--confidence", type=float, default=CONFIDENCE, help="of the promise, for each word (default: %(default)s)"
     )
+    add_segment_options(parser)  # as for the click features of the training
     return parser
 
 
@@ -258,14 +315,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         predictor = load_model(arguments.model)
         if not predictor.words:
             raise UserError(f"{arguments.model}: predicts no clicks; use a run of mtmdd with a click branch")
-        values, clicked, rows = images_of(predictor, arguments.set, "validation")
-        table = cut_offs(predictor.words, values, clicked, arguments.right, arguments.confidence)
+        segment = segment_params_of(arguments)
+        segmenter = Segmenter(segment)
+        check_vocabulary(predictor, arguments.set)
+        seen = images_of(predictor, arguments.set, "validation")
+        table = table_of(seen, predictor.words, segmenter, arguments.right, arguments.confidence)
         run = f"{predictor.system} {predictor.run}, seed {predictor.seed}"
-        said = (model_digest(arguments.model), run, arguments.right, arguments.confidence, len(rows))
+        said = (model_digest(arguments.model), run, arguments.right, arguments.confidence, int(seen.is_source.sum()))
         write_table(table.replace_schema_metadata(dict(zip(KEYS, map(str, said), strict=True))), arguments.output)
-        number = len(table) - table["cut_off"].null_count
-        closing.counts = {"validation images": len(rows), "words": len(table), "words with a cut-off": number}
-        closing.wrote[str(arguments.output)] = f"cut-offs of {number:,} words"
+        rows = pl.DataFrame(table)
+        closing.counts = {"validation images": len(seen.values), "of the click log": int(seen.is_source.sum())}
+        for kind in (WORD, NAME):
+            of_kind = rows.filter(kind=kind)["cut_off"]
+            closing.counts |= {f"{kind}s": len(of_kind), f"{kind}s with a cut-off": of_kind.count()}
+        number = rows["cut_off"].count()
+        closing.wrote[str(arguments.output)] = f"{number:,} cut-offs"
         closing.next_command = f"clicksight predict {arguments.model} PICTURES --cut-offs {arguments.output}"
 
 

@@ -41,6 +41,7 @@ DOORS = {
     "serve": Door("clicksight.serve", "serve a page to try trained models: pictures in, what they show out"),
     "export": Door("clicksight.export", "write a trained model for other programs: ONNX, torch.export, a model card"),
     "info": Door("clicksight.info", "say of any artifact what it is, where it comes from, and what reads it"),
+    "completion": Door("clicksight.completion", "print the completion of this command for bash or zsh"),
 }
 
 

@@ -186,14 +186,13 @@ def export(
     return config
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command, or with --as that of the neighbours' formats."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    if any(argument == "--as" or argument.startswith("--as=") for argument in given):
-        command.main(given)
-        return
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model folder")
+    parser.add_argument(
+        "--as", dest="neighbour", choices=command.FORMATS, help="write data instead of a model; has its own --help"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--format", choices=FORMATS, nargs="+", default=FORMATS, help="what to write (default: all; weights always)"
@@ -207,7 +206,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--benchmark", metavar="DATASET:TASK", help="of the Hugging Face Hub, for .eval_results: its id and task"
     )
-    arguments = parser.parse_args(given)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command, or with --as that of the neighbours' formats."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if any(argument == "--as" or argument.startswith("--as=") for argument in given):
+        command.main(given)
+        return
+    arguments = build_parser().parse_args(given)
     with stage("export") as closing:
         evaluated = None if arguments.evaluations is None else read_evaluated(arguments.evaluations)
         calibration = None

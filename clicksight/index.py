@@ -7,7 +7,8 @@ In: a model folder of a run with a click branch, pictures as `clicksight predict
 of the model's words (`clicksight cut-offs`), with which a search says that nothing fits.
 Out: ``pictures.parquet`` (`schemas.PICTURE_INDEX`); ``unusable.jsonl``: the pictures that can't be used, each with its
 reason; ``index.json``: the model's folder with the digest of its files, the words, and how queries become words;
-``cut_offs.parquet``, if they were given.
+``cut_offs.parquet``, if they were given; ``approximate.faiss`` (`clicksight.approximate`) with which a search needn't
+compare every picture, if there are more than a million (--exact-up-to).
 
 An index doesn't contain the model: a search for words needs the index alone, one by a picture needs the model, too.
 It does contain a thumbnail of each picture, which `clicksight serve` shows, unless --no-thumbnails says otherwise.
@@ -26,7 +27,9 @@ import pyarrow as pa
 
 from base import schemas
 from base.artifacts import table_writer, whole_directory, write_json
-from base.console import UserError, progress, stage
+from base.console import UserError, log, progress, stage
+from clicksight.approximate import FILE as APPROXIMATE
+from clicksight.approximate import write_approximate
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
 from clicksight.models import load_model
@@ -36,8 +39,9 @@ from model.frozen_features import as_lists
 from model.prediction import Predictor
 from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
 
-FILES = ("pictures.parquet", "unusable.jsonl", "index.json", CUT_OFFS)
+FILES = ("pictures.parquet", "unusable.jsonl", "index.json", CUT_OFFS, APPROXIMATE)
 AT_ONCE = 1024  # pictures of a row group
+EXACT_UP_TO = 1_000_000  # pictures; a search compares these in seconds
 SIDE = 192  # of a thumbnail, pixels, the longer one
 
 
@@ -75,6 +79,7 @@ def write_index(
     output: Path,
     batch_size: int,
     cut_offs: Path | None = None,
+    exact_up_to: int = EXACT_UP_TO,
 ) -> Counter[str]:
     """Write the folder of an index; return the numbers of pictures by what became of them.
 
@@ -85,13 +90,30 @@ def write_index(
         output: the folder.
         batch_size: pictures that the network sees at once.
         cut_offs: of the model's words; the file becomes part of the index.
+        exact_up_to: more pictures than that get an approximate index, too.
 
     Raises:
         UserError: no picture can be used.
     """
     counts: Counter[str] = Counter()
+    with whole_directory(output, holds=FILES) as folder:
+        _write_pictures(predictor, pictures, folder, batch_size, counts)
+        if not counts["indexed"]:
+            raise UserError(f"none of {counts.total()} pictures can be used: {', '.join(sorted(counts))}")
+        if counts["indexed"] > exact_up_to:
+            lists = write_approximate(folder / FILES[0], folder / APPROXIMATE)
+            log.info("index: more than %s pictures: approximate, in %s lists", f"{exact_up_to:,}", f"{lists:,}")
+        write_json(about, folder / FILES[2])
+        if cut_offs is not None:
+            shutil.copyfile(cut_offs, folder / CUT_OFFS)
+    return counts
+
+
+def _write_pictures(
+    predictor: Predictor, pictures: Iterator[Picture], folder: Path, batch_size: int, counts: Counter[str]
+) -> None:
+    """Write the usable pictures with their click features, and the unusable ones with their reasons; count them."""
     with (
-        whole_directory(output, holds=FILES) as folder,
         table_writer(folder / FILES[0], schemas.PICTURE_INDEX) as table,
         (folder / FILES[1]).open("w", encoding="utf-8", newline="\n") as unusable,
     ):
@@ -116,12 +138,6 @@ def write_index(
             if sum(batch.num_rows for batch in waiting) >= AT_ONCE:
                 flush()
         flush()
-        if not counts["indexed"]:
-            raise UserError(f"none of {counts.total()} pictures can be used: {', '.join(sorted(counts))}")
-        write_json(about, folder / FILES[2])
-        if cut_offs is not None:
-            shutil.copyfile(cut_offs, folder / CUT_OFFS)
-    return counts
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -133,6 +149,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--column", default="image", help="of the pictures in a Parquet table (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
     parser.add_argument("--cut-offs", type=Path, metavar="FILE", help="of the model's words, from clicksight cut-offs")
+    parser.add_argument(
+        "--exact-up-to", type=int, default=EXACT_UP_TO, metavar="N",
+        help="more pictures than that are searched approximately (default: a million)",
+    )  # fmt: skip
     parser.add_argument("--no-thumbnails", action="store_true", help="a smaller index, which serve can't show")
     add_segment_options(parser)  # as for the click features of the training
     return parser
@@ -163,7 +183,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         encoded = iter(progress(pictures, "index", "pictures", len(pictures)))
         side = None if arguments.no_thumbnails else SIDE
         squares = decoded(encoded, predictor.resize, predictor.image_size, side)
-        counts = write_index(predictor, squares, about, arguments.output, arguments.batch_size, arguments.cut_offs)
+        counts = write_index(
+            predictor,
+            squares,
+            about,
+            arguments.output,
+            arguments.batch_size,
+            arguments.cut_offs,
+            arguments.exact_up_to,
+        )
         closing.counts = {"pictures": counts.total(), **counts}
         closing.wrote[str(arguments.output)] = f"{counts['indexed']:,} pictures"
         closing.next_command = f'clicksight search {arguments.output} "some words"'

@@ -82,6 +82,8 @@ COMMANDS = {
     "CLICK_FEATURES": "clicksight export --as trec --features {parent} --output judgements",
     "VOCABULARY": "clicksight export --as trec --features {parent} --output judgements",
     "POSTS": "clicksight export --as recbole --tags {parent} --output clicksight",
+    "PICTURE_INDEX": "clicksight search {parent} WORDS",
+    "CUT_OFFS": "clicksight predict MODEL PICTURES --cut-offs {path}",
 }
 LOG_SUFFIXES = (".tsv", ".csv", ".txt", ".jsonl", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tar", ".tgz")
 JSON_FILES = {
@@ -264,14 +266,19 @@ def as_text(about: About) -> str:
     return f"{printable(about.path)}\n{body}"
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
     parser.add_argument(
         "--format", choices=("table", "json"), default="table", help="table for people (default) or json"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments = build_parser().parse_args(argv)
     with stage("info"):
         found = describe(arguments.path)
         if arguments.format == "json":

@@ -4,6 +4,7 @@
     clicksight predict MODEL pictures --output predictions.parquet
     clicksight predict MODEL - < picture.jpg
     clicksight predict data/tagging/models/A6/seed-0 pictures --history "beach,sea,sea"
+    clicksight predict data/tagging/models/A6/seed-0 pictures --user ID --tag-log DIR --tag-splits DIR
 
 In: a model folder, written by a train stage of mtmdd, siamese, annotation or tagging; picture files, folders, archives
 (.zip, .tar, .tar.gz), patterns, Parquet tables with a column of pictures, or ``-`` for one picture on standard input.
@@ -46,7 +47,7 @@ from clicksight.explain import best_of, file_name, importance, score_of, write_m
 from clicksight.models import load_model
 from clicksight.pictures import Picture, Pictures, decoded, squares_of
 from model.folder import model_digest
-from model.prediction import Context, Prediction, Predictor
+from model.prediction import Context, KnowsUsers, Prediction, Predictor
 from pipelines.annotations.source import read_rows
 
 LISTS = ("categories", "words", "labels", "tags")  # of `Prediction`
@@ -172,19 +173,31 @@ def split_tags(text: str) -> tuple[str, ...]:
     return tuple(tag for tag in text.split(",") if tag.strip())
 
 
-def contexts(tags: Path | None, history: str | None) -> Callable[[str], Context]:
+def contexts(tags: Path | None, history: Sequence[str]) -> Callable[[str], Context]:
     """Return a function from a picture's id to what is known of it.
 
     Args:
         tags: a table with the columns image_id and tag; None: there is none.
-        history: tags of the user, separated by commas; None: there is none.
+        history: tags of the user.
     """
-    given = split_tags(history or "")
     by_id: dict[str, list[str]] = {}
     if tags is not None:
         for image_id, tag in read_rows(tags, ("image_id", "tag")).select("image_id", "tag").iter_rows():
             by_id.setdefault(image_id, []).append(tag or "")
-    return lambda id_: Context(tuple(by_id.get(id_, ())), given)
+    return lambda id_: Context(tuple(by_id.get(id_, ())), tuple(history))
+
+
+def known_history(predictor: Predictor, tags: Path | None, splits: Path | None, user: str) -> Sequence[str]:
+    """Return the tags that a user of the model's tag log gave.
+
+    Raises:
+        UserError: the model knows no users, a folder is missing, or nobody of this id has a history.
+    """
+    if not isinstance(predictor, KnowsUsers):
+        raise UserError(f"--user: models of {predictor.system} know no users; leave it out")
+    if tags is None or splits is None:
+        raise UserError("--user needs --tag-log and --tag-splits, where the user's history is; or give --history")
+    return predictor.history_of(tags, splits, user)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -198,7 +211,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--column", default="image", help="of the pictures in a Parquet table (default: %(default)s)")
     parser.add_argument("--tags", type=Path, help="annotation: a table of image_id and tag, separated by tabs")
     parser.add_argument("--evaluation", type=Path, help="annotation: the run's evaluation, which calibrates")
-    parser.add_argument("--history", metavar="TAGS", help='tagging: tags that the user gave, as in "beach,sea,sea"')
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--history", metavar="TAGS", help='tagging: tags that the user gave, as in "beach,sea,sea"')
+    whose.add_argument("--user", metavar="ID", help="tagging: a user of the log; needs --tag-log and --tag-splits")
+    parser.add_argument("--tag-log", type=Path, help="posts and vocabulary, from clicksight tags")
+    parser.add_argument("--tag-splits", type=Path, help="splits and histories, from pipelines.tags.split")
     parser.add_argument("--cut-offs", type=Path, metavar="FILE", help="of words, below which they don't fit")
     parser.add_argument("--all", action="store_true", help="show the largest words, whether they fit or not")
     parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: %(default)s)")
@@ -223,7 +240,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError("--category and --word say what --explain FOLDER explains; give it, too")
         predictor = load_model(arguments.model, arguments.evaluation)
         pictures = Pictures(arguments.pictures, arguments.column)
-        context = contexts(arguments.tags, arguments.history)
+        history: Sequence[str] = split_tags(arguments.history or "")
+        if arguments.user is not None:
+            history = known_history(predictor, arguments.tag_log, arguments.tag_splits, arguments.user)
+        context = contexts(arguments.tags, history)
         file = arguments.cut_offs or arguments.model / CUT_OFFS
         cut_offs: CutOffs | None = None
         if not arguments.all and (arguments.cut_offs is not None or file.exists()):

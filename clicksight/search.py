@@ -10,10 +10,13 @@ are equally similar stay in the index's order. A table, or JSON Lines of rank, i
 JSON Lines or Parquet (`schemas.SEARCH_RESULTS`) by its suffix.
 
 A query's words are found as those of the log's queries were, and each counts the same: its click feature has the value
-1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. If the
-index has cut-offs (`clicksight cut-offs`), pictures that a word of the query doesn't fit are left out, so that it may
-find nothing; words without a cut-off are named and leave out none. --all shows the pictures that don't fit, too. The
-search is exact: all click features are compared, a block at a time, so memory doesn't grow with the index.
+1 for every word. Words that nobody's clicks taught the model are named; a query without any other is an error. All
+click features are compared, a block at a time, so memory doesn't grow with the index. If the index has an approximate
+one (`clicksight.approximate`), that is searched, unless --exact is given.
+
+If the index has cut-offs (`clicksight cut-offs`), pictures that the query's words, or the category's name that it is,
+don't fit are left out, so that it may find nothing. Words without a cut-off are named and leave out none. --all shows
+the pictures that don't fit, too.
 """
 
 import argparse
@@ -21,6 +24,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,14 +38,19 @@ from base.artifacts import read_json, reading, whole_file, write_table
 from base.console import UserError, log, named, stage
 from base.inputs import check_file
 from base.terminal import printable
+from clicksight import approximate
+from clicksight.approximate import FILE as APPROXIMATE
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
 from clicksight.index import FILES
 from clicksight.models import load_model
 from clicksight.pictures import Pictures, decoded, squares_of
+from clicksight.queries import known_words, query_vectors
 from model.folder import model_digest
 from pipelines.words.segmentation import Segmenter, SegmentParams
 from report.pages import Column, Table, as_text
+
+OVERFETCH = 20  # with cut-offs: most similar pictures that an approximate search looks at, for each one wanted
 
 
 class Found(NamedTuple):
@@ -62,6 +71,18 @@ class Query(NamedTuple):
 
     vector: np.ndarray
     unknown: list[str]
+
+
+class Least(NamedTuple):
+    """What a picture must exceed to fit a query.
+
+    Attributes:
+        entries: of the click feature, float32 (K,); -inf where nothing is asked.
+        cosine: of the query; -inf if nothing is asked.
+    """
+
+    entries: np.ndarray
+    cosine: float
 
 
 @dataclass(frozen=True)
@@ -103,21 +124,29 @@ class Index:
         file = folder / CUT_OFFS
         return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
 
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        """Finds the words of queries; it loads dictionaries."""
+        return Segmenter(self.segment)
+
+    @cached_property
+    def places_of_names(self) -> set[tuple[int, ...]]:
+        """The places of the known words of each category's name that has a cut-off."""
+        names = [] if self.cut_offs is None else self.cut_offs.names
+        return {tuple(places) for places, _ in known_words(names, self.words, self.segmenter)}
+
     def of_words(self, query: str) -> Query:
         """Return a query.
 
         Raises:
             UserError: the model knows none of its words.
         """
-        [words] = Segmenter(self.segment)(pa.array([query], pa.string())).to_pylist()
-        place = {word: number for number, word in enumerate(self.words)}
-        unknown = sorted({word for word in words if word not in place})
-        known = sorted({place[word] for word in words if word in place})
+        [(known, unknown)] = known_words([query], self.words, self.segmenter)
         if not known:
-            raise UserError(f"{query!r} has no word that the model knows; its {len(place)} words are in {FILES[2]}")
-        vector = np.zeros(len(self.words), np.float32)
-        vector[known] = 1 / np.sqrt(len(known))
-        return Query(vector, unknown)
+            raise UserError(
+                f"{query!r} has no word that the model knows; its {len(self.words)} words are in {FILES[2]}"
+            )
+        return Query(query_vectors([known], np.ones(len(self.words)))[0], sorted(unknown))
 
     def check_model(self, folder: Path) -> None:
         """Check that a model made the index.
@@ -161,10 +190,11 @@ class Index:
                     raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")
                 yield table["image"].to_pylist(), clicks.values.to_numpy().reshape(len(table), -1)
 
-    def least(self, vector: np.ndarray) -> np.ndarray | None:
-        """Return what a picture's click feature must exceed to fit a query of words: (K,), -inf where nothing is asked.
+    def least(self, vector: np.ndarray) -> Least | None:
+        """Return what fits a query of words must exceed, by the cut-offs; None: they say nothing of the query.
 
-        A warning names the words of the query that have no cut-off. None: there is no cut-off for any of them.
+        The words of a category's name, alone, have the cut-off of names; else each word has its own, and a warning
+        names those that have none.
 
         Shape:
             vector: (K,), of :meth:`of_words`
@@ -172,36 +202,61 @@ class Index:
         if self.cut_offs is None:
             return None
         asked = np.flatnonzero(vector)
-        unjudged = asked[np.isnan(self.cut_offs.values[asked])]
-        if len(unjudged):
+        entries = np.full(len(self.words), -np.inf, np.float32)
+        if not np.isnan(self.cut_offs.cosine) and tuple(asked.tolist()) in self.places_of_names:
+            return Least(entries, self.cut_offs.cosine)
+        values = self.cut_offs.values[asked]
+        unjudged = np.isnan(values)
+        if unjudged.any():
             log.warning(
                 "words with too little evidence for a cut-off, so nothing says what fits them: %s",
-                named([self.words[word] for word in unjudged]),
+                named([self.words[word] for word in asked[unjudged]]),
             )
-        if len(unjudged) == len(asked):
+        if unjudged.all():
             return None
-        least = np.full(len(self.words), -np.inf, np.float32)
-        judged = np.setdiff1d(asked, unjudged)
-        least[judged] = self.cut_offs.values[judged]
-        return least
+        entries[asked[~unjudged]] = values[~unjudged]
+        return Least(entries, -np.inf)
 
-    def nearest(self, vector: np.ndarray, top: int, least: np.ndarray | None = None) -> list[Found]:
+    @property
+    def is_approximate(self) -> bool:
+        """Whether the index has an approximate one beside its pictures."""
+        return (self.folder / APPROXIMATE).exists()
+
+    def nearest(
+        self, vector: np.ndarray, top: int, least: Least | None = None, compare_all: bool = False
+    ) -> list[Found]:
         """Return the most similar pictures.
 
         Args:
             vector: of the query, of length 1.
             top: pictures at most.
-            least: pictures whose click feature isn't larger everywhere are left out, from :meth:`least`; None: none is.
+            least: pictures that don't exceed it are left out, from :meth:`least`; None: none is.
+            compare_all: True is exact even if the index has an approximate one beside it.
 
         Shape:
-            vector, least: (K,)
+            vector: (K,)
         """
-        asked = np.array([], int) if least is None else np.flatnonzero(least > -np.inf)
+        if self.is_approximate and not compare_all:
+            return self._approximately(vector, top, least)
+        return self._exactly(vector, top, least)
+
+    def _approximately(self, vector: np.ndarray, top: int, least: Least | None) -> list[Found]:
+        """Return most of the most similar pictures; with cut-offs, those that fit of `OVERFETCH` times as many."""
+        number = top if least is None else OVERFETCH * top
+        rows, cosines, clicks = approximate.nearest(self.folder / APPROXIMATE, vector, number)
+        if least is not None:
+            fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (cosines > least.cosine))
+            rows, cosines = rows[fits], cosines[fits]
+        names = approximate.names_of(self.folder / FILES[0], rows[:top])
+        found = zip(names, cosines, strict=False)
+        return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
+
+    def _exactly(self, vector: np.ndarray, top: int, least: Least | None) -> list[Found]:
         names: list[str] = []
         cosines = np.empty(0, np.float32)
         for block, clicks in self.blocks():
             if least is not None:
-                fits = np.flatnonzero((clicks[:, asked] > least[asked]).all(axis=1))
+                fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (clicks @ vector > least.cosine))
                 block, clicks = [block[row] for row in fits], clicks[fits]
             names, cosines = names + block, np.concatenate([cosines, clicks @ vector])
             best = np.argsort(-cosines, kind="stable")[:top]  # those found earlier come before equal later ones
@@ -247,6 +302,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--top", type=int, default=10, help="number of results (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="show pictures below the words' cut-offs, too")
+    parser.add_argument("--exact", action="store_true", help="compare all pictures, even more than a million")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="on standard output")
     parser.add_argument("--output", type=Path, help="write a .jsonl or .parquet file instead")
     return parser
@@ -272,9 +328,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             if unknown:
                 log.warning("words that the model doesn't know are left out: %s", named(unknown))
             least = None if arguments.all else index.least(vector)
-        found = index.nearest(vector, arguments.top, least)
-        if not found:  # an index has a picture at least
-            log.warning("nothing fits: no picture is above the cut-offs of the words; --all shows the most similar")
+        found = index.nearest(vector, arguments.top, least, arguments.exact)
+        if not found and index.cut_offs is not None:  # an index has a picture at least
+            log.warning(
+                "nothing fits: no picture is above the cut-offs, above which %.0f %% are right; --all shows the most "
+                "similar",
+                100 * index.cut_offs.right,
+            )
         if arguments.output is None:
             sys.stdout.write(show(found, arguments.format))
         else:

@@ -47,12 +47,17 @@ def _reproduce(targets: Sequence[str], cpu_slots: int | None, workspace: Workspa
     return state
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--targets", nargs="+", default=[], help="stages or outputs (default: everything)")
     add_options(parser)
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the flow here and now; exit code 1 if a stage failed, 2 if nothing could be run."""
+    options = build_parser().parse_args(argv)
     run_here(
         "reproduce",
         lambda: reproduce(options.targets, options.cpu_slots, return_state=True),

@@ -8,7 +8,7 @@ registered. An evaluation of the run may calibrate its probabilities.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +104,24 @@ class Predictor(Protocol):
 
     def graph(self) -> Graph:
         """Return the network as one function of tensors, for exports."""
+        ...
+
+
+@runtime_checkable
+class KnowsUsers(Protocol):
+    """A predictor that finds the history of a user in the log that it was trained on."""
+
+    def history_of(self, tags: Path, splits: Path, user: str) -> Sequence[str]:
+        """Return the tags that a user gave, each as often as it was given: `Context.history`.
+
+        Args:
+            tags: the folder of the tag log.
+            splits: the folder of its splits, with the histories.
+            user: the user's id.
+
+        Raises:
+            UserError: the log is another one, or nobody of this id has a history.
+        """
         ...
 
 

@@ -225,8 +225,8 @@ class Build:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--clicks", nargs="+", action="extend", required=True, metavar="LOG", help="files, folders (whole) or globs"
@@ -242,7 +242,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="licence of the features, for their files' metadata (that of --previous; not stated)",
     )
     add_segment_options(parser)
-    arguments, beam_arguments = parser.parse_known_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    arguments, beam_arguments = build_parser().parse_known_args(argv)
     with stage("build_click_features") as closing:
         segment = segment_params_of(arguments)
         vocabulary = validate_section(

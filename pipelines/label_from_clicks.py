@@ -228,8 +228,8 @@ class Labelling:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--clicks", nargs="+", action="extend", required=True, metavar="LOG", help="files, folders (whole) or globs"
@@ -257,6 +257,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     own.add_argument("--no-variants", dest="variants", action="store_false", help="neither plurals nor spellings")
     add_log_options(parser)
     add_segment_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = build_parser()
     arguments, beam_arguments = parser.parse_known_args(argv)
     with stage("label_from_clicks") as closing:
         log_params, segment, params = read_parameters(arguments, parser)

@@ -2,112 +2,138 @@
 
     python -m benchmarks.studies.cut_offs --data data --set birds50 --runs click_gradient=shared-10
 
-In: a project's data folder with trained runs of mtmdd, and their data set. For each run and promised share cut-offs are
-learned from the source's validation images, as the command does it, and checked on its test images. Printed, summed
-over the seeds:
+In: a project's data folder with trained runs of mtmdd, and their data set. For each run and promised share, cut-offs
+are learned from the validation images, as the command does it, and checked on the test images:
 
-- `words`: how many of a seed's words have a cut-off
-- `shuffled`: how many have one if the clicks are dealt out to the validation images at random: words that fit almost
-  every picture, whatever it shows
-- `pictures`: pairs of a word and a test image above its cut-off
-- `right`: the share of these whose image was clicked for the word; its 95 % interval is over images (bootstrap)
-- `broken`: words whose share on the test images is below the promise, and in brackets those where chance alone would
-  not explain it (exact binomial test, 5 % for each word)
-- `names`: the same share over the target's test images, which have no clicks; there a word is right if it is in the
-  category's name, and only words of such names are counted. The promise doesn't cover these images.
+- `words`: their cut-offs, on the source's test images; right: the image was clicked for the word
+- `names`: the cut-off of names, on the test images of the source and on those of the target, which have no clicks;
+  right: the image is of the category
+- `unseen names`: the same, but the cut-off is learned with every other name as query, and checked with the other names
+
+Printed for each, over all seeds:
+
+- `cut-offs`: the smallest and the largest number in a seed (of names: in how many seeds there is one); in brackets
+  those that there are if clicks, or categories, are dealt out to the validation images at random. A word that fits
+  almost every picture has a cut-off then, too.
+- `pairs`: of a word or name and a test image above its cut-off
+- `right`: the share of these that is right, with its 95 % interval over images (bootstrap)
+- `broken`: words (of names: seeds) whose share on the test images is below the promise; in brackets those that chance
+  alone would not explain (exact binomial test, 5 % each)
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from clicksight.cut_offs import CONFIDENCE, cut_offs, images_of
+from clicksight.cut_offs import CONFIDENCE, Evidence, Seen, images_of, of_names, of_words
 from clicksight.models import load_model
+from clicksight.queries import known_words, query_vectors
+from model.prediction import Predictor
+from pipelines.words.segmentation import Segmenter, SegmentParams
 
 
-class Checked(NamedTuple):
-    """Images that check cut-offs.
+class Above(NamedTuple):
+    """Pairs of images and words, or names, above a cut-off.
 
     Attributes:
-        values: predicted click features (images, K).
-        is_right: of each word (images, K).
+        selected: whether a pair is above (images, words).
+        right: whether it is right as well.
     """
 
-    values: np.ndarray
-    is_right: np.ndarray
-
-
-class Images(NamedTuple):
-    """The images of a seed: those that the cut-offs are learned from, and those that check them."""
-
-    words: Sequence[str]
-    validation: Checked
-    test: Checked
-    target: Checked
-
-
-def images_of_seed(folder: Path, data: Path) -> Images:
-    """Return the images of a trained run's seed."""
-    model = load_model(folder)
-    words = list(model.words)
-    validation, test = (Checked(*images_of(model, data, split)[:2]) for split in ("validation", "test"))
-    values, _, rows = images_of(model, data, "test", "target")
-    named = np.array([[word in name.split() for word in words] for name in rows["category"]])
-    # Words that no name has are right nowhere; they'd say nothing of the others.
-    known = named.any(axis=0)
-    return Images(words, validation, test, Checked(np.where(known, values, -np.inf), named))
-
-
-def above(images: Checked, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each image and word whether it is above the cut-off, and whether it is right as well."""
-    selected = images.values > cuts  # never above NaN
-    return selected, selected & images.is_right
-
-
-def share(selected: np.ndarray, right: np.ndarray) -> float:
-    """Return the share of the selected that is right; NaN if nothing is selected."""
-    return float(right.sum() / selected.sum()) if selected.any() else float("nan")
+    selected: np.ndarray
+    right: np.ndarray
 
 
 def interval(selected: np.ndarray, right: np.ndarray, resamples: int = 2000) -> tuple[float, float]:
-    """Return the 95 % interval of the share over images: percentiles of the bootstrap; selected, right: (images,)."""
+    """Return the 95 % interval of the share of right pairs over images, from the number of pairs of each image.
+
+    By the bootstrap; where all pairs are right it would have no width, so the exact binomial interval is taken there.
+    """
+    if (selected == right).all():
+        images = int((selected > 0).sum())
+        exact = stats.binomtest(images, images).proportion_ci()
+        return float(exact.low), float(exact.high)
     drawn = np.random.default_rng(0).integers(len(selected), size=(resamples, len(selected)))
     shares = right[drawn].sum(axis=1) / np.maximum(selected[drawn].sum(axis=1), 1)
     low, high = np.percentile(shares, [2.5, 97.5])
     return float(low), float(high)
 
 
-def checked(seeds: Sequence[Images], right: float) -> str:
-    """Return a run's row of the table for a promised share."""
+def summed(checked: Sequence[Above], promised: float, of_each_word: bool) -> str:
+    """Return the last columns of a row; broken are words, or whole seeds."""
+    if not any(one.selected.any() for one in checked):
+        return "0 | – | – | –"
+    axis = 0 if of_each_word else None
+    numbers = np.concatenate([np.atleast_1d(one.selected.sum(axis=axis)) for one in checked])
+    rights = np.concatenate([np.atleast_1d(one.right.sum(axis=axis)) for one in checked])
+    below = [(int(r), int(n)) for r, n in zip(rights, numbers, strict=True) if r < promised * n]
+    surely = sum(stats.binomtest(r, n, promised, alternative="less").pvalue < 0.05 for r, n in below)
+    selected = np.concatenate([one.selected.sum(axis=1) for one in checked])
+    right = np.concatenate([one.right.sum(axis=1) for one in checked])
+    low, high = interval(selected, right)
+    share = right.sum() / selected.sum()
+    return f"{selected.sum():,} | {share:.1%} | {low:.1%} to {high:.1%} | {len(below)} ({surely})"
+
+
+def shuffled(seen: Seen) -> Seen:
+    """Return the images with clicks and categories of others; those of the source stay among themselves."""
+    order = np.arange(len(seen.values))
     generator = np.random.default_rng(0)
-    numbers, shuffled, broken, surely = [], [], 0, 0
-    tested, targets = [], []
-    for seed in seeds:
-        values, is_right = seed.validation
-        found = cut_offs(seed.words, values, is_right, right, CONFIDENCE)["cut_off"]
-        cuts = found.to_numpy()
-        dealt = is_right[generator.permutation(len(is_right))]
-        null = cut_offs(seed.words, values, dealt, right, CONFIDENCE)["cut_off"]
-        numbers.append(len(found) - found.null_count)
-        shuffled.append(len(null) - null.null_count)
-        selected, rights = above(seed.test, cuts)
-        for number, good in zip(selected.sum(axis=0), rights.sum(axis=0), strict=True):
-            if number and good / number < right:
-                broken += 1
-                surely += stats.binomtest(int(good), int(number), right, alternative="less").pvalue < 0.05
-        tested.append((selected.sum(axis=1), rights.sum(axis=1)))
-        targets.append(tuple(part.sum(axis=1) for part in above(seed.target, cuts)))
-    selected, rights = (np.concatenate(part) for part in zip(*tested, strict=True))
-    low, high = interval(selected, rights)
-    counted = f"{share(selected, rights):.1%} | {low:.1%} to {high:.1%}"
-    named, rightly = (np.concatenate(part) for part in zip(*targets, strict=True))
-    names = f"{share(named, rightly):.1%} of {named.sum():,}" if named.any() else "–"
-    spread = [f"{min(several)} to {max(several)}" for several in (numbers, shuffled)]
-    return f"{right:.0%} | {' | '.join(spread)} | {selected.sum():,} | {counted} | {broken} ({surely}) | {names}"
+    for domain in (True, False):
+        of_domain = np.flatnonzero(seen.is_source == domain)
+        order[of_domain] = generator.permutation(of_domain)
+    return seen._replace(categories=seen.categories[order], clicked=seen.clicked[order])
+
+
+def check_words(seeds: Sequence[tuple[Seen, Seen]], promised: float) -> str:
+    """Return the row of the words."""
+
+    def cuts(seen: Seen) -> np.ndarray:
+        found = of_words(seen, promised, CONFIDENCE)
+        return np.array([np.inf if one is None else one.cut_off for one in found], np.float32)
+
+    numbers, null, checked = [], [], []
+    for validation, test in seeds:
+        cut = cuts(validation)
+        numbers.append(np.isfinite(cut).sum())
+        null.append(np.isfinite(cuts(shuffled(validation))).sum())
+        selected = test.values[test.is_source] > cut
+        checked.append(Above(selected, selected & test.clicked[test.is_source]))
+    counts = f"{min(numbers)} to {max(numbers)} ({min(null)} to {max(null)})"
+    return f"words | {promised:.0%} | {counts} | {summed(checked, promised, of_each_word=True)}"
+
+
+def check_names(
+    seeds: Sequence[tuple[Seen, Seen]], vectors: Sequence[np.ndarray], promised: float, unseen: bool
+) -> Iterator[str]:
+    """Yield the rows of the names, for each domain.
+
+    Shape:
+        vectors: of a seed's names (names, K), sorted by name
+    """
+    found: list[Evidence | None] = []
+    null: list[Evidence | None] = []
+    for (validation, _), queries in zip(seeds, vectors, strict=True):
+        names = sorted(set(validation.categories))
+        learned = slice(0, None, 2) if unseen else slice(None)
+        for seen, evidence in ((validation, found), (shuffled(validation), null)):
+            evidence.append(of_names(seen, names[learned], queries[learned], promised, CONFIDENCE))
+    counts = f"{sum(one is not None for one in found)} ({sum(one is not None for one in null)})"
+    for domain in ("source", "target"):
+        checked = []
+        for (validation, test), queries, evidence in zip(seeds, vectors, found, strict=True):
+            asked = slice(1, None, 2) if unseen else slice(None)
+            names = np.array(sorted(set(validation.categories)), object)[asked]
+            tested = test.is_source == (domain == "source")
+            cut = np.inf if evidence is None else evidence.cut_off
+            selected = test.values[tested] @ queries[asked].T > cut
+            checked.append(Above(selected, selected & (test.categories[tested][:, None] == names)))
+        label = f"{'unseen ' if unseen else ''}names, {domain}"
+        yield f"{label} | {promised:.0%} | {counts} | {summed(checked, promised, of_each_word=False)}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -118,19 +144,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=Path, help="the runs' folder (default: mtmdd/models of --data)")
     parser.add_argument("--runs", nargs="+", required=True, help="runs with a click branch")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="(default: 0 to 4)")
-    parser.add_argument("--right", nargs="+", type=float, default=[0.9, 0.7, 0.5], help="(default: 0.9 0.7 0.5)")
+    parser.add_argument("--right", nargs="+", type=float, default=[0.9, 0.8, 0.5], help="(default: 0.9 0.8 0.5)")
+    parser.add_argument("--lemmas", help="as in the data set's `segment.lemmas`")
     arguments = parser.parse_args(argv)
+    plain = {"stop_words": None, "dictionary": None, "user_dictionary": None, "minimum_length": 1}
+    segmenter = Segmenter(SegmentParams.model_validate({**plain, "lemmas": arguments.lemmas}))
     folder = arguments.models or arguments.data / "mtmdd/models"
-    print("| run | promised | words | shuffled | pictures | right | 95 % interval | broken | names |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    data = arguments.data / "sets" / arguments.set
+
+    def images(model: Predictor) -> tuple[Seen, Seen]:
+        return images_of(model, data, "validation"), images_of(model, data, "test")
+
+    print("| run | cut-offs of | promised | cut-offs | pairs | right | 95 % interval | broken |")
+    print("|---|---|---|---|---|---|---|---|")
     for run in arguments.runs:
-        seeds = [
-            images_of_seed(folder / run / f"seed-{seed}", arguments.data / "sets" / arguments.set)
-            for seed in arguments.seeds
-        ]
-        for right in arguments.right:
-            print(f"| {run} | {checked(seeds, right)} |")
-    print(f"words of the last run's vocabulary: {len(seeds[-1].words)}")
+        models = [load_model(folder / run / f"seed-{seed}") for seed in arguments.seeds]
+        seeds = [images(model) for model in models]
+        vectors = []
+        for model, (validation, _) in zip(models, seeds, strict=True):
+            names = sorted(set(validation.categories))
+            places = [known for known, _ in known_words(names, model.words, segmenter)]
+            vectors.append(query_vectors(places, np.ones(len(model.words))))
+        for promised in arguments.right:
+            rows = [check_words(seeds, promised)]
+            rows += [row for unseen in (False, True) for row in check_names(seeds, vectors, promised, unseen)]
+            print("\n".join(f"| {run} | {row} |" for row in rows), flush=True)
 
 
 if __name__ == "__main__":

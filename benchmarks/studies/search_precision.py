@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import torch
 
 from base.artifacts import read_tables
 from clicksight.models import load_model
+from clicksight.queries import known_words, query_vectors
 from model.data.images import ImageStore
 from model.prediction import RecogniserPredictor
 from pipelines.words.segmentation import Segmenter, SegmentParams
@@ -47,17 +47,6 @@ def precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
     found: np.ndarray = 100 * (labels[best] == np.arange(len(scores))[:, None]).mean(axis=1)
     return found
-
-
-def queries(names: Sequence[str], words: Sequence[str], segmenter: Segmenter, weights: np.ndarray) -> np.ndarray:
-    """Return the names as vectors of weighted words, of length 1 (0 where no word is known): (names, K)."""
-    place = {word: number for number, word in enumerate(words)}
-    vectors = np.zeros((len(names), len(words)))
-    for row, found in enumerate(segmenter(pa.array(names, pa.string())).to_pylist()):
-        known = sorted({place[word] for word in found if word in place})
-        vectors[row, known] = weights[known]
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
 
 
 @torch.no_grad()
@@ -84,8 +73,9 @@ def of_seed(model: RecogniserPredictor, data: Path, segmenter: Segmenter) -> tup
     if vocabulary["word"].to_list() != list(model.words):
         raise SystemExit(f"{data}/features: not the vocabulary that {model.run}, seed {model.seed}, was trained with")
     clicks, logits = outputs(model, ImageStore(data / "ingested/images", tested, model.resize, cache=False))
-    even = queries(names, model.words, segmenter, np.ones(len(vocabulary)))
-    by_idf = queries(names, model.words, segmenter, vocabulary["idf"].to_numpy())
+    places = [known for known, _ in known_words(names, model.words, segmenter)]
+    even = query_vectors(places, np.ones(len(vocabulary)))
+    by_idf = query_vectors(places, vocabulary["idf"].to_numpy())
     unknown = ~even.any(axis=1)
 
     def searched(vectors: np.ndarray) -> np.ndarray:

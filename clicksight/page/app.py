@@ -37,6 +37,7 @@ from clicksight.page.limits import MOST_LETTERS, Limits
 from clicksight.page.shelf import Gallery, Loaded, Shelf
 from clicksight.pictures import Encoded, picture_of, squares_of
 from clicksight.predict import shortened, split_tags
+from clicksight.search import Least
 from model.prediction import Context, Prediction
 
 HERE = Path(__file__).parent
@@ -157,12 +158,13 @@ class Work:
         least = None if everything else gallery.index.least(query.vector)
         found = found_in(gallery, number, query.vector, FOUND, least)
         if not found:
-            notes.append("Nothing fits: no picture is above the cut-offs of these words.")
+            right = gallery.index.cut_offs.right if gallery.index.cut_offs is not None else 0
+            notes.append(f"Nothing fits: no picture is above the cut-offs, above which {right:.0%} are right.")
         return {"found": found, "notes": notes}
 
 
 def found_in(
-    gallery: Gallery, place: int, vector: np.ndarray, top: int, least: np.ndarray | None = None
+    gallery: Gallery, place: int, vector: np.ndarray, top: int, least: Least | None = None
 ) -> list[dict[str, Any]]:
     """Return the most similar pictures of an index, each with the address of its thumbnail."""
     return [

@@ -268,8 +268,8 @@ class TagLogJob:
         raise UserError("\n".join([*lines, f"check tags.layout and tags.columns{hint}"]))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the stage."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", nargs="+", action="extend", required=True, help="files, folders (whole) or globs")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
@@ -279,7 +279,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--leave-out", type=Path, metavar="FILE", help="text: users whose rows are left out")
     parser.add_argument("--show-users", action="store_true", help="messages may show rows with their users' ids")
     parser.add_argument("--params", type=Path, default=DEFAULT_PATH, help="parameter file (default: %(default)s)")
-    arguments, beam_arguments = parser.parse_known_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the stage."""
+    arguments, beam_arguments = build_parser().parse_known_args(argv)
     with stage("tag log") as closing:
         params = load_section(TagLogParams, "tags", arguments.params)
         left_out = read_users(arguments.leave_out)

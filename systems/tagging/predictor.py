@@ -12,7 +12,7 @@ from model.data.histories import relative
 from model.graph import Graph, SecondInput
 from model.prediction import Context, Prediction, largest, refuse_calibration
 from systems.tagging.network import TagNetwork
-from systems.tagging.recommend import Recommender
+from systems.tagging.recommend import Recommender, known_history
 
 
 class TagPredictor:
@@ -37,6 +37,11 @@ class TagPredictor:
         logits = self.recommender.network.recommend_from(seen, rows.to(self.recommender.device))
         found = logits.float().sigmoid()
         return [Prediction(tags=largest(probabilities, self.recommender.tags, top)) for probabilities in found]
+
+    def history_of(self, tags: Path, splits: Path, user: str) -> list[str]:
+        """Return the tags of a user of the log; :class:`model.prediction.KnowsUsers` describes it."""
+        counts = known_history(tags, splits, self.recommender, user)
+        return [tag for tag, count in zip(self.recommender.tags, counts, strict=True) for _ in range(count)]
 
     def click_features(self, pixels: Tensor) -> Tensor:
         """Raise an error; tagging predicts no clicks."""

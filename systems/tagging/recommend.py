@@ -120,6 +120,8 @@ class Recommender:
     def counts(self, history: Sequence[str], fold: bool = True) -> np.ndarray:
         """Return a history as counts; tags that the vocabulary lacks are left out, and a warning names them.
 
+        A tag that is in the vocabulary as it is written is that one; any other is normalised as those of the log were.
+
         Args:
             history: tags, each as often as it was given.
             fold: whether case and compatibility forms make no difference, as `tags.fold` was when the log was read.
@@ -128,7 +130,9 @@ class Recommender:
             result: int64 (N,)
         """
         places = {tag: place for place, tag in enumerate(self.tags)}
-        found = [normal_tag(tag, is_escaped=False, fold=fold) for tag in history if tag.strip()]
+        found = [
+            tag if tag in places else normal_tag(tag, is_escaped=False, fold=fold) for tag in history if tag.strip()
+        ]
         if unknown := sorted(set(found) - set(places)):
             log.warning("tags that the model doesn't know are left out of the history: %s", named(unknown))
         ids = [places[tag] for tag in found if tag in places]

@@ -41,17 +41,25 @@ def write_pictures(folder: Path) -> None:
     (folder / "bad.png").write_text("no picture")
 
 
-def write_cut_offs(path: Path, model: Path, values: Sequence[float | None], right: float = 0.9) -> None:
-    """Write cut-offs of WORDS for a model folder; None: a word has none."""
+def write_cut_offs(
+    path: Path,
+    model: Path,
+    values: Sequence[float | None],
+    names: Sequence[str] = ("fox",),
+    cosine: float | None = None,
+) -> None:
+    """Write cut-offs of WORDS, and of some names, for a model folder; None: there is none."""
+    every = [*values, *[cosine] * len(names)]
     table = pa.Table.from_pydict(
         {
-            "word": WORDS,
-            "cut_off": values,
-            "above": [None if value is None else 40 for value in values],
-            "right": [None if value is None else 39 for value in values],
-            "clicked": [50] * len(WORDS),
+            "kind": ["word"] * len(WORDS) + ["name"] * len(names),
+            "name": [*WORDS, *names],
+            "cut_off": every,
+            "above": [None if value is None else 40 for value in every],
+            "right": [None if value is None else 39 for value in every],
+            "images": [50] * len(every),
         },
         schema=schemas.CUT_OFFS,
     )
-    said = dict(zip(KEYS, (model_digest(model), "some RUN, seed 0", str(right), "0.95", "60"), strict=True))
+    said = dict(zip(KEYS, (model_digest(model), "some RUN, seed 0", "0.75", "0.95", "60"), strict=True))
     write_table(table.replace_schema_metadata(said), path)

@@ -19,7 +19,7 @@ from base import schemas
 from base.artifacts import write_table
 from base.console import UserError
 from clicksight import cut_offs
-from clicksight.cut_offs import CutOffs, Evidence, cut_off
+from clicksight.cut_offs import CutOffs, Evidence, Seen, cut_off, of_names
 from model.folder import model_digest
 from model.prediction import Scored
 
@@ -27,16 +27,23 @@ TRIALS = 600
 
 
 def test_a_cut_off_by_hand() -> None:
-    # Of 100 positive values the 50 largest are right; 7 are below 0. Candidates: 100, 50 (0.9^25 is above 5 %).
+    # Of 100 positive values the 50 largest are right; 7 are below 0. The candidates are 100, 70, 50 and 35; below 29,
+    # 0.9^k is above 5 %.
     values = np.concatenate([np.linspace(1, 0.01, 100), -np.ones(7)])
     is_right = np.arange(107) < 50
     order = np.random.default_rng(3).permutation(107)
     found = cut_off(values[order], is_right[order], 0.9, 0.95)
-    assert found == Evidence(pytest.approx(values[50]), above=50, right=50)  # p = 0.9^50 = 0.5 %, below 5 % / 2
+    assert found == Evidence(pytest.approx(values[50]), above=50, right=50)  # p = 0.9^50 = 0.5 %, below 5 % / 4
     is_right[[3, 30]] = False  # 2 wrong of 50: p = 11 %
     assert cut_off(values, is_right, 0.9, 0.95) is None
-    # for a half: 50 are right of 100, p = 54 %; 48 of 50; 23 of 25 isn't needed
-    assert cut_off(values, is_right, 0.5, 0.95) == Evidence(pytest.approx(values[50]), above=50, right=48)
+    # for a half: of 100 48 are right, p = 69 %; of 70 48, p = 0.1 %
+    assert cut_off(values, is_right, 0.5, 0.95) == Evidence(pytest.approx(values[70]), above=70, right=48)
+    # an image whose second value is above the cut-off is wrong, too: of 50 two, as before
+    others = np.full(107, -1.0)
+    others[[3, 30]] = values[50] + 0.001
+    assert cut_off(values, np.arange(107) < 50, 0.9, 0.95, others) is None
+    others[[3, 30]] = values[50]
+    assert cut_off(values, np.arange(107) < 50, 0.9, 0.95, others) == found
     assert cut_off(values, np.ones(107, bool), 0.9, 0.95) == Evidence(0.0, above=100, right=100)
 
 
@@ -92,8 +99,28 @@ def test_the_promise_holds_for_unseen_images(kind: str) -> None:
         assert found > TRIALS / 4  # the promise isn't kept by giving none
 
 
+def test_an_image_above_with_its_own_name_alone_is_right() -> None:
+    # Names "a", "b" and "a b" as queries of two words. Images of a and b lie on the axes; those of "a b" between them,
+    # where also "a" and "b" have cosines of 0.71.
+    vectors = np.array([[1, 0], [0, 1], [np.sqrt(0.5), np.sqrt(0.5)]], np.float32)
+    shrinking = np.linspace(1, 0.9, 60)[:, None].astype(np.float32)
+    values = np.concatenate([vectors[row] * shrinking for row in (0, 1, 2)])
+    seen = Seen(
+        values, np.repeat(np.array(["a", "b", "a b"], object), 60), np.zeros((180, 2), bool), np.ones(180, bool)
+    )
+    found = of_names(seen, ["a", "b", "a b"], vectors, 0.9, 0.95)
+    # All 180 images are most similar to their own name, but above 0 the others' names are, too.
+    assert found is not None
+    assert (found.above, found.right) == (90, 90)  # 180 / 2; at 180 / sqrt 2 three images are equal
+    assert found.cut_off > np.sqrt(0.5)
+    swapped = seen._replace(categories=np.repeat(np.array(["b", "a", "a b"], object), 60))
+    assert of_names(swapped, ["a", "b", "a b"], vectors, 0.9, 0.95) is None
+    alone = Seen(values[:60], seen.categories[:60], seen.clicked[:60], seen.is_source[:60])
+    assert of_names(alone, ["a"], vectors[:1], 0.9, 0.95) == Evidence(0.0, 60, 60)
+
+
 def test_fitting_words_keep_their_order() -> None:
-    known = CutOffs(["a", "b", "c"], np.array([0.5, np.nan, 0.1], np.float32), 0.9, "")
+    known = CutOffs(["a", "b", "c"], np.array([0.5, np.nan, 0.1], np.float32), [], float("nan"), 0.9, "")
     assert known.number == 2
     words = [Scored("b", 0.9), Scored("a", 0.6), Scored("c", 0.2)]
     assert known.fitting(words) == [Scored("a", 0.6), Scored("c", 0.2)]
@@ -110,20 +137,21 @@ def encoded(red: int, green: int, blue: int) -> bytes:
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a data set whose red images were clicked for `fire`, except some, and its green ones for `grass`, seldom.
 
-    120 images validate and 120 test; every third is green. Of the training images none may count: all were clicked for
-    `night`, and those of the target for nothing.
+    120 images of the source validate and 120 test, as 30 of the target; every third is green. Of the training images
+    none may count: all were clicked for `night`.
     """
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(5)
     images, rows, clicks = [], [], []
-    for number in range(300):
+    for number in range(330):
         less = number * 7 % 120
-        name, colour = f"i{(number * 37) % 300:03}", (60, 250, 10) if number % 3 == 0 else (250 - less, 60, 10)
-        split = ("validation", "test", "train")[number // 120]
-        domain = "target" if number >= 280 else "source"
-        images.append({"image_id": name, "domain": domain, "category": "c", "width": 24, "height": 20,
+        name, colour = f"i{(number * 37) % 330:03}", (60, 250, 10) if number % 3 == 0 else (250 - less, 60, 10)
+        split = ("validation", "test", "train")[number // 120] if number < 300 else "validation"
+        domain = "source" if number < 300 else "target"
+        category = "grass snake" if number % 3 == 0 else "fire fox"
+        images.append({"image_id": name, "domain": domain, "category": category, "width": 24, "height": 20,
                        "image": {"bytes": encoded(*colour), "path": None}})  # fmt: skip
-        rows.append({"image_id": name, "domain": domain, "category": "c", "shared": True, "split": split})
+        rows.append({"image_id": name, "domain": domain, "category": category, "shared": True, "split": split})
         is_right = number % 3 == 0 and generator.random() < 0.4
         words = [4] if split == "train" else [0] if number % 3 else [1] if is_right else []
         if domain == "source":
@@ -152,24 +180,32 @@ def test_a_cut_off_is_learned_from_validation_images_and_right_for_test_images(d
     run(monkeypatch)
     table = pq.read_table("out.parquet")
     assert table.schema.equals(schemas.CUT_OFFS)
-    rows = {row["word"]: row for row in table.to_pylist()}
-    assert list(rows) == WORDS
-    # Of 120 images 80 are red; the candidates for fire are the 120, 60 and 30 largest values.
-    assert [rows["fire"][name] for name in ("above", "right", "clicked")] == [60, 60, 80]
+    rows = {row["name"]: row for row in table.to_pylist()}
+    assert list(rows) == [*WORDS, "fire fox", "grass snake"]
+    # Of 120 images 80 are red; the candidates for fire are the 120, 84, 60, 42 and 30 largest values.
+    assert [rows["fire"][name] for name in ("above", "right", "images")] == [60, 60, 80]
     assert rows["grass"]["cut_off"] is None  # 40 green ones, and 40 % of them are right
-    assert 0 < rows["grass"]["clicked"] < 40
-    assert rows["night"] == {"word": "night", "cut_off": None, "above": None, "right": None, "clicked": 0}
-    assert "validation images 120" in caplog.text
+    assert 0 < rows["grass"]["images"] < 40
+    assert rows["night"] == {
+        "kind": "word", "name": "night", "cut_off": None, "above": None, "right": None, "images": 0
+    }  # fmt: skip
+    # Every image of both domains is of the category whose name it is most similar to, but is similar to both a little:
+    # of the candidates 150, 106, 75 and so on the first whose cut-off is above the smaller cosines passes.
+    assert [rows["fire fox"][name] for name in ("kind", "above", "right", "images")] == ["name", 106, 106, 100]
+    assert rows["grass snake"] == {**rows["fire fox"], "name": "grass snake", "images": 50}
+    for text in ("validation images 150", "of the click log 120", "words with a cut-off 1", "names with a cut-off 2"):
+        assert text in caplog.text
     known = CutOffs.read(Path("out.parquet"), model_digest(Path("model")))
-    assert (known.words, known.right) == (WORDS, 0.9)
+    assert (known.words, known.names, known.right) == (WORDS, ["fire fox", "grass snake"], 0.9)
+    assert known.cosine == rows["fire fox"]["cut_off"]
     first = Path("out.parquet").read_bytes()
     run(monkeypatch)
     assert Path("out.parquet").read_bytes() == first
-    values, clicked, tested = cut_offs.images_of(click_model(), data, "test")
-    assert (len(values), clicked[:, 4].sum(), tested["image_id"].is_sorted()) == (120, 0, True)
-    above = values[:, 0] > known.values[0]
+    test = cut_offs.images_of(click_model(), data, "test")
+    assert (len(test.values), test.clicked[:, 4].sum()) == (120, 0)
+    above = test.values[:, 0] > known.values[0]
     assert 40 < above.sum() < 80
-    assert clicked[above, 0].all()
+    assert test.clicked[above, 0].all()
 
 
 def test_wrong_input_is_an_error_and_writes_nothing(data, monkeypatch, caplog) -> None:
@@ -193,7 +229,7 @@ def test_wrong_input_is_an_error_and_writes_nothing(data, monkeypatch, caplog) -
     vocabulary = data / "features/vocabulary.parquet"
     write_table(pq.read_table(vocabulary).slice(1), vocabulary)
     with pytest.raises(UserError, match="not the words of the model"):
-        cut_offs.images_of(click_model(), data, "test")
+        cut_offs.check_vocabulary(click_model(), data)
     with pytest.raises(UserError, match="no row of image 'unknown'"):
         cut_offs.clicked_words(pl.DataFrame({"image_id": ["unknown"]}), data / "features", 5)
 
@@ -203,9 +239,9 @@ def test_a_file_that_is_not_the_models_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut_offs.parquet"
     with pytest.raises(UserError, match="no such file; make it by clicksight cut-offs"):
         CutOffs.read(path, "")
-    write_cut_offs(path, tmp_path, [0.5, None, 0.25, None, 0.0], right=0.75)
+    write_cut_offs(path, tmp_path, [0.5, None, 0.25, None, 0.0], ["dog", "cat"], 0.5)
     known = CutOffs.read(path, model_digest(tmp_path))
-    assert (known.number, known.right) == (3, 0.75)
+    assert (known.number, known.names, known.cosine, known.right) == (3, ["dog", "cat"], 0.5, 0.75)
     assert np.isnan(known.values).tolist() == [False, True, False, True, False]
     with pytest.raises(UserError, match=r"made for another model \(some RUN, seed 0\)"):
         CutOffs.read(path, "0123")

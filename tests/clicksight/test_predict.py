@@ -132,6 +132,7 @@ def test_words_that_do_not_fit_are_left_out(network, pictures, capsys, caplog, m
         (["--strict"], 3, "unusable: not an image 1"),
         (["--top=0"], 2, "--top 0: at least 1 expected"),
         (["--batch-size=0"], 2, "--batch-size 0: at least 1 expected"),
+        (["--user=u"], 2, "--user: models of some know no users; leave it out"),
         (["--output=out.csv"], 2, "--output out.csv: the suffix says the format; expected .jsonl or .parquet"),
     ],
 )
@@ -156,10 +157,10 @@ def test_python_says_the_same_in_three_lines(network, pictures) -> None:
 
 def test_what_is_known_of_a_picture_reaches_the_model(pictures) -> None:
     Path("tags.tsv").write_text("image_id\ttag\na\tdog\na\tcat\nd\tsun\n")
-    context = predict.contexts(Path("tags.tsv"), "beach,sea,,sea")
+    context = predict.contexts(Path("tags.tsv"), ["beach", "sea", "sea"])
     assert context("a") == Context(("dog", "cat"), ("beach", "sea", "sea"))
     assert context("b") == Context((), ("beach", "sea", "sea"))
-    assert predict.contexts(None, None)("a") == Context()
+    assert predict.contexts(None, [])("a") == Context()
 
     class Telling:
         resize, image_size = 20, 16

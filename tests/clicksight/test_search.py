@@ -63,6 +63,20 @@ def test_an_index_of_full_row_groups_only_is_searched(made, monkeypatch, capsys)
     assert [one["image"] for one in found(capsys, "sky", "--top=1")] == ["set/blue.png"]
 
 
+def test_an_approximate_index_is_used_unless_all_shall_be_compared(made, monkeypatch, capsys, caplog) -> None:
+    assert not Index.read(made).is_approximate
+    index.main(["model", "set", "--output=out", "--lemmas=en", "--exact-up-to=2"])
+    assert "more than 2 pictures: approximate, in 1 lists" in caplog.text
+    assert Index.read(made).is_approximate
+    approximately = found(capsys, "sky")
+    (made / "approximate.faiss").write_bytes(b"not read")
+    exactly = found(capsys, "sky", "--exact")
+    assert [one["image"] for one in approximately] == [one["image"] for one in exactly]
+    with pytest.raises(SystemExit):
+        search.main(["out", "sky"])
+    assert "approximate.faiss: cannot be read by faiss" in caplog.text
+
+
 @pytest.mark.parametrize("arguments", [[], ["fire", "--image=set/red.png"]])
 def test_a_search_is_by_words_or_by_a_picture(made, capsys, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -112,12 +126,23 @@ def test_pictures_that_a_word_does_not_fit_are_left_out(made, capsys, caplog) ->
     assert "nothing fits" not in caplog.text
     assert searched("fire", "sky") == ["set/blue.png"]  # above both
     assert searched("grass", "sky") == []
-    assert "nothing fits: no picture is above the cut-offs of the words" in caplog.text
+    assert "nothing fits: no picture is above the cut-offs, above which 75 % are right; --all" in caplog.text
     assert "too little evidence" not in caplog.text
     assert searched("dog", "sky") == ["set/blue.png"]  # the dog excludes none
     assert "too little evidence for a cut-off, so nothing says what fits them: 'dog'" in caplog.text
     assert len(searched("dog")) == 3
     assert len(searched("--image=set/red.png")) == 3
+
+
+def test_the_name_of_a_category_has_the_cut_off_of_names(made, capsys, caplog) -> None:
+    # Cosines with "grass" and "sky", as in "Grass of the Sky": blue 0.70, green 0.82, red 0.06.
+    names = ["grass of the sky", "unicorn", "sky"]
+    write_cut_offs(made / "cut_offs.parquet", Path("model"), [None] * 5, names, 0.75)
+    assert [one["image"] for one in found(capsys, "sky", "grass")] == ["set/green.png"]
+    assert [one["image"] for one in found(capsys, "sky")] == ["set/blue.png"]
+    assert "too little evidence" not in caplog.text
+    assert len(found(capsys, "grass")) == 3  # no name, and without a cut-off of its own
+    assert "nothing says what fits them: 'grass'" in caplog.text
 
 
 def test_an_index_with_another_models_cut_offs_is_refused(made) -> None:

@@ -96,7 +96,7 @@ def test_nothing_fits_below_the_cut_offs(tmp_path: Path, monkeypatch: pytest.Mon
         assert [[one["name"] for one in answer["found"]][:1] for answer in answers] == [
             ["blue.png"], [], ["green.png"],
         ]  # fmt: skip
-        assert answers[1]["notes"] == ["Nothing fits: no picture is above the cut-offs of these words."]
+        assert answers[1]["notes"] == ["Nothing fits: no picture is above the cut-offs, above which 75% are right."]
         assert 'id="everything"' in client.get("/").text
 
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ def test_unknown_tags_are_named_and_left_out(model, caplog) -> None:
     assert counts.tolist() == [2, 0, 0, 0, 0, 1, 0, 0, 0]
     assert "'zebra'" in caplog.text
     assert recommender.counts(["RED"], fold=False).sum() == 0
+    unfolded = replace(recommender, tags=["Red", "red"])  # of a log with `tags.fold: false`
+    assert unfolded.counts(["Red", "RED"]).tolist() == [1, 1]
 
 
 def test_a_model_of_features_wants_features(sources, caplog, capsys) -> None:
