@@ -202,9 +202,8 @@ class Index:
             return None
         asked = np.flatnonzero(vector)
         entries = np.full(len(self.words), -np.inf, np.float32)
-        if not np.isnan(self.cut_offs.cosine):
-            if tuple(asked.tolist()) in self.places_of_names:
-                return Least(entries, self.cut_offs.cosine)
+        if not np.isnan(self.cut_offs.cosine) and tuple(asked.tolist()) in self.places_of_names:
+            return Least(entries, self.cut_offs.cosine)
         values = self.cut_offs.values[asked]
         unjudged = np.isnan(values)
         if unjudged.any():
