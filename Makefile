@@ -19,7 +19,7 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup hello repro test test-flink lint bench ui
+.PHONY: help setup hello repro demo test test-flink lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -32,6 +32,9 @@ hello: $(INSTALLED) ## draw a small log with pictures, and make labels, features
 repro: $(INSTALLED) ## draw the toy data, make the features, train, evaluate, write the report
 	python -m flows.reproduce
 	@echo && cat data/mtmdd/report/table_viii.txt && echo && echo "The report: $(CURDIR)/data/report/index.html"
+
+demo: $(INSTALLED) ## serve a page to try what make repro has trained: pictures in, what they show out; words in, pictures out
+	python -m clicksight.serve data --by data/mtmdd/models/MTMDD-VM-star/seed-0 --pictures 'data/sets/*/ingested/images/*.parquet'
 
 # Three workers on two cores, because tests of servers wait.
 # loadfile: the tests of one file share a worker, so that they share one Prefect server. They run in the order of

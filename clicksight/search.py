@@ -96,6 +96,7 @@ class Index:
         words: K names.
         segment: how queries become words.
         cut_offs: of the words; None: the index has none.
+        held: blocks that stay in memory; None: a search reads them.
     """
 
     folder: Path
@@ -104,6 +105,7 @@ class Index:
     words: list[str]
     segment: SegmentParams
     cut_offs: CutOffs | None = None
+    held: list[tuple[list[str], np.ndarray]] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Index":
@@ -178,8 +180,15 @@ class Index:
             raise UserError(f"{picture}: {seen.reason}")
         return predictor.click_features(squares_of([seen])).numpy()[0]
 
+    def in_memory(self) -> "Index":
+        """Return the index with its click features in memory, for many searches."""
+        return replace(self, held=list(self.blocks()))
+
     def blocks(self) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yield names and click features of some pictures at a time: float32 (pictures, K)."""
+        if self.held is not None:
+            yield from self.held
+            return
         path = self.folder / FILES[0]
         with reading(path):
             file = pq.ParquetFile(path)

@@ -5,8 +5,8 @@
     clicksight serve data --index pictures.index --port 9000
 
 In: model folders, or folders with model folders anywhere below, and indexes of pictures (`clicksight index`) for the
-search and for similar pictures. With --pictures the command makes an index of these pictures itself, by the first model
-that predicts clicks, and keeps it in --keep for the next time.
+search and for similar pictures. With --pictures the command makes an index of these pictures itself, by the model --by
+or the first that predicts clicks, and keeps it in --keep for the next time.
 
 The page answers on this machine alone, until Ctrl-C. It writes nothing and keeps no picture; requests name no files,
 and are limited in size, rate and number (`clicksight.page.limits`). With --host others can use it: it has no password.
@@ -41,12 +41,16 @@ CONNECTIONS = 256
 ON_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
-def click_model(models: Sequence[Model]) -> Model:
-    """Return the model that makes an index: the first that predicts clicks.
+def click_model(models: Sequence[Model], wanted: Path | None = None) -> Model:
+    """Return the model that makes an index: the wanted one, or the first that predicts clicks.
 
     Raises:
-        UserError: none does.
+        UserError: the wanted one is not among them, or none predicts clicks.
     """
+    if wanted is not None:
+        models = [model for model in models if model.folder.resolve() == wanted.resolve()]
+        if not models:
+            raise UserError(f"--by {wanted}: not one of the models; name it among them, too")
     shelf = Shelf(models, [])
     for number, model in enumerate(models):
         try:
@@ -54,7 +58,7 @@ def click_model(models: Sequence[Model]) -> Model:
                 return model
         except UserError:
             continue
-    raise UserError("--pictures: none of the models predicts clicks; name a run of mtmdd with a click branch, too")
+    raise UserError(f"{wanted or 'every model'}: predicts no clicks; name a run of mtmdd with a click branch")
 
 
 def index_of(model: Model, pictures: Sequence[str], kept: Path) -> Path:
@@ -89,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("models", nargs="+", type=Path, help="model folders, or folders with such below them")
     parser.add_argument("--index", nargs="+", type=Path, default=[], metavar="DIR", help="of clicksight index")
     parser.add_argument("--pictures", nargs="+", default=[], help="to be indexed, as clicksight index takes them")
+    parser.add_argument("--by", type=Path, metavar="MODEL", help="the model that makes the index of --pictures")
     parser.add_argument("--keep", type=Path, default=KEPT, help="folder of the indexes of --pictures (%(default)s)")
     parser.add_argument("--port", type=int, default=PORT, help="0: any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
@@ -112,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = find_models(arguments.models)
         indexes = list(arguments.index)
         if arguments.pictures:
-            indexes.append(index_of(click_model(models), arguments.pictures, arguments.keep))
+            indexes.append(index_of(click_model(models, arguments.by), arguments.pictures, arguments.keep))
         shelf = Shelf(models, find_galleries(indexes))
         torch.set_num_threads(1)  # pictures are worked on side by side
         listener = listening(arguments.host, arguments.port)

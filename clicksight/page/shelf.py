@@ -20,6 +20,8 @@ from model.folder import model_digest, read_run
 from model.prediction import Predictor
 
 MOST_LOADED = 8  # models in memory
+BYTES = 4  # of an entry of a click feature
+MOST_HELD = 500_000_000  # bytes of an index's click features in memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,6 @@ class Gallery:
     """
 
     def __init__(self, index: Index) -> None:
-        self.index = index
         self._path = index.folder / FILES[0]
         with reading(self._path):
             file = pq.ParquetFile(self._path)
@@ -69,6 +70,8 @@ class Gallery:
             groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         self._first = [sum(groups[:number]) for number in range(len(groups))]
         self.names: list[str] = table["image"].to_pylist()
+        small = not index.is_approximate and BYTES * len(self.names) * len(index.words) <= MOST_HELD
+        self.index = index.in_memory() if small else index
         self._rows = {name: row for row, name in enumerate(self.names)}
         self._group = lru_cache(maxsize=4)(self._read_group)
         if self.thumbnail(0) is None:

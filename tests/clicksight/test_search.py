@@ -201,7 +201,11 @@ def test_a_search_by_blocks_is_a_stable_sort_of_all_cosines(
     query = np.array([0.5, 0.75], np.float32)  # products and sums without rounding
     cosines = [float(value) for value in vectors @ query]
     expected = sorted(range(len(rows)), key=lambda row: -cosines[row])[:top]
-    result = Index(folder, Path("model"), "", ["a", "b"], SEGMENT).nearest(query, top)
+    index = Index(folder, Path("model"), "", ["a", "b"], SEGMENT)
+    result = index.nearest(query, top)
+    held = index.in_memory()
+    (folder / "pictures.parquet").unlink()
+    assert held.nearest(query, top) == result
     assert [one.image for one in result] == [names[row] for row in expected]
     assert [one.rank for one in result] == list(range(1, len(expected) + 1))
     assert [one.cosine for one in result] == [cosines[row] for row in expected]
