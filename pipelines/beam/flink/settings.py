@@ -1,7 +1,8 @@
 """The programs of a session cluster on this machine: their commands, and the files of settings that they read.
 
 All programs are in the class path of the job server's jar, so nothing but Beam's runner has to be downloaded. They
-listen on 127.0.0.1 only.
+listen on 127.0.0.1 only. (While a job runs, however, Beam's part of a TaskManager listens on all addresses for the
+job's workers: Beam has no setting for it. See docs/cluster.md.)
 
 One ZooKeeper keeps the JobManager's unfinished jobs, with a folder on disk for their contents. So a JobManager that was
 killed and started again goes on with them (Flink: "high availability"). Flink 1.19 then runs a batch job from its
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
-ZOOKEEPER, JOB_MANAGER, JOB_SERVER = "zookeeper", "jobmanager", "job-server"
+ZOOKEEPER, JOB_MANAGER = "zookeeper", "jobmanager"
 # What Flink's own start scripts open to Flink on Java 17 (env.java.opts.all of Flink 1.19's config.yaml).
 OPENS = (
     "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
@@ -37,7 +38,6 @@ LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.flink.shaded.zookeeper3=warn",
     "-Dorg.slf4j.simpleLogger.log.org.apache.pekko=warn",
 )
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,11 @@ class Ports:
 
     zookeeper: int
     rest: int
-    jobs: int
 
     @classmethod
     def free(cls) -> "Ports":
         """Return ports that no process of this machine listens on now."""
-        sockets = [socket.socket() for _ in range(3)]
+        sockets = [socket.socket() for _ in range(2)]
         try:
             for free in sockets:
                 free.bind((HOST, 0))
@@ -185,12 +184,7 @@ def programs(jar: Path, java: str, size: Size, ports: Ports, folder: Path) -> li
         program(ZOOKEEPER, 128, f"{shaded}.ZooKeeperServerMain", str(folder / "zookeeper.cfg")),
         program(JOB_MANAGER, 448, "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", *conf),
         *task_managers,
-        program(
-            JOB_SERVER, 384, "org.apache.beam.runners.flink.FlinkJobServerDriver",
-            f"--flink-master={HOST}:{ports.rest}", f"--job-host={HOST}", f"--job-port={ports.jobs}",
-            "--artifact-port=0", "--expansion-port=0", f"--artifacts-dir={folder / 'scratch' / JOB_SERVER}",
-        ),
-    ]  # fmt: skip
+    ]
 
 
 def environment(inherited: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,0 +1,318 @@
+"""Beam's runner for a Flink cluster whose faults must not hurt a job: ``--runner cluster``.
+
+Beam's own runner for Flink asks its job server how a job goes. This one asks the cluster itself, over HTTP:
+
+- A process of the cluster that ends is Flink's business: it starts the job's lost parts again. Each such start is a line
+  in the log.
+- A user error in a worker, such as a vanished input or a full disk, ends the job at once; Flink alone would try ten
+  times.
+- A job that the cluster has lost is submitted again, at most twice.
+- A cluster that does not answer, or a job in which nothing happens any more, is an error after some minutes.
+
+Whatever ends the command, except SIGKILL, cancels the job.
+"""
+
+import json
+import os
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from apache_beam.metrics.metric import MetricResults
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SetupOptions,
+    StandardOptions,
+)
+from apache_beam.portability.api import beam_job_api_pb2, beam_runner_api_pb2
+from apache_beam.runners.portability.portable_runner import JobServiceHandle, PortableMetrics, PortableRunner
+from apache_beam.runners.runner import PipelineResult, PipelineState
+from apache_beam.transforms import environments
+from google.protobuf import json_format
+
+from base.console import UserError, log
+from pipelines.beam.flink.rest import ENDED, Flink
+from pipelines.beam.flink.submission import Submission
+from pipelines.beam.flink.supervisor import Place
+from pipelines.beam.flink.worker import FOLDER
+from pipelines.beam.quiet import user_error_in
+
+PLACE = Path(".state/flink")
+JAR = PLACE / "job-server.jar"
+ROOT = Path(__file__).parents[3]
+LOOK_S = 0.5  # seconds between two questions to the cluster
+MOST_SUBMISSIONS = 3
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a command waits, in seconds, before it gives up.
+
+    Attributes:
+        answer_s: for an answer of the cluster; a JobManager that starts again needs some 15 s.
+        start_s: for a submitted job to appear on the cluster.
+        lost_s: for a job to appear again after the cluster has answered that it doesn't know it.
+        stalled_s: for any step of the job to read or write a record, or to begin or end.
+        end_s: for a cancelled job to end.
+    """
+
+    answer_s: float = 180
+    start_s: float = 180
+    lost_s: float = 30
+    stalled_s: float = 3600
+    end_s: float = 60
+
+
+PATIENCE = Patience()
+
+
+class LostError(Exception):
+    """The cluster does not know the job (any more)."""
+
+
+class ClusterRunner(PortableRunner):
+    """Runs a pipeline on the cluster of `make cluster`, or on that of ``--flink_master HOST:PORT``."""
+
+    def default_environment(self, options: PipelineOptions) -> environments.Environment:
+        """Return where workers run: in processes that a TaskManager starts, unless the options name another place."""
+        portable = options.view_as(PortableOptions)
+        if portable.environment_type:
+            return super().default_environment(options)
+        variables = {
+            "CLICKSIGHT_PYTHON": sys.executable,
+            "CLICKSIGHT_ROOT": str(ROOT),
+            FOLDER: os.getcwd(),  # noqa: PTH109 - a text
+        }
+        command = str(Path(__file__).with_name("worker.sh"))
+        return environments.ProcessEnvironment(
+            command, env=variables, capabilities=environments.python_sdk_capabilities()
+        )
+
+    def run_portable_pipeline(self, pipeline: beam_runner_api_pb2.Pipeline, options: PipelineOptions) -> PipelineResult:
+        """Submit a pipeline; return its result, which waits for it."""
+        for environment in pipeline.components.environments.values():
+            del environment.dependencies[:]  # workers have all packages installed; nothing is sent to them
+        flink, java = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions).job_server_java_launcher
+        options.view_as(StandardOptions).runner = None  # it is no class of Java
+        job = self._optimize_pipeline(pipeline, options)
+
+        def submit() -> Submission:
+            name = options.view_as(GoogleCloudOptions).job_name = f"clicksight-{uuid.uuid4().hex}"
+            encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options(retain_unknown_options=True))
+            return Submission(
+                Path(flink.flink_job_server_jar), java, name, job, json_format.MessageToDict(encoded)
+            )
+
+        return ClusterResult(Flink(flink.flink_master), submit)
+
+
+def set_defaults(options: PipelineOptions) -> None:
+    """Set the options that the user left out: the running cluster's address, its slots, and the job server's jar.
+
+    Raises:
+        UserError: no cluster runs here and none is named, or there is no jar or no Java, or an option can't have an
+            effect.
+    """
+    flink, setup = options.view_as(FlinkRunnerOptions), options.view_as(SetupOptions)
+    for name in ("requirements_file", "setup_file", "extra_packages", "save_main_session"):
+        if getattr(setup, name):
+            raise UserError(f"--{name}: has no effect with --runner cluster; install all packages where the workers run")
+    if flink.flink_master in ("[auto]", "[local]"):
+        state = Place(PLACE).running()
+        if state is None or "rest" not in state:
+            what = "no cluster runs here" if state is None else "the cluster is about to start or stop"
+            raise UserError(f"--runner cluster: {what}; start one with `make cluster`, or give --flink_master HOST:PORT")
+        flink.flink_master = state["rest"]
+        if flink.parallelism < 1:
+            flink.parallelism = state["parallelism"]
+    elif flink.parallelism < 1:
+        raise UserError("--flink_master needs --parallelism N, the number of tasks at a time; slots of the cluster at most")
+    if flink.flink_job_server_jar is None:
+        flink.flink_job_server_jar = str(JAR)
+    if not Path(flink.flink_job_server_jar).is_file():
+        raise UserError(f"{flink.flink_job_server_jar}: no such file; `make cluster` downloads it")
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        raise UserError(f"{java}: command not found; Flink needs Java 11 or newer")
+
+
+class ClusterResult(PipelineResult):
+    """A job that was submitted to a cluster."""
+
+    def __init__(self, flink: Flink, submit: Callable[[], Submission], patience: Patience | None = None) -> None:
+        super().__init__(PipelineState.RUNNING)
+        self.flink, self._submit, self.patience = flink, submit, patience or PATIENCE
+        self._submission = submit()
+        self._job = ""  # its id
+        self._metrics: MetricResults | None = None
+
+    def wait_until_finish(self, duration: int | None = None) -> str:
+        """Wait until the job has ended; return its state.
+
+        Raises:
+            UserError: the user can mend what ended the job.
+            RuntimeError: the job failed for another reason.
+        """
+        try:
+            for number in range(1, MOST_SUBMISSIONS + 1):
+                try:
+                    self._follow()
+                    break
+                except LostError as error:
+                    if number == MOST_SUBMISSIONS:
+                        raise UserError(f"the job was lost {number} times on {self.flink.address}: {error}") from error
+                    log.warning("%s; it is submitted again", error)
+                    self._submission.close()
+                    self._job, self._submission = "", self._submit()
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            self._submission.close()
+        self._metrics = self._read_metrics()
+        self._state = PipelineState.DONE
+        return self._state
+
+    def cancel(self) -> None:
+        """Cancel the job, and wait until it has ended."""
+        self._submission.close()
+        deadline = time.monotonic() + self.patience.end_s
+        while time.monotonic() < deadline:
+            try:
+                job = self._job or self.flink.job_named(self._submission.name)
+                if job is None or self.flink.job(job)["state"] in ENDED:
+                    break
+                self.flink.cancel(job)
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code == httpx.codes.NOT_FOUND:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(LOOK_S)
+        self._state = PipelineState.CANCELLED
+
+    def metrics(self) -> MetricResults:
+        """Return the job's counters.
+
+        Raises:
+            NotImplementedError: the cluster had forgotten them when the job ended.
+        """
+        if self._metrics is None:
+            raise NotImplementedError("the cluster has no counters of this job")
+        return self._metrics
+
+    def _follow(self) -> None:
+        """Return when the job has ended well.
+
+        Raises:
+            LostError, UserError, RuntimeError: it has not.
+        """
+        watch = _Watch(self.patience)
+        causes: set[str] = set()
+        while True:
+            try:
+                if not self._job:
+                    self._job = self.flink.job_named(self._submission.name) or ""
+                job = self.flink.job(self._job) if self._job else None
+                found = self.flink.causes(self._job) if self._job else []
+            except httpx.HTTPError as error:
+                is_unknown = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 404
+                watch.no_answer(self.flink.address, is_unknown, error)
+                time.sleep(LOOK_S)
+                continue
+            watch.answered()
+            if job is None:
+                self._check_submission(watch)
+                time.sleep(LOOK_S)
+                continue
+            self._check_causes(found, causes, job["state"])
+            if job["state"] == "FINISHED":
+                return
+            if job["state"] == "CANCELED":
+                raise UserError(f"the job was cancelled on {self.flink.address}")
+            watch.progress(_progress_of(job))
+            time.sleep(LOOK_S)
+
+    def _check_submission(self, watch: "_Watch") -> None:
+        """Raise an error if the job can't be expected on the cluster any more."""
+        if self._submission.has_ended() and self.flink.job_named(self._submission.name) is None:
+            raise LostError(f"the job could not be submitted to {self.flink.address} ({self._submission.reason()})")
+        watch.not_there(self.flink.address)
+
+    def _check_causes(self, found: list[str], known: set[str], state: str) -> None:
+        """Raise a worker's user error, or why the job has failed; log each other cause of a new start once."""
+        for cause in found:
+            if (error := user_error_in(cause)) is not None:
+                raise error
+        if state == "FAILED":
+            raise RuntimeError(found[0] if found else f"the job failed on {self.flink.address}, which gives no reason")
+        for cause in reversed(found):
+            if cause not in known:
+                known.add(cause)
+                log.warning("a part of the job starts again: %s", cause.split("\n", 1)[0])
+
+    def _read_metrics(self) -> MetricResults | None:
+        try:
+            text = self.flink.counters(self._job)
+        except httpx.HTTPError:
+            return None
+        if text is None:
+            return None
+        answer = json_format.Parse(text, beam_job_api_pb2.GetJobMetricsResponse(), ignore_unknown_fields=True)
+        return PortableMetrics(answer)
+
+
+class _Watch:
+    """Raises an error when something has lasted too long."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._answered = self._known = self._moved = self._began = time.monotonic()
+        self._progress: object = None
+
+    def answered(self) -> None:
+        self._answered = self._known = time.monotonic()
+
+    def no_answer(self, address: str, is_unknown: bool, error: Exception) -> None:
+        now = time.monotonic()
+        self._moved = now
+        if is_unknown:
+            self._answered = now
+            if now - self._known > self._patience.lost_s:
+                raise LostError(f"the cluster at {address} does not know the job any more")
+        elif now - self._answered > self._patience.answer_s:
+            raise UserError(
+                f"the cluster at {address} has not answered for {self._patience.answer_s:.0f} s ({error}); look at its "
+                "JobManager (`make cluster-status` for the cluster on this machine), and run the command again"
+            ) from error
+
+    def not_there(self, address: str) -> None:
+        if time.monotonic() - self._began > self._patience.start_s:
+            raise LostError(f"the job did not appear on {address} in {self._patience.start_s:.0f} s")
+
+    def progress(self, progress: object) -> None:
+        now = time.monotonic()
+        if progress != self._progress:
+            self._progress, self._moved = progress, now
+        elif now - self._moved > self._patience.stalled_s:
+            raise UserError(
+                f"nothing has happened in the job for {self._patience.stalled_s:.0f} s, so it was cancelled: look at the "
+                "TaskManagers' logs and at free slots, and run the command again"
+            )
+
+
+def _progress_of(job: dict[str, Any]) -> object:
+    """Return something that changes whenever a step of the job reads or writes a record, begins or ends."""
+    numbers = ("read-bytes", "write-bytes", "read-records", "write-records")
+    steps = [(step["status"], *(step["metrics"].get(name) for name in numbers)) for step in job["vertices"]]
+    return json.dumps([job["state"], job.get("status-counts"), steps])
