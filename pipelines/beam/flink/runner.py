@@ -52,6 +52,9 @@ JAR = PLACE / "job-server.jar"
 ROOT = Path(__file__).parents[3]
 LOOK_S = 0.5  # seconds between two questions to the cluster
 MOST_SUBMISSIONS = 3
+# A worker that none of a job's steps uses is kept for the next one. Without this every step would start its own
+# workers, which takes some seconds each time.
+KEEP_WORKERS_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,17 @@ class ClusterRunner(PortableRunner):
             del environment.dependencies[:]  # workers have all packages installed; nothing is sent to them
         flink, java = options.view_as(FlinkRunnerOptions), options.view_as(JobServerOptions).job_server_java_launcher
         options.view_as(StandardOptions).runner = None  # it is no class of Java
-        job = self._optimize_pipeline(pipeline, options)
+        job, address = self._optimize_pipeline(pipeline, options), flink.flink_master
 
         def submit() -> Submission:
             name = options.view_as(GoogleCloudOptions).job_name = f"clicksight-{uuid.uuid4().hex}"
+            flink.flink_master = "[auto]"  # that of Flink's command line
             encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options(retain_unknown_options=True))
             return Submission(
-                Path(flink.flink_job_server_jar), java, name, job, json_format.MessageToDict(encoded)
+                Path(flink.flink_job_server_jar), java, address, name, job, json_format.MessageToDict(encoded)
             )
 
-        return ClusterResult(Flink(flink.flink_master), submit)
+        return ClusterResult(Flink(address), submit)
 
 
 def set_defaults(options: PipelineOptions) -> None:
@@ -124,6 +128,7 @@ def set_defaults(options: PipelineOptions) -> None:
             effect.
     """
     flink, setup = options.view_as(FlinkRunnerOptions), options.view_as(SetupOptions)
+    portable = options.view_as(PortableOptions)
     for name in ("requirements_file", "setup_file", "extra_packages", "save_main_session"):
         if getattr(setup, name):
             raise UserError(f"--{name}: has no effect with --runner cluster; install all packages where the workers run")
@@ -137,6 +142,8 @@ def set_defaults(options: PipelineOptions) -> None:
             flink.parallelism = state["parallelism"]
     elif flink.parallelism < 1:
         raise UserError("--flink_master needs --parallelism N, the number of tasks at a time; slots of the cluster at most")
+    if int(portable.environment_cache_millis) == 0:
+        portable.environment_cache_millis = KEEP_WORKERS_MS
     if flink.flink_job_server_jar is None:
         flink.flink_job_server_jar = str(JAR)
     if not Path(flink.flink_job_server_jar).is_file():
