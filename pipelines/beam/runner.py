@@ -60,7 +60,8 @@ def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
         standard.runner = None
         return _Job(runner=FnApiRunner(), options=options)
     if standard.runner.lower() == CLUSTER:
-        from pipelines.beam.flink.runner import ClusterRunner, set_defaults  # noqa: PLC0415
+        # Only here, because other commands need not wait for its libraries.
+        from pipelines.beam.flink.runner import ClusterRunner, set_defaults
 
         set_defaults(options)
         return _Job(runner=ClusterRunner(), options=options)

@@ -1,1 +1,1 @@
-"""Beam jobs on a Flink session cluster: its processes, their settings, a job's worker, and a job's way through faults."""
+"""Beam jobs on a Flink session cluster: its processes and settings, a job's workers, and how a job gets over faults."""

@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--java", default="java", metavar="PROGRAM", help="the Java launcher (java)")
     parser.add_argument("--task-managers", type=int, default=Size.task_managers, metavar="N", help="processes (2)")
     parser.add_argument("--slots", type=int, default=Size.slots, metavar="N", help="tasks at a time of each (1)")
-    parser.add_argument("--heap-mib", type=int, default=Size.heap_mib, metavar="MIB", help="Java's memory of each (384)")
+    parser.add_argument("--heap-mib", type=int, default=Size.heap_mib, metavar="MIB", help="Java memory of each (384)")
     parser.add_argument("--managed-mib", type=int, default=Size.managed_mib, metavar="MIB", help="sort buffers (256)")
     arguments = parser.parse_args(argv)
     place = Place(arguments.folder)

@@ -2,8 +2,7 @@
 
 Beam's own runner for Flink asks its job server how a job goes. This one asks the cluster itself, over HTTP:
 
-- A process of the cluster that ends is Flink's business: it starts the job's lost parts again. Each such start is a line
-  in the log.
+- When a process of the cluster ends, Flink starts the job's lost parts again. Each such start is a line in the log.
 - A user error in a worker, such as a vanished input or a full disk, ends the job at once; Flink alone would try ten
   times.
 - A job that the cluster has lost is submitted again, at most twice.
@@ -14,6 +13,7 @@ Whatever ends the command, except SIGKILL, cancels the job.
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -41,7 +41,9 @@ from apache_beam.transforms import environments
 from google.protobuf import json_format
 
 from base.console import UserError, log
+from pipelines.beam import workers
 from pipelines.beam.flink.rest import ENDED, Flink
+from pipelines.beam.flink.settings import KEEP_WORKERS_MS
 from pipelines.beam.flink.submission import Submission
 from pipelines.beam.flink.supervisor import Place
 from pipelines.beam.flink.worker import FOLDER
@@ -52,9 +54,9 @@ JAR = PLACE / "job-server.jar"
 ROOT = Path(__file__).parents[3]
 LOOK_S = 0.5  # seconds between two questions to the cluster
 MOST_SUBMISSIONS = 3
-# A worker that none of a job's steps uses is kept for the next one. Without this every step would start its own
-# workers, which takes some seconds each time.
-KEEP_WORKERS_MS = 10_000
+# The worker's connections break when it is killed; Flink's messages do not say more.
+WORKER_ENDED = re.compile(r"CANCELLED: (?:client|call already) cancelled|Process died with exit code")
+TRACEBACK = "Traceback (most recent call last)"
 
 
 @dataclass(frozen=True)
@@ -131,17 +133,19 @@ def set_defaults(options: PipelineOptions) -> None:
     portable = options.view_as(PortableOptions)
     for name in ("requirements_file", "setup_file", "extra_packages", "save_main_session"):
         if getattr(setup, name):
-            raise UserError(f"--{name}: has no effect with --runner cluster; install all packages where the workers run")
+            raise UserError(f"--{name}: has no effect with --runner cluster; install all packages where workers run")
     if flink.flink_master in ("[auto]", "[local]"):
         state = Place(PLACE).running()
         if state is None or "rest" not in state:
             what = "no cluster runs here" if state is None else "the cluster is about to start or stop"
-            raise UserError(f"--runner cluster: {what}; start one with `make cluster`, or give --flink_master HOST:PORT")
+            raise UserError(
+                f"--runner cluster: {what}; start one with `make cluster`, or give --flink_master HOST:PORT"
+            )
         flink.flink_master = state["rest"]
         if flink.parallelism < 1:
             flink.parallelism = state["parallelism"]
     elif flink.parallelism < 1:
-        raise UserError("--flink_master needs --parallelism N, the number of tasks at a time; slots of the cluster at most")
+        raise UserError("--flink_master needs --parallelism N: how many tasks at a time, at most the cluster's slots")
     if int(portable.environment_cache_millis) == 0:
         portable.environment_cache_millis = KEEP_WORKERS_MS
     if flink.flink_job_server_jar is None:
@@ -161,6 +165,7 @@ class ClusterResult(PipelineResult):
         self.flink, self._submit, self.patience = flink, submit, patience or PATIENCE
         self._submission = submit()
         self._job = ""  # its id
+        self._causes: list[str] = []  # why parts of the job had to start again
         self._metrics: MetricResults | None = None
 
     def wait_until_finish(self, duration: int | None = None) -> str:
@@ -225,7 +230,6 @@ class ClusterResult(PipelineResult):
             LostError, UserError, RuntimeError: it has not.
         """
         watch = _Watch(self.patience)
-        causes: set[str] = set()
         while True:
             try:
                 if not self._job:
@@ -242,7 +246,7 @@ class ClusterResult(PipelineResult):
                 self._check_submission(watch)
                 time.sleep(LOOK_S)
                 continue
-            self._check_causes(found, causes, job["state"])
+            self._check_causes(found, job["state"])
             if job["state"] == "FINISHED":
                 return
             if job["state"] == "CANCELED":
@@ -256,17 +260,22 @@ class ClusterResult(PipelineResult):
             raise LostError(f"the job could not be submitted to {self.flink.address} ({self._submission.reason()})")
         watch.not_there(self.flink.address)
 
-    def _check_causes(self, found: list[str], known: set[str], state: str) -> None:
+    def _check_causes(self, found: list[str], state: str) -> None:
         """Raise a worker's user error, or why the job has failed; log each other cause of a new start once."""
-        for cause in found:
+        for cause in reversed(found):
             if (error := user_error_in(cause)) is not None:
                 raise error
+            if cause in self._causes:
+                continue
+            # The same error of a worker's code a second time won't go away; a broken connection has another text.
+            is_again = TRACEBACK in cause and traceback_in(cause) in map(traceback_in, self._causes)
+            self._causes.append(cause)
+            if is_again:
+                raise RuntimeError(traceback_in(cause))
+            if state != "FAILED":
+                log.warning("a part of the job starts again: %s", reason_of(cause))
         if state == "FAILED":
-            raise RuntimeError(found[0] if found else f"the job failed on {self.flink.address}, which gives no reason")
-        for cause in reversed(found):
-            if cause not in known:
-                known.add(cause)
-                log.warning("a part of the job starts again: %s", cause.split("\n", 1)[0])
+            raise failure(self._causes[-1] if self._causes else "", self.flink.address)
 
     def _read_metrics(self) -> MetricResults | None:
         try:
@@ -277,6 +286,30 @@ class ClusterResult(PipelineResult):
             return None
         answer = json_format.Parse(text, beam_job_api_pb2.GetJobMetricsResponse(), ignore_unknown_fields=True)
         return PortableMetrics(answer)
+
+
+def traceback_in(cause: str) -> str:
+    """Return the traceback of a worker's code from the stack traces of Java around it."""
+    return cause[cause.find(TRACEBACK) :].partition("\n\n\tat ")[0].partition("\n\tat ")[0]
+
+
+def reason_of(cause: str) -> str:
+    """Return the innermost reason of Java's stack traces as one line, without the exception's name."""
+    lines = [line for line in cause.splitlines() if line and not line.startswith(("\t", "\t...", " "))]
+    innermost = lines[-1] if lines else "unknown"
+    return re.sub(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]+: ", "", innermost)
+
+
+def failure(cause: str, address: str) -> Exception:
+    """Return the error of a job that Flink has given up."""
+    if TRACEBACK in cause:
+        return RuntimeError(traceback_in(cause))
+    if WORKER_ENDED.search(cause):
+        return UserError(
+            f"{workers.ENDED}, again and again; if it was killed, the memory ran out: free some memory, or use fewer "
+            "slots"
+        )
+    return UserError(f"the cluster at {address} has given up the job: {reason_of(cause)}; see the TaskManagers' logs")
 
 
 class _Watch:
@@ -313,8 +346,8 @@ class _Watch:
             self._progress, self._moved = progress, now
         elif now - self._moved > self._patience.stalled_s:
             raise UserError(
-                f"nothing has happened in the job for {self._patience.stalled_s:.0f} s, so it was cancelled: look at the "
-                "TaskManagers' logs and at free slots, and run the command again"
+                f"nothing has happened in the job for {self._patience.stalled_s:.0f} s, so it was cancelled: look at "
+                "the TaskManagers' logs and at free slots, and run the command again"
             )
 
 

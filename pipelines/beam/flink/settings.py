@@ -19,6 +19,10 @@ from typing import Any
 
 HOST = "127.0.0.1"
 ZOOKEEPER, JOB_MANAGER = "zookeeper", "jobmanager"
+# A worker that no step of a job uses is kept so long for the next step, in milliseconds. Without this every step would
+# start its own workers, which takes some seconds each time. Flink must wait longer before it starts a failed step
+# again, or Beam would give the step the worker that has died, each time anew.
+KEEP_WORKERS_MS = 3_000
 # What Flink's own start scripts open to Flink on Java 17 (env.java.opts.all of Flink 1.19's config.yaml).
 OPENS = (
     "--add-exports=java.base/sun.net.util=ALL-UNNAMED",
@@ -36,7 +40,7 @@ LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
     "-Dorg.slf4j.simpleLogger.log.org.apache.flink.shaded.zookeeper3=warn",
-    "-Dorg.slf4j.simpleLogger.log.org.apache.pekko=warn",
+    "-Dorg.slf4j.simpleLogger.log.org.apache.pekko=error",
 )
 
 
@@ -125,13 +129,17 @@ def flink_settings(size: Size, ports: Ports, folder: Path) -> dict[str, Any]:
         "high-availability.storageDir": f"file://{folder / 'recovery'}",
         # A ZooKeeper that starts again must not end the jobs.
         "high-availability.zookeeper.client.tolerate-suspended-connections": True,
+        # How long a killed JobManager is still taken for the leader.
+        "high-availability.zookeeper.client.session-timeout": 15_000,
         "zookeeper.sasl.disable": True,
         # A killed process is noticed when two heartbeats could not be sent to it, a frozen one after the time-out.
         "heartbeat.interval": 2_000,
         "heartbeat.timeout": 30_000,
+        # A result that was on a killed TaskManager is made again after about this time, in milliseconds.
+        "taskmanager.network.request-backoff.max": 1_000,
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 10,
-        "restart-strategy.fixed-delay.delay": "2 s",
+        "restart-strategy.fixed-delay.delay": f"{2 * KEEP_WORKERS_MS} ms",
         "slot.request.timeout": 120_000,  # milliseconds without a free slot after which a job fails
         "slot.idle.timeout": 10_000,
         "web.submit.enable": False,
@@ -157,6 +165,7 @@ def programs(jar: Path, java: str, size: Size, ports: Ports, folder: Path) -> li
         "clientPortAddress": HOST,
         "admin.enableServer": "false",
         "maxClientCnxns": 0,
+        "tickTime": 2_000,
     }
     (folder / "zookeeper.cfg").write_text("".join(f"{key}={value}\n" for key, value in zookeeper.items()), "utf-8")
     jar = jar.absolute()
