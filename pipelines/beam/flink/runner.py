@@ -13,14 +13,16 @@ Whatever ends the command, except SIGKILL, cancels the job.
 
 import json
 import os
-import re
 import shutil
+import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import httpx
@@ -41,7 +43,8 @@ from apache_beam.transforms import environments
 from google.protobuf import json_format
 
 from base.console import UserError, log
-from pipelines.beam import workers
+from pipelines.beam.flink.causes import TRACEBACK, failure, reason_of, traceback_in
+from pipelines.beam.flink.patience import PATIENCE, LostError, Patience, Watch
 from pipelines.beam.flink.rest import ENDED, Flink
 from pipelines.beam.flink.settings import KEEP_WORKERS_MS
 from pipelines.beam.flink.submission import Submission
@@ -54,35 +57,6 @@ JAR = PLACE / "job-server.jar"
 ROOT = Path(__file__).parents[3]
 LOOK_S = 0.5  # seconds between two questions to the cluster
 MOST_SUBMISSIONS = 3
-# The worker's connections break when it is killed; Flink's messages do not say more.
-WORKER_ENDED = re.compile(r"CANCELLED: (?:client|call already) cancelled|Process died with exit code")
-TRACEBACK = "Traceback (most recent call last)"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a command waits, in seconds, before it gives up.
-
-    Attributes:
-        answer_s: for an answer of the cluster; a JobManager that starts again needs some 15 s.
-        start_s: for a submitted job to appear on the cluster.
-        lost_s: for a job to appear again after the cluster has answered that it doesn't know it.
-        stalled_s: for any step of the job to read or write a record, or to begin or end.
-        end_s: for a cancelled job to end.
-    """
-
-    answer_s: float = 180
-    start_s: float = 180
-    lost_s: float = 30
-    stalled_s: float = 3600
-    end_s: float = 60
-
-
-PATIENCE = Patience()
-
-
-class LostError(Exception):
-    """The cluster does not know the job (any more)."""
 
 
 class ClusterRunner(PortableRunner):
@@ -119,7 +93,7 @@ class ClusterRunner(PortableRunner):
                 Path(flink.flink_job_server_jar), java, address, name, job, json_format.MessageToDict(encoded)
             )
 
-        return ClusterResult(Flink(address), submit)
+        return ClusterResult(Flink(address), submit, flink.parallelism)
 
 
 def set_defaults(options: PipelineOptions) -> None:
@@ -160,9 +134,19 @@ def set_defaults(options: PipelineOptions) -> None:
 class ClusterResult(PipelineResult):
     """A job that was submitted to a cluster."""
 
-    def __init__(self, flink: Flink, submit: Callable[[], Submission], patience: Patience | None = None) -> None:
+    def __init__(
+        self, flink: Flink, submit: Callable[[], Submission], parallelism: int, patience: Patience = PATIENCE
+    ) -> None:
+        """Submit the job.
+
+        Args:
+            flink: the cluster.
+            submit: submits the job, each time under a new name.
+            parallelism: the number of slots that the job needs.
+            patience: how long to wait for what.
+        """
         super().__init__(PipelineState.RUNNING)
-        self.flink, self._submit, self.patience = flink, submit, patience or PATIENCE
+        self.flink, self._submit, self.parallelism, self.patience = flink, submit, parallelism, patience
         self._submission = submit()
         self._job = ""  # its id
         self._causes: list[str] = []  # why parts of the job had to start again
@@ -176,16 +160,8 @@ class ClusterResult(PipelineResult):
             RuntimeError: the job failed for another reason.
         """
         try:
-            for number in range(1, MOST_SUBMISSIONS + 1):
-                try:
-                    self._follow()
-                    break
-                except LostError as error:
-                    if number == MOST_SUBMISSIONS:
-                        raise UserError(f"the job was lost {number} times on {self.flink.address}: {error}") from error
-                    log.warning("%s; it is submitted again", error)
-                    self._submission.close()
-                    self._job, self._submission = "", self._submit()
+            with _sigterm_as_exit():
+                self._follow_or_submit_again()
         except BaseException:
             self.cancel()
             raise
@@ -223,27 +199,45 @@ class ClusterResult(PipelineResult):
             raise NotImplementedError("the cluster has no counters of this job")
         return self._metrics
 
+    def _follow_or_submit_again(self) -> None:
+        for number in range(1, MOST_SUBMISSIONS + 1):
+            try:
+                return self._follow()
+            except LostError as error:
+                if number == MOST_SUBMISSIONS:
+                    raise UserError(f"{error}, {number} times") from error
+                log.warning("%s; it is submitted again", error)
+                self.cancel()
+                self._job, self._causes, self._submission = "", [], self._submit()
+        return None
+
     def _follow(self) -> None:
         """Return when the job has ended well.
 
         Raises:
             LostError, UserError, RuntimeError: it has not.
         """
-        watch = _Watch(self.patience)
+        watch = Watch(self.patience)
         while True:
+            is_submitted = self._submission.has_ended()  # asked first: if it has, the cluster must know the job
             try:
                 if not self._job:
                     self._job = self.flink.job_named(self._submission.name) or ""
                 job = self.flink.job(self._job) if self._job else None
                 found = self.flink.causes(self._job) if self._job else []
+                slots = self.flink.overview()["slots-total"]
             except httpx.HTTPError as error:
                 is_unknown = isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 404
                 watch.no_answer(self.flink.address, is_unknown, error)
                 time.sleep(LOOK_S)
                 continue
             watch.answered()
+            watch.has_slots(slots >= self.parallelism, f"{slots} of the {self.parallelism} slots that the job needs")
             if job is None:
-                self._check_submission(watch)
+                if is_submitted:
+                    reason = self._submission.reason()
+                    raise LostError(f"the job could not be submitted to {self.flink.address} ({reason})")
+                watch.not_there(self.flink.address)
                 time.sleep(LOOK_S)
                 continue
             self._check_causes(found, job["state"])
@@ -253,12 +247,6 @@ class ClusterResult(PipelineResult):
                 raise UserError(f"the job was cancelled on {self.flink.address}")
             watch.progress(_progress_of(job))
             time.sleep(LOOK_S)
-
-    def _check_submission(self, watch: "_Watch") -> None:
-        """Raise an error if the job can't be expected on the cluster any more."""
-        if self._submission.has_ended() and self.flink.job_named(self._submission.name) is None:
-            raise LostError(f"the job could not be submitted to {self.flink.address} ({self._submission.reason()})")
-        watch.not_there(self.flink.address)
 
     def _check_causes(self, found: list[str], state: str) -> None:
         """Raise a worker's user error, or why the job has failed; log each other cause of a new start once."""
@@ -288,67 +276,21 @@ class ClusterResult(PipelineResult):
         return PortableMetrics(answer)
 
 
-def traceback_in(cause: str) -> str:
-    """Return the traceback of a worker's code from the stack traces of Java around it."""
-    return cause[cause.find(TRACEBACK) :].partition("\n\n\tat ")[0].partition("\n\tat ")[0]
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Let SIGTERM end the block with SystemExit, so that the job is cancelled; only possible in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
 
-def reason_of(cause: str) -> str:
-    """Return the innermost reason of Java's stack traces as one line, without the exception's name."""
-    lines = [line for line in cause.splitlines() if line and not line.startswith(("\t", "\t...", " "))]
-    innermost = lines[-1] if lines else "unknown"
-    return re.sub(r"^(?:Caused by: )?(?:[\w$]+\.)+[\w$]+: ", "", innermost)
-
-
-def failure(cause: str, address: str) -> Exception:
-    """Return the error of a job that Flink has given up."""
-    if TRACEBACK in cause:
-        return RuntimeError(traceback_in(cause))
-    if WORKER_ENDED.search(cause):
-        return UserError(
-            f"{workers.ENDED}, again and again; if it was killed, the memory ran out: free some memory, or use fewer "
-            "slots"
-        )
-    return UserError(f"the cluster at {address} has given up the job: {reason_of(cause)}; see the TaskManagers' logs")
-
-
-class _Watch:
-    """Raises an error when something has lasted too long."""
-
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
-        self._answered = self._known = self._moved = self._began = time.monotonic()
-        self._progress: object = None
-
-    def answered(self) -> None:
-        self._answered = self._known = time.monotonic()
-
-    def no_answer(self, address: str, is_unknown: bool, error: Exception) -> None:
-        now = time.monotonic()
-        self._moved = now
-        if is_unknown:
-            self._answered = now
-            if now - self._known > self._patience.lost_s:
-                raise LostError(f"the cluster at {address} does not know the job any more")
-        elif now - self._answered > self._patience.answer_s:
-            raise UserError(
-                f"the cluster at {address} has not answered for {self._patience.answer_s:.0f} s ({error}); look at its "
-                "JobManager (`make cluster-status` for the cluster on this machine), and run the command again"
-            ) from error
-
-    def not_there(self, address: str) -> None:
-        if time.monotonic() - self._began > self._patience.start_s:
-            raise LostError(f"the job did not appear on {address} in {self._patience.start_s:.0f} s")
-
-    def progress(self, progress: object) -> None:
-        now = time.monotonic()
-        if progress != self._progress:
-            self._progress, self._moved = progress, now
-        elif now - self._moved > self._patience.stalled_s:
-            raise UserError(
-                f"nothing has happened in the job for {self._patience.stalled_s:.0f} s, so it was cancelled: look at "
-                "the TaskManagers' logs and at free slots, and run the command again"
-            )
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _progress_of(job: dict[str, Any]) -> object:
