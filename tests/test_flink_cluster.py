@@ -108,7 +108,7 @@ class Fault(threading.Thread):
 
     def jobs(self) -> list[dict]:
         try:
-            return self.flink._get("/jobs/overview")["jobs"]
+            return self.flink.jobs()
         except httpx.HTTPError:
             return []
 
@@ -192,7 +192,7 @@ def test_a_damaged_log_ends_the_job_at_once(tmp_path: Path, flink: Flink) -> Non
     assert ended.value.code == 2
     assert isinstance(ended.value.__cause__, UserError)
     assert str(ended.value.__cause__).startswith(f"{log}: damaged or cut short (")
-    jobs = flink._get("/jobs/overview")["jobs"]
+    jobs = flink.jobs()
     last = max(jobs, key=lambda job: job["start-time"])
     assert last["state"] == "CANCELED"  # by the command: Flink would have tried it for a minute
     assert not (tmp_path / "out").exists()

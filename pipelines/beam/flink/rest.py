@@ -40,9 +40,13 @@ class Flink:
         """Return the numbers of TaskManagers, of slots and of jobs by state."""
         return self._get("/overview")
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return id (``jid``), name, state, ``start-time`` in ms, and numbers of ``tasks`` by state, of each job."""
+        return list(self._get("/jobs/overview")["jobs"])
+
     def job_named(self, name: str) -> str | None:
         """Return the id of the job that was started last under a name, or None."""
-        jobs = [job for job in self._get("/jobs/overview")["jobs"] if job["name"] == name]
+        jobs = [job for job in self.jobs() if job["name"] == name]
         return str(max(jobs, key=lambda job: int(job["start-time"]))["jid"]) if jobs else None
 
     def job(self, job: str) -> dict[str, Any]:
