@@ -1,4 +1,4 @@
-"""Kill processes of a Flink cluster in mid-job: `make cluster`, then `python -m benchmarks.cluster_kills --kills 20`.
+"""Kill processes of a Flink cluster in mid-job: `make cluster`, then `python -m benchmarks.studies.cluster_kills --kills 20`.
 
 Each run builds click features of one log on the cluster. At a random moment of the job, counted in finished tasks, one
 random process gets SIGKILL: the ZooKeeper, the JobManager, a TaskManager, or the worker of a TaskManager. Nobody else
