@@ -4,7 +4,7 @@
     clicksight export data/mtmdd/models/MTMDD-VM-star/seed-0 --output exported --format onnx \\
         --evaluations data/mtmdd/evaluations/MTMDD-VM-star
 
-In: a model folder of mtmdd, siamese, annotation or tagging whose network sees pictures; with --evaluations its run's
+In: a model folder of mtmdd, siamese, annotation or tagging; with --evaluations its run's
 evaluations (``seed-N/metrics.json`` and ``units.parquet``), from which the card is written. Out, in a new folder:
 
 - ``run.json``, ``*.safetensors``: the run itself; the export is a model folder for `clicksight predict`, too;
@@ -50,7 +50,7 @@ TOLERANCE = 1e-5
 
 def config_of(predictor: Predictor, graph: Graph) -> dict[str, Any]:
     """Return config.json: what somebody needs to know who has only the exported files."""
-    size = predictor.image_size
+    size, interpolation = predictor.image_size, "bicubic" if predictor.finely else "bilinear"
     inputs: dict[str, Any] = {
         "pixels": {"dtype": "uint8", "shape": ["batch", 3, size, size], "layout": "RGB, 0 to 255"}
     }
@@ -71,9 +71,11 @@ def config_of(predictor: Predictor, graph: Graph) -> dict[str, Any]:
         "inputs": inputs,
         "outputs": outputs,
         "preprocessing": {
-            "outside": f"decode to RGB; resize bilinearly to {predictor.resize} pixels on the shorter side; cut "
-            f"out the middle square of {size} x {size} pixels; order as (3, height, width)",
+            "outside": f"decode to RGB{' at full scale' * predictor.finely}; resize ({interpolation}) to "
+            f"{predictor.resize} pixels on the shorter side; cut out the middle square of {size} x {size} pixels; "
+            "order as (3, height, width)",
             "resize_shorter_side": predictor.resize,
+            "interpolation": interpolation,
             "middle_square": size,
             "inside": "the colours are normalised by ImageNet's mean and standard deviation",
         },

@@ -255,7 +255,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def rows() -> Iterator[dict[str, Any]]:
             encoded = iter(progress(pictures, "predict", "pictures", len(pictures)))
-            squares = decoded(encoded, predictor.resize, predictor.image_size)
+            squares = decoded(encoded, predictor.resize, predictor.image_size, finely=predictor.finely)
             for picture, said in predictions(
                 predictor, squares, context, arguments.batch_size, arguments.top, cut_offs
             ):

@@ -66,6 +66,8 @@ class Predictor(Protocol):
         seed: of the training.
         resize: pixels of the shorter side of a decoded picture.
         image_size: side of the middle square that the model sees, pixels.
+        finely: whether pictures are decoded at full scale and resized with cubic interpolation, as for frozen features
+            (`model.data.images.decode`).
         categories: names of all categories; empty: it recognises none.
         words: names of the click feature's K words; empty: it predicts no clicks.
     """
@@ -75,6 +77,7 @@ class Predictor(Protocol):
     seed: int
     resize: int
     image_size: int
+    finely: bool
     categories: Sequence[str]
     words: Sequence[str]
 
@@ -161,6 +164,8 @@ class RecogniserPredictor:
         recogniser: returns logits of uint8 images; None: it recognises nothing.
         click_predictor: returns v^ of uint8 images; None: it predicts no clicks.
     """
+
+    finely = False
 
     def __init__(
         self,

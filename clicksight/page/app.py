@@ -109,7 +109,8 @@ class Work:
             HTTPException: the body is no usable picture.
         """
         encoded = Encoded("picture", "picture", body)
-        picture = picture_of(encoded, loaded.predictor.resize, loaded.predictor.image_size)
+        predictor = loaded.predictor
+        picture = picture_of(encoded, predictor.resize, predictor.image_size, finely=predictor.finely)
         if picture.pixels is None:
             raise HTTPException(422, f"This file can't be used: {picture.reason}")
         return squares_of([picture])

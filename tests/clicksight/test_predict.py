@@ -163,7 +163,7 @@ def test_what_is_known_of_a_picture_reaches_the_model(pictures) -> None:
     assert predict.contexts(None, [])("a") == Context()
 
     class Telling:
-        resize, image_size = 20, 16
+        resize, image_size, finely = 20, 16, False
 
         def predict(self, pixels, contexts=(), top=None):
             return [Prediction(labels=[Scored(tag, 1.0) for tag in context.tags]) for context in contexts]
