@@ -19,7 +19,7 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup hello repro demo test test-flink lint bench ui
+.PHONY: help setup hello repro demo test test-flink cluster cluster-status cluster-down lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -43,7 +43,16 @@ test: $(INSTALLED) ## run the tests
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-flink: $(INSTALLED) $(JOB_SERVER) ## run the click-feature jobs on a local Flink cluster; needs Java 11 or newer, and Maven
-	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m flink tests/test_flink.py
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m flink tests/test_flink.py tests/test_flink_cluster.py
+
+cluster: $(INSTALLED) $(JOB_SERVER) ## start a Flink cluster on this machine, for commands with --runner cluster
+	python -m pipelines.beam.flink.cluster up
+
+cluster-status: $(INSTALLED) ## show its processes, slots and jobs
+	python -m pipelines.beam.flink.cluster status
+
+cluster-down: $(INSTALLED) ## stop it
+	python -m pipelines.beam.flink.cluster down
 
 lint: $(INSTALLED) ## check style, format and types
 	ruff check .

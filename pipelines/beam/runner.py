@@ -27,6 +27,7 @@ from base.proxies import bypass_for_this_machine
 from pipelines.beam import workers
 from pipelines.beam.quiet import STEP, quiet_about_user_errors, user_error_in
 
+CLUSTER = "cluster"  # the value of --runner for the cluster of `make cluster`
 JOB_SERVER = Path(".state/flink/job-server.jar")  # `make test-flink` puts a job server there
 
 bypass_for_this_machine()  # several workers, and a job server, answer on this machine; gRPC would ask a proxy for them
@@ -58,6 +59,12 @@ def pipeline(beam_arguments: Sequence[str] = ()) -> Pipeline:
             raise UserError(f"unknown options: {names}; --help lists the command's options, all others are Beam's")
         standard.runner = None
         return _Job(runner=FnApiRunner(), options=options)
+    if standard.runner.lower() == CLUSTER:
+        # Only here, because other commands need not wait for its libraries.
+        from pipelines.beam.flink.runner import ClusterRunner, set_defaults
+
+        set_defaults(options)
+        return _Job(runner=ClusterRunner(), options=options)
     if standard.runner.lower() == "flinkrunner":
         _find_job_server(options)
     try:
