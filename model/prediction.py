@@ -19,7 +19,7 @@ from model.graph import CategoriesAndWords, Graph
 
 
 class Scored(NamedTuple):
-    """A category, word, label or tag with its value."""
+    """A category, word, label, tag or text with its value."""
 
     name: str
     value: float
@@ -36,6 +36,7 @@ class Prediction:
         labels: of an annotation, with probabilities, the most probable first.
         number: the predicted number of labels.
         tags: recommended, with probabilities, the most probable first.
+        texts: of those that the model has, the most similar ones, with the cosine of their code and the picture's.
     """
 
     categories: Sequence[Scored] = ()
@@ -43,6 +44,7 @@ class Prediction:
     labels: Sequence[Scored] = ()
     number: int | None = None
     tags: Sequence[Scored] = ()
+    texts: Sequence[Scored] = ()
 
 
 class Context(NamedTuple):
@@ -124,6 +126,25 @@ class KnowsUsers(Protocol):
 
         Raises:
             UserError: the log is another one, or nobody of this id has a history.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsTexts(Protocol):
+    """A predictor that finds texts.
+
+    Attributes:
+        texts: all that it can find.
+    """
+
+    texts: Sequence[str]
+
+    def cosines(self, pixels: Tensor, text: str) -> Tensor:
+        """Return the similarity of pictures to one of the texts.
+
+        Shape:
+            pixels: uint8 (B, 3, S, S); result: (B,), on the CPU
         """
         ...
 

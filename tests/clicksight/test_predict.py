@@ -93,7 +93,7 @@ def test_parquet_has_the_declared_schema_and_the_same_content(network, pictures,
     lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     for row, line in zip(pq.read_table("out.parquet").to_pylist(), lines, strict=True):
         assert (row["image"], row["error"]) == (line["image"], line.get("error"))
-        for name in ("categories", "words", "labels", "tags"):
+        for name in ("categories", "words", "labels", "tags", "texts"):
             said = line.get(name, [])
             assert row[name] == [one["name"] for one in said]
             assert row[f"{name}_values"] == pytest.approx([one["value"] for one in said], abs=1e-6)
