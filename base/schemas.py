@@ -401,7 +401,7 @@ QUERY_FEATURES = pa.schema(
     ]
 )
 
-# items.parquet of an index that systems.dckt.index makes; rows by id.
+# items.parquet of an index that systems.dckt.index makes, and texts.parquet of its system's models; rows by id.
 INDEXED = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),
@@ -474,6 +474,8 @@ PICTURE_PREDICTIONS = pa.schema(
         pa.field("labels_values", pa.list_(pa.float32()), nullable=False),  # probabilities
         pa.field("tags", pa.list_(pa.string()), nullable=False),
         pa.field("tags_values", pa.list_(pa.float32()), nullable=False),  # probabilities
+        pa.field("texts", pa.list_(pa.string()), nullable=False),
+        pa.field("texts_values", pa.list_(pa.float32()), nullable=False),  # cosines
     ]
 )
 

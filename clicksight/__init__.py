@@ -57,7 +57,8 @@ def predictions(
     from clicksight.pictures import Pictures, decoded
     from model.prediction import Context
 
-    squares = decoded(iter(Pictures([str(path) for path in pictures])), model.resize, model.image_size)
+    encoded = iter(Pictures([str(path) for path in pictures]))
+    squares = decoded(encoded, model.resize, model.image_size, finely=model.finely)
     given = tags or {}
 
     def context(id_: str) -> Context:

@@ -1,4 +1,4 @@
-"""Where in a picture a category, word, label or tag comes from: a map of how much each place matters to its value.
+"""Where in a picture a category, word, label, tag or text comes from: a map of how much each place matters to it.
 
 The method is RISE: the model sees the picture many times, each time through a random mask of soft patches, and a place
 matters as much as the values were high in which it was visible, on average. It needs nothing of the network but its
@@ -23,10 +23,10 @@ from torch.nn import functional
 from base.artifacts import whole_file
 from base.console import UserError
 from base.seeding import derive_seed
-from model.prediction import Context, Prediction, Predictor
+from model.prediction import Context, KnowsTexts, Prediction, Predictor
 
-KINDS = ("category", "word", "label", "tag")
-LISTS = {"category": "categories", "word": "words", "label": "labels", "tag": "tags"}
+KINDS = ("category", "word", "label", "tag", "text")
+LISTS = {"category": "categories", "word": "words", "label": "labels", "tag": "tags", "text": "texts"}
 MASKS = 400
 CELLS = 7  # of a mask's side, before it is enlarged
 VISIBLE = 0.5  # share of a mask's cells
@@ -50,16 +50,16 @@ def best_of(prediction: Prediction) -> tuple[str, str]:
 
 
 def score_of(predictor: Predictor, kind: str, name: str, context: Context | None = None) -> Score:
-    """Return a function from squares, uint8 (B, 3, S, S), to the value of a category, word, label or tag: (B,).
+    """Return a function from squares, uint8 (B, 3, S, S), to the value of a category, word, label, tag or text: (B,).
 
     Args:
         predictor: the model.
         kind: one of `KINDS`.
-        name: of the category, word, label or tag.
+        name: of the category, word, label or tag; the text itself.
         context: what is known of the picture beside its pixels.
 
     Raises:
-        UserError: the model has no such category or word.
+        UserError: the model has no such category, word or text.
     """
     known = {"category": predictor.categories, "word": predictor.words}.get(kind)
     if known is not None and name not in known:
@@ -67,6 +67,8 @@ def score_of(predictor: Predictor, kind: str, name: str, context: Context | None
     if kind == "word":
         place = list(predictor.words).index(name)
         return lambda pixels: predictor.click_features(pixels)[:, place].numpy()
+    if kind == "text":
+        return text_score(predictor, name)
 
     def score(pixels: Tensor) -> np.ndarray:
         contexts = [context] * len(pixels) if context is not None else ()
@@ -75,6 +77,18 @@ def score_of(predictor: Predictor, kind: str, name: str, context: Context | None
         return np.array([dict(getattr(one, LISTS[kind])).get(name, 0.0) for one in said])
 
     return score
+
+
+def text_score(predictor: Predictor, text: str) -> Score:
+    """Return a function from squares, uint8 (B, 3, S, S), to their cosines with a text: (B,).
+
+    Raises:
+        UserError: the model has no such text.
+    """
+    if not isinstance(predictor, KnowsTexts) or text not in predictor.texts:
+        raise UserError(f"{predictor.system} {predictor.run} has no text {text!r}")
+    finder: KnowsTexts = predictor
+    return lambda pixels: finder.cosines(pixels, text).numpy()
 
 
 def masks_of(size: int, number: int, seed: int) -> Tensor:

@@ -4,10 +4,11 @@
     clicksight export data/mtmdd/models/MTMDD-VM-star/seed-0 --output exported --format onnx \\
         --evaluations data/mtmdd/evaluations/MTMDD-VM-star
 
-In: a model folder of mtmdd, siamese, annotation or tagging whose network sees pictures; with --evaluations its run's
+In: a model folder of mtmdd, siamese, annotation, tagging or dckt; with --evaluations its run's
 evaluations (``seed-N/metrics.json`` and ``units.parquet``), from which the card is written. Out, in a new folder:
 
 - ``run.json``, ``*.safetensors``: the run itself; the export is a model folder for `clicksight predict`, too;
+- ``texts.parquet``: the texts that a model of dckt finds for pictures;
 - ``config.json``: inputs, outputs, names of categories, words, labels or tags, and what a picture goes through before;
 - ``model.pt2`` (`torch.export.load`), ``model.onnx`` (the content of config.json is in its metadata): from squares of
   uint8 to probabilities, batches of any size;
@@ -35,12 +36,12 @@ from base.console import UserError, stage
 from clicksight.card import CardOptions, Evaluated, check_evaluated, read_evaluated, write_card
 from clicksight.models import load_model
 from clicksight.neighbours import command
-from model.folder import read_run
+from model.folder import TEXTS, read_run
 from model.graph import Graph
 from model.prediction import Predictor
 
 FORMATS = ("safetensors", "torch", "onnx")
-HOLDS = ("run.json", "*.safetensors", "config.json", "model.pt2", "model.onnx", "README.md", ".eval_results")
+HOLDS = ("run.json", "*.safetensors", TEXTS, "config.json", "model.pt2", "model.onnx", "README.md", ".eval_results")
 TORCH_FILE, ONNX_FILE, CONFIG_FILE = "model.pt2", "model.onnx", "config.json"
 OPSET = 20
 # The largest difference of an exported probability or entry of a click feature. Both are at most 1, and a sum of
@@ -50,7 +51,7 @@ TOLERANCE = 1e-5
 
 def config_of(predictor: Predictor, graph: Graph) -> dict[str, Any]:
     """Return config.json: what somebody needs to know who has only the exported files."""
-    size = predictor.image_size
+    size, interpolation = predictor.image_size, "bicubic" if predictor.finely else "bilinear"
     inputs: dict[str, Any] = {
         "pixels": {"dtype": "uint8", "shape": ["batch", 3, size, size], "layout": "RGB, 0 to 255"}
     }
@@ -71,9 +72,11 @@ def config_of(predictor: Predictor, graph: Graph) -> dict[str, Any]:
         "inputs": inputs,
         "outputs": outputs,
         "preprocessing": {
-            "outside": f"decode to RGB; resize bilinearly to {predictor.resize} pixels on the shorter side; cut "
-            f"out the middle square of {size} x {size} pixels; order as (3, height, width)",
+            "outside": f"decode to RGB{' at full scale' * predictor.finely}; resize ({interpolation}) to "
+            f"{predictor.resize} pixels on the shorter side; cut out the middle square of {size} x {size} pixels; "
+            "order as (3, height, width)",
             "resize_shorter_side": predictor.resize,
+            "interpolation": interpolation,
             "middle_square": size,
             "inside": "the colours are normalised by ImageNet's mean and standard deviation",
         },
@@ -170,7 +173,7 @@ def export(
     graph = predictor.graph()
     config = config_of(predictor, graph)
     with whole_directory(output, holds=HOLDS) as folder:
-        for file in [model / "run.json", *sorted(model.glob("*.safetensors"))]:
+        for file in [model / "run.json", *sorted(model.glob("*.safetensors")), *model.glob(TEXTS)]:
             shutil.copyfile(file, folder / file.name)
         if set(formats) - {"safetensors"}:
             program = trace(graph, predictor.image_size)

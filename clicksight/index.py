@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         pictures = Pictures(arguments.pictures, arguments.column)
         encoded = iter(progress(pictures, "index", "pictures", len(pictures)))
         side = None if arguments.no_thumbnails else SIDE
-        squares = decoded(encoded, predictor.resize, predictor.image_size, side)
+        squares = decoded(encoded, predictor.resize, predictor.image_size, side, predictor.finely)
         counts = write_index(
             predictor,
             squares,

@@ -190,20 +190,21 @@ def _checked(data: bytes) -> bytes:
     return checked.data
 
 
-def _middle_square(jpeg: bytes, resize: int, size: int) -> np.ndarray:
+def _middle_square(jpeg: bytes, resize: int, size: int, finely: bool) -> np.ndarray:
     try:
-        return centre_crop(decode(jpeg, resize), size)
+        return centre_crop(decode(jpeg, resize, finely), size)
     except UserError as error:
         raise BadImageError(str(error)) from None
 
 
-def middle_square(data: bytes, resize: int, size: int) -> np.ndarray:
+def middle_square(data: bytes, resize: int, size: int, finely: bool = False) -> np.ndarray:
     """Decode a picture as training did, and return its middle square.
 
     Args:
         data: the file.
         resize: shorter side after decoding, pixels.
         size: S, side of the square, pixels.
+        finely: as `model.prediction.Predictor` says.
 
     Shape:
         result: uint8 (S, S, 3)
@@ -211,7 +212,7 @@ def middle_square(data: bytes, resize: int, size: int) -> np.ndarray:
     Raises:
         BadImageError: it is no usable picture.
     """
-    return _middle_square(_checked(data), resize, size)
+    return _middle_square(_checked(data), resize, size, finely)
 
 
 def _thumbnail(jpeg: bytes, side: int) -> bytes:
@@ -223,7 +224,7 @@ def _thumbnail(jpeg: bytes, side: int) -> bytes:
     return written.getvalue()
 
 
-def picture_of(encoded: Encoded, resize: int, size: int, thumbnail: int | None = None) -> Picture:
+def picture_of(encoded: Encoded, resize: int, size: int, thumbnail: int | None = None, finely: bool = False) -> Picture:
     """Decode a picture; one that can't be used has the reason.
 
     Args:
@@ -231,6 +232,7 @@ def picture_of(encoded: Encoded, resize: int, size: int, thumbnail: int | None =
         resize: shorter side after decoding, pixels.
         size: side of the middle square, pixels.
         thumbnail: longer side of the thumbnail, pixels, unless the picture is smaller; None: there is none.
+        finely: as `model.prediction.Predictor` says.
     """
     name, id_, data, reason = encoded
     if data is None:
@@ -238,12 +240,14 @@ def picture_of(encoded: Encoded, resize: int, size: int, thumbnail: int | None =
     try:
         jpeg = _checked(data)
         small = b"" if thumbnail is None else _thumbnail(jpeg, thumbnail)
-        return Picture(name, id_, _middle_square(jpeg, resize, size), thumbnail=small)
+        return Picture(name, id_, _middle_square(jpeg, resize, size, finely), thumbnail=small)
     except BadImageError as error:
         return Picture(name, id_, None, str(error))
 
 
-def decoded(pictures: Iterator[Encoded], resize: int, size: int, thumbnail: int | None = None) -> Iterator[Picture]:
+def decoded(
+    pictures: Iterator[Encoded], resize: int, size: int, thumbnail: int | None = None, finely: bool = False
+) -> Iterator[Picture]:
     """Decode pictures by :func:`picture_of` in threads, in their order.
 
     At most twice as many as there are cores wait in memory.
@@ -252,7 +256,7 @@ def decoded(pictures: Iterator[Encoded], resize: int, size: int, thumbnail: int 
     with ThreadPoolExecutor(CORES, thread_name_prefix="decode") as pool:
         try:
             for encoded in pictures:
-                waiting.append(pool.submit(picture_of, encoded, resize, size, thumbnail))
+                waiting.append(pool.submit(picture_of, encoded, resize, size, thumbnail, finely))
                 if len(waiting) > 2 * CORES:
                     yield waiting.popleft().result()
             while waiting:

@@ -1,4 +1,4 @@
-"""Apply a trained model to pictures: what they show, the words that people would click for, labels, or tags.
+"""Apply a trained model to pictures: what they show, the words that people would click for, labels, tags, or texts.
 
     clicksight predict data/mtmdd/models/MTMDD-VM-star/seed-0 holiday.jpg pictures/ 'more/*.png' archive.zip
     clicksight predict MODEL pictures --output predictions.parquet
@@ -6,14 +6,15 @@
     clicksight predict data/tagging/models/A6/seed-0 pictures --history "beach,sea,sea"
     clicksight predict data/tagging/models/A6/seed-0 pictures --user ID --tag-log DIR --tag-splits DIR
 
-In: a model folder, written by a train stage of mtmdd, siamese, annotation or tagging; picture files, folders, archives
-(.zip, .tar, .tar.gz), patterns, Parquet tables with a column of pictures, or ``-`` for one picture on standard input.
+In: a model folder, written by a train stage of mtmdd, siamese, annotation, tagging or dckt; picture files, folders,
+archives (.zip, .tar, .tar.gz), patterns, Parquet tables with a column of pictures, or ``-`` for one picture on standard
+input.
 Out: a line for each picture, in the order of the inputs and of their names: a table on standard output, or a file with
 --output, JSON Lines or Parquet (`schemas.PICTURE_PREDICTIONS`) by its suffix.
 
 With --explain there is also a PNG for each picture, the picture beside a map of where the most probable category (or
-the first word, label or tag; or what --category or --word names) comes from, by `clicksight.explain`; it takes some
-hundred looks at each picture.
+the first word, label, tag or text; or what --category or --word names) comes from, by `clicksight.explain`; it takes
+some hundred looks at each picture.
 
 With the cut-offs of the model's words (--cut-offs FILE, from `clicksight cut-offs`, or cut_offs.parquet in the model
 folder) a picture's words are those that fit it, perhaps none; --all shows the largest ones whether they fit or not.
@@ -50,7 +51,7 @@ from model.folder import model_digest
 from model.prediction import Context, KnowsUsers, Prediction, Predictor
 from pipelines.annotations.source import read_rows
 
-LISTS = ("categories", "words", "labels", "tags")  # of `Prediction`
+LISTS = ("categories", "words", "labels", "tags", "texts")  # of `Prediction`
 FORMATS = ("table", "jsonl")
 BAD = 3  # exit code with --strict
 AT_ONCE = 1024  # rows of a Parquet row group
@@ -255,7 +256,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         def rows() -> Iterator[dict[str, Any]]:
             encoded = iter(progress(pictures, "predict", "pictures", len(pictures)))
-            squares = decoded(encoded, predictor.resize, predictor.image_size)
+            squares = decoded(encoded, predictor.resize, predictor.image_size, finely=predictor.finely)
             for picture, said in predictions(
                 predictor, squares, context, arguments.batch_size, arguments.top, cut_offs
             ):

@@ -175,7 +175,8 @@ class Index:
             raise UserError(f"{folder}: the model of {self.folder} is not there; give its folder by --model")
         self.check_model(folder)
         predictor = load_model(folder)
-        [seen] = decoded(iter(Pictures([str(picture)])), predictor.resize, predictor.image_size)
+        encoded = iter(Pictures([str(picture)]))
+        [seen] = decoded(encoded, predictor.resize, predictor.image_size, finely=predictor.finely)
         if seen.pixels is None:
             raise UserError(f"{picture}: {seen.reason}")
         return predictor.click_features(squares_of([seen])).numpy()[0]

@@ -12,14 +12,15 @@ import onnxruntime
 from PIL import Image
 
 
-def middle_square(path: str, resize: int, size: int) -> np.ndarray:
+def middle_square(path: str, resize: int, size: int, interpolation: str) -> np.ndarray:
     """Return the pixels that the model sees: uint8 (3, size, size)."""
     image = Image.open(path)
-    image.draft("RGB", (resize, resize))  # a large JPEG is decoded at a smaller scale, as in Clicksight
+    if interpolation == "bilinear":
+        image.draft("RGB", (resize, resize))  # a large JPEG is decoded at a smaller scale, as in Clicksight
     image = image.convert("RGB")
     scale = resize / min(image.size)
     width, height = (max(resize, round(side * scale)) for side in image.size)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    pixels = np.asarray(image.resize((width, height), Image.Resampling[interpolation.upper()]))
     top, left = (height - size) // 2, (width - size) // 2
     return np.ascontiguousarray(pixels[top : top + size, left : left + size].transpose(2, 0, 1))
 
@@ -28,8 +29,9 @@ def main(model: str, *pictures: str) -> None:
     """Print the three best names of each output for each picture, one line of JSON each."""
     session = onnxruntime.InferenceSession(model)
     config = json.loads(session.get_modelmeta().custom_metadata_map["clicksight"])
-    sizes = config["preprocessing"]["resize_shorter_side"], config["preprocessing"]["middle_square"]
-    inputs = {"pixels": np.stack([middle_square(picture, *sizes) for picture in pictures])}
+    given = config["preprocessing"]
+    how = given["resize_shorter_side"], given["middle_square"], given.get("interpolation", "bilinear")
+    inputs = {"pixels": np.stack([middle_square(picture, *how) for picture in pictures])}
     for name, one in config["inputs"].items():
         if name != "pixels":  # tags or a history, of which nothing is known here
             inputs[name] = np.zeros((len(pictures), len(one["names"])), np.float32)

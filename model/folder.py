@@ -12,6 +12,8 @@ from torch import nn
 
 from base.console import UserError
 
+TEXTS = "texts.parquet"  # of a model that finds texts: schemas.INDEXED
+
 
 def read_run(folder: Path) -> dict[str, Any]:
     """Return the content of a model folder's run.json.

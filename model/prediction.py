@@ -19,7 +19,7 @@ from model.graph import CategoriesAndWords, Graph
 
 
 class Scored(NamedTuple):
-    """A category, word, label or tag with its value."""
+    """A category, word, label, tag or text with its value."""
 
     name: str
     value: float
@@ -36,6 +36,7 @@ class Prediction:
         labels: of an annotation, with probabilities, the most probable first.
         number: the predicted number of labels.
         tags: recommended, with probabilities, the most probable first.
+        texts: of those that the model has, the most similar ones, with the cosine of their code and the picture's.
     """
 
     categories: Sequence[Scored] = ()
@@ -43,6 +44,7 @@ class Prediction:
     labels: Sequence[Scored] = ()
     number: int | None = None
     tags: Sequence[Scored] = ()
+    texts: Sequence[Scored] = ()
 
 
 class Context(NamedTuple):
@@ -66,6 +68,8 @@ class Predictor(Protocol):
         seed: of the training.
         resize: pixels of the shorter side of a decoded picture.
         image_size: side of the middle square that the model sees, pixels.
+        finely: whether pictures are decoded at full scale and resized with cubic interpolation, as for frozen features
+            (`model.data.images.decode`).
         categories: names of all categories; empty: it recognises none.
         words: names of the click feature's K words; empty: it predicts no clicks.
     """
@@ -75,6 +79,7 @@ class Predictor(Protocol):
     seed: int
     resize: int
     image_size: int
+    finely: bool
     categories: Sequence[str]
     words: Sequence[str]
 
@@ -125,6 +130,25 @@ class KnowsUsers(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsTexts(Protocol):
+    """A predictor that finds texts.
+
+    Attributes:
+        texts: all that it can find.
+    """
+
+    texts: Sequence[str]
+
+    def cosines(self, pixels: Tensor, text: str) -> Tensor:
+        """Return the similarity of pictures to one of the texts.
+
+        Shape:
+            pixels: uint8 (B, 3, S, S); result: (B,), on the CPU
+        """
+        ...
+
+
 def refuse_calibration(folder: Path, evaluation: Path | None) -> None:
     """Check that no evaluation was given.
 
@@ -161,6 +185,8 @@ class RecogniserPredictor:
         recogniser: returns logits of uint8 images; None: it recognises nothing.
         click_predictor: returns v^ of uint8 images; None: it predicts no clicks.
     """
+
+    finely = False
 
     def __init__(
         self,

@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     generator = np.random.default_rng(0)
     chosen = [one for number, one in enumerate(Pictures(arguments.pictures)) if number % arguments.every == 0]
     areas: dict[str, list[float]] = {"ours": [], "random": [], "centre": []}
-    for picture in progress(decoded(iter(chosen), model.resize, model.image_size), "explain", "pictures", len(chosen)):
+    pictures = decoded(iter(chosen), model.resize, model.image_size, finely=model.finely)
+    for picture in progress(pictures, "explain", "pictures", len(chosen)):
         if picture.pixels is None:
             continue
         square = torch.from_numpy(picture.pixels.transpose(2, 0, 1).copy())

@@ -45,7 +45,13 @@ FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # noqa: E501
 TOP, SIMILAR, FOUND = 5, 8, 24  # entries of a list; pictures
 EXAMPLES = 12  # words that are offered for a search
-TITLES = {"category": "Shows", "word": "People would click it for", "label": "Labels", "tag": "Tags for this user"}
+TITLES = {
+    "category": "Shows",
+    "word": "People would click it for",
+    "label": "Labels",
+    "tag": "Tags for this user",
+    "text": "Nearest texts",
+}
 MAP_PIXELS = 320  # least side of a shown map
 
 Text = Annotated[str, Query(max_length=MOST_LETTERS)]
@@ -109,7 +115,8 @@ class Work:
             HTTPException: the body is no usable picture.
         """
         encoded = Encoded("picture", "picture", body)
-        picture = picture_of(encoded, loaded.predictor.resize, loaded.predictor.image_size)
+        predictor = loaded.predictor
+        picture = picture_of(encoded, predictor.resize, predictor.image_size, finely=predictor.finely)
         if picture.pixels is None:
             raise HTTPException(422, f"This file can't be used: {picture.reason}")
         return squares_of([picture])

@@ -48,7 +48,7 @@ function gallery(found) {
 }
 
 function bar(kind, entry) {
-  const row = make("button", "", "bar"), length = make("i"), isShare = kind !== "word";
+  const row = make("button", "", `bar ${kind}`), length = make("i"), isShare = kind !== "word" && kind !== "text";
   length.style.width = `${Math.max(0, Math.min(1, entry.value)) * 100}%`;
   row.append(make("b", entry.name), length, make("span", isShare ? `${(100 * entry.value).toFixed(0)} %` : entry.value.toFixed(2)));
   row.type = "button";

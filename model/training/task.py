@@ -7,6 +7,7 @@ clicks or texts. docs/adding_a_system.md shows a whole system.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -182,12 +183,14 @@ class Run:
         description: entries of run.json besides the chosen epochs, the code's digest and the libraries' versions.
         fingerprint: changes if anything changes that the result depends on: data, parameters, start weights. The
             trainer adds the code, torch's version and the number of processes.
+        complete: writes further files into the model folder, which has weights and run.json; None: there are none.
     """
 
     name: str
     tasks: Sequence[Task]
     description: Mapping[str, Any]
     fingerprint: str
+    complete: Callable[[Path], None] | None = None
 
 
 def add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:

@@ -109,8 +109,8 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
     ranks, the last. With `ema`, the moving average of the weights is validated and saved instead of the weights.
 
     The folder holds ``<phase>.safetensors`` per phase, ``run.json`` (the run's description, the chosen epochs and the
-    measures that chose them, the digest of the code, library versions) and ``curves/`` (DVCLive). Curves with rates
-    grow in ``.state/curves/<run>/<phase>``.
+    measures that chose them, the digest of the code, library versions), ``curves/`` (DVCLive), and what the run's
+    `complete` writes. Curves with rates grow in ``.state/curves/<run>/<phase>``.
 
     With several processes (``accelerate launch -m ..``), each of them makes the same call. They share every step
     (`model.training.learner`) and every validation; only the first process writes. All need the same file system.
@@ -178,6 +178,8 @@ def write_model(
         }
         write_json(content, folder / "run.json")
         write_curves(curves, folder / "curves")
+        if run.complete is not None:
+            run.complete(folder)
 
 
 def make_deterministic(threads: int | None) -> None:

@@ -47,6 +47,7 @@ class AnnotationPredictor:
     """
 
     system = "annotation"
+    finely = False
     categories: Sequence[str] = ()
     words: Sequence[str] = ()
 

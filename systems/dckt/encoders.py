@@ -59,6 +59,7 @@ class Encoders:
                 "make the index again"
             )
         self.model = TargetModel(Path(params.model))
+        self.model.limit_threads()
         self.segmenter = Segmenter(params.segment)
         target, seed = Path(params.data) / TARGET, int(self.model.run["seed"])
         self.encode_texts: WordCNNEncoder | TfidfEncoder | VectorEncoder

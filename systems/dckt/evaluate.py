@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from systems.dckt.trained import TargetModel  # torch takes seconds to import
 
         model = TargetModel(arguments.model)
+        model.limit_threads()
         pairs = read_features(arguments.data / TARGET, int(model.run["seed"]))
         if list(pairs.categories) != model.categories:
             raise UserError(f"{arguments.data}: its target's categories are not those of {arguments.model}")

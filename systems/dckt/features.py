@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from base.artifacts import read_tables
 from base.console import UserError
 from base.seeding import derive_seed
+from model.frozen_features import Frozen, read_frozen
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
@@ -44,6 +45,7 @@ class PairFeatures:
         split: (N,), train, validation or test.
         images: float32 (N, D).
         texts: float32 (N, T).
+        frozen: what made the features of the images; None: they don't say.
     """
 
     ids: list[str]
@@ -52,6 +54,7 @@ class PairFeatures:
     split: np.ndarray
     images: np.ndarray
     texts: np.ndarray
+    frozen: Frozen | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,13 +70,13 @@ class PairFeatures:
 
     def take(self, rows: np.ndarray) -> "PairFeatures":
         """Return some of the pairs; the categories stay those of the domain."""
-        return PairFeatures(
-            [self.ids[row] for row in rows],
-            self.categories,
-            self.category[rows],
-            self.split[rows],
-            self.images[rows],
-            self.texts[rows],
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            category=self.category[rows],
+            split=self.split[rows],
+            images=self.images[rows],
+            texts=self.texts[rows],
         )
 
     def subset(self, split: str) -> "PairFeatures":
@@ -147,6 +150,7 @@ def read_features(domain: Path, seed: int) -> PairFeatures:
         rows["split"].to_numpy().astype(str),
         feature_rows(domain / "embedded", "image_id", ids),
         feature_rows(domain / "text_features" / f"seed-{seed}.parquet", "pair_id", ids),
+        read_frozen(domain / "embedded"),
     )
     for split in (TRAIN, VALIDATION):
         if not (found.split == split).any():

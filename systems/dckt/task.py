@@ -5,7 +5,9 @@ ones are drawn beside `source_passes` passes over the source, and both networks 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.data.batches import Batch, Draw
+from model.frozen_features import frozen_entry
 from model.training.learner import Learner
 from model.training.params import TrainParams
 from model.training.task import Earlier, Run, Task, Validation
@@ -22,6 +25,7 @@ from systems.dckt.features import TRAIN, VALIDATION, PairFeatures
 from systems.dckt.network import DomainNetwork, TwinNetworks
 from systems.dckt.objective import pretraining_loss, transfer_loss
 from systems.dckt.selection import Retrieved, probabilities, retrieve, select
+from systems.dckt.texts import write_texts
 
 
 class PairBatch(NamedTuple):
@@ -247,7 +251,14 @@ def digest_of(pairs: PairFeatures) -> str:
     return digest.hexdigest()
 
 
-def training_run(recipe: Recipe, source: PairFeatures, target: PairFeatures, seed: int, name: str) -> Run:
+def training_run(
+    recipe: Recipe,
+    source: PairFeatures,
+    target: PairFeatures,
+    seed: int,
+    name: str,
+    texts: Mapping[str, str] | None = None,
+) -> Run:
     """Return the training of a recipe, for `model.training.trainer.train`.
 
     Args:
@@ -255,6 +266,7 @@ def training_run(recipe: Recipe, source: PairFeatures, target: PairFeatures, see
         source, target: all pairs of the domains; test pairs are never read.
         seed: of initialisation, batches, selection and dropout.
         name: for logs and the checkpoint folder.
+        texts: of the target's pairs, by id; those of training pairs become part of the model. None: it has none.
     """
     pairs = prepared(recipe, source, target, seed)
     start = (SOURCE,) if recipe.start == "source" else ()
@@ -281,7 +293,11 @@ def training_run(recipe: Recipe, source: PairFeatures, target: PairFeatures, see
             }
             for domain, features in pairs.items()
         },
+        "frozen": frozen_entry(target.frozen),
         "recipe": recipe.model_dump(mode="json"),
     }
     digests = " ".join(digest_of(features) for features in pairs.values())
-    return Run(name, tasks, described, f"{recipe.model_dump_json()} {seed} {digests}")
+    complete: Callable[[Path], None] | None = None
+    if texts is not None:
+        complete = partial(write_texts, pairs=pairs[TARGET].subset(TRAIN), texts=texts)
+    return Run(name, tasks, described, f"{recipe.model_dump_json()} {seed} {digests}", complete)

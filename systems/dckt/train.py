@@ -3,9 +3,10 @@
     python -m systems.dckt.train --recipe data/dckt/recipes/DCKT.json --seed 0 --data data/dckt \\
         --output data/dckt/models/DCKT/seed-0
 
-In: a recipe, and the features and the split of both domains (`systems.dckt.features`); training and validation pairs
-are used, test pairs are not.
-Out: a model folder, see `model.training.trainer.train`.
+In: a recipe, the features and the split of both domains (`systems.dckt.features`), and the target's texts; training and
+validation pairs are used, test pairs are not.
+Out: a model folder, see `model.training.trainer.train`, with ``texts.parquet`` (`schemas.INDEXED`): the texts of the
+target's training pairs with their codes, among which the model finds texts for pictures.
 
 The epoch of each phase, also the iteration of the transfer, is chosen by the MAP on validation pairs: the source's for
 its pre-training, the target's for the others. A repeated call continues an interrupted run.
@@ -35,9 +36,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         from model.training.trainer import train
         from systems.dckt.features import read_features
         from systems.dckt.task import training_run
+        from systems.dckt.texts import read_texts
 
         source, target = (read_features(arguments.data / domain, arguments.seed) for domain in (SOURCE, TARGET))
-        run = training_run(recipe, source, target, arguments.seed, name)
+        texts = read_texts(arguments.data / TARGET)
+        run = training_run(recipe, source, target, arguments.seed, name, texts)
         chosen = train(run, arguments.output)
         closing.counts |= {f"{name} pairs": number for name, number in run.description["pairs"].items()}
         phases = ", ".join(f"{epoch.phase}: epoch {epoch.epoch} of {epoch.of}" for epoch in chosen)

@@ -49,10 +49,13 @@ class TargetModel:
         else:
             assert set(built) == set(DOMAINS)
             load_weights(TwinNetworks(built[SOURCE], built[TARGET]), folder, TRANSFER)
-        if self.recipe.train.threads is not None:
-            torch.set_num_threads(self.recipe.train.threads)
         self.device = device_at_hand()
         self.network = built[TARGET].to(self.device).eval()
+
+    def limit_threads(self) -> None:
+        """Let this process use as many CPU threads as the training did."""
+        if self.recipe.train.threads is not None:
+            torch.set_num_threads(self.recipe.train.threads)
 
     @torch.no_grad()
     def image_codes(self, features: np.ndarray) -> np.ndarray:

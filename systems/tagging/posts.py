@@ -13,6 +13,7 @@ from base.console import UserError, log
 from base.seeding import derive_seed
 from model.data.histories import Histories
 from model.data.images import ImageStore
+from model.frozen_features import Frozen, read_frozen
 from model.heads import read_features
 from systems.tagging.config import HistoryMode
 
@@ -92,6 +93,7 @@ class Posts:
         pictures: the pictures, or their frozen features, one of each image; features without columns of a log without
             pictures.
         fingerprint: changes if posts, histories or pictures change.
+        frozen: what made the features; None: there are none, or they don't say.
     """
 
     rows: pl.DataFrame
@@ -101,6 +103,7 @@ class Posts:
     image_rows: np.ndarray
     pictures: ImageStore | np.ndarray
     fingerprint: str
+    frozen: Frozen | None = None
 
     @classmethod
     def read(cls, sources: Sources, splits: Sequence[str], pixels: int | None, cache: bool) -> "Posts":
@@ -124,6 +127,7 @@ class Posts:
         joined = rows.join(places, on=["domain", "image_id"], how="left", maintain_order="left")
         pictures: ImageStore | np.ndarray
         files: list[Path] = []
+        frozen: Frozen | None = None
         if sources.images is None:
             if pixels is not None or sources.features is not None:
                 raise UserError("pictures are needed: name the folder of the ingested images by --images")
@@ -135,6 +139,7 @@ class Posts:
             if sources.features is None:
                 raise UserError("features are needed: name the folder of frozen features by --features")
             pictures = read_features(sources.features, shown)
+            frozen = read_frozen(sources.features)
             files = sorted(sources.features.glob("*.parquet"))
         digest = hashlib.blake2b(rows.write_json().encode(), digest_size=16)
         digest.update(histories.counts.data.tobytes() + histories.counts.indices.tobytes())
@@ -149,6 +154,7 @@ class Posts:
             joined["place"].to_numpy().astype(np.int64),
             pictures,
             digest.hexdigest(),
+            frozen,
         )
 
     def row_numbers(self, split: str) -> np.ndarray:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.data.histories import relative
+from model.folder import read_run
+from model.frozen_features import FrozenNet, frozen_net_of
 from model.graph import Graph, SecondInput
 from model.prediction import Context, Prediction, largest, refuse_calibration
 from systems.tagging.network import TagNetwork
@@ -16,16 +18,25 @@ from systems.tagging.recommend import Recommender, known_history
 
 
 class TagPredictor:
-    """A trained run that recommends tags; the attributes are those of `model.prediction.Predictor`."""
+    """A trained run that recommends tags; the other attributes are those of `model.prediction.Predictor`.
+
+    Args:
+        recommender: the trained network.
+        frozen: the ConvNet whose features it reads; None: it reads pictures.
+
+    Attributes:
+        recommender, frozen: the same.
+    """
 
     system = "tagging"
     categories: Sequence[str] = ()
     words: Sequence[str] = ()
 
-    def __init__(self, recommender: Recommender, resize: int) -> None:
-        self.recommender, self.resize = recommender, resize
+    def __init__(self, recommender: Recommender, frozen: FrozenNet | None = None) -> None:
+        self.recommender, self.frozen = recommender, frozen
         self.run, self.seed = recommender.recipe.run, recommender.seed
-        self.image_size = recommender.recipe.network.image_size
+        size = recommender.recipe.network if frozen is None else frozen.params
+        self.resize, self.image_size, self.finely = size.resize, size.image_size, frozen is not None
 
     @torch.no_grad()
     def predict(self, pixels: Tensor, contexts: Sequence[Context] = (), top: int | None = None) -> list[Prediction]:
@@ -33,7 +44,8 @@ class TagPredictor:
         histories = [tuple(context.history) for context in contexts] or [()] * len(pixels)
         counts = {history: self.recommender.counts(history) for history in dict.fromkeys(histories)}
         rows = torch.from_numpy(relative(np.stack([counts[history] for history in histories])))
-        seen = self.recommender.see_squares(pixels)
+        images = pixels.to(self.recommender.device)
+        seen = self.recommender.see_inputs(images if self.frozen is None else self.frozen(images))
         logits = self.recommender.network.recommend_from(seen, rows.to(self.recommender.device))
         found = logits.float().sigmoid()
         return [Prediction(tags=largest(probabilities, self.recommender.tags, top)) for probabilities in found]
@@ -53,36 +65,34 @@ class TagPredictor:
         second = None
         if network.preference is not None:
             second = SecondInput("history", "how often the user gave each tag; zeros: nothing is known", tags)
-        return Graph(_Tags(network).eval(), {"probabilities": tags}, second)
+        return Graph(_Tags(network, self.frozen).eval(), {"probabilities": tags}, second)
 
 
 class _Tags(nn.Module):
     """From uint8 (B, 3, S, S) and a history's counts, float32 (B, N), to probabilities (B, N)."""
 
-    def __init__(self, network: TagNetwork) -> None:
+    def __init__(self, network: TagNetwork, frozen: FrozenNet | None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.frozen = network, frozen
 
     def forward(self, pixels: Tensor, history: Tensor | None = None) -> Tensor:
         """Return the probabilities."""
         if history is None:  # of a network that reads none
             history = torch.zeros(1, 1, device=pixels.device)
         counts = history / history.amax(dim=1, keepdim=True).clamp(min=1)  # as `relative`
-        return self.network.recommend(pixels, counts).float().sigmoid()
+        return self.network.recommend(pixels if self.frozen is None else self.frozen(pixels), counts).float().sigmoid()
 
 
 def load(folder: Path, evaluation: Path | None = None) -> TagPredictor:
     """Load a model folder.
 
     Raises:
-        UserError: it is not a model folder of this system, or its network sees frozen features instead of pictures.
+        UserError: it is not a model folder of this system; or its network reads frozen features, and the ConvNet that
+            made them is unknown or not there.
     """
     refuse_calibration(folder, evaluation)
     recommender = Recommender.load(folder)
-    pixels = recommender.recipe.network.pixels
-    if pixels is None:
-        raise UserError(
-            f"{folder}: this model sees frozen features, not pictures; train it with `input: images`, or use "
-            "python -m systems.tagging.recommend with --features"
-        )
-    return TagPredictor(recommender, pixels)
+    if recommender.recipe.network.pixels is not None:
+        return TagPredictor(recommender)
+    run = read_run(folder)
+    return TagPredictor(recommender, frozen_net_of(folder, run, run["features"]).to(recommender.device))

@@ -86,7 +86,8 @@ class Recommender:
         """
         if self.recipe.network.pixels is None:
             raise UserError(
-                "this model sees frozen features, not pictures; give --features, and an image id as --image"
+                "this model sees frozen features, not pictures; give --features, and an image id as --image, or use "
+                "clicksight predict"
             )
         try:
             checked = check_image(picture).data  # as the ingest does with the pictures of a training
@@ -102,19 +103,16 @@ class Recommender:
 
     def see_pixels(self, pixels: np.ndarray) -> Visual:
         """Return what the ConvNet sees in a square: uint8 (S, S, 3)."""
-        return self.see_squares(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
-
-    def see_squares(self, pixels: Tensor) -> Visual:
-        """Return what the ConvNet sees in squares: uint8 (B, 3, S, S)."""
-        return self._see(pixels)
+        return self.see_inputs(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))
 
     def see_features(self, features: np.ndarray) -> Visual:
         """Return what the trained layer makes of one image's features: float32 (F,)."""
-        return self._see(torch.from_numpy(features[None]))
+        return self.see_inputs(torch.from_numpy(features[None]))
 
     @torch.no_grad()
-    def _see(self, picture: Tensor) -> Visual:
-        seen: Visual = self.network.visual(picture.to(self.device))
+    def see_inputs(self, inputs: Tensor) -> Visual:
+        """Return what the network sees in squares, uint8 (B, 3, S, S), or in features, float32 (B, F)."""
+        seen: Visual = self.network.visual(inputs.to(self.device))
         return seen
 
     def counts(self, history: Sequence[str], fold: bool = True) -> np.ndarray:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from model.data.batches import Batch, Draw
 from model.data.histories import relative
 from model.data.images import ImageStore
+from model.frozen_features import frozen_entry
 from model.losses.adversarial import deceiving_loss, discrimination_loss
 from model.measures.accuracy import accuracy_at_k, precision_at_k, recall_at_k
 from model.measures.units import reduce_units
@@ -258,6 +259,7 @@ def training_run(recipe: Recipe, posts: Posts, seed: int, name: str) -> Run:
         "posts": {split: len(posts.row_numbers(split)) for split in ("train", "validation")},
         "tags": posts.tags,
         "features": None if isinstance(posts.pictures, ImageStore) else posts.pictures.shape[1],
+        "frozen": frozen_entry(posts.frozen),
         "recipe": recipe.model_dump(mode="json"),
         "start_weights": digest,
     }

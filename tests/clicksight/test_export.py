@@ -83,6 +83,23 @@ def test_names_and_sizes_are_in_the_metadata(exported: Path) -> None:
     assert config["inputs"]["pixels"]["shape"] == ["batch", 3, 32, 32]
 
 
+def test_a_model_that_sees_pictures_decoded_finely_says_so(predictor: RecogniserPredictor, tmp_path: Path) -> None:
+    class Fine(RecogniserPredictor):
+        finely = True
+
+    fine = Fine("mtmdd", "tiny", 4, SIZES, (predictor.recogniser, CATEGORIES), None, torch.device("cpu"))
+    given = {one.finely: export.config_of(one, one.graph())["preprocessing"] for one in (predictor, fine)}
+    assert [given[finely]["interpolation"] for finely in (False, True)] == ["bilinear", "bicubic"]
+    assert "at full scale; resize (bicubic)" in given[True]["outside"]
+    assert "full scale" not in given[False]["outside"]
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 161, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.jpg")
+    example = runpy.run_path(str(ROOT / "examples" / "exported_model.py"))["middle_square"]
+    for finely, one in given.items():
+        found = example(str(tmp_path / "picture.jpg"), *SIZES, one["interpolation"]).transpose(1, 2, 0)
+        assert np.array_equal(found, middle_square((tmp_path / "picture.jpg").read_bytes(), *SIZES, finely))
+
+
 def test_onnx_has_the_same_bytes_again_and_no_path_of_this_machine(exported: Path) -> None:
     written = (exported / "model.onnx").read_bytes()
     assert written == (exported.parent / "second" / "model.onnx").read_bytes()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from base.console import UserError
 from base.cores import CORES
-from clicksight.pictures import NARROWEST, Encoded, Pictures, decoded, middle_square
+from clicksight.pictures import NARROWEST, Encoded, Pictures, decoded, middle_square, picture_of
 from model.data.images import centre_crop, decode
 from pipelines.ingest.decoding import BadImageError, check_image
 
@@ -122,6 +122,22 @@ def test_unusual_pictures_are_seen_as_the_ingest_sees_them(data: bytes, channel:
     assert int(square.mean(axis=(0, 1)).argmax()) == channel
     expected = centre_crop(decode(check_image(data).data, 20), 16)
     assert np.array_equal(square, expected)
+
+
+def test_models_on_frozen_features_see_pictures_decoded_finely() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (170, 131, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
+    with Image.open(buffer) as opened:
+        image = opened.convert("RGB").resize((20, round(170 * 20 / 131)), Image.Resampling.BICUBIC)
+    top = (image.height - 16) // 2
+    expected = np.asarray(image.crop((2, top, 18, top + 16)))
+    assert np.array_equal(middle_square(buffer.getvalue(), 20, 16, finely=True), expected)
+    given = Encoded("a", "a", buffer.getvalue())
+    for picture in (picture_of(given, 20, 16, finely=True), *decoded(iter([given]), 20, 16, finely=True)):
+        assert picture.pixels is not None
+        assert np.array_equal(picture.pixels, expected)
+    assert not np.array_equal(middle_square(buffer.getvalue(), 20, 16), expected)
 
 
 def test_exif_turns_a_picture() -> None:

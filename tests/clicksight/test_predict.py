@@ -93,7 +93,7 @@ def test_parquet_has_the_declared_schema_and_the_same_content(network, pictures,
     lines = [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
     for row, line in zip(pq.read_table("out.parquet").to_pylist(), lines, strict=True):
         assert (row["image"], row["error"]) == (line["image"], line.get("error"))
-        for name in ("categories", "words", "labels", "tags"):
+        for name in ("categories", "words", "labels", "tags", "texts"):
             said = line.get(name, [])
             assert row[name] == [one["name"] for one in said]
             assert row[f"{name}_values"] == pytest.approx([one["value"] for one in said], abs=1e-6)
@@ -163,7 +163,7 @@ def test_what_is_known_of_a_picture_reaches_the_model(pictures) -> None:
     assert predict.contexts(None, [])("a") == Context()
 
     class Telling:
-        resize, image_size = 20, 16
+        resize, image_size, finely = 20, 16, False
 
         def predict(self, pixels, contexts=(), top=None):
             return [Prediction(labels=[Scored(tag, 1.0) for tag in context.tags]) for context in contexts]

@@ -1,4 +1,5 @@
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,19 @@ from PIL import Image
 from base import schemas
 from base.artifacts import read_tables
 from base.console import UserError
-from model.frozen_features import FrozenParams, as_lists, embed, features_of
+from model.frozen_features import (
+    Frozen,
+    FrozenParams,
+    as_lists,
+    embed,
+    features_of,
+    frozen_entry,
+    frozen_net_of,
+    frozen_of,
+    read_frozen,
+)
 from model.nets.backbones import Visual, build_backbone
+from model.nets.params import BackboneParams
 
 PARAMS = FrozenParams(backbone="plain", weights="none", image_size=32, resize=36, batch_size=3, threads=1)
 
@@ -123,3 +135,72 @@ def test_rows_become_lists() -> None:
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert as_lists(values).to_pylist() == [[0, 1, 2], [3, 4, 5]]
     assert as_lists(np.zeros((0, 4), np.float32)).to_pylist() == []
+
+
+def test_the_files_say_what_made_them(shards: list[Path], tmp_path: Path) -> None:
+    for name in ("one", "again"):
+        embed(shards, tmp_path / name, PARAMS, "phi", id_column="pair_id", domain="target")
+    one, again = (sorted((tmp_path / name).iterdir()) for name in ("one", "again"))
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in again]
+    frozen = read_frozen(tmp_path / "one")
+    assert frozen == read_frozen(one[1])  # a shard without rows
+    assert frozen == Frozen(
+        network=BackboneParams(backbone="plain", weights="none", image_size=32, resize=36),
+        kind="phi",
+        weights_digest=None,
+    )
+    faster = PARAMS.model_copy(update={"batch_size": 7, "threads": 2})
+    assert frozen_of(faster, "phi") == frozen
+
+
+def test_features_of_several_networks_are_refused_and_those_of_others_are_unknown(
+    shards: list[Path], tmp_path: Path
+) -> None:
+    embed(shards, tmp_path / "out", PARAMS, "phi", id_column="pair_id", domain="target")
+    table = pq.read_table(tmp_path / "out" / shards[2].name)
+    for metadata, message in (
+        (None, "part-00000.parquet and part-00002.parquet were made by different networks"),
+        ({"clicksight.frozen": "{}"}, "part-00000.parquet and part-00002.parquet were made by different networks"),
+    ):
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "out" / shards[2].name)
+        with pytest.raises(UserError, match=message):
+            read_frozen(tmp_path / "out")
+    with pytest.raises(UserError, match=r"the metadata clicksight\.frozen is not as embed writes it"):
+        read_frozen(tmp_path / "out" / shards[2].name)
+    pq.write_table(table.replace_schema_metadata(None), tmp_path / "own.parquet")
+    assert read_frozen(tmp_path / "own.parquet") is None
+
+
+@pytest.mark.parametrize(("kind", "length"), [("mean and maximum", 256), ("map", 128 * 4 * 4), ("phi", 128)])
+def test_the_network_of_a_run_makes_the_same_features(
+    shards: list[Path], tmp_path: Path, kind: str, length: int
+) -> None:
+    embed(shards, tmp_path / "out", PARAMS, kind, id_column="pair_id", domain="target")  # type: ignore[arg-type]
+    run = json.loads(json.dumps({"frozen": frozen_entry(read_frozen(tmp_path / "out"))}))
+    torch.manual_seed(5)
+    net = frozen_net_of(tmp_path, run, length)
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), drawn)  # building it draws no random numbers of the caller
+    assert not net.training
+    assert net.num_features == length
+    images = np.stack([pixels(photograph(ord(i), s), 36, 32) for i, s in zip("dacbe", SIZES("dacbe"), strict=True)])
+    with torch.no_grad():
+        found = net(torch.from_numpy(images))
+    stored = np.array(read_tables(tmp_path / "out")["feature"].to_pylist(), np.float32)
+    np.testing.assert_allclose(found, stored, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match=rf"reads 7 features, its frozen ConvNet makes {length}"):
+        frozen_net_of(tmp_path, run, 7)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({}, "its run.json doesn't say what made them"),
+        ({"frozen": None}, "its run.json doesn't say what made them"),
+        ({"frozen": {"kind": "phi"}}, "model/run.json: frozen: "),
+    ],
+)
+def test_a_run_that_does_not_say_what_made_its_features_is_refused(run: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        frozen_net_of(Path("model"), run, 7)

@@ -20,6 +20,7 @@ from systems.dckt.feature_params import FeatureParams
 from systems.dckt.features import read_features
 from systems.dckt.task import training_run
 from systems.dckt.text_features import run as write_text_features
+from systems.dckt.texts import read_texts
 
 COLOURS = {"red": (210, 40, 30), "green": (30, 190, 60), "blue": (30, 60, 220)}
 NOUNS = ("car", "house", "flower", "boat", "chair")
@@ -84,7 +85,8 @@ def write_trained(folder: Path) -> None:
     for domain in ("source", "target"):
         write_domain(folder / "data" / domain)
     source, target = (read_features(folder / "data" / domain, 0) for domain in ("source", "target"))
-    train(training_run(recipe("before", epochs=40), source, target, 0, "model"), folder / "model")
+    texts = read_texts(folder / "data" / "target")
+    train(training_run(recipe("before", epochs=40), source, target, 0, "model", texts), folder / "model")
     params = SAFE.load(ROOT / "params.yaml")
     params["segment"], params["dckt"]["features"] = SEGMENT.model_dump(), FEATURES.model_dump()
     (folder / "params.yaml").write_text(json.dumps(params))
