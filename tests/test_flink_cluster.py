@@ -16,12 +16,15 @@ import httpx
 import psutil
 import pytest
 from click_builds import build, digest, write_log
+from small_images import write_jpeg
 
 from base.console import UserError
 from pipelines.beam.flink import cluster, runner
 from pipelines.beam.flink.rest import Flink
 from pipelines.beam.flink.settings import Size
 from pipelines.beam.flink.supervisor import Place
+from pipelines.ingest import click_data
+from pipelines.tags import tag_log
 
 ROOT = Path(__file__).parents[1]
 ON_CLUSTER = ("--runner", "cluster")
@@ -155,6 +158,31 @@ def test_a_build_and_a_day_added_to_it_have_the_same_bytes(tmp_path: Path) -> No
         build(day, tmp_path / f"{name} later", "--previous", str(tmp_path / name), *options)
     assert digest(tmp_path / "cluster") == digest(tmp_path / "here")
     assert digest(tmp_path / "cluster later") == digest(tmp_path / "here later")
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_ingest_of_images_and_of_tags_has_the_same_bytes(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    names = {"s1": "red fox", "s2": "coyote", "s3": "red fox"}
+    for number, name in enumerate(names):
+        write_jpeg(raw / f"source/images/{name}.jpg", number)
+    write_jpeg(raw / "target/red fox/t1.jpg", 9)
+    (raw / "target/red fox/t2.jpg").write_bytes(b"no image")
+    (raw / "source/labels.tsv").write_text("".join(f"{image}\t{name}\n" for image, name in names.items()))
+    write_log([("s1", "fox", 3), ("s2", "prairie wolf", 5), ("s1", "fox", 4), ("s3", "", 1)], raw / "source/clicks.tsv")
+    tags = tmp_path / "tags.tsv"
+    rows = [("u1", "p1", "Sea", 5), ("u2", "p1", "sea", 3), ("u2", "p2", "blue", 9), ("u1", "p2", "blue", 7)]
+    tags.write_text("".join("\t".join(map(str, row)) + "\n" for row in [("user_id", "image_id", "tag", "time"), *rows]))
+    params = ["--params", str(ROOT / "params.yaml")]
+    for name, options in (("here", ()), ("cluster", ON_CLUSTER)):
+        click_data.main(["--raw", str(raw), "--output", str(tmp_path / name / "ingested"), *params, *options])
+        tag_log.main(["--log", str(tags), "--output", str(tmp_path / name / "tags"), *params, *options])
+    here = files(tmp_path / "here")
+    assert files(tmp_path / "cluster") == here
+    assert {"ingested/images/part-00000.parquet", "tags/posts/part-00000.parquet"} <= here.keys()
 
 
 @pytest.mark.parametrize("name", ["taskmanager-2", "jobmanager"])
