@@ -21,7 +21,7 @@ from small_images import write_jpeg
 from base.console import UserError
 from pipelines.beam.flink import cluster, runner
 from pipelines.beam.flink.rest import Flink
-from pipelines.beam.flink.settings import Size
+from pipelines.beam.flink.settings import JOB_SERVER, Size
 from pipelines.beam.flink.supervisor import Place
 from pipelines.ingest import click_data
 from pipelines.tags import tag_log
@@ -49,7 +49,7 @@ def _own_state(monkeypatch: pytest.MonkeyPatch) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Start a cluster for all tests; check at the end that nothing of it is left."""
     place = Place(tmp_path_factory.mktemp("flink"))
-    cluster.up(place, ROOT / cluster.JAR, "java", Size())
+    cluster.up(place, ROOT / JOB_SERVER, "java", Size())
     try:
         yield place
         state = place.running()
@@ -66,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(autouse=True)
 def _use(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PLACE", place.folder)
+    monkeypatch.setattr(runner, "FOLDER", place.folder)
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_sigterm_cancels_the_job_and_relative_paths_are_those_of_the_command(tmp
     large_log(tmp_path / "log.tsv")
     command = [sys.executable, "-m", "pipelines.build_click_features", "--clicks", "log.tsv", "--output", "out"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    options = ["--flink_master", flink.address, "--parallelism", "2", "--flink_job_server_jar", str(ROOT / cluster.JAR)]
+    options = ["--flink_master", flink.address, "--parallelism", "2", "--flink_job_server_jar", str(ROOT / JOB_SERVER)]
     process = subprocess.Popen([*command, *ON_CLUSTER, *options], cwd=tmp_path, env=environment)
     fault = Fault(flink.address, 20, lambda: process.send_signal(signal.SIGTERM))  # workers have read the log by then
     fault.join()

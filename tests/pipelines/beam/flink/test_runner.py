@@ -181,7 +181,7 @@ def options(*texts: str) -> PipelineOptions:
 
 @pytest.fixture
 def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(runner, "PLACE", tmp_path)
+    monkeypatch.setattr(runner, "FOLDER", tmp_path)
     jar = tmp_path / "jar"
     jar.touch()
     return str(jar)

@@ -60,7 +60,7 @@ def test_beams_worker_runs_in_the_commands_folder_with_what_the_task_manager_ans
         seen.update({name: os.environ[name] for name in NAMES}, folder=str(Path.cwd()))
 
     monkeypatch.setattr(sdk_worker_main, "main", run)
-    monkeypatch.setenv(worker.FOLDER, str(tmp_path))
+    monkeypatch.setenv(worker.COMMANDS_FOLDER, str(tmp_path))
     monkeypatch.chdir(ROOT)
     for name in NAMES:
         monkeypatch.setenv(name, "")  # so that monkeypatch removes what the worker sets
