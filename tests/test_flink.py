@@ -15,7 +15,7 @@ import pytest
 from click_builds import build, digest, read_log, write_log
 
 from base.params import read_params
-from pipelines.beam.runner import JOB_SERVER
+from pipelines.beam.flink.settings import JOB_SERVER
 from pipelines.ingest import click_data
 from pipelines.words import click_features, click_matrix, segment, vocabulary
 

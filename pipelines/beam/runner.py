@@ -25,10 +25,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from base.console import USER_ERRORS, UserError
 from base.proxies import bypass_for_this_machine
 from pipelines.beam import workers
+from pipelines.beam.flink.settings import JOB_SERVER
 from pipelines.beam.quiet import STEP, quiet_about_user_errors, user_error_in
 
 CLUSTER = "cluster"  # the value of --runner for the cluster of `make cluster`
-JOB_SERVER = Path(".state/flink/job-server.jar")  # `make test-flink` puts a job server there
 
 bypass_for_this_machine()  # several workers, and a job server, answer on this machine; gRPC would ask a proxy for them
 

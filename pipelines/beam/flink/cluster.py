@@ -25,11 +25,9 @@ import httpx
 
 from base.console import UserError, log, stage
 from pipelines.beam.flink.rest import Flink
-from pipelines.beam.flink.settings import HOST, Ports, Size, programs
+from pipelines.beam.flink.settings import FOLDER, HOST, JOB_SERVER, Ports, Size, programs
 from pipelines.beam.flink.supervisor import STOP_S, Place, supervise
 
-FOLDER = Path(".state/flink")
-JAR = FOLDER / "job-server.jar"
 READY_S = 240  # seconds that a cluster has to start
 LOOK_S = 0.5
 TAIL = 15  # lines of a log that an error shows
@@ -45,7 +43,7 @@ def up(place: Place, jar: Path, java: str, size: Size) -> None:
         log.info("cluster: runs already, see `make cluster-status`")
         return
     if not jar.is_file():
-        raise UserError(f"{jar}: no such file; `make {JAR}` downloads it")
+        raise UserError(f"{jar}: no such file; `make {JOB_SERVER}` downloads it")
     if shutil.which(java) is None:
         raise UserError(f"{java}: command not found; Flink needs Java 11 or newer")
     shutil.rmtree(place.logs, ignore_errors=True)
@@ -170,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("up", "down", "status", "run"), help="run: as up, but until Ctrl-C")
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"state and logs ({FOLDER})")
-    parser.add_argument("--jar", type=Path, default=JAR, metavar="JAR", help=f"Beam's job server ({JAR})")
+    parser.add_argument("--jar", type=Path, default=JOB_SERVER, metavar="JAR", help=f"Beam's job server ({JOB_SERVER})")
     parser.add_argument("--java", default="java", metavar="PROGRAM", help="the Java launcher (java)")
     parser.add_argument("--task-managers", type=int, default=Size.task_managers, metavar="N", help="processes (2)")
     parser.add_argument("--slots", type=int, default=Size.slots, metavar="N", help="tasks at a time of each (1)")

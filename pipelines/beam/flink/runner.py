@@ -46,14 +46,12 @@ from base.console import UserError, log
 from pipelines.beam.flink.causes import TRACEBACK, failure, reason_of, traceback_in
 from pipelines.beam.flink.patience import PATIENCE, LostError, Patience, Watch
 from pipelines.beam.flink.rest import ENDED, Flink
-from pipelines.beam.flink.settings import KEEP_WORKERS_MS
+from pipelines.beam.flink.settings import FOLDER, JOB_SERVER, KEEP_WORKERS_MS
 from pipelines.beam.flink.submission import Submission
 from pipelines.beam.flink.supervisor import Place
-from pipelines.beam.flink.worker import FOLDER
+from pipelines.beam.flink.worker import COMMANDS_FOLDER
 from pipelines.beam.quiet import user_error_in
 
-PLACE = Path(".state/flink")
-JAR = PLACE / "job-server.jar"
 ROOT = Path(__file__).parents[3]
 LOOK_S = 0.5  # seconds between two questions to the cluster
 MOST_SUBMISSIONS = 3
@@ -70,7 +68,7 @@ class ClusterRunner(PortableRunner):
         variables = {
             "CLICKSIGHT_PYTHON": sys.executable,
             "CLICKSIGHT_ROOT": str(ROOT),
-            FOLDER: os.getcwd(),  # noqa: PTH109 - a text
+            COMMANDS_FOLDER: os.getcwd(),  # noqa: PTH109 - a text
         }
         command = str(Path(__file__).with_name("worker.sh"))
         return environments.ProcessEnvironment(
@@ -109,7 +107,7 @@ def set_defaults(options: PipelineOptions) -> None:
         if getattr(setup, name):
             raise UserError(f"--{name}: has no effect with --runner cluster; install all packages where workers run")
     if flink.flink_master in ("[auto]", "[local]"):
-        state = Place(PLACE).running()
+        state = Place(FOLDER).running()
         if state is None or "rest" not in state:
             what = "no cluster runs here" if state is None else "the cluster is about to start or stop"
             raise UserError(
@@ -123,7 +121,7 @@ def set_defaults(options: PipelineOptions) -> None:
     if int(portable.environment_cache_millis) == 0:
         portable.environment_cache_millis = KEEP_WORKERS_MS
     if flink.flink_job_server_jar is None:
-        flink.flink_job_server_jar = str(JAR)
+        flink.flink_job_server_jar = str(JOB_SERVER)
     if not Path(flink.flink_job_server_jar).is_file():
         raise UserError(f"{flink.flink_job_server_jar}: no such file; `make cluster` downloads it")
     java = options.view_as(JobServerOptions).job_server_java_launcher

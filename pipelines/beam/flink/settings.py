@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+FOLDER = Path(".state/flink")  # of a cluster's logs and state
+JOB_SERVER = FOLDER / "job-server.jar"  # `make cluster` and `make test-flink` download it
 HOST = "127.0.0.1"
 ZOOKEEPER, JOB_MANAGER = "zookeeper", "jobmanager"
 # A worker that no step of a job uses is kept so long for the next step, in milliseconds. Without this every step would

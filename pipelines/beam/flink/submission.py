@@ -2,7 +2,7 @@
 
 The program is Flink's own command line, and the main class that it calls is Beam's runner for a jar with a job in it.
 Other than Beam's job server it listens on no port, so nobody else can hand it jobs, and it sends the cluster this small
-jar only. (Beam's job server sends its whole class path, 160 MB, with each job.)
+jar only. (Called directly, Beam's runner sends its whole class path, 160 MB, with each job.)
 """
 
 import json

@@ -25,6 +25,7 @@ from base.artifacts import write_json
 from base.console import UserError, log
 from pipelines.beam.flink.settings import Program, environment
 
+LOCK_S = 1.0  # seconds to wait for the lock, which a look at it takes for a moment
 LOOK_S = 0.2  # seconds between two looks at the programs
 STOP_S = 10  # seconds that programs have to end before they are killed
 SOON_S = 30  # a program that ends earlier than this starts again later and later
@@ -83,11 +84,17 @@ class Place:
             UserError: another supervisor holds it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LOCK_S
         with self.lock.open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"{self.folder}: a cluster runs here already; `make cluster-down` stops it") from error
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > deadline:
+                        message = "a cluster runs here already; `make cluster-down` stops it"
+                        raise UserError(f"{self.folder}: {message}") from error
+                time.sleep(LOCK_S / 20)
             yield
 
 

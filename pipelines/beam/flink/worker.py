@@ -19,7 +19,7 @@ from google.protobuf import json_format, text_format
 
 from base.proxies import bypass_for_this_machine
 
-FOLDER = "CLICKSIGHT_FOLDER"  # the folder that relative paths of the job start from
+COMMANDS_FOLDER = "CLICKSIGHT_FOLDER"  # the folder that relative paths of the job start from
 LOOK_S = 0.3  # seconds between two looks at the parent
 CONNECT_S = 60  # seconds that a TaskManager has to answer
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     bypass_for_this_machine()
     info = provision(arguments.provision_endpoint, arguments.id)
     os.environ.update(variables(info, arguments.id, arguments.control_endpoint))
-    os.chdir(os.environ.get(FOLDER, "."))
+    os.chdir(os.environ.get(COMMANDS_FOLDER, "."))
     sdk_worker_main.main([])
 
 

@@ -8,7 +8,8 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from base.artifacts import read_tables
 from base.console import UserError
-from pipelines.beam.runner import JOB_SERVER, is_in_process, pipeline
+from pipelines.beam.flink.settings import JOB_SERVER
+from pipelines.beam.runner import is_in_process, pipeline
 from pipelines.beam.shards import shard_files
 
 THREADS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_threading"]
@@ -81,6 +82,17 @@ def test_flink_takes_the_job_server_that_is_named_or_was_fetched(
     assert pipeline(flink).options.get_all_options()["flink_job_server_jar"] == str(JOB_SERVER)
     with pytest.raises(UserError, match="no-such-java: command not found; Flink's job server needs Java 11"):
         pipeline([*flink[:2], "--job_server_java_launcher", "no-such-java"])
+
+
+def test_the_cluster_is_a_runner_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^--runner cluster: no cluster runs here"):
+        pipeline(["--runner", "cluster"])
+    assert not is_in_process(["--runner", "cluster"])
+    named = ["--runner", "Cluster", "--flink_master", "there:8081", "--parallelism", "3"]
+    Path("jar").touch()
+    job = pipeline([*named, "--flink_job_server_jar", "jar", "--job_server_java_launcher", "sh"])
+    assert type(job.runner).__name__ == "ClusterRunner"
 
 
 # Not with several workers: after a failed job Beam sometimes waits for them for ever.

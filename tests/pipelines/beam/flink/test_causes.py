@@ -13,7 +13,7 @@ Caused by: java.io.IOException: Connection unexpectedly closed: the remote task 
 """
 CODE = """java.lang.Exception: The user defined 'open()' method caused an exception
 \tat java.base/java.lang.Thread.run(Thread.java:840)
-Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 5: Traceback (most recent call last):
+Caused by: java.lang.RuntimeException: Error received for instruction 5: Traceback (most recent call last):
   File "worker.py", line 1, in process
     number / 0
 ZeroDivisionError: division by zero [while running 'ref_AppliedPTransform_Words']
@@ -53,15 +53,15 @@ def test_a_bug_of_a_workers_code_is_no_user_error() -> None:
         (LOST, "the cluster at http://there has given up the job: Connection unexpectedly closed: the remote task"),
         (
             "x.StatusRuntimeException: CANCELLED: client cancelled",
-            "a worker of Beam has ended before the job, again and",
+            "a worker of Beam has ended",
         ),
         (
             "x.StatusRuntimeException: CANCELLED: call already cancelled. Use",
-            "a worker of Beam has ended before the job",
+            "a worker of Beam has ended",
         ),
         (
             "java.lang.IllegalStateException: Process died with exit code 137",
-            "a worker of Beam has ended before the job",
+            "a worker of Beam has ended",
         ),
     ],
 )

@@ -38,10 +38,10 @@ def test_a_cluster_that_does_not_get_ready_is_an_error_with_its_logs_and_leaves_
 
 def test_without_a_jar_or_java_nothing_starts(tmp_path: Path) -> None:
     place, jar = Place(tmp_path / "flink"), tmp_path / "jar"
-    with pytest.raises(UserError, match="no such file; `make .state/flink/job-server.jar` downloads it"):
+    with pytest.raises(UserError, match=r"no such file; `make \.state/flink/job-server\.jar` downloads it"):
         cluster.up(place, jar, "java", Size())
     jar.touch()
-    with pytest.raises(UserError, match="^no-java: command not found; Flink needs Java 11 or newer$"):
+    with pytest.raises(UserError, match=r"^no-java: command not found; Flink needs Java 11 or newer$"):
         cluster.up(place, jar, "no-java", Size())
     assert not place.folder.exists()
 

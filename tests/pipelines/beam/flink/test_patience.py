@@ -34,9 +34,7 @@ def test_a_silent_cluster_is_an_error_after_a_while_but_not_one_that_answers_in_
         no_answer(watch)
         watch.answered()
     clock.now += 101
-    with pytest.raises(
-        UserError, match=r"^the cluster at http://there has not answered for 100 s \(refused\); look at"
-    ):
+    with pytest.raises(UserError, match=r"^the cluster at http://there has not answered for 100 s \(refused\); look"):
         no_answer(watch)
 
 

@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -33,7 +34,7 @@ ANSWERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    asked: list[str] = []
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.answer(200 if self.path in ANSWERS else 404, ANSWERS.get(self.path, {}))

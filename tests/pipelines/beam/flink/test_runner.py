@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -63,7 +63,7 @@ class FakeFlink:
 
 
 class FakeSubmission:
-    made: list["FakeSubmission"] = []
+    made: ClassVar[list["FakeSubmission"]] = []
 
     def __init__(self, has_ended: bool = True) -> None:
         self.made.append(self)
@@ -131,7 +131,7 @@ def test_a_job_that_flink_gave_up_is_an_error_with_its_last_cause() -> None:
 
 
 def test_a_job_that_somebody_cancels_is_an_error() -> None:
-    with pytest.raises(UserError, match="^the job was cancelled on http://there$"):
+    with pytest.raises(UserError, match=r"^the job was cancelled on http://there$"):
         result(FakeFlink("RUNNING", "CANCELED")).wait_until_finish()
 
 
@@ -181,7 +181,7 @@ def options(*texts: str) -> PipelineOptions:
 
 @pytest.fixture
 def jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(runner, "PLACE", tmp_path)
+    monkeypatch.setattr(runner, "FOLDER", tmp_path)
     jar = tmp_path / "jar"
     jar.touch()
     return str(jar)
@@ -209,7 +209,7 @@ def test_the_running_cluster_is_the_default(jar: str, tmp_path: Path) -> None:
         (["--requirements_file", "x"], "^--requirements_file: has no effect with --runner cluster"),
         (
             ["--flink_master", "there", "--parallelism", "1", "--flink_job_server_jar", "no.jar"],
-            "^no.jar: no such file",
+            "^no.jar: no such",
         ),
     ],
 )
@@ -220,13 +220,13 @@ def test_impossible_options_are_refused(jar: str, texts: list[str], message: str
 
 def test_without_java_nothing_starts(jar: str) -> None:
     texts = ["--flink_master", "there", "--parallelism", "1", "--flink_job_server_jar", jar]
-    with pytest.raises(UserError, match="^no-java: command not found; Flink needs Java 11 or newer"):
+    with pytest.raises(UserError, match=r"^no-java: command not found; Flink needs Java 11 or newer"):
         set_defaults(options(*texts, "--job_server_java_launcher", "no-java"))
 
 
 def test_workers_run_in_the_commands_folder_unless_another_environment_is_named() -> None:
     environment = ClusterRunner().default_environment(options())
-    assert environment.env["CLICKSIGHT_FOLDER"] == os.getcwd()
+    assert environment.env["CLICKSIGHT_FOLDER"] == str(Path.cwd())
     assert os.access(environment.command, os.X_OK)
     container = ClusterRunner().default_environment(
         options("--environment_type", "DOCKER", "--environment_config", "mine:1")

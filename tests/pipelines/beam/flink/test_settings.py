@@ -1,5 +1,4 @@
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def test_every_program_has_its_name_and_files(tmp_path: Path) -> None:
     assert "clientPortAddress=127.0.0.1\n" in (tmp_path / "zookeeper.cfg").read_text()
     for program in found:
         assert program.command[0] == "java"
-        assert program.command[program.command.index("-cp") + 1] == os.path.abspath("a jar")
+        assert program.command[program.command.index("-cp") + 1] == str(Path("a jar").absolute())
     assert "-Xmx828m" in found[2].command  # with the 128 MiB of the framework
     assert "-Dtaskmanager.resource-id=taskmanager-1" in found[2].command
 

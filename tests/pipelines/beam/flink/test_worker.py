@@ -57,10 +57,10 @@ def test_beams_worker_runs_in_the_commands_folder_with_what_the_task_manager_ans
     seen: dict[str, str] = {}
 
     def run(arguments: list[str]) -> None:
-        seen.update({name: os.environ[name] for name in NAMES}, folder=os.getcwd())
+        seen.update({name: os.environ[name] for name in NAMES}, folder=str(Path.cwd()))
 
     monkeypatch.setattr(sdk_worker_main, "main", run)
-    monkeypatch.setenv(worker.FOLDER, str(tmp_path))
+    monkeypatch.setenv(worker.COMMANDS_FOLDER, str(tmp_path))
     monkeypatch.chdir(ROOT)
     for name in NAMES:
         monkeypatch.setenv(name, "")  # so that monkeypatch removes what the worker sets
@@ -75,11 +75,12 @@ def test_beams_worker_runs_in_the_commands_folder_with_what_the_task_manager_ans
 
 
 def test_a_worker_ends_with_its_parent() -> None:
-    watch = "import os; from pipelines.beam.flink.worker import call_when_orphaned as c; c(os.getppid(), lambda: os._exit(3))"
-    child = f"import time; {watch}; print('ready', flush=True); time.sleep(60)"
-    parent = (
-        f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid, flush=True); input()"
+    child = (
+        "import os, time; from pipelines.beam.flink.worker import call_when_orphaned; "
+        "call_when_orphaned(os.getppid(), lambda: os._exit(3)); print('ready', flush=True); time.sleep(60)"
     )
+    start = f"subprocess.Popen([sys.executable, '-c', {child!r}])"
+    parent = f"import subprocess, sys; print({start}.pid, flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", parent], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

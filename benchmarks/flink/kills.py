@@ -1,4 +1,4 @@
-"""Kill processes of a Flink cluster in mid-job: `make cluster`, then `python -m benchmarks.studies.cluster_kills --kills 20`.
+"""Kill processes of a Flink cluster in mid-job: `make cluster`, then `python -m benchmarks.flink.kills --kills 20`.
 
 Each run builds click features of one log on the cluster. At a random moment of the job, counted in finished tasks, one
 random process gets SIGKILL: the ZooKeeper, the JobManager, a TaskManager, or the worker of a TaskManager. Nobody else
@@ -22,13 +22,13 @@ import httpx
 import numpy as np
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from benchmarks import zipf_log  # noqa: E402
 from benchmarks.builds import ENVIRONMENT, build_command, fingerprint, results_of  # noqa: E402
-from pipelines.beam.flink.cluster import FOLDER  # noqa: E402
 from pipelines.beam.flink.rest import Flink  # noqa: E402
+from pipelines.beam.flink.settings import FOLDER  # noqa: E402
 from pipelines.beam.flink.supervisor import Place  # noqa: E402
 
 LONGEST_S = 600

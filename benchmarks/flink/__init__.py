@@ -1,0 +1,1 @@
+"""Faults of a Flink cluster, on the cluster of `make cluster`."""
