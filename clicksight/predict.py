@@ -142,11 +142,13 @@ def as_text(row: dict[str, Any], judged: bool = False) -> str:
 
     if row["error"] is not None:
         return f"{printable(row['image'])}\n  unusable: {printable(row['error'])}\n"
-    lines = [f"  {name}: {listed(row[name])}" for name in LISTS if row[name]]
+    lines = [f"  {name}: {listed(row[name])}" for name in LISTS if row[name] and name != "texts"]
     if judged and not row["words"]:
         lines.append("  words: none fits")
     if row["number"] is not None:
         lines.append(f"  number of labels: {row['number']}")
+    if row["texts"]:  # each on its own line, since texts have commas
+        lines += ["  texts:", *(f"    {one['value']:.2f} {printable(one['name'])}" for one in row["texts"])]
     return "\n".join([printable(row["image"]), *lines]) + "\n"
 
 

@@ -17,7 +17,9 @@ from hostile_pictures import HOSTILE
 from PIL import Image
 from served_page import CATEGORIES, RATE, asking, make_shelf, served
 
+from clicksight.page.app import lists_of
 from clicksight.page.limits import Limits
+from model.prediction import Prediction, Scored
 
 
 def png(colour: tuple[int, int, int] | str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -38,6 +40,18 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(address: str) -> Iterator[httpx.Client]:
     with asking(address) as found:
         yield found
+
+
+def test_every_list_of_a_prediction_is_shown_with_its_title() -> None:
+    names = {"categories": "dog", "words": "paw", "labels": "wet", "tags": "mine", "texts": "A dog runs."}
+    said = Prediction(**{of: [Scored(name, 0.25)] for of, name in names.items()})
+    assert [(one["title"], [entry["name"] for entry in one["entries"]]) for one in lists_of(said)] == [
+        ("Shows", ["dog"]),
+        ("People would click it for", ["paw"]),
+        ("Labels", ["wet"]),
+        ("Tags for this user", ["mine"]),
+        ("Nearest texts", ["A dog runs."]),
+    ]
 
 
 def test_a_picture_has_categories_words_and_similar_pictures(client: httpx.Client) -> None:
