@@ -15,14 +15,8 @@ from pathlib import Path
 import shtab
 
 SHELLS = ("bash", "zsh")
-PATHS = (
-    "FILE",
-    "DIR",
-    "FOLDER",
-    "LOG",
-    "NAMES",
-    "PICTURES",
-)  # metavars of arguments that are paths but of another type
+# Metavars of arguments that are paths, though their type is another one.
+PATHS = ("FILE", "DIR", "FOLDER", "LOG", "NAMES", "PICTURES")
 
 
 def whole_parser() -> argparse.ArgumentParser:

@@ -6,7 +6,8 @@
 
 In: model folders, or folders with model folders anywhere below, and indexes of pictures (`clicksight index`) for the
 search and for similar pictures. With --pictures the command makes an index of these pictures itself, by the model --by
-or the first that predicts clicks, and keeps it in --keep for the next time.
+or the first that predicts clicks, and keeps it in --keep for the next time. It doesn't notice that pictures below the
+same names have changed: delete the kept index then.
 
 The page answers on this machine alone, until Ctrl-C. It writes nothing and keeps no picture; requests name no files,
 and are limited in size, rate and number (`clicksight.page.limits`). With --host others can use it: it has no password.

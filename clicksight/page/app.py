@@ -164,8 +164,8 @@ class Work:
             notes.append(f"Left out, as the model doesn't know them: {', '.join(query.unknown)}.")
         least = None if everything else gallery.index.least(query.vector)
         found = found_in(gallery, number, query.vector, FOUND, least)
-        if not found:
-            right = gallery.index.cut_offs.right if gallery.index.cut_offs is not None else 0
+        if not found and gallery.index.cut_offs is not None:  # an index has a picture at least
+            right = gallery.index.cut_offs.right
             notes.append(f"Nothing fits: no picture is above the cut-offs, above which {right:.0%} are right.")
         return {"found": found, "notes": notes}
 

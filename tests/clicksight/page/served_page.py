@@ -1,5 +1,6 @@
 """A page served by a thread, with a model that knows colours; its index has three pictures and no file of anybody."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -86,3 +87,12 @@ def served(shown: Shelf, limits: Limits | None = None, masks: int = 30) -> Itera
         server.should_exit = True
         thread.join(30)
         listener.close()
+
+
+@contextmanager
+def served_example(folder: Path) -> Iterator[str]:
+    """Serve the page of :func:`make_shelf`, made in a folder; yield its address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["test"])
+        with served(make_shelf(folder, patch)) as found:
+            yield found

@@ -15,7 +15,7 @@ import pytest
 from click_pictures import COLOURS, WORDS
 from hostile_pictures import HOSTILE
 from PIL import Image
-from served_page import CATEGORIES, RATE, asking, make_shelf, served
+from served_page import CATEGORIES, RATE, asking, make_shelf, served, served_example
 
 from clicksight.page.app import lists_of
 from clicksight.page.limits import Limits
@@ -30,10 +30,8 @@ def png(colour: tuple[int, int, int] | str, size: tuple[int, int] = (40, 30)) ->
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["test"])
-        with served(make_shelf(tmp_path_factory.mktemp("shelf"), patch)) as found:
-            yield found
+    with served_example(tmp_path_factory.mktemp("shelf")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

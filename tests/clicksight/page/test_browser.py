@@ -1,7 +1,6 @@
 """The page in a real browser: a picture in, what it shows out; words in, pictures out; on a phone's width, too."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from click_pictures import COLOURS
 from hostile_pictures import HOSTILE
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
-from served_page import make_shelf, served
+from served_page import served_example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")]
@@ -19,10 +18,8 @@ MAP = "#map-image:not([hidden])"
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["test"])
-        with served(make_shelf(tmp_path_factory.mktemp("shelf"), patch)) as found:
-            yield found
+    with served_example(tmp_path_factory.mktemp("shelf")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
