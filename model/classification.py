@@ -20,9 +20,8 @@ from base.console import UserError
 from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
 from model.data.images import ImageStore, centre_crop, decode
-from model.folder import device_at_hand, load_weights, read_run
+from model.folder import device_at_hand, load_weights, read_run, weights_digest
 from model.nets.backbones import ConvNet, build_backbone
-from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation
 

@@ -64,6 +64,23 @@ def files_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def weights_digest(weights: str) -> str | None:
+    """Return a digest of the file with a backbone's start weights; None if no file is named, or the file is missing.
+
+    The file at a path may change, so its digest is needed; ``download`` stands for weights that torchvision has fixed.
+    """
+    path = Path(weights)
+    if weights in ("none", "download") or not path.is_file():  # a missing file raises an error when it is loaded
+        return None
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+
+
 def device_at_hand() -> torch.device:
     """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -23,10 +23,9 @@ from base.console import UserError, progress
 from base.params import Params
 from base.schemas import EMBEDDED
 from model.data.images import centre_crop, decode
-from model.folder import device_at_hand
+from model.folder import device_at_hand, weights_digest
 from model.nets.backbones import ConvNet, Visual, build_backbone
 from model.nets.params import BackboneParams
-from model.training.checkpoints import weights_digest
 
 KEY = "clicksight.frozen"  # of the files' metadata: `Frozen` as JSON
 Kind = Literal["mean and maximum", "map", "phi"]

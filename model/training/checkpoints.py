@@ -26,6 +26,7 @@ from torch import Tensor
 
 from base.artifacts import whole_directory, write_json
 from base.console import STATE
+from model.folder import file_digest
 
 log = logging.getLogger("clicksight")
 
@@ -52,23 +53,6 @@ def code_digest() -> str:
     for name in sorted(files):
         digest.update(name.encode() + Path(files[name]).read_bytes())
     return digest.hexdigest()
-
-
-def weights_digest(weights: str) -> str | None:
-    """Return a digest of the file with a backbone's start weights; None if no file is named, or the file is missing.
-
-    The file at a path may change, so its digest is needed; ``download`` stands for weights that torchvision has fixed.
-    """
-    path = Path(weights)
-    if weights in ("none", "download") or not path.is_file():  # a missing file raises an error when it is loaded
-        return None
-    return file_digest(path)
-
-
-def file_digest(path: Path) -> str:
-    """Return a digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def seal(folder: Path) -> None:

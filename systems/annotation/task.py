@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.data.batches import Batch
+from model.folder import weights_digest
 from model.measures.label_sets import nearest_counts
-from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation
 from systems.annotation.chain import ChainTask

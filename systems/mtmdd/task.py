@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from base.console import UserError
 from model.data.batches import Batch, Draw
-from model.training.checkpoints import weights_digest
+from model.folder import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation, add
 from systems.mtmdd.batches import DomainBatch, ImageLoader

@@ -23,9 +23,9 @@ from model.classification import (
 )
 from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
+from model.folder import weights_digest
 from model.losses.contrastive import ContrastiveLoss
 from model.losses.triplet import TripletLoss
-from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task
 from systems.siamese.config import CONTROL, SIAMESE, SOFTMAX, FineTuningParams, Recipe

@@ -15,12 +15,12 @@ from torch.nn import functional
 from model.data.batches import Batch, Draw
 from model.data.histories import relative
 from model.data.images import ImageStore
+from model.folder import weights_digest
 from model.frozen_features import frozen_entry
 from model.losses.adversarial import deceiving_loss, discrimination_loss
 from model.measures.accuracy import accuracy_at_k, precision_at_k, recall_at_k
 from model.measures.units import reduce_units
 from model.nets.preference import Preference, PreferenceAutoencoder
-from model.training.checkpoints import weights_digest
 from model.training.learner import Learner
 from model.training.task import Earlier, Run, Task, Validation, add
 from systems.tagging.config import JOINT, PREFERENCE, Recipe

@@ -1,10 +1,11 @@
 """A model folder's digest knows its weights and its run, and nothing else."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from model.folder import files_digest, model_digest
+from model.folder import files_digest, model_digest, weights_digest
 
 
 def test_a_model_digest_changes_with_weights_and_run(tmp_path: Path) -> None:
@@ -33,3 +34,18 @@ def test_a_digest_depends_on_names_and_contents_alone(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_has_no_digest(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         model_digest(tmp_path)
+
+
+def test_start_weights_are_named_by_their_content(tmp_path):
+    path = tmp_path / "start.safetensors"
+    assert weights_digest(str(path)) is None  # a missing file raises an error when it is loaded
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        assert weights_digest(str(path)) == hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["none", "download"])
+def test_names_of_weights_are_not_files(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"one")
+    assert weights_digest(name) is None

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import sys
 from importlib.machinery import ModuleSpec
@@ -13,7 +12,7 @@ from torch import nn
 from training_runs import Killed
 
 from model.training import checkpoints as checkpoints_module
-from model.training.checkpoints import DIGESTS, Checkpoints, code_digest, find_damage, weights_digest
+from model.training.checkpoints import DIGESTS, Checkpoints, code_digest, find_damage
 from model.training.trainer import Progress, start_accelerator
 
 PHASES = {"source": (), "target": ("source",)}  # the phase target starts from the weights of the phase source
@@ -259,18 +258,3 @@ def test_other_code_another_torch_other_data_and_other_processes_do_not_continue
     assert changed != before
     monkeypatch.setattr(torch, "__version__", "0.1")
     assert Checkpoints("run", "data").folder not in (before, changed)
-
-
-def test_start_weights_are_named_by_their_content(tmp_path):
-    path = tmp_path / "start.safetensors"
-    assert weights_digest(str(path)) is None  # a missing file raises an error when it is loaded
-    for content in (b"one", b"two"):
-        path.write_bytes(content)
-        assert weights_digest(str(path)) == hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-@pytest.mark.parametrize("name", ["none", "download"])
-def test_names_of_weights_are_not_files(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path(name).write_bytes(b"one")
-    assert weights_digest(name) is None
