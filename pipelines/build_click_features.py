@@ -43,7 +43,7 @@ from base.publication import current, published
 from base.schemas import CLICKS
 from base.stores import Location, StorePath, location
 from pipelines.beam.concurrency import concurrently
-from pipelines.beam.runner import pipeline
+from pipelines.beam.runner import check_places, pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
 from pipelines.beam.steps import seconds_by_step
@@ -276,6 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         output = location(arguments.output)
         images = location(arguments.images) if arguments.images else None
         image_ids = source_images(images) if images is not None else None
+        places = [arguments.output, *arguments.clicks, *([arguments.previous] if arguments.previous else [])]
+        check_places(beam_arguments, [location(text) for text in places])
         files = find_logs(arguments.clicks)
         history = History(fingerprint(segment, images), digests_of(files, form))
         previous = None if arguments.previous is None else Previous(current(location(arguments.previous)))

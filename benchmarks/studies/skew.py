@@ -4,7 +4,7 @@ The same Zipf log (benchmarks/zipf_log.py) is built five times: as it is; with o
 image in 5 %; with one word in every query; with all three. A table shows seconds, peak memory, and for each step that
 groups its rows the largest partition and what it is of an even share. Buckets are made so small (`--bucket-bytes`) that
 there are as many as a log of some hundred times the size has. `--without-fan-out` keeps each query in one bucket, as it
-was before hot queries were spread.
+was before hot queries were spread; then only the first two logs are built.
 """
 
 import argparse
@@ -30,23 +30,29 @@ from pipelines.words.vocabulary import WORD_CLICKS  # noqa: E402
 
 STEPS = {"query": CLICKS, "image": CLICK_MATRIX, "word": WORD_CLICKS}
 HOT_QUERY, HOT_IMAGE, HOT_WORD = "vanilla query", "vanilla-image", "vanilla"
+KINDS = ((), ("query",), ("image",), ("word",), ("query", "image", "word"))
 SHARES = {"query": 0.1, "image": 0.05}
 
 
 def skewed(log: Path, kinds: Iterable[str], output: Path) -> None:
     """Write a log with some kinds of skew; which rows are changed depends on their numbers alone."""
     place = pl.int_range(pl.len()).hash(seed=1) / 2.0**64
-    frame = pl.scan_csv(log, separator="\t", has_header=False, quote_char=None, infer_schema=False).with_columns(
-        place=place
-    )
+    frame = pl.scan_csv(
+        log,
+        separator="\t",
+        has_header=False,
+        quote_char=None,
+        infer_schema=False,
+        new_columns=["image", "query", "clicks"],
+    ).with_columns(place=place)
     if "query" in kinds:
         is_hot = pl.col("place") < SHARES["query"]
-        frame = frame.with_columns(column_2=pl.when(is_hot).then(pl.lit(HOT_QUERY)).otherwise("column_2"))
+        frame = frame.with_columns(query=pl.when(is_hot).then(pl.lit(HOT_QUERY)).otherwise("query"))
     if "image" in kinds:
         is_hot = pl.int_range(pl.len()).hash(seed=2) / 2.0**64 < SHARES["image"]
-        frame = frame.with_columns(column_1=pl.when(is_hot).then(pl.lit(HOT_IMAGE)).otherwise("column_1"))
+        frame = frame.with_columns(image=pl.when(is_hot).then(pl.lit(HOT_IMAGE)).otherwise("image"))
     if "word" in kinds:
-        frame = frame.with_columns(column_2=pl.col("column_2") + f" {HOT_WORD}")
+        frame = frame.with_columns(query=pl.col("query") + f" {HOT_WORD}")
     frame.drop("place").collect().write_csv(output, separator="\t", include_header=False, quote_style="never")
 
 
@@ -88,7 +94,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
         folder = Path(scratch)
         write_log(folder / "log.tsv", arguments.rows)
-        for kinds in ((), ("query",), ("image",), ("word",), ("query", "image", "word")):
+        for kinds in ((), ("query",)) if arguments.without_fan_out else KINDS:
             skewed(folder / "log.tsv", kinds, folder / "skewed.tsv")
             command = [sys.executable, "-m", "benchmarks.studies.skew", "--bucket-bytes", str(arguments.bucket_bytes)]
             command += ["--without-fan-out"] if arguments.without_fan_out else []
