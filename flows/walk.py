@@ -252,7 +252,7 @@ def _walk(
 ) -> dict[str, State[Any]]:
     """Run each stage when the stages upstream have completed; return the final states of the stages that started."""
     stale = workspace.stale()
-    if sum(stage.is_module for name, stage in stages.items() if name in stale) >= MANY_MODULES:
+    if has_many_modules(stages, stale):
         workspace.processes.preload(slots.environment(CPU))
     shown = _begin_display(workspace, stages, slots, stale)
     waiting = dict(stages)
@@ -292,6 +292,11 @@ def _walk(
             shown.ended(name, str(future.state.name))
         if future.state.is_completed():
             completed[name] = future
+
+
+def has_many_modules(stages: Mapping[str, Stage], stale: Collection[str]) -> bool:
+    """Return whether so many stale stages are Python modules that their processes should be forked from one."""
+    return sum(stage.is_module for name, stage in stages.items() if name in stale) >= MANY_MODULES
 
 
 def _begin_display(
