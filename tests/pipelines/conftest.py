@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import core
+from s3_server import s3  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session", autouse=True)
