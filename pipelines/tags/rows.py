@@ -298,7 +298,9 @@ def split_lines(
     ends = line_ends - ((line_ends > starts) & (codes[line_ends - 1] == CARRIAGE_RETURN))
     number = np.diff(np.flatnonzero(np.r_[True, is_line_end]))  # of fields
 
-    reasons = np.where(np.isin(number, list(places)), KEPT, WRONG_NUMBER)
+    reasons = np.full(len(starts), WRONG_NUMBER)
+    for num in places:
+        reasons[number == num] = KEPT
     if b"\0" in block:
         reasons[np.searchsorted(line_ends, np.flatnonzero(codes == 0))] = NUL
     if not is_utf8(block):
@@ -311,8 +313,10 @@ def split_lines(
     is_open = reasons == KEPT
     parts = {}
     for num, of_number in places.items():
-        chosen = np.flatnonzero(is_open & (number == num))
-        inner = between[np.repeat(is_open & (number == num), number - 1)].reshape(-1, num - 1).T
+        is_chosen = is_open & (number == num)
+        chosen = np.flatnonzero(is_chosen)
+        inner = between if is_chosen.all() else between[np.repeat(is_chosen, number - 1)]
+        inner = inner.reshape(-1, num - 1).T
         firsts, lasts = [starts[chosen], *(inner + 1)], [*inner, ends[chosen]]
         parts[num] = (
             chosen,
