@@ -44,16 +44,15 @@ def ranked(texts: pa.Array, do_repeat: bool) -> tuple[np.ndarray, pa.Array]:
     return ranks, ordered.filter(pa.array(begins))
 
 
-def distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the different keys, ascending, the order that sorts the keys, and where each key's run begins in it.
+def counted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different keys, ascending, and how often each occurs.
 
     Shape:
-        keys: int64 (n,); results: int64 (number of different keys,), integers (n,), integers (number of keys,)
+        keys: int64 (n,); results: int64 (number of different keys,), int64 (the same)
     """
-    order = pl.Series(keys).arg_sort().to_numpy()
-    ordered = keys[order]
+    ordered = pl.Series(keys).sort().to_numpy()
     begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]][: len(ordered)])
-    return ordered[begins], order, begins
+    return ordered[begins], np.diff(np.r_[begins, len(ordered)])
 
 
 def order_of(first: pa.Array, second: pa.Array) -> np.ndarray:

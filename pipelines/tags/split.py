@@ -31,7 +31,7 @@ from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
-from pipelines.tags.ranks import begins_run, distinct, order_of, ranked
+from pipelines.tags.ranks import begins_run, counted, order_of, ranked
 
 TRAIN, VALIDATION, TEST, HISTORY = NAMES = ("train", "validation", "test", "history")
 
@@ -89,8 +89,9 @@ def split_posts(posts: pl.DataFrame, seed: int, params: TagSplitParams) -> pl.Da
     found = posts.with_columns(split=pl.Series(pa.array(NAMES, pa.string()).take(pa.array(codes))))
     if params.by == "user":
         found = _with_histories(found, seed)
+    used = set(found["split"].unique())
     for split, share in params.shares.model_dump().items():
-        if share > 0 and not (found["split"] == split).any():
+        if share > 0 and split not in used:
             raise UserError(f"tag_splits: {len(posts):,} posts are too few: none is left for {split} (share {share:g})")
     return found
 
@@ -107,12 +108,12 @@ def _hashes(seed: int, purpose: str, names: pa.Array) -> np.ndarray:
         names: strings (n,); result: uint64 (n,)
     """
     begun = hashlib.blake2b(f"{seed}/tag split/{purpose}/".encode(), digest_size=8)
-    digests = []
+    digests = bytearray()
     for name in names.cast(pa.binary()).to_pylist():
         state = begun.copy()
         state.update(name)
-        digests.append(state.digest())
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+        digests += state.digest()
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
 
 
 def _parts(order: np.ndarray, shares: PostShares) -> np.ndarray:
@@ -149,26 +150,32 @@ def histories_of(posts: pl.DataFrame) -> pl.DataFrame:
     lists = posts["tag_ids"].to_arrow().cast(pa.list_(pa.int32()))
     tags = pc.list_flatten(lists).to_numpy()
     top = int(tags.max(initial=0)) + 1
-    keys, order, begins = distinct(np.repeat(users, pc.list_value_length(lists).to_numpy()) * top + tags)
+    keys, numbers = counted(np.repeat(users, pc.list_value_length(lists).to_numpy()) * top + tags)
     return pl.DataFrame(
         {
             "user_id": pl.Series(names.take(pa.array(keys // top)), dtype=pl.String),
             "tag_id": (keys % top).astype(np.int32),
-            "count": np.diff(np.r_[begins, len(order)]).astype(np.int64),
+            "count": numbers,
         }
     )
 
 
 def summarise(posts: pl.DataFrame) -> dict[str, Any]:
-    """Return the numbers of a split."""
-    learned = posts.filter(pl.col("split").is_in([TRAIN, HISTORY]) & (pl.col("tag_ids").list.len() > 0))
-    tested = posts.filter(split=TEST)
+    """Return the numbers of a split, whose posts are in order."""
+    names = as_array(posts["split"])
+    is_of = {split: np.asarray(pc.equal(names, split)) for split in NAMES}
+    images = np.cumsum(begins_run(as_array(posts["image_id"])))
+    users = as_array(posts["user_id"]).dictionary_encode().indices.to_numpy()
+    has_tags = posts["tag_ids"].list.len().to_numpy() > 0
+    learned = np.bincount(users[(is_of[TRAIN] | is_of[HISTORY]) & has_tags], minlength=len(users) + 1) > 0
+    trains = np.bincount(images[is_of[TRAIN]], minlength=len(images) + 1) > 0
+    is_tested = is_of[TEST]
     return {
-        "posts": dict(posts["split"].value_counts().sort("split").iter_rows()),
+        "posts": {split: int(is_of[split].sum()) for split in sorted(NAMES) if is_of[split].any()},
         "test posts": {
-            "without a history": len(tested.join(learned, on="user_id", how="anti")),
-            "without a tag": int((tested["tag_ids"].list.len() == 0).sum()),
-            "of an image that trains": len(tested.join(posts.filter(split=TRAIN), on="image_id", how="semi")),
+            "without a history": int((~learned[users[is_tested]]).sum()),
+            "without a tag": int((~has_tags[is_tested]).sum()),
+            "of an image that trains": int(trains[images[is_tested]].sum()),
         },
     }
 

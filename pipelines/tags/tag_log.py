@@ -44,7 +44,7 @@ from pipelines.ingest.image_ids import composed, composed_ids
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
 from pipelines.tags.layouts import TagLayout, TagLogParams, layout_of
-from pipelines.tags.ranks import begins_run, distinct, ranked
+from pipelines.tags.ranks import begins_run, counted, ranked
 from pipelines.tags.read import ReadTagLog
 from pipelines.tags.rows import TAG_ROWS
 
@@ -91,22 +91,20 @@ def image_shard(
     begins = begins_run(images, users)  # rows of a post are mostly neighbours: only their first has its ids ranked
     image_ranks, image_ids = ranked(images.filter(pa.array(begins)), do_repeat=False)
     user_ranks, user_ids = ranked(users.filter(pa.array(begins)), do_repeat=True)
-    post_keys, order, starts = distinct(image_ranks * len(user_ids) + user_ranks)
-    posts = np.empty(len(order), np.int64)
-    posts[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(order)]))
-    posts = posts[np.cumsum(begins) - 1]
+    keys = image_ranks * len(user_ids) + user_ranks
+    post_keys, _ = counted(keys)
+    posts = np.searchsorted(post_keys, keys)[np.cumsum(begins) - 1]
 
-    tag_keys, _, _ = distinct(posts * len(names) + codes)
+    tag_keys, _ = counted(posts * len(names) + codes)
     tag_posts, tag_codes = np.divmod(tag_keys, max(1, len(names)))
-    post_users = post_keys % max(1, len(user_ids))
-    use_keys, order, starts = distinct(tag_codes * len(user_ids) + post_users[tag_posts])
+    post_images, post_users = np.divmod(post_keys, max(1, len(user_ids)))
+    use_keys, numbers = counted(tag_codes * len(user_ids) + post_users[tag_posts])
     use_tags, use_users = np.divmod(use_keys, max(1, len(user_ids)))
-    numbers = np.diff(np.r_[starts, len(order)])
     uses = [names.take(pa.array(use_tags)), user_ids.take(pa.array(use_users)), pa.array(numbers)]
 
     offsets = np.searchsorted(tag_posts, np.arange(len(post_keys) + 1)).astype(np.int32)
     columns = [
-        image_ids.take(pa.array(post_keys // max(1, len(user_ids)))),
+        image_ids.take(pa.array(post_images)),
         user_ids.take(pa.array(post_users)),
         first_times(posts, times, len(post_keys)),
         pa.ListArray.from_arrays(pa.array(offsets), pa.array(tag_codes.astype(np.int32))),
@@ -159,11 +157,12 @@ def tag_shard(shard: int, uses: pa.RecordBatch, top: int, least_users: int) -> I
     Tags of few users are left out first: both steps commute, and fewer tags have to be ranked.
     """
     tags = uses.column("tag").dictionary_encode()
-    codes, users = tags.indices.to_numpy().astype(np.int64), ranked(uses.column("user_id"), do_repeat=True)
-    pairs, _, _ = distinct(codes * len(users[1]) + users[0])
+    users = uses.column("user_id").dictionary_encode()
+    codes, num_users = tags.indices.to_numpy().astype(np.int64), max(1, len(users.dictionary))
+    pairs, _ = counted(codes * num_users + users.indices.to_numpy())
     counts = {
         "posts": np.bincount(codes, uses.column("posts").to_numpy(), len(tags.dictionary)).astype(np.int64),
-        "users": np.bincount(pairs // max(1, len(users[1])), minlength=len(tags.dictionary)),
+        "users": np.bincount(pairs // num_users, minlength=len(tags.dictionary)),
     }
     found = pa.record_batch([tags.dictionary, *map(pa.array, counts.values())], schema=MOST_USED)
     return [most_used([found.filter(pa.array(counts["users"] >= least_users))], top)]
