@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
+from pipelines.beam.blocks import BlockCoder
 from pipelines.beam.concurrency import concurrently
 from pipelines.ingest.click_rows import KEPT, LONGEST_LINE, MARK, NOT_UTF8, as_bytes, valid_rows
 from pipelines.ingest.containers import PARQUET, documents, unpacking
 from pipelines.ingest.encodings import as_utf8
 from pipelines.ingest.log_records import csv_rows
-from pipelines.ingest.log_slices import SLICE_BYTES, SLICE_ROWS, LogFile, whole_lines
+from pipelines.ingest.log_slices import SLICE_BYTES, SLICE_ROWS, LogFile, num_lines, whole_lines
 from pipelines.tags.layouts import FIELDS, IMAGE, NUS_LISTS, TAG, USER, YFCC_COLUMNS, TagLayout, places_in
 from pipelines.tags.rows import Rows, check_rows, of_fields, split_lines
 
@@ -54,6 +55,9 @@ class TagBlock(NamedTuple):
     places: Mapping[int, Mapping[str, int]]
     delimiter: str = "\t"
     has_header: bool = False
+
+
+beam.coders.registry.register_coder(TagBlock, BlockCoder)
 
 
 def read_blocks(file: LogFile, layout: TagLayout) -> Iterator[TagBlock]:
@@ -102,7 +106,7 @@ def _text(stream: Any, name: str, head: bytes, file: LogFile, layout: TagLayout)
     for block in lines:
         block = block.removeprefix(MARK) if row == 1 else block
         yield TagBlock(name, row, block, layout, places, delimiter, has_header and row == 1)
-        row += block.count(b"\n") + (not block.endswith(b"\n"))
+        row += num_lines(block)
 
 
 def _parquet(file: LogFile, layout: TagLayout) -> Iterator[TagBlock]:
