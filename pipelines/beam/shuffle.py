@@ -19,6 +19,7 @@ import apache_beam as beam
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from base.artifacts import scratch_directory
 from base.stores import Location, StorePath
@@ -139,8 +140,11 @@ def shards_of(keys: pa.Array, num_shards: int) -> np.ndarray:
     """
     if num_shards == 1:
         return np.zeros(len(keys), np.int16)
-    hashes = np.fromiter(map(zlib.crc32, keys.cast(pa.binary()).to_pylist()), np.uint32, len(keys))
-    return (hashes % num_shards).astype(np.int16)
+    differs = np.asarray(pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1))))
+    begins = np.flatnonzero(np.r_[True, differs][: len(keys)])  # equal keys are often neighbours: one of them is hashed
+    texts = keys.take(pa.array(begins)).cast(pa.binary()).to_pylist()
+    hashes = np.fromiter(map(zlib.crc32, texts), np.uint32, len(begins))
+    return np.repeat((hashes % num_shards).astype(np.int16), np.diff(np.r_[begins, len(keys)]))
 
 
 def buckets_of(keys: pa.Array, num_buckets: int) -> np.ndarray:
@@ -163,9 +167,10 @@ def split_by_shard(batch: pa.RecordBatch, shards: np.ndarray) -> Iterator[tuple[
     """
     if not batch.num_rows:
         return
-    order = np.argsort(shards, kind="stable")
-    ordered = shards[order]
-    moved = batch.take(pa.array(order))
+    ordered, moved = shards, batch
+    if (shards[1:] < shards[:-1]).any():
+        order = np.argsort(shards, kind="stable")
+        ordered, moved = shards[order], batch.take(pa.array(order))
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     for start, end in zip(starts, np.r_[starts[1:], len(ordered)], strict=True):
         yield int(ordered[start]), moved.slice(start, end - start)

@@ -28,6 +28,7 @@ from base.inputs import is_file
 from base.raw_files import matches, walk, why_not_a_file
 from base.schemas import CLICKS
 from base.stores import Location, StorePath, is_address, location, matches_in_store, size_of
+from pipelines.beam.blocks import BlockCoder
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import write_shard
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer
@@ -49,6 +50,9 @@ BUCKET_BYTES = 1 << 25  # of text in a bucket: a few workers can have a bucket e
 LARGE_BUCKET = 2 * BUCKET_BYTES  # bytes of a bucket's rows in memory; a bucket of the intended size has half as many
 PACKED = (".parquet", ".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".tgz")
 LARGE_SHARD = 1 << 29  # bytes of a shard's rows in memory; a shard of ingested/clicks must not be cut
+
+
+beam.coders.registry.register_coder(Block, BlockCoder)
 
 
 def find_logs(patterns: Sequence[str | Location], root: Path | None = None) -> list[LogFile]:

@@ -339,8 +339,13 @@ def num_rows(block: Block) -> int:
     """Count a block's rows without parsing them."""
     if not isinstance(block.rows, bytes):
         return block.rows.num_rows
-    lines = int(np.count_nonzero(np.frombuffer(block.rows, np.uint8) == NEWLINE))
-    return lines + (not block.rows.endswith(b"\n") and len(block.rows) > 0)
+    return num_lines(block.rows)
+
+
+def num_lines(text: bytes) -> int:
+    """Return the number of lines of a text; the last may lack its end."""
+    ends = int(np.count_nonzero(np.frombuffer(text, np.uint8) == NEWLINE))
+    return ends + (not text.endswith(b"\n") and len(text) > 0)
 
 
 def pieces_of(block: Block) -> Iterator[Block]:
