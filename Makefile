@@ -94,7 +94,7 @@ $(JOB_SERVER): tests/flink/pom.xml
 		echo "Maven can't download Flink's job server; check the network and read $(@D)/maven.log" >&2; exit 1; \
 	fi
 
-# Some 300 MB of Spark and Beam, in Maven's own repository.
+# 312 MB of Spark and Beam, in Maven's own repository.
 $(SPARK_JOB_SERVER): tests/spark/pom.xml
 	@for tool in java mvn; do command -v $$tool > /dev/null || { echo "$$tool not found: Spark needs Java 11 or newer, and Maven to fetch it" >&2; exit 1; }; done
 	@mkdir -p $(@D)

@@ -276,8 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         output = location(arguments.output)
         images = location(arguments.images) if arguments.images else None
         image_ids = source_images(images) if images is not None else None
-        places = [arguments.output, *arguments.clicks, *([arguments.previous] if arguments.previous else [])]
-        check_places(beam_arguments, [location(text) for text in places])
+        places = [arguments.output, *arguments.clicks, arguments.previous, arguments.images]
+        check_places(beam_arguments, [location(text) for text in places if text is not None])
         files = find_logs(arguments.clicks)
         history = History(fingerprint(segment, images), digests_of(files, form))
         previous = None if arguments.previous is None else Previous(current(location(arguments.previous)))
