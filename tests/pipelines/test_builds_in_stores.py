@@ -1,5 +1,6 @@
 """Builds of click features from and into an object store: the same bytes as on a disk, whole or not at all."""
 
+import gzip
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from base.publication import published
 from base.stores import filesystem, location
 from clicksight.info import main as info
 from pipelines.build_click_features import main
+from pipelines.words.image_sets import source_images
 
 ROOT = Path(__file__).parents[2]
 MORE = [("z", "blue whale", 3), ("a", "golden dog", 1), ("z", "golden whale", 5)]
@@ -38,8 +40,12 @@ def folder(s3, tmp_path) -> Path:
     """Write a log of two files and one that is added later, on the disk and with the same keys in the store."""
     write_log(LOG, tmp_path / "logs" / "one.tsv")
     write_log([*MORE, ("y", "", 1)], tmp_path / "logs" / "two.tsv")
-    write_log([*LOG[:2], *MORE[1:]], tmp_path / "later" / "three.tsv")
-    for path in tmp_path.glob("*/*.tsv"):
+    table = pl.DataFrame(LOG[3:5], schema=["image_id", "query", "clicks"], orient="row")
+    table.write_parquet(tmp_path / "logs" / "table.parquet")
+    later = write_log([*LOG[:2], *MORE[1:]], tmp_path / "later" / "three.tsv")
+    (tmp_path / "later" / "three.tsv.gz").write_bytes(gzip.compress(later.read_bytes(), mtime=0))
+    later.unlink()
+    for path in tmp_path.glob("*/*"):
         s3.put(f"{tmp_path.name}/{path.relative_to(tmp_path)}", path.read_bytes())
     s3.put(f"{tmp_path.name}/logs/_SUCCESS", b"")
     s3.put(f"{tmp_path.name}/logs/.hidden", b"no log")
@@ -76,7 +82,7 @@ def test_a_store_gets_the_bytes_of_a_disk_and_no_secret(s3, folder, capfd, caplo
     assert built(s3, f"{here}/out") == on_disk(local)
     # The later log is added in place, in the store and on the disk; words enter and leave the vocabulary.
     build(folder / "later", local, "--previous", str(local), "--top-words", "5")
-    main(["--clicks", f"{here}/later", "--previous", f"{here}/out", "--output", f"{here}/out", "--top-words", "5"])
+    main(["--clicks", f"{here}/l*r/t*.gz", "--previous", f"{here}/out", "--output", f"{here}/out", "--top-words", "5"])
     assert built(s3, f"{here}/out") == on_disk(local)
 
     info([f"{here}/out"])
@@ -96,24 +102,10 @@ def test_a_store_gets_the_bytes_of_a_disk_and_no_secret(s3, folder, capfd, caplo
     assert duckdb.sql("SELECT count(*) FROM dataset").fetchall() == [(len(expected),)]
 
 
-def test_packed_logs_parquet_and_globs_are_read_from_the_store(s3, folder):
-    table = pl.DataFrame(LOG, schema=["image_id", "query", "clicks"], orient="row")
-    table.write_parquet(folder / "four.parquet")
-    for name, command in (("five.tsv.gz", "gzip"), ("six.tsv.bz2", "bzip2")):
-        packed = subprocess.run([command, "-c", folder / "later" / "three.tsv"], check=True, capture_output=True).stdout
-        (folder / name).write_bytes(packed)
-    (folder / "kept").mkdir()
-    for name in ("four.parquet", "five.tsv.gz"):
-        (folder / name).rename(folder / "kept" / name)
-        s3.put(f"{folder.name}/kept/{name}", (folder / "kept" / name).read_bytes())
-    images = pl.DataFrame({"image_id": ["a", "z", "never"]})
-    images.write_parquet(folder / "images.parquet")
-    s3.put(f"{folder.name}/images.parquet", (folder / "images.parquet").read_bytes())
-    here = f"s3://{BUCKET}/{folder.name}"
-    options = ["--no-history", "--images"]
-    build(folder / "kept", folder / "local", *options, str(folder / "images.parquet"))
-    main(["--clicks", f"{here}/k*/f*", "--output", f"{here}/packed", *options, f"{here}/images.parquet"])
-    assert built(s3, f"{here}/packed") == on_disk(folder / "local")
+def test_images_to_keep_are_read_from_the_store(s3, folder):
+    pl.DataFrame({"image_id": ["z", "a"]}).write_parquet(folder / "images.parquet")
+    address = s3.put(f"{folder.name}/images.parquet", (folder / "images.parquet").read_bytes())
+    assert source_images(address).to_pylist() == ["a", "z"]
 
 
 def fails(capfd, caplog, arguments: list[str]) -> str:
