@@ -2,7 +2,7 @@
 
 A document's commands run in their order, in a folder of its own with a small trained model, pictures, logs and presets,
 in this process: `clicksight X` and `python -m X` are their module's main. Commands that take minutes, serve until they
-are stopped, or need a network have a line in STAND_INS, which says what runs instead and which test runs them whole.
+are stopped, or need data that isn't there have a line in STAND_INS: what runs instead, and where else they are tested.
 """
 
 import argparse
@@ -93,15 +93,15 @@ def start(command: Command, patch: pytest.MonkeyPatch) -> None:
 def resolve(command: Command) -> None:
     """Let the parser read it, and look its targets up among the stages."""
     accept(command)
-    assert set(command.words[4:]) <= stages()
+    assert set(command.words[4:]) <= {name.partition("@")[0] for name in stages()}
 
 
 @cache
-def stages() -> set[str]:
-    """Return the names of all stages of this repository, those of matrices without their points."""
+def stages() -> list[str]:
+    """Return the names of all stages of this repository."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)  # where DVC looks for the systems' files
-        return {name.partition("@")[0] for name in Workspace(ROOT).stages()}
+        return list(Workspace(ROOT).stages())
 
 
 def serve_once(command: Command) -> None:
@@ -120,17 +120,23 @@ def serve_once(command: Command) -> None:
     assert ["What does a picture show?" in page for page in pages] == [True]
 
 
+def compiles(command: Command) -> None:
+    """Compile the program in a command, which reads data that isn't there."""
+    compile(command.words[2], "shown", "exec")
+
+
 def nothing(command: Command) -> None:
     """Run nothing: another test runs this very command."""
 
 
 class StandIn(NamedTuple):
-    """What runs in place of a command, and the test that runs the command itself."""
+    """What runs in place of a command, and the tests of the command itself."""
 
     run: Callable[[Command], None]
-    whole: str
+    tests: str = ""
 
 
+LABELS = "tests/pipelines/test_label_from_clicks.py"
 STAND_INS = {  # by the beginning of the command
     "python -m clicksight.hello": StandIn(accept, "tests/clicksight/test_hello.py"),  # 20 s
     "python -m flows.reproduce": StandIn(resolve, "tests/test_reproduction.py"),  # minutes
@@ -139,10 +145,10 @@ STAND_INS = {  # by the beginning of the command
     "clicksight serve": StandIn(serve_once, "tests/clicksight/test_serve.py"),
     "dvc get": StandIn(nothing, "tests/examples/test_dvc_get.py"),  # from a clone with a remote
     "dvc import": StandIn(nothing, "tests/examples/test_dvc_get.py"),
-    "python -m benchmarks": StandIn(accept, "tests/benchmarks"),  # minutes to hours
-    "python -c": StandIn(nothing, "tests/pipelines/test_label_from_clicks.py"),
-    "python -m pipelines.label_from_clicks --clicks ../shared": StandIn(accept, "tests/pipelines"),  # real data
-    "python -m pipelines.label_from_clicks --params presets/unsplash": StandIn(accept, "tests/pipelines"),
+    "python -m benchmarks": StandIn(accept, "tests/benchmarks"),  # minutes to hours; some parts are tested
+    "python -c": StandIn(compiles),
+    "python -m pipelines.label_from_clicks --clicks ../shared": StandIn(accept, LABELS),
+    "python -m pipelines.label_from_clicks --params presets/unsplash": StandIn(accept, LABELS),
 }
 SHELL = ("cp", "git")  # programs that are run as they stand
 
@@ -150,10 +156,10 @@ SHELL = ("cp", "git")  # programs that are run as they stand
 def run(command: Command) -> None:
     """Run a command, what stands in for it, or what `make` would run."""
     text = " ".join(command.words)
-    found = [one for beginning, one in STAND_INS.items() if text.startswith(beginning)]
-    if found:
-        assert (ROOT / found[-1].whole).exists()
-        found[-1].run(command)
+    stand_in = next((one for beginning, one in STAND_INS.items() if text.startswith(beginning)), None)
+    if stand_in is not None:
+        assert (ROOT / stand_in.tests).exists()
+        stand_in.run(command)
     elif command.words[0] == "make":
         planned = subprocess.run(
             [*command.words, "--dry-run", "--no-print-directory", f"CLICKSIGHT_VENV={sys.prefix}"],
@@ -240,6 +246,13 @@ def test_the_commands_of_other_documents_are_accepted(document: str) -> None:
     for command in commands_of(document):
         if command.words[0] == "clicksight" or command.words[:2] == ("python", "-m"):
             accept(command)
+
+
+def test_readme_counts_the_stages_and_the_trainings() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"with its (\d+) stages and (\d+)\s+trainings", text)
+    trainings = [name for name in stages() if name.partition("@")[0].endswith("train")]
+    assert tuple(map(int, shown)) == (len(stages()), len(trainings))
 
 
 @pytest.mark.parametrize("door", doors.DOORS)
