@@ -28,6 +28,7 @@ from base import schemas
 from base.artifacts import table_writer, write_json
 from base.console import progress
 from benchmarks.costs import cost_of
+from benchmarks.studies.trained_runs import segment_params
 from clicksight import approximate
 from clicksight.cut_offs import images_of
 from clicksight.entries import FILE, Entries
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seen = [images_of(model, arguments.set, split) for split in ("validation", "test")]
     real = np.concatenate([one.values for one in seen])
     names = sorted(set(seen[0].categories))
-    segment = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+    segment = segment_params()
     places = [known for known, _ in known_words(names, model.words, Segmenter(segment)) if known]
     clicked = np.flatnonzero((real > 0.1).any(axis=0))[:50]
     every = {
