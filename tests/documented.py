@@ -31,6 +31,12 @@ def commands_of(document: str) -> list[Command]:
     return [command for block in BLOCK.findall(text) for line in _lines(block) for command in _split(line)]
 
 
+def programs_of(document: str) -> list[str]:
+    """Return the programs in a document's blocks of Python."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
 def examples_of(docstring: str) -> list[Command]:
     """Return the commands of ours in a docstring, whose lines are indented by four spaces."""
     lines = _lines("\n".join(re.findall(r"^ {4}(.*)$", docstring, re.MULTILINE)))

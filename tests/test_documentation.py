@@ -25,7 +25,7 @@ import pytest
 import uvicorn
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import TinyData
-from documented import DOCUMENTS, ROOT, Command, commands_of, examples_of
+from documented import DOCUMENTS, ROOT, Command, commands_of, examples_of, programs_of
 from PIL import Image
 from training_runs import train_methods
 
@@ -201,6 +201,7 @@ def example(tmp_path_factory, tiny_data: TinyData, network_params, objective_par
     shutil.copy(tiny_data.split, data / "splits/seed-0.parquet")
     vocabulary = pl.read_parquet(data / "features/vocabulary.parquet").with_columns(word=pl.Series(WORDS))
     vocabulary.write_parquet(data / "features/vocabulary.parquet")
+    shutil.copytree(data / "features", folder / "data/sets/toy/features")
 
     for number, name in enumerate(PICTURES):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -246,6 +247,14 @@ def test_the_commands_of_other_documents_are_accepted(document: str) -> None:
     for command in commands_of(document):
         if command.words[0] == "clicksight" or command.words[:2] == ("python", "-m"):
             accept(command)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_example")
+@pytest.mark.parametrize("document", [name for name in (*DOCUMENTS, "data/README.md") if programs_of(name)])
+def test_the_programs_of_a_document_run(document: str) -> None:
+    for program in programs_of(document):
+        exec(compile(program, document, "exec"), {})
 
 
 def test_readme_counts_the_stages_and_the_trainings() -> None:
