@@ -63,14 +63,47 @@ class Histories:
         Raises:
             ValueError: a post's tag is not in its user's history.
         """
-        known = rows >= 0
-        dense = np.zeros((len(rows), self.counts.shape[1]), np.int64)
-        dense[known] = self.counts[rows[known]].toarray()
+        own = None
         if without is not None:
-            for of_user, tags in zip(dense, without, strict=True):
-                of_user[tags] -= 1
-            if (dense < 0).any():
+            own = np.repeat(np.arange(len(rows)), list(map(len, without))), np.concatenate([[], *without]).astype(int)
+        places, _, counts = self._entries(rows, own)
+        return self._dense(len(rows), places, counts, np.int64)
+
+    def relative_of(self, rows: np.ndarray, own: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """Return :func:`relative` of the counts of some users; only the tags that they have are computed with.
+
+        Args:
+            rows: of the users, as from `rows_of`.
+            own: tags to leave out, as pairs: the place of a user in `rows`, and a tag; see `of`.
+
+        Shape:
+            rows: (B,); own: integers (n,), (n,); result: float32 (B, N), in [0, 1]
+        """
+        places, users, counts = self._entries(rows, own)
+        largest = np.ones(len(rows), np.int64)
+        np.maximum.at(largest, users, counts)
+        return self._dense(len(rows), places, counts / largest[users], np.float32)
+
+    def _entries(
+        self, rows: np.ndarray, own: tuple[np.ndarray, np.ndarray] | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the counts of some users without zeros: their places in the flat (B, N), and users."""
+        num_tags = self.counts.shape[1]
+        users, entries = ragged_places(self.counts.indptr, rows, rows >= 0)
+        places = users * num_tags + self.counts.indices[entries]
+        counts = self.counts.data[entries]
+        if own is not None:
+            left_out = own[0] * num_tags + own[1]
+            found = np.searchsorted(places, left_out)
+            known = found < len(places)
+            if not known.all() or (places[found] != left_out).any() or (counts[found] < 1).any():
                 raise ValueError("a post to leave out is not in its user's history")
+            counts[found] -= 1
+        return places, users, counts
+
+    def _dense(self, number: int, places: np.ndarray, values: np.ndarray, kind: type) -> np.ndarray:
+        dense = np.zeros((number, self.counts.shape[1]), kind)
+        dense.ravel()[places] = values
         return dense
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
@@ -87,3 +120,25 @@ def relative(counts: np.ndarray) -> np.ndarray:
     """
     largest = counts.max(axis=1, keepdims=True, initial=0)
     return (counts / np.maximum(largest, 1)).astype(np.float32)
+
+
+def ragged_places(
+    offsets: np.ndarray, rows: np.ndarray, is_wanted: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the entries of some rows are in a flat array with the entries of all rows.
+
+    Args:
+        offsets: row r has the entries offsets[r] .. offsets[r + 1] - 1.
+        rows: the rows.
+        is_wanted: whether the entries of each of them are wanted; None: all are.
+
+    Shape:
+        offsets: integers (R + 1,); rows: integers (B,); is_wanted: booleans (B,); results: the place in `rows` of each
+        of the n entries' row, int64 (n,), and its own place, int64 (n,)
+    """
+    owners = np.arange(len(rows)) if is_wanted is None else np.flatnonzero(is_wanted)
+    starts = offsets[rows[owners]].astype(np.int64)
+    lengths = offsets[rows[owners] + 1] - starts
+    ends = np.cumsum(lengths)
+    number = int(ends[-1]) if len(ends) else 0
+    return np.repeat(owners, lengths), np.arange(number) + np.repeat(starts - ends + lengths, lengths)

@@ -24,7 +24,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from base.console import USER_ERRORS, UserError
 from base.proxies import bypass_for_this_machine
-from pipelines.beam import workers
+from pipelines.beam import remembered, workers  # noqa: F401, both replace functions of Beam's
 from pipelines.beam.flink.settings import JOB_SERVER
 from pipelines.beam.quiet import STEP, quiet_about_user_errors, user_error_in
 

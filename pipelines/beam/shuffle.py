@@ -6,6 +6,7 @@ path and offset travel. For small batches, and where steps may run on other mach
 own bytes. With files the memory in use is that of the batches being worked on, not that of the log.
 """
 
+import tempfile
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +19,10 @@ import apache_beam as beam
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from base.artifacts import scratch_directory
+from base.stores import Location, StorePath
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import is_in_process
 
@@ -108,15 +111,17 @@ def unpack(packed: bytes) -> pa.RecordBatch:
 
 
 @contextmanager
-def packing(beam_arguments: Sequence[str], output: Path) -> Iterator[Packer]:
-    """Yield the packer for a job; for the in-process runner one that spills beside the job's output.
+def packing(beam_arguments: Sequence[str], output: Location) -> Iterator[Packer]:
+    """Yield the packer for a job; for the in-process runner one that spills beside the job's output,
+    or, if that is in a store, in the machine's folder for temporary files.
 
     Args:
         beam_arguments: as for :func:`pipelines.beam.runner.pipeline`, whose ``with`` block must be inside this one.
-        output: the artifact; its disk must also have room for the log.
+        output: the artifact; the disk must also have room for the log.
     """
     if is_in_process(beam_arguments):
-        with scratch_directory(output) as spill:
+        beside = Path(tempfile.gettempdir()) / "clicksight-spill" if isinstance(output, StorePath) else output
+        with scratch_directory(beside) as spill:
             yield Packer(spill)
     else:
         yield INLINE
@@ -134,8 +139,11 @@ def shards_of(keys: pa.Array, num_shards: int) -> np.ndarray:
     """
     if num_shards == 1:
         return np.zeros(len(keys), np.int16)
-    hashes = np.fromiter(map(zlib.crc32, keys.cast(pa.binary()).to_pylist()), np.uint32, len(keys))
-    return (hashes % num_shards).astype(np.int16)
+    differs = np.asarray(pc.not_equal(keys.slice(1), keys.slice(0, max(0, len(keys) - 1))))
+    begins = np.flatnonzero(np.r_[True, differs][: len(keys)])  # equal keys are often neighbours: one of them is hashed
+    texts = keys.take(pa.array(begins)).cast(pa.binary()).to_pylist()
+    hashes = np.fromiter(map(zlib.crc32, texts), np.uint32, len(begins))
+    return np.repeat((hashes % num_shards).astype(np.int16), np.diff(np.r_[begins, len(keys)]))
 
 
 def buckets_of(keys: pa.Array, num_buckets: int) -> np.ndarray:
@@ -158,9 +166,10 @@ def split_by_shard(batch: pa.RecordBatch, shards: np.ndarray) -> Iterator[tuple[
     """
     if not batch.num_rows:
         return
-    order = np.argsort(shards, kind="stable")
-    ordered = shards[order]
-    moved = batch.take(pa.array(order))
+    ordered, moved = shards, batch
+    if (shards[1:] < shards[:-1]).any():
+        order = np.argsort(shards, kind="stable")
+        ordered, moved = shards[order], batch.take(pa.array(order))
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     for start, end in zip(starts, np.r_[starts[1:], len(ordered)], strict=True):
         yield int(ordered[start]), moved.slice(start, end - start)

@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import polars as pl
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
+from pipelines.beam.blocks import BlockCoder
 from pipelines.beam.concurrency import concurrently
-from pipelines.ingest.click_rows import LONGEST_LINE, MARK, NOT_UTF8, REASONS, as_bytes, valid_rows
+from pipelines.ingest.click_rows import KEPT, LONGEST_LINE, MARK, NOT_UTF8, as_bytes, valid_rows
 from pipelines.ingest.containers import PARQUET, documents, unpacking
 from pipelines.ingest.encodings import as_utf8
 from pipelines.ingest.log_records import csv_rows
-from pipelines.ingest.log_slices import SLICE_BYTES, SLICE_ROWS, LogFile, whole_lines
+from pipelines.ingest.log_slices import SLICE_BYTES, SLICE_ROWS, LogFile, num_lines, whole_lines
 from pipelines.tags.layouts import FIELDS, IMAGE, NUS_LISTS, TAG, USER, YFCC_COLUMNS, TagLayout, places_in
-from pipelines.tags.rows import KEPT, check_rows, placed, split_lines
+from pipelines.tags.rows import Rows, check_rows, of_fields, split_lines
 
 HEAD = 1 << 16  # bytes, in which the header must end
 LIST_SEPARATOR = "\x1f"  # between the tags of a Parquet list
@@ -54,6 +55,9 @@ class TagBlock(NamedTuple):
     places: Mapping[int, Mapping[str, int]]
     delimiter: str = "\t"
     has_header: bool = False
+
+
+beam.coders.registry.register_coder(TagBlock, BlockCoder)
 
 
 def read_blocks(file: LogFile, layout: TagLayout) -> Iterator[TagBlock]:
@@ -102,7 +106,7 @@ def _text(stream: Any, name: str, head: bytes, file: LogFile, layout: TagLayout)
     for block in lines:
         block = block.removeprefix(MARK) if row == 1 else block
         yield TagBlock(name, row, block, layout, places, delimiter, has_header and row == 1)
-        row += block.count(b"\n") + (not block.endswith(b"\n"))
+        row += num_lines(block)
 
 
 def _parquet(file: LogFile, layout: TagLayout) -> Iterator[TagBlock]:
@@ -171,43 +175,33 @@ def check_block(
         yield beam.pvalue.TaggedOutput("counts", count)
 
 
-def _of_records(block: TagBlock) -> pl.DataFrame:
+def _of_records(block: TagBlock) -> Rows:
     """Return rows of CSV, whose fields are parsed again: `csv_rows` returns those of a click log alone."""
     assert isinstance(block.rows, pa.RecordBatch)
-    raws = block.rows.column("raw").to_pylist()
-    reasons = [REASONS[code] for code in block.rows.column("reason").to_pylist()]
-    fields = []
-    for number, raw in enumerate(raws):
+    reasons, fields = block.rows.column("reason").to_numpy().copy(), []
+    for number, raw in enumerate(block.rows.column("raw").to_pylist()):
         try:
             text = raw.decode()
         except UnicodeDecodeError:
-            text, reasons[number] = "", reasons[number] or REASONS[NOT_UTF8]
-        fields.append(next(csv.reader([text], delimiter=block.delimiter), []) if reasons[number] == KEPT else [])
-    numbers = pl.Series(block.rows.column("row").to_pylist(), dtype=pl.Int64)
-    return placed(
-        numbers,
-        pl.Series(raws, dtype=pl.Binary),
-        pl.Series(fields, dtype=pl.List(pl.String)),
-        pl.Series(reasons, dtype=pl.String),
-        block.places,
-    )
+            reasons[number] = reasons[number] or NOT_UTF8
+        if reasons[number] == KEPT:
+            fields.append(next(csv.reader([text], delimiter=block.delimiter), []))
+    return of_fields(block.rows.column("row").to_numpy(), block.rows.column("raw"), reasons, fields, block.places)
 
 
-def _of_columns(block: TagBlock) -> pl.DataFrame:
+def _of_columns(block: TagBlock) -> Rows:
     """Return rows of Parquet."""
     assert isinstance(block.rows, pa.RecordBatch)
-    columns = [block.rows.column(name) for name in FIELDS]
-    raws = pc.binary_join_element_wise(*columns, b"\t")
+    columns = {name: block.rows.column(name) for name in FIELDS}
+    raws = pc.binary_join_element_wise(*columns.values(), b"\t")
     is_text = valid_rows(raws)
-    texts = [pc.if_else(pa.array(is_text), column, b"").cast(pa.string()) for column in columns]
-    return pl.DataFrame(
-        {
-            "row": range(block.first_row, block.first_row + len(raws)),
-            "raw": pl.Series(raws, dtype=pl.Binary),
-            "reason": [KEPT if valid else REASONS[NOT_UTF8] for valid in is_text],
-            **{name: pl.Series(text) for name, text in zip(FIELDS, texts, strict=True)},
-        },
-        schema_overrides={"row": pl.Int64, "reason": pl.String, **dict.fromkeys(FIELDS, pl.String)},
+    if not is_text.all():
+        columns = {name: column.filter(pa.array(is_text)) for name, column in columns.items()}
+    return Rows(
+        numbers=block.first_row + np.arange(len(raws)),
+        reasons=np.where(is_text, KEPT, NOT_UTF8),
+        fields={name: column.cast(pa.string()) for name, column in columns.items()},
+        raws=lambda some: raws.take(pa.array(some)),
     )
 
 

@@ -21,15 +21,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from base import schemas
 from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
+from pipelines.tags.ranks import begins_run, counted, order_of, ranked
 
-TRAIN, VALIDATION, TEST, HISTORY = "train", "validation", "test", "history"
+TRAIN, VALIDATION, TEST, HISTORY = NAMES = ("train", "validation", "test", "history")
 
 
 class PostShares(Params):
@@ -64,44 +68,71 @@ def split_posts(posts: pl.DataFrame, seed: int, params: TagSplitParams) -> pl.Da
     Raises:
         UserError: a split with a share above 0 gets nothing, or by time a post has no time.
     """
-    posts = posts.sort("image_id", "user_id")
+    order = order_of(as_array(posts["image_id"]), as_array(posts["user_id"]))
+    if (order != np.arange(len(order))).any():
+        posts = posts[order]
     if params.by == "time":
         if missing := posts["time"].null_count():
             raise UserError(
                 f"tag_splits.by = time: {missing:,} of {len(posts):,} posts have no time; use image or user"
             )
-        rank = pl.struct("time", "image_id", "user_id").rank("ordinal") - 1
-        found = posts.with_columns(split=_parts(rank, len(posts), params.shares))
+        codes = _parts(np.argsort(posts["time"].to_numpy(), kind="stable"), params.shares)
     else:
-        key = f"{params.by}_id"
-        names = posts.select(pl.col(key).unique().sort())
-        hashes = pl.Series("hash", [_hash(seed, params.by, name) for name in names[key]], dtype=pl.UInt64)
-        rank = pl.struct("hash", key).rank("ordinal") - 1
-        of_names = names.with_columns(hashes).select(key, split=_parts(rank, len(names), params.shares))
-        found = posts.join(of_names, on=key, maintain_order="left")
+        key = as_array(posts[f"{params.by}_id"])
+        if params.by == "image":  # the posts are in the images' order
+            begins = begins_run(key)
+            places, names = np.cumsum(begins) - 1, key.filter(pa.array(begins))
+        else:
+            places, names = ranked(key, do_repeat=True)
+        hashes = _hashes(seed, params.by, names)
+        codes = _parts(np.argsort(hashes, kind="stable"), params.shares)[places]
+    found = posts.with_columns(split=pl.Series(pa.array(NAMES, pa.string()).take(pa.array(codes))))
     if params.by == "user":
         found = _with_histories(found, seed)
+    used = set(found["split"].unique())
     for split, share in params.shares.model_dump().items():
-        if share > 0 and found.filter(split=split).is_empty():
+        if share > 0 and split not in used:
             raise UserError(f"tag_splits: {len(posts):,} posts are too few: none is left for {split} (share {share:g})")
     return found
 
 
-def _hash(seed: int, purpose: str, name: str) -> int:
-    digest = hashlib.blake2b(f"{seed}/tag split/{purpose}/{name}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+def as_array(column: pl.Series) -> pa.Array:
+    """Return a column of texts as Arrow's."""
+    return column.to_arrow().cast(pa.string())
 
 
-def _parts(rank: pl.Expr, number: int, shares: PostShares) -> pl.Expr:
-    """Return the split of each rank from 0: the first ranks train, the last ones test."""
-    first, last = round(number * shares.train), number - round(number * shares.test)
-    return pl.when(rank < first).then(pl.lit(TRAIN)).when(rank < last).then(pl.lit(VALIDATION)).otherwise(pl.lit(TEST))
+def _hashes(seed: int, purpose: str, names: pa.Array) -> np.ndarray:
+    """Return an unsigned number of 64 bits for each name, which depends on seed, purpose and name alone.
+
+    Shape:
+        names: strings (n,); result: uint64 (n,)
+    """
+    begun = hashlib.blake2b(f"{seed}/tag split/{purpose}/".encode(), digest_size=8)
+    digests = bytearray()
+    for name in names.cast(pa.binary()).to_pylist():
+        state = begun.copy()
+        state.update(name)
+        digests += state.digest()
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
+
+
+def _parts(order: np.ndarray, shares: PostShares) -> np.ndarray:
+    """Return the split of each of some things, as a place in NAMES: the first in order train, the last ones test.
+
+    Shape:
+        order: integers (n,), the things' places; result: int8 (n,)
+    """
+    number = len(order)
+    codes = np.full(number, NAMES.index(VALIDATION), np.int8)
+    codes[order[: round(number * shares.train)]] = NAMES.index(TRAIN)
+    codes[order[number - round(number * shares.test) :]] = NAMES.index(TEST)
+    return codes
 
 
 def _with_histories(posts: pl.DataFrame, seed: int) -> pl.DataFrame:
     """Give the first half of a validation or test user's posts the split `history`; of an odd number, less."""
     rows = posts.select(pl.concat_str("user_id", "image_id", separator="/")).to_series()
-    hashes = pl.Series("hash", [_hash(seed, "history", name) for name in rows], dtype=pl.UInt64)
+    hashes = pl.Series("hash", _hashes(seed, "history", as_array(rows)))
     place = pl.struct(pl.col("time").fill_null(0), "hash", "image_id").rank("ordinal").over("user_id")
     is_early = (pl.col("split") != TRAIN) & (place <= pl.len().over("user_id") // 2)
     split = pl.when(is_early).then(pl.lit(HISTORY)).otherwise("split").alias("split")
@@ -114,21 +145,37 @@ def histories_of(posts: pl.DataFrame) -> pl.DataFrame:
     Args:
         posts: `user_id`, `tag_ids` and `split`.
     """
-    counted = posts.filter(pl.col("split").is_in([TRAIN, HISTORY])).select("user_id", pl.col("tag_ids").alias("tag_id"))
-    tags = counted.explode("tag_id", empty_as_null=True, keep_nulls=True).drop_nulls("tag_id")
-    return tags.group_by("user_id", "tag_id").agg(pl.len().cast(pl.Int64).alias("count")).sort("user_id", "tag_id")
+    posts = posts.filter(pl.col("split").is_in([TRAIN, HISTORY]))
+    users, names = ranked(as_array(posts["user_id"]), do_repeat=True)
+    lists = posts["tag_ids"].to_arrow().cast(pa.list_(pa.int32()))
+    tags = pc.list_flatten(lists).to_numpy()
+    top = int(tags.max(initial=0)) + 1
+    keys, numbers = counted(np.repeat(users, pc.list_value_length(lists).to_numpy()) * top + tags)
+    return pl.DataFrame(
+        {
+            "user_id": pl.Series(names.take(pa.array(keys // top)), dtype=pl.String),
+            "tag_id": (keys % top).astype(np.int32),
+            "count": numbers,
+        }
+    )
 
 
 def summarise(posts: pl.DataFrame) -> dict[str, Any]:
-    """Return the numbers of a split."""
-    learned = posts.filter(pl.col("split").is_in([TRAIN, HISTORY]) & (pl.col("tag_ids").list.len() > 0))
-    tested = posts.filter(split=TEST)
+    """Return the numbers of a split, whose posts are in order."""
+    names = as_array(posts["split"])
+    is_of = {split: np.asarray(pc.equal(names, split)) for split in NAMES}
+    images = np.cumsum(begins_run(as_array(posts["image_id"])))
+    users = as_array(posts["user_id"]).dictionary_encode().indices.to_numpy()
+    has_tags = posts["tag_ids"].list.len().to_numpy() > 0
+    learned = np.bincount(users[(is_of[TRAIN] | is_of[HISTORY]) & has_tags], minlength=len(users) + 1) > 0
+    trains = np.bincount(images[is_of[TRAIN]], minlength=len(images) + 1) > 0
+    is_tested = is_of[TEST]
     return {
-        "posts": dict(posts["split"].value_counts().sort("split").iter_rows()),
+        "posts": {split: int(is_of[split].sum()) for split in sorted(NAMES) if is_of[split].any()},
         "test posts": {
-            "without a history": len(tested.join(learned, on="user_id", how="anti")),
-            "without a tag": int((tested["tag_ids"].list.len() == 0).sum()),
-            "of an image that trains": len(tested.join(posts.filter(split=TRAIN), on="image_id", how="semi")),
+            "without a history": int((~learned[users[is_tested]]).sum()),
+            "without a tag": int((~has_tags[is_tested]).sum()),
+            "of an image that trains": int(trains[images[is_tested]].sum()),
         },
     }
 

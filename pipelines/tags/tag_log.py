@@ -27,6 +27,7 @@ import apache_beam as beam
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from base.artifacts import read_tables, shard_name, whole_directory, write_json, write_table
 from base.console import UserError, as_counts, by_reason, log, rows_add_up, stage
@@ -43,6 +44,7 @@ from pipelines.ingest.image_ids import composed, composed_ids
 from pipelines.ingest.log_slices import LogFile
 from pipelines.ingest.quarantine import WriteQuarantine, outliving
 from pipelines.tags.layouts import TagLayout, TagLogParams, layout_of
+from pipelines.tags.ranks import begins_run, counted, ranked
 from pipelines.tags.read import ReadTagLog
 from pipelines.tags.rows import TAG_ROWS
 
@@ -50,6 +52,7 @@ COUNTS_FILE, VOCABULARY_FILE = "counts", "vocabulary.parquet"
 OUTPUT = ("posts", "quarantine", VOCABULARY_FILE, "summary.json")
 # How many posts of each user have each tag, within the images of one shard.
 USES = pa.schema([("tag", pa.string()), ("user_id", pa.string()), ("posts", pa.int64())])
+NAMES = pa.schema([("tag", pa.string())])
 MOST_USED = pa.schema([("tag", pa.string()), ("posts", pa.int64()), ("users", pa.int64())])
 
 
@@ -71,25 +74,76 @@ def read_users(path: Path | None) -> frozenset[str]:
 
 def of_images(tags: pa.RecordBatch, image_ids: pa.Array) -> Iterable[beam.pvalue.TaggedOutput]:
     """Yield the tags of some images, and how many tags are of other ones."""
-    kept = tags.filter(pa.compute.is_in(tags.column("image_id"), image_ids))
+    kept = tags.filter(pc.is_in(tags.column("image_id"), image_ids))
     yield beam.pvalue.TaggedOutput("tags", kept)
     yield beam.pvalue.TaggedOutput("counts", ("tags: of other images", tags.num_rows - kept.num_rows))
 
 
-def image_shard(shard: int, tags: pa.RecordBatch, packer: Packer) -> Iterable[beam.pvalue.TaggedOutput]:
-    """Merge equal tags of a shard's images; yield the rows, packed, with the uses of tags and counts.
+def image_shard(
+    shard: int, tags: pa.RecordBatch, packer: Packer, num_buckets: int
+) -> Iterable[beam.pvalue.TaggedOutput]:
+    """Merge equal tags of a shard's images into posts; yield the posts, packed, with the uses of tags and counts.
 
-    A user's repeated tag of an image counts once, at its first time.
+    A user's repeated tag of an image counts once, at its first time. The uses are in order of their tags' buckets.
     """
-    frame = pl.DataFrame(pa.Table.from_batches([tags]))
-    key = ["image_id", "user_id", "tag"]
-    merged = frame.sort([*key, "time"], nulls_last=True).unique(key, keep="first", maintain_order=True)
-    uses = merged.group_by("tag", "user_id", maintain_order=True).agg(pl.len().cast(pl.Int64).alias("posts"))
-    [rows] = packer.pack([as_batch(merged, TAG_ROWS)])
-    yield beam.pvalue.TaggedOutput("shards", (shard, rows))
-    yield beam.pvalue.TaggedOutput("uses", as_batch(uses, USES))
-    for name, number in {"read": len(frame), "repeated": len(frame) - len(merged)}.items():
+    images, users, times = (tags.column(name) for name in ("image_id", "user_id", "time"))
+    names, codes = by_bucket(tags.column("tag"), num_buckets)
+    begins = begins_run(images, users)  # rows of a post are mostly neighbours: only their first has its ids ranked
+    image_ranks, image_ids = ranked(images.filter(pa.array(begins)), do_repeat=False)
+    user_ranks, user_ids = ranked(users.filter(pa.array(begins)), do_repeat=True)
+    keys = image_ranks * len(user_ids) + user_ranks
+    post_keys, _ = counted(keys)
+    posts = np.searchsorted(post_keys, keys)[np.cumsum(begins) - 1]
+
+    tag_keys, _ = counted(posts * len(names) + codes)
+    tag_posts, tag_codes = np.divmod(tag_keys, max(1, len(names)))
+    post_images, post_users = np.divmod(post_keys, max(1, len(user_ids)))
+    use_keys, numbers = counted(tag_codes * len(user_ids) + post_users[tag_posts])
+    use_tags, use_users = np.divmod(use_keys, max(1, len(user_ids)))
+    uses = [names.take(pa.array(use_tags)), user_ids.take(pa.array(use_users)), pa.array(numbers)]
+
+    offsets = np.searchsorted(tag_posts, np.arange(len(post_keys) + 1)).astype(np.int32)
+    columns = [
+        image_ids.take(pa.array(post_images)),
+        user_ids.take(pa.array(post_users)),
+        first_times(posts, times, len(post_keys)),
+        pa.ListArray.from_arrays(pa.array(offsets), pa.array(tag_codes.astype(np.int32))),
+    ]
+    packed = packer.pack([pa.record_batch(columns, POSTS), pa.record_batch([names], NAMES)])
+    yield beam.pvalue.TaggedOutput("shards", (shard, *packed))
+    yield beam.pvalue.TaggedOutput("uses", pa.record_batch(uses, USES))
+    for name, number in {"read": tags.num_rows, "repeated": tags.num_rows - len(tag_keys)}.items():
         yield beam.pvalue.TaggedOutput("counts", (f"tags: {name}", number))
+
+
+def by_bucket(tags: pa.Array, num_buckets: int) -> tuple[pa.Array, np.ndarray]:
+    """Return the different tags in order of their buckets, and the place of each row's tag among them.
+
+    Shape:
+        tags: strings (n,); results: strings (number of different tags,), int64 (n,)
+    """
+    encoded = tags.dictionary_encode()
+    order = np.argsort(buckets_of(encoded.dictionary, num_buckets), kind="stable")
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return encoded.dictionary.take(pa.array(order)), places[encoded.indices.to_numpy()]
+
+
+def first_times(posts: np.ndarray, times: pa.Array, number: int) -> pa.Array:
+    """Return the first time of each post, null if all its times are unknown.
+
+    Args:
+        posts: the post of each row, 0 .. number - 1.
+        times: of each row.
+        number: of posts; each has a row.
+
+    Shape:
+        posts: integers (n,); times: int64 (n,); result: int64 (number,)
+    """
+    is_known = np.asarray(times.is_valid())
+    first = np.full(number, np.iinfo(np.int64).max)
+    np.minimum.at(first, posts[is_known], times.drop_null().to_numpy())
+    return pa.array(first, mask=np.bincount(posts[is_known], minlength=number) == 0)
 
 
 def as_batch(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:
@@ -102,9 +156,16 @@ def tag_shard(shard: int, uses: pa.RecordBatch, top: int, least_users: int) -> I
 
     Tags of few users are left out first: both steps commute, and fewer tags have to be ranked.
     """
-    frame = pl.DataFrame(pa.Table.from_batches([uses]))
-    tags = frame.group_by("tag").agg(pl.col("posts").sum(), pl.col("user_id").n_unique().cast(pl.Int64).alias("users"))
-    return [most_used([as_batch(tags.filter(pl.col("users") >= least_users), MOST_USED)], top)]
+    tags = uses.column("tag").dictionary_encode()
+    users = uses.column("user_id").dictionary_encode()
+    codes, num_users = tags.indices.to_numpy().astype(np.int64), max(1, len(users.dictionary))
+    pairs, _ = counted(codes * num_users + users.indices.to_numpy())
+    counts = {
+        "posts": np.bincount(codes, uses.column("posts").to_numpy(), len(tags.dictionary)).astype(np.int64),
+        "users": np.bincount(pairs // num_users, minlength=len(tags.dictionary)),
+    }
+    found = pa.record_batch([tags.dictionary, *map(pa.array, counts.values())], schema=MOST_USED)
+    return [most_used([found.filter(pa.array(counts["users"] >= least_users))], top)]
 
 
 def most_used(tags: Iterable[pa.RecordBatch], top: int) -> pa.RecordBatch:
@@ -120,25 +181,25 @@ def write_vocabulary(tags: pa.RecordBatch, folder: Path) -> pa.RecordBatch:
     return tags
 
 
-def write_posts(shard: tuple[int, bytes], folder: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+def write_posts(shard: tuple[int, bytes, bytes], folder: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
     """Write a shard of posts; return its counts."""
-    number, packed = shard
-    rows = pl.DataFrame(pa.Table.from_batches([unpack(packed)]))
-    tags = vocabulary.column("tag")
-    ids = pl.DataFrame({"tag": pl.Series(tags, dtype=pl.String), "tag_id": np.arange(len(tags), dtype=np.int32)})
-    known = rows.join(ids, on="tag", how="left", maintain_order="left")
-    posts = (
-        known.group_by("image_id", "user_id")
-        .agg(pl.col("time").min(), pl.col("tag_id").drop_nulls().sort().alias("tag_ids"))
-        .sort("image_id", "user_id")
-    )
-    write_table(pa.Table.from_batches([as_batch(posts, POSTS)]), folder / shard_name(number))
-    left_out = known["tag_id"].null_count()
-    yield "tags: kept", len(known) - left_out
-    yield "tags: not in the vocabulary", left_out
-    yield "posts", len(posts)
-    yield "posts without a tag", int((posts["tag_ids"].list.len() == 0).sum())
-    yield "images", posts["image_id"].n_unique()
+    number, *packed = shard
+    posts, names = map(unpack, packed)
+    tags = posts.column("tag_ids")
+    ids = pc.fill_null(pc.index_in(names.column("tag"), vocabulary.column("tag")), -1).to_numpy()[
+        tags.values.to_numpy()
+    ]
+    of_posts = np.repeat(np.arange(len(tags)), np.diff(tags.offsets.to_numpy()))
+    top = max(1, vocabulary.num_rows)
+    keys = np.sort((of_posts * top + ids)[ids >= 0])  # so a post's tags are in order of their numbers
+    offsets = np.searchsorted(keys, np.arange(len(tags) + 1) * top).astype(np.int32)
+    known = pa.ListArray.from_arrays(pa.array(offsets), pa.array((keys % top).astype(np.int32)))
+    write_table(pa.Table.from_arrays([*posts.columns[:-1], known], schema=POSTS), folder / shard_name(number))
+    yield "tags: kept", len(keys)
+    yield "tags: not in the vocabulary", len(ids) - len(keys)
+    yield "posts", len(tags)
+    yield "images", int(begins_run(posts.column("image_id")).sum())
+    yield "posts without a tag", int((np.diff(offsets) == 0).sum())
 
 
 def summarise(counts: Mapping[str, int], vocabulary: pl.DataFrame, users: int) -> dict[str, Any]:
@@ -215,6 +276,7 @@ class TagLogJob:
         read = job | "TagLog" >> ReadTagLog(self.files, self.layout, self.params.fold, self.left_out)
         _ = read.quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
         tags, counts = read.tags, [read.counts]
+        buckets = num_buckets(self.files)
         if self.image_ids is not None:
             chosen = tags | "OfImages" >> beam.FlatMap(of_images, self.image_ids).with_outputs("tags", "counts")
             tags, counts = chosen.tags, [*counts, chosen.counts]
@@ -222,7 +284,7 @@ class TagLogJob:
             TAG_ROWS,
             "image_id",
             self.params.shards,
-            partial(image_shard, packer=packer),
+            partial(image_shard, packer=packer, num_buckets=buckets),
             packer,
             "merge",
             outputs=("shards", "uses", "counts"),
@@ -233,7 +295,7 @@ class TagLogJob:
             >> GroupIntoShards(
                 USES,
                 "tag",
-                num_buckets(self.files),
+                buckets,
                 partial(tag_shard, top=self.params.top_tags, least_users=self.params.least_users),
                 packer,
                 "count",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import polars as pl
 from base.artifacts import read_tables
 from base.console import UserError, log
 from base.seeding import derive_seed
-from model.data.histories import Histories
+from model.data.histories import Histories, ragged_places, relative
 from model.data.images import ImageStore
 from model.frozen_features import Frozen, read_frozen
 from model.heads import read_features
@@ -161,16 +162,54 @@ class Posts:
         """Return the row numbers of a split, ascending."""
         return (self.rows["split"] == split).arg_true().to_numpy()
 
+    @cached_property
+    def tag_lists(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each post's tags begin in the tags of all posts, and these: int64 (P + 1,), int64."""
+        lists = self.rows["tag_ids"]
+        return np.r_[
+            0, np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)
+        ], lists.explode().drop_nulls().to_numpy().astype(np.int64)
+
+    @cached_property
+    def trains(self) -> np.ndarray:
+        """Whether each post trains: bool (P,)."""
+        return (self.rows["split"] == "train").to_numpy()
+
+    def tags_of(self, rows: np.ndarray, is_wanted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tags of some posts as pairs: the place of a post in `rows`, and a tag.
+
+        Args:
+            rows: of the posts.
+            is_wanted: of which of them tags are returned; None: of all.
+        """
+        offsets, tags = self.tag_lists
+        posts, places = ragged_places(offsets, rows, is_wanted)
+        return posts, tags[places]
+
     def tag_ids(self, rows: Sequence[int] | np.ndarray) -> list[np.ndarray]:
         """Return the tags of some posts."""
-        return [np.asarray(ids, np.int64) for ids in self.rows["tag_ids"].gather(np.asarray(rows)).to_list()]
+        offsets, tags = self.tag_lists
+        return [tags[offsets[row] : offsets[row + 1]] for row in rows]
 
-    def labels(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return whether each post has each tag: bool (B, N)."""
-        found = np.zeros((len(rows), len(self.tags)), bool)
-        for of_post, ids in zip(found, self.tag_ids(rows), strict=True):
-            of_post[ids] = True
+    def labels(self, rows: Sequence[int] | np.ndarray, kind: type = np.bool_) -> np.ndarray:
+        """Return whether each post has each tag, as numbers of a kind: (B, N)."""
+        found: np.ndarray = np.zeros((len(rows), len(self.tags)), kind)
+        found[self.tags_of(np.asarray(rows, np.int64))] = 1
         return found
+
+    def relative_history(
+        self, rows: np.ndarray, mode: HistoryMode, seed: int = 0, passes: Sequence[int | None] | None = None
+    ) -> np.ndarray:
+        """Return u_h of each post, which is `relative` of `history` with the same arguments, without making that.
+
+        Shape:
+            result: float32 (B, N), in [0, 1]
+        """
+        if mode == "leave-one-out":
+            return self.histories.relative_of(self.users[rows], self.tags_of(rows, self.trains[rows]))
+        if mode == "whole":
+            return self.histories.relative_of(self.users[rows])
+        return relative(self.history(rows, mode, seed, passes))
 
     def history(
         self,
@@ -199,8 +238,7 @@ class Posts:
             return self.histories.of(np.where(users >= 0, self._others(seed)[users], -1))
         if mode == "whole":
             return self.histories.of(users)
-        trained = (self.rows["split"].gather(np.asarray(rows)) == "train").to_list()
-        own = [ids if trains else ids[:0] for ids, trains in zip(self.tag_ids(rows), trained, strict=True)]
+        own = [ids if trains else ids[:0] for ids, trains in zip(self.tag_ids(rows), self.trains[rows], strict=True)]
         counts = self.histories.of(users, own)
         return self._thinned(counts, rows, seed, passes) if mode == "thinned" and passes is not None else counts
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model.data.batches import Batch, Draw
-from model.data.histories import relative
 from model.data.images import ImageStore
 from model.folder import weights_digest
 from model.frozen_features import frozen_entry
@@ -67,15 +66,13 @@ class PreferenceTask(Task):
 
     def history(self, draws: Sequence[Draw]) -> Tensor:
         """Return u_h of posts: float32 (B, N)."""
-        rows, passes = [draw.row for draw in draws], [draw.pass_number for draw in draws]
-        return torch.from_numpy(relative(self.posts.history(rows, self.recipe.history, self.seed, passes)))
+        rows, passes = np.array([draw.row for draw in draws]), [draw.pass_number for draw in draws]
+        return torch.from_numpy(self.posts.relative_history(rows, self.recipe.history, self.seed, passes))
 
     def load(self, stream: str, draws: Sequence[Draw]) -> TagBatch:
         """Return histories and labels, without pictures."""
-        rows = [draw.row for draw in draws]
-        return TagBatch(
-            torch.empty(len(rows), 0), self.history(draws), torch.from_numpy(self.posts.labels(rows)).float()
-        )
+        labels = torch.from_numpy(self.posts.labels([draw.row for draw in draws], np.float32))
+        return TagBatch(torch.empty(len(draws), 0), self.history(draws), labels)
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return one optimiser of all weights."""

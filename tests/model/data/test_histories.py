@@ -58,6 +58,11 @@ def test_leaving_a_post_out_is_counting_the_others(posts) -> None:
     for number, (user, _) in enumerate(posts):
         others = counted(posts[:number] + posts[number + 1 :])
         assert found[number].tolist() == [others.get((user, tag), 0) for tag in range(NUM_TAGS)]
+    own = [(number, tag) for number, (_, tags) in enumerate(posts) for tag in tags]
+    left = histories.relative_of(rows, tuple(np.array(own).T))
+    assert left.dtype == np.float32
+    assert np.array_equal(left, relative(found))
+    assert np.array_equal(histories.relative_of(np.append(rows, -1))[:-1], relative(histories.of(rows)))
 
 
 def test_relative_counts_have_the_largest_at_one() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tagging_data import TAGS, posts_table, read_posts, write_data
 
 from base.console import UserError
+from model.data.histories import relative
 
 
 def counted(rows: pl.DataFrame, user: str, but: str = "") -> list[int]:
@@ -31,6 +32,9 @@ def test_a_posts_own_tags_are_not_in_its_history_and_no_test_post_is(sources) ->
         assert whole[row].tolist() == counted(every, user)
     trained = posts.row_numbers("train")
     assert ((whole - found)[trained] == posts.labels(trained)).all()
+    for mode in ("leave-one-out", "whole", "none", "shuffled", "thinned"):
+        expected = relative(posts.history(rows, mode, 5, [2] * len(rows)))
+        assert np.array_equal(posts.relative_history(rows, mode, 5, [2] * len(rows)), expected)
 
 
 def test_shuffled_histories_are_those_of_other_users(sources) -> None:
