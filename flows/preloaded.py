@@ -32,8 +32,8 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from base.console import STATE
@@ -227,7 +227,7 @@ waiting: StageProcess | None = None
 def main(argv: Sequence[str]) -> None:
     """Import the libraries and serve; in a forked process, run its module and end as ``python -m`` does."""
     for name in os.environ.pop(PRELOAD).split():
-        import_module(name)
+        resolve_name(name)  # imports it
     _forget_logging()
     gc.freeze()  # no fork looks through, and so copies, what all have in common
     words = _serve(socket.socket(fileno=int(argv[0])))
@@ -350,7 +350,9 @@ def _with_stage_process(words: list[str]) -> list[str]:
         del sys.modules[name]
     sys.path[0] = folder
     if words[0] == WITH_NAMES:
-        words = import_module(WITH_NAMES).filled(words[1:])
+        from base.with_names import filled  # after the project's modules were forgotten
+
+        words = filled(words[1:])
     return list(words)
 
 
