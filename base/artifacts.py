@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from base.console import MAKE_ROOM, UserError, is_no_room
 from base.inputs import check_file
 from base.outputs import reason_not_to_write
 from base.replacement import hidden_name, put_back, replace, sweep_leftovers
+from base.stores import Location, StorePath, location, sorted_glob, source
 
 COMPRESSION = "zstd"
 # The form of every Parquet file: plain values and dictionaries are the encodings that all common programs read.
@@ -90,12 +92,19 @@ def scratch_directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Location) -> Iterator[Path]:
     """Yield a temporary file name that replaces ``path`` if the block succeeds; delete the file if the block fails.
+
+    An object of a store is written into the machine's folder for temporary files first.
 
     Raises:
         UserError: ``path`` is a folder, or there is no room to write.
     """
+    if isinstance(path, StorePath):
+        with _no_room_is_reported(path), tempfile.TemporaryDirectory(prefix="clicksight-") as folder:
+            yield Path(folder) / path.name
+            path.put(Path(folder) / path.name)
+        return
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file to write")
@@ -111,7 +120,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _no_room_is_reported(path: Path) -> Iterator[None]:
+def _no_room_is_reported(path: Location) -> Iterator[None]:
     """Turn any library's error about a full disk into a :class:`UserError` that names the output.
 
     Outputs are nested: a file of a folder, which has a hidden name yet. The outermost output is named in the end.
@@ -128,7 +137,7 @@ def _no_room_is_reported(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+def table_writer(path: Location, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Yield the writer of one Parquet file, which appears whole or not at all; codec and encodings are fixed.
 
     Floats rarely repeat, so they have no dictionary: it would take more bytes and more time than plain values.
@@ -141,7 +150,7 @@ def table_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
-def write_table(table: pa.Table, path: Path, row_group_rows: int = 65_536) -> None:
+def write_table(table: pa.Table, path: Location, row_group_rows: int = 65_536) -> None:
     """Write one Parquet file, whole or not at all; the fixed row-group size also keeps its bytes stable.
 
     A table without rows has no row group, because Hugging Face's `datasets` refuses a folder with an empty row group in
@@ -166,14 +175,14 @@ def columns_but_floats(fields: Iterable[pa.Field], path: str = "") -> list[str]:
     return columns
 
 
-def write_json(content: Mapping[str, Any], path: Path) -> None:
+def write_json(content: Mapping[str, Any], path: Location) -> None:
     """Write one JSON file, whole or not at all, with stable bytes; raise on NaN, because readers disagree on it."""
     with whole_file(path) as temporary:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Location) -> dict[str, Any]:
     """Read a mapping from a JSON file that a stage wrote.
 
     Raises:
@@ -181,7 +190,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: the file is not JSON or not a mapping.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(location(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; run the stage that writes it, or `dvc repro`") from None
     except ValueError as error:
@@ -202,7 +211,7 @@ def shard_name(shard: int) -> str:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Location) -> Iterator[None]:
     """Turn Arrow's errors in the block into a :class:`UserError` that names the file; Arrow's own text doesn't.
 
     Raises:
@@ -220,19 +229,19 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_tables(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read_tables(path: Location, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file, or all shards of a folder in name order, as one table.
 
     Raises:
         FileNotFoundError: there is no Parquet file; the message names the path.
         UserError: a file is damaged.
     """
-    path = Path(path)
-    files = [path] if path.is_file() else sorted(path.glob("*.parquet"))
+    path = location(path)
+    files = [path] if path.is_file() else sorted_glob(path, "*.parquet")
     if not files:
         raise FileNotFoundError(f"{path}: no such Parquet file or folder of shards; run the stage that writes it")
     tables = []
     for file in files:
         with reading(file):
-            tables.append(pq.read_table(file, columns=columns))
+            tables.append(pq.read_table(source(file), columns=columns))
     return pa.concat_tables(tables)

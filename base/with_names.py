@@ -101,13 +101,18 @@ def _value(name: str, names: Mapping[str, str]) -> str:
     return part_of_a_path(name, str(value))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Replace this process by one that runs the module."""
+def filled(argv: Sequence[str]) -> list[str]:
+    """Return the module and its arguments as :func:`arguments_of`; end with exit code 2 after printing an error."""
     try:
-        arguments = arguments_of(sys.argv[1:] if argv is None else argv, os.environ.get("DVC_STAGE", ""))
+        return arguments_of(argv, os.environ.get("DVC_STAGE", ""))
     except ValueError as error:  # includes base.console.UserError
         sys.stderr.write(printable(f"error: {error}\n", keep="\n"))
         raise SystemExit(2) from None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Replace this process by one that runs the module."""
+    arguments = filled(sys.argv[1:] if argv is None else argv)
     os.execv(sys.executable, [sys.executable, "-m", *arguments])
 
 

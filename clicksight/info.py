@@ -5,10 +5,13 @@
 
 PATH is a file or folder that a stage or command wrote: Parquet files and folders of shards are known by their columns
 (base/schemas.py), model folders by run.json, and a folder of several artifacts is described part by part. A log that
-nobody ingested yet is looked at too. What each kind is comes from the comment above its schema.
+nobody ingested yet is looked at too. PATH may be in an object store (docs/stores.md): of an output of
+``build_click_features`` there, the current build is described. What each kind is comes from the comment above its
+schema.
 """
 
 import argparse
+import html
 import json
 import re
 import sys
@@ -24,6 +27,8 @@ from base import schemas
 from base.artifacts import read_json, reading
 from base.console import UserError, stage
 from base.inputs import check_file
+from base.publication import current
+from base.stores import Location, StorePath, location, size_of, sorted_glob, source
 from base.terminal import printable
 
 SCHEMAS = {name: schema for name, schema in vars(schemas).items() if isinstance(schema, pa.Schema)}
@@ -94,12 +99,20 @@ JSON_FILES = {
 }
 
 
+# The modules that write pages, by the pages' titles.
+PAGES = {
+    "What clicks and tags say about pictures": "report.index",
+    "Preparation of the images": "systems.cleaning.preparation",
+    "Hello: from clicks to names": "clicksight.hello",
+}
+
+
 class About(NamedTuple):
     """What is known of an artifact.
 
     Attributes:
         path: as it was named, or found below it.
-        kind: the schema's name, or model, JSON, page, log.
+        kind: the schema's name, or model, history, JSON, page, log.
         what: it is, in a sentence or two.
         written_by: a module; empty if unknown.
         schema: types by column.
@@ -133,7 +146,7 @@ def kind_of(schema: pa.Schema) -> str | None:
     return next((name for name, known in SCHEMAS.items() if known.equals(schema)), None)
 
 
-def describe(path: Path) -> list[About]:
+def describe(path: Location) -> list[About]:
     """Return what is known of a file or folder, part by part.
 
     Raises:
@@ -153,15 +166,20 @@ def describe(path: Path) -> list[About]:
     return found
 
 
-def _of_folder(path: Path) -> Iterator[About]:
+def _of_folder(path: Location) -> Iterator[About]:
     if (path / "run.json").is_file():
         yield _model(path)
         return
-    tables = sorted(path.glob("*.parquet"))
+    if path.name == "history" and (path / "options.json").is_file():
+        what = "history: the logs and word counts of a build, from which --previous goes on"
+        command = f"clicksight features --previous {path.parent} --clicks NEW_LOG --output {path.parent}"
+        yield About(str(path), "history", what, "pipelines.build_click_features", read_by=command)
+        return
+    tables = sorted_glob(path, "*.parquet")
     shards = [file for file in tables if file.name.startswith("part-")]
     if shards:
         yield _tables(path, shards)
-    for file in [*(table for table in tables if table not in shards), *sorted(path.glob("*.json"))]:
+    for file in [*(table for table in tables if table not in shards), *sorted_glob(path, "*.json")]:
         yield from _of_file(file)
     if (path / "index.html").is_file():
         yield from _of_file(path / "index.html")
@@ -169,7 +187,7 @@ def _of_folder(path: Path) -> Iterator[About]:
         yield from _of_folder(folder)
 
 
-def _of_file(path: Path) -> Iterator[About]:
+def _of_file(path: Location) -> Iterator[About]:
     if path.suffix == ".parquet":
         yield _tables(path, [path])
     elif path.suffix == ".json":
@@ -178,14 +196,23 @@ def _of_file(path: Path) -> Iterator[About]:
         what = JSON_FILES.get(path.name, "a recipe of a run" if path.parent.name == "recipes" else "a JSON file")
         yield About(str(path), "JSON", what, metadata=brief, read_by=f"python -m json.tool {path}")
     elif path.suffix == ".html":
-        yield About(str(path), "page", "a page of the report", "report.index", read_by="a browser")
+        title = title_of(path)
+        yield About(str(path), "page", f"page: {title or 'without a title'}", PAGES.get(title, ""), read_by="a browser")
     elif path.suffix == ".safetensors":
         raise UserError(f"{path}: weights alone; name the folder that has them beside run.json")
     elif path.name.lower().endswith(LOG_SUFFIXES):
         yield _log(path)
 
 
-def _tables(path: Path, files: Sequence[Path]) -> About:
+def title_of(page: Location) -> str:
+    """Return the title at the beginning of a page; empty if there is none."""
+    with page.open("rb") as file:
+        beginning = file.read(4096).decode("utf-8", errors="replace")
+    found = re.search("<title>([^<]*)</title>", beginning)
+    return html.unescape(found[1]) if found else ""
+
+
+def _tables(path: Location, files: Sequence[Location]) -> About:
     """Describe a Parquet file or a folder of shards.
 
     Raises:
@@ -195,7 +222,7 @@ def _tables(path: Path, files: Sequence[Path]) -> About:
     first: pa.Schema | None = None
     for file in files:
         with reading(file):
-            parquet = pq.ParquetFile(file)
+            parquet = pq.ParquetFile(source(file))
         rows += parquet.metadata.num_rows
         first = parquet.schema_arrow if first is None else first
         if not parquet.schema_arrow.equals(first):
@@ -206,7 +233,9 @@ def _tables(path: Path, files: Sequence[Path]) -> About:
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in (first.metadata or {}).items()
     }
-    reader = f"python -c \"import polars; print(polars.read_parquet('{path}'))\""
+    in_store = isinstance(path, StorePath)
+    shards = f"{path}/*.parquet" if in_store and path not in files else path
+    reader = f"python -c \"import polars; print(polars.read_parquet('{shards}'))\""
     return About(
         path=str(path),
         kind=kind or "Parquet",
@@ -216,14 +245,14 @@ def _tables(path: Path, files: Sequence[Path]) -> About:
         rows=rows,
         files=len(files),
         metadata=raw,
-        read_by=COMMANDS.get(kind or "", reader).format(path=path, parent=path.parent),
+        read_by=reader if in_store else COMMANDS.get(kind or "", reader).format(path=path, parent=path.parent),
     )
 
 
-def _model(folder: Path) -> About:
+def _model(folder: Location) -> About:
     run = read_json(folder / "run.json")
     system = run.get("system")
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted_glob(folder, "*.safetensors")
     brief = {key: value for key, value in run.items() if isinstance(value, str | int | float) or value is None}
     sizes = {f"number of {key}": len(value) for key, value in run.items() if isinstance(value, list)}
     return About(
@@ -239,12 +268,12 @@ def _model(folder: Path) -> About:
     )
 
 
-def _log(path: Path) -> About:
+def _log(path: Location) -> About:
     """Describe a log that nobody ingested, by its name alone: the command that ingests it finds out about rows."""
     return About(
         path=str(path),
         kind="log",
-        what=f"a raw log by its name, {path.stat().st_size:,} bytes; its rows were not read",
+        what=f"a raw log by its name, {size_of(path):,} bytes; its rows were not read",
         read_by=f"clicksight features --clicks {path} --output features",
     )
 
@@ -269,7 +298,7 @@ def as_text(about: About) -> str:
 def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
+    parser.add_argument("path", metavar="PATH", help="a file or folder, also in an object store")
     parser.add_argument(
         "--format", choices=("table", "json"), default="table", help="table for people (default) or json"
     )
@@ -280,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = build_parser().parse_args(argv)
     with stage("info"):
-        found = describe(arguments.path)
+        found = describe(current(location(arguments.path)))
         if arguments.format == "json":
             json.dump([about._asdict() for about in found], sys.stdout, indent=2, ensure_ascii=False)
             sys.stdout.write("\n")

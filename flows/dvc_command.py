@@ -26,15 +26,16 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.fs import localfs
 from dvc.repo import Repo
 from dvc.stage import run
+from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils.serialize import dump_yaml, modify_yaml
 
 from base.console import described, is_user_error
 from base.terminal import printable
-from flows import records
+from flows import preloaded, records
 from flows.site_cache import open_repo, private_site_cache
 from flows.whole_files import WholeFiles
 
-_run_command, _edit_rwlock = run.cmd_run, rwlock._edit_rwlock
+_run_command, _run_text, _edit_rwlock = run.cmd_run, run._run, rwlock._edit_rwlock
 
 
 class CtrlC:
@@ -105,6 +106,16 @@ def run_command(stage: Any, dry: bool = False, run_env: Any = None) -> None:
         ctrl_c.hold()
 
 
+def run_text(executable: str | None, command: str, **options: Any) -> None:
+    """Run one command of a stage as DVC does, in a shell, or in the preloaded process that waits for it."""
+    words = preloaded.words_of(command)
+    process, preloaded.waiting = preloaded.waiting, None  # it runs one command
+    if process is None or words is None or not process.suits(options["env"]):
+        _run_text(executable, command, **options)
+    elif code := process.run(words, options["env"], options["cwd"]):
+        raise StageCmdFailedError(command, code)
+
+
 def edit_rwlock(lock_dir: str, fs: Any, hardlink: bool) -> AbstractContextManager[Any]:
     """Change DVC's list of the files in use as DVC does, but whole or not at all."""
     context: AbstractContextManager[Any] = _edit_rwlock(lock_dir, WholeFiles(fs), hardlink)
@@ -114,7 +125,7 @@ def edit_rwlock(lock_dir: str, fs: Any, hardlink: bool) -> AbstractContextManage
 def main(argv: Sequence[str]) -> int:
     """Run a DVC command; return its exit code."""
     dvcfile.modify_yaml, dvcfile.dump_yaml = modify, dump
-    run.cmd_run, rwlock._edit_rwlock = run_command, edit_rwlock
+    run.cmd_run, run._run, rwlock._edit_rwlock = run_command, run_text, edit_rwlock
     with suppress(NotDvcRepoError):  # DVC reports it where the command needs a repository
         try:
             prepare(Path(Repo.find_root()))

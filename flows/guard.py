@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 LIFELINE = 0  # standard input
@@ -29,16 +30,26 @@ def main(argv: list[str]) -> None:
     """Run the command and end with its exit code or signal."""
     grace_s, command = float(argv[0]), argv[2:]
     for_command = {int(name) for name in argv[1].split(",") if name}
-    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signal_number, lambda number, frame: None)  # a handler, because the command would inherit SIG_IGN
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    prepare()
     for handle in [int(name) for name in os.listdir("/proc/self/fd")]:  # noqa: PTH208
         if handle > 2 and handle not in for_command:
             close_on_exec(handle)
     process = os.posix_spawnp(
         command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_OPEN, LIFELINE, os.devnull, os.O_RDONLY, 0)]
     )
+    watch(process, grace_s)
+
+
+def prepare() -> None:
+    """Make this process outlive the signals that it sends, and the parent of all orphans among its descendants."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, lambda number, frame: None)  # a handler, because the command would inherit SIG_IGN
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def watch(process: int, grace_s: float) -> NoReturn:
+    """Wait for the end of a child or of the lifeline, end all descendants, and end as the child did."""
     ended = os.pidfd_open(process)
     ready, _, _ = select.select([LIFELINE, ended], [], [])
     statuses: dict[int, int] = {}
@@ -84,13 +95,13 @@ def kill_children(statuses: dict[int, int]) -> None:
         time.sleep(0.01)
 
 
-def leave(exit_code: int) -> None:
+def leave(exit_code: int) -> NoReturn:
     """End with the command's exit code; a negative one is the number of the signal to die of."""
     if exit_code < 0 and -exit_code not in (signal.SIGKILL, signal.SIGSTOP):
         signal.signal(-exit_code, signal.SIG_DFL)
     if exit_code < 0:
         os.kill(os.getpid(), -exit_code)
-    sys.exit(exit_code)
+    os._exit(exit_code)  # nothing is buffered, and in a fork of a large process an orderly end takes its time
 
 
 if __name__ == "__main__":

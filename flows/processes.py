@@ -2,7 +2,8 @@
 
 Each command runs under its own :mod:`flows.guard`, which ends the command and everything that it started when the flow
 asks for it, and also when the flow is killed. Each line of output is passed on at once, with secrets masked
-(:mod:`flows.masking`).
+(:mod:`flows.masking`). After :meth:`Processes.preload`, Python modules run in forks of a process that has imported the
+large libraries already (:mod:`flows.preloaded`).
 """
 
 import os
@@ -17,6 +18,7 @@ from prefect.settings import get_current_settings
 
 from flows import guard
 from flows.masking import Mask
+from flows.preloaded import Forked, Preloaded
 
 GRACE_S = 2.5  # between SIGINT and SIGTERM, and between SIGTERM and SIGKILL
 TAIL_LINES = 40
@@ -37,7 +39,8 @@ class Processes:
         self.root = root
         self.keep_open: tuple[int, ...] = ()
         """File descriptors that each command's guard inherits: the workspace's lock, held until the last one ends."""
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[subprocess.Popen[str] | Forked] = set()
+        self._preloaded: Preloaded | None = None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         # The password of our own server is in the settings only.
@@ -66,14 +69,13 @@ class Processes:
         Raises:
             Stopped: the command was not started, or was ended, because of :meth:`stop`.
         """
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         with self._lock:
             if self.stopped:
                 raise Stopped("was not started")
-            process = subprocess.Popen(
+            process = self._forked(command, environment) or subprocess.Popen(
                 guarded(command),
                 cwd=self.root,
-                env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **environment},
+                env=self._environment(environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -103,6 +105,32 @@ class Processes:
             raise Stopped("was stopped")
         return process.returncode, lines
 
+    def preload(self, environment: Mapping[str, str]) -> None:
+        """Start the process that later commands ``python -m MODULE ...`` are forked from, as soon as it is ready.
+
+        Args:
+            environment: as :meth:`run`'s; commands with others are started as before.
+        """
+        with self._lock:
+            if self._preloaded is None and not self.stopped:
+                self._preloaded = Preloaded(self.root, self._environment(environment))
+
+    def close(self) -> None:
+        """End the process that :meth:`preload` has started."""
+        with self._lock:
+            if self._preloaded is not None:
+                self._preloaded.close()
+                self._preloaded = None
+
+    def _environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **own}
+
+    def _forked(self, command: Sequence[str], environment: Mapping[str, str]) -> Forked | None:
+        if self._preloaded is None or command[:2] != [sys.executable, "-m"]:
+            return None
+        return self._preloaded.start(command[2:], self._environment(environment), self.keep_open, GRACE_S)
+
     def stop(self) -> None:
         """End every running command with its whole process tree, and start no more."""
         self._stopped.set()
@@ -112,6 +140,7 @@ class Processes:
             let_go(process)
         for process in running:
             process.wait()
+        self.close()
 
 
 def guarded(command: Sequence[str], keep: Sequence[int] = ()) -> list[str]:
@@ -125,7 +154,7 @@ def guarded(command: Sequence[str], keep: Sequence[int] = ()) -> list[str]:
     return [sys.executable, "-I", "-S", guard.__file__, str(GRACE_S), kept, *command]
 
 
-def let_go(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def let_go(process: subprocess.Popen[str] | subprocess.Popen[bytes] | Forked) -> None:
     """Close the pipe to a process's guard, which then ends the process; return at once."""
     assert process.stdin is not None
     process.stdin.close()

@@ -34,6 +34,7 @@ from base.console import STATE, UserError
 from base.replacement import is_alive
 from flows import records
 from flows.graph import address_of, graph_files, name_of, system_of
+from flows.preloaded import words_of
 from flows.processes import Processes, Stopped
 from flows.site_cache import open_repo
 
@@ -59,11 +60,13 @@ class Stage:
         name: ``ingest@toy`` for a stage of the root's dvc.yaml, ``mtmdd:train@TDL-0`` for a stage of a system's.
         upstream: names of the stages whose outputs it reads.
         on_gpu: True for ``meta: {device: gpu}`` in dvc.yaml: the stage uses a GPU where there is one.
+        is_module: its command is ``python -m MODULE ...``, which a preloaded process can run.
     """
 
     name: str
     upstream: frozenset[str]
     on_gpu: bool
+    is_module: bool = False
 
 
 @dataclass(frozen=True)
@@ -325,6 +328,7 @@ def _collect(repo: Repo, targets: list[str]) -> dict[str, Stage]:
             name_of(stage.addressing),
             frozenset(name_of(upstream.addressing) for upstream in graph.successors(stage)),
             (stage.meta or {}).get("device") == "gpu",
+            isinstance(stage.cmd, str) and words_of(stage.cmd) is not None,
         )
         for stage in order
     }

@@ -21,6 +21,9 @@ The same log and options give the same bytes of vocabulary and features, however
 runner, and whether it is built at once or added log by log with ``--previous``. (The quarantine names files and rows,
 so it depends on the cut.) ``--output`` may be the folder of ``--previous``, or hold another build, which is
 ``--direct_num_workers 2 --direct_running_mode multi_processing``.
+
+The log, ``--images``, ``--output`` and ``--previous`` may be in an object store, ``s3://BUCKET/KEY`` or
+``gs://BUCKET/KEY`` (docs/stores.md).
 """
 
 import argparse
@@ -28,7 +31,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -37,7 +39,9 @@ import pyarrow as pa
 from base.artifacts import whole_directory, write_json
 from base.console import UserError, as_counts, by_reason, rows_add_up, stage
 from base.params import validate_section
+from base.publication import current, published
 from base.schemas import CLICKS
+from base.stores import Location, StorePath, location
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
@@ -79,6 +83,7 @@ from pipelines.words.vocabulary import (
 from pipelines.words.word_lists import warn_of_idle_entries
 
 VOCABULARY_FILE, COUNTS_FILE = "vocabulary.parquet", "counts"
+NAME_LENGTH = 16  # hexadecimal digits
 BUILD = (VOCABULARY_FILE, "click_features", "quarantine", "history", "summary.json")  # all that a build holds
 
 
@@ -112,7 +117,7 @@ def summarise(
 
 
 def segment_bucket(
-    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Path | None
+    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Location | None
 ) -> Iterable[beam.pvalue.TaggedOutput]:
     """Segment a bucket's queries, also into the history; yield the packed bucket and the names of the queries."""
     queries, segmented = segmented_bucket(clicks, segmenter_of(params))
@@ -136,6 +141,7 @@ class Build:
         about: what vocabulary and features say of themselves (:mod:`pipelines.words.about`).
         history: what is kept for later builds; ``None``: nothing.
         previous: the build to which the log is added, if any.
+        name: of the build's folder in a store; the same for the same inputs and options.
     """
 
     files: Sequence[LogFile]
@@ -147,15 +153,17 @@ class Build:
     about: Mapping[str, str]
     history: History | None
     previous: Previous | None
+    name: str
 
-    def run(self, output: Path, beam_arguments: Sequence[str]) -> dict[str, Any]:
+    def run(self, output: Location, beam_arguments: Sequence[str]) -> dict[str, Any]:
         """Write the build, whole or not at all; return its summary.
 
         Raises:
             UserError: too many rows are bad, no word is left for a vocabulary, or the folder holds something other than
                 a build.
         """
-        with whole_directory(output, holds=BUILD) as folder, outliving(folder / "quarantine", output):
+        whole = published(output, self.name) if isinstance(output, StorePath) else whole_directory(output, holds=BUILD)
+        with whole as folder, outliving(folder / "quarantine", output):
             for name in ("click_features", "quarantine"):
                 (folder / name).mkdir()
             if self.history is not None:
@@ -174,7 +182,7 @@ class Build:
             write_json(summary, folder / "summary.json")
         return summary
 
-    def wire(self, job: beam.Pipeline, packer: Packer, folder: Path) -> None:
+    def wire(self, job: beam.Pipeline, packer: Packer, folder: Location) -> None:
         """Add the steps that write everything but the summary into the folder."""
         old = self.previous
         log = job | "ClickLog" >> ReadClickLog(self.files, self.form)
@@ -231,11 +239,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clicks", nargs="+", action="extend", required=True, metavar="LOG", help="files, folders (whole) or globs"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write")
     add_log_options(parser)
-    parser.add_argument("--previous", type=Path, metavar="DIR", help="an earlier build, to which the log is added")
+    parser.add_argument("--previous", metavar="DIR", help="an earlier build, to which the log is added")
     parser.add_argument("--no-history", action="store_true", help="keep nothing for a later --previous")
-    parser.add_argument("--images", type=Path, metavar="FILE", help="Parquet file with image_id: these images only")
+    parser.add_argument("--images", metavar="FILE", help="Parquet file with image_id: these images only")
     parser.add_argument("--top-words", type=int, default=1000, metavar="K", help="size of the vocabulary (1000)")
     parser.add_argument(
         "--licence",
@@ -259,15 +267,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         warn_of_idle_entries(segment)
         log_params = log_params_of(arguments)
         form = format_of(log_params)
-        image_ids = source_images(arguments.images) if arguments.images else None
+        output = location(arguments.output)
+        images = location(arguments.images) if arguments.images else None
+        image_ids = source_images(images) if images is not None else None
         files = find_logs(arguments.clicks)
-        history = History(fingerprint(segment, arguments.images), digests_of(files, form))
-        previous = None if arguments.previous is None else Previous(arguments.previous)
+        history = History(fingerprint(segment, images), digests_of(files, form))
+        previous = None if arguments.previous is None else Previous(current(location(arguments.previous)))
         if previous is not None:
             previous.check(history, files, form)
+        has_history = not arguments.no_history
         licence = arguments.licence
         if licence is None and previous is not None:
             licence = previous.about().get("licence")
+        about = about_features(digest_of(segment_options(segment)), vocabulary.top_words, vocabulary.fit_on, licence)
+        decides = [history.files, history.options, about, repr(form), log_params.most_bad_rows, has_history]
+        decides.append(None if previous is None else [str(previous.build), previous.summary()])
         summary = Build(
             files=files,
             form=form,
@@ -275,20 +289,19 @@ def main(argv: Sequence[str] | None = None) -> None:
             image_ids=image_ids,
             segment=segment,
             top_words=vocabulary.top_words,
-            about=about_features(digest_of(segment_options(segment)), vocabulary.top_words, vocabulary.fit_on, licence),
-            history=None if arguments.no_history else history,
+            about=about,
+            history=history if has_history else None,
             previous=previous,
-        ).run(arguments.output, beam_arguments)
+            name=digest_of({"decides": decides})[:NAME_LENGTH],
+        ).run(output, beam_arguments)
         closing.counts["rows read"] = summary["rows_read"]
         closing.counts["rows kept"] = summary["rows_kept"]
         closing.counts.update(as_counts("quarantined", summary["rows_quarantined"]))
         closing.counts.update({name: summary[name] for name in ("images", "queries", "words")})
-        closing.wrote[str(arguments.output)] = (
-            f"features of {summary['images']:,} images over {summary['vocabulary']:,} words"
-        )
-        closing.next_command = (
-            f"""python -c "import polars; print(polars.read_parquet('{arguments.output}/click_features'))\""""
-        )
+        built = current(output)
+        closing.wrote[str(built)] = f"features of {summary['images']:,} images over {summary['vocabulary']:,} words"
+        shards = f"{built}/click_features{'/*.parquet' if isinstance(built, StorePath) else ''}"
+        closing.next_command = f'''python -c "import polars; print(polars.read_parquet('{shards}'))"'''
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from graph import FILES, PRESETS, ROOT, SAFE, definitions, modules_run, name_of,
 
 from base.code import Code, commands
 from base.params import KEYS, system_names
+from flows.preloaded import words_of
 
 STAGES = definitions()
 CODE = Code(ROOT, ["base", "pipelines", "model", "report", "systems"])
@@ -111,7 +112,7 @@ def test_params_are_the_sections_that_the_stage_reads(name: str) -> None:
 
 
 def check_graph(params: Path, folder: Path) -> None:
-    """Check that no two stages share an output, and that something makes every dependency."""
+    """Check that no two stages share an output, something makes every dependency, and no command needs a shell."""
     stages = stages_of(params, folder)
 
     def path_of(item) -> PurePosixPath:
@@ -127,6 +128,7 @@ def check_graph(params: Path, folder: Path) -> None:
     given |= {PurePosixPath("data/raw", name) for name in content["annotation"]["plan"]["sets"]}
     made_or_given, folders = {*given, *outputs}, {folder for output in outputs for folder in output.parents}
     for stage in stages:
+        assert words_of(stage.cmd), f"{name_of(stage)}: no plain module, so that no preloaded process can run it"
         for dep in stage.deps:
             path = path_of(dep)
             if path.parts[0] not in (*CODE.packages, "params.yaml", "pyproject.toml"):

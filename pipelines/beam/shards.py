@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 import apache_beam as beam
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from base.artifacts import read_tables, reading, shard_name, write_table
 from base.console import UserError
+from base.stores import Location, location, sorted_glob, source
 from pipelines.beam.shuffle import INLINE, GroupIntoShards, Packer, merge
 
 
@@ -24,37 +26,41 @@ def sort_rows(batch: pa.RecordBatch, sort_by: Sequence[str]) -> pa.RecordBatch:
     return batch.sort_by([(column, "ascending") for column in sort_by])
 
 
-def write_shard(shard: tuple[int, pa.RecordBatch], directory: Path) -> tuple[str, int]:
+def write_shard(shard: tuple[int, pa.RecordBatch], directory: Location) -> tuple[str, int]:
     """Write one whole shard, its rows in the given order, and return its file name and row count."""
     number, batch = shard
-    write_table(pa.Table.from_batches([batch]), Path(directory) / shard_name(number))
+    write_table(pa.Table.from_batches([batch]), location(directory) / shard_name(number))
     return shard_name(number), batch.num_rows
 
 
-def read_shard(path: Path, schema: pa.Schema) -> pa.RecordBatch:
+def read_shard(path: Location, schema: pa.Schema) -> pa.RecordBatch:
     """Read one shard as one batch.
 
     Raises:
         UserError: the file is damaged, or its columns are not the schema's.
     """
     with reading(path):
-        found = pq.read_schema(path)
+        found = pq.read_schema(source(path))
     if found.names != schema.names:
         raise UserError(
             f"{path}: expected the columns {schema.names}, found {found.names}; was another stage's output given?"
         )
     with reading(path):
-        table = pq.read_table(path)
+        table = pq.read_table(source(path))
     return merge(table.to_batches(), schema)
 
 
-def shard_files(directory: Path) -> list[Path]:
+@overload
+def shard_files(directory: Path) -> list[Path]: ...
+@overload
+def shard_files(directory: Location) -> Sequence[Location]: ...
+def shard_files(directory: Location) -> Sequence[Location]:
     """Return a folder's shards in order; a shard's index in the list is its number.
 
     Raises:
         UserError: the folder has no shards, or a number is missing in their sequence.
     """
-    files = sorted(Path(directory).glob("part-*.parquet"))
+    files = sorted_glob(location(directory), "part-*.parquet")
     if not files:
         raise UserError(f"{directory}: no part-*.parquet shards here; run the stage that writes them")
     for number, file in enumerate(files):
@@ -79,7 +85,7 @@ class WriteShards(beam.PTransform):
         packer: how batches travel; by default as their own bytes.
     """
 
-    directory: Path
+    directory: Location
     schema: pa.Schema
     key_column: str
     num_shards: int
@@ -95,7 +101,7 @@ class WriteShards(beam.PTransform):
 
 
 def write_sorted(
-    shard: int, batch: pa.RecordBatch, sort_by: Sequence[str], directory: Path
+    shard: int, batch: pa.RecordBatch, sort_by: Sequence[str], directory: Location
 ) -> Iterable[tuple[str, int]]:
     """Sort and write one whole shard; return its file name and row count."""
     return [write_shard((shard, sort_rows(batch, sort_by)), directory)]
@@ -111,7 +117,7 @@ class WriteCounts(beam.PTransform):
         path: the file; :func:`read_counts` reads it back.
     """
 
-    path: Path
+    path: Location
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
         """Sum by name, gather and write the counts."""
@@ -124,15 +130,15 @@ class WriteCounts(beam.PTransform):
         )
 
 
-def write_counts(counts: Sequence[tuple[str, int]], path: Path) -> None:
+def write_counts(counts: Sequence[tuple[str, int]], path: Location) -> None:
     """Write counts by name, sorted."""
     ordered = sorted(counts)
     table = pa.table({"name": [name for name, _ in ordered], "count": pa.array([n for _, n in ordered], pa.int64())})
     write_table(table, path)
 
 
-def read_counts(path: Path) -> dict[str, int]:
+def read_counts(path: Location) -> dict[str, int]:
     """Read the file of :class:`WriteCounts` and delete it: it only serves the closing lines and the summary."""
     table = read_tables(path)
-    Path(path).unlink()
+    location(path).unlink()
     return dict(zip(table["name"].to_pylist(), table["count"].to_pylist(), strict=True))

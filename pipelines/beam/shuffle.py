@@ -6,6 +6,7 @@ path and offset travel. For small batches, and where steps may run on other mach
 own bytes. With files the memory in use is that of the batches being worked on, not that of the log.
 """
 
+import tempfile
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from base.artifacts import scratch_directory
+from base.stores import Location, StorePath
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import is_in_process
 
@@ -109,15 +111,17 @@ def unpack(packed: bytes) -> pa.RecordBatch:
 
 
 @contextmanager
-def packing(beam_arguments: Sequence[str], output: Path) -> Iterator[Packer]:
-    """Yield the packer for a job; for the in-process runner one that spills beside the job's output.
+def packing(beam_arguments: Sequence[str], output: Location) -> Iterator[Packer]:
+    """Yield the packer for a job; for the in-process runner one that spills beside the job's output,
+    or, if that is in a store, in the machine's folder for temporary files.
 
     Args:
         beam_arguments: as for :func:`pipelines.beam.runner.pipeline`, whose ``with`` block must be inside this one.
-        output: the artifact; its disk must also have room for the log.
+        output: the artifact; the disk must also have room for the log.
     """
     if is_in_process(beam_arguments):
-        with scratch_directory(output) as spill:
+        beside = Path(tempfile.gettempdir()) / "clicksight-spill" if isinstance(output, StorePath) else output
+        with scratch_directory(beside) as spill:
             yield Packer(spill)
     else:
         yield INLINE

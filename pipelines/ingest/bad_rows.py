@@ -12,6 +12,7 @@ import polars as pl
 
 from base.artifacts import SHARDS
 from base.console import UserError, by_reason
+from base.stores import Location, local_copies, location, sorted_glob
 from pipelines.ingest.click_rows import EMPTY_LINE, HEADER, REASONS
 from pipelines.ingest.containers import documents, unpacking
 from pipelines.ingest.log_format import LogFormat
@@ -38,7 +39,7 @@ class ReadLog:
     files: Sequence[LogFile]
     form: LogFormat
     counts: Mapping[str, int]
-    quarantine: Path
+    quarantine: Location
 
     def check(self, most: float) -> None:
         """Check that no more than a share of the rows is bad; warn if many are.
@@ -80,16 +81,17 @@ class ReadLog:
         return lines
 
 
-def _records(quarantine: Path, files: Sequence[LogFile], reasons: Mapping[str, int]) -> pl.DataFrame:
+def _records(quarantine: Location, files: Sequence[LogFile], reasons: Mapping[str, int]) -> pl.DataFrame:
     """Return (file, reason, row, raw, rows) of the first record of each of the log's files and reasons."""
-    records = (
-        pl.scan_parquet(sorted(quarantine.glob(SHARDS[0])))
-        .filter(pl.col("reason").is_in(list(reasons)))
-        .with_columns(pl.col("raw").str.head(SHOWN))
-        .group_by("file", "reason")
-        .agg(pl.col("row").min(), pl.col("raw").sort_by("row").first(), pl.col("rows").sum())
-        .collect()
-    )
+    with local_copies(sorted_glob(quarantine, SHARDS[0])) as shards:
+        records = (
+            pl.scan_parquet(shards)
+            .filter(pl.col("reason").is_in(list(reasons)))
+            .with_columns(pl.col("raw").str.head(SHOWN))
+            .group_by("file", "reason")
+            .agg(pl.col("row").min(), pl.col("raw").sort_by("row").first(), pl.col("rows").sum())
+            .collect()
+        )
     found = [_file_of(name, {file.name: file for file in files}) is not None for name in records["file"]]
     return records.filter(pl.Series(found, dtype=pl.Boolean))
 
@@ -110,7 +112,7 @@ def _worst_file(records: pl.DataFrame, files: Sequence[LogFile]) -> LogFile | No
 
 def _head(file: LogFile) -> bytes:
     """Return the first bytes of a file's text, of an archive's first member."""
-    path = Path(file.path)
+    path = location(file.path)
     for document in documents(path, file.name):
         with unpacking(path):
             return document.stream.peek(HEAD)

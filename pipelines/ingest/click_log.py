@@ -27,6 +27,7 @@ from base.console import UserError, log
 from base.inputs import is_file
 from base.raw_files import matches, walk, why_not_a_file
 from base.schemas import CLICKS
+from base.stores import Location, StorePath, is_address, location, matches_in_store, size_of
 from pipelines.beam.blocks import BlockCoder
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import write_shard
@@ -54,22 +55,29 @@ LARGE_SHARD = 1 << 29  # bytes of a shard's rows in memory; a shard of ingested/
 beam.coders.registry.register_coder(Block, BlockCoder)
 
 
-def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[LogFile]:
+def find_logs(patterns: Sequence[str | Location], root: Path | None = None) -> list[LogFile]:
     """Return the files that paths, folders and globs name, each file once, in name order.
 
     Args:
-        patterns: files, folders (see :func:`files_below`) or globs (``**`` too). By-products of the job that wrote a
-            folder are left out, and named in a log line; a file that is named itself is always read.
-        root: the folder that names are relative to; by default the deepest folder that holds all files.
+        patterns: files, folders (see :func:`files_below`) or globs (``**`` too), also in object stores. By-products of
+            the job that wrote a folder are left out, and named in a log line; a file that is named itself is always
+            read.
+        root: the folder that names are relative to; by default the deepest folder that holds all files. If the files
+            are in several places (this machine, ``s3://``, ``gs://``), those of stores have their address as name.
 
     Raises:
         UserError: a pattern is empty or matches nothing.
     """
-    paths, by_products = set[Path](), set[Path]()
+    paths, by_products = set[Location](), set[Location]()
     for pattern in patterns:
         if not str(pattern):  # Path would take it for the current folder
             raise UserError("'': no such click log; name a file, a folder or a glob (an unset variable?)")
-        found = [Path(pattern)]
+        if is_address(pattern):
+            objects, others = objects_of(location(pattern))
+            paths.update(objects)
+            by_products.update(others)
+            continue
+        found = [Path(str(pattern))]
         if not found[0].exists():
             found, of_glob = _matches(str(pattern))
             by_products.update(file.absolute() for file in of_glob)
@@ -81,9 +89,41 @@ def find_logs(patterns: Sequence[str | Path], root: Path | None = None) -> list[
                 f"{pattern}: no such click log; expected a file, a folder with files, or a glob that matches some"
             )
         paths.update(file.absolute() for file in files)  # links are not resolved: a linked log keeps its name in `root`
-    _log_by_products(sorted(by_products - paths))
-    base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in paths]))
-    return [LogFile(str(path), escape(path.relative_to(base).as_posix())) for path in sorted(paths)]
+    _log_by_products(sorted(by_products - paths, key=str))
+    here = sorted(path for path in paths if isinstance(path, Path))
+    in_stores = sorted(path for path in paths if isinstance(path, StorePath))
+    logs: list[LogFile] = []
+    if here:
+        base = root.absolute() if root else Path(os.path.commonpath([path.parent for path in here]))
+        logs = [LogFile(str(path), escape(path.relative_to(base).as_posix())) for path in here]
+    above = ""
+    if not here and len({path.scheme for path in in_stores}) == 1:
+        above = f"{in_stores[0].scheme}://{os.path.commonpath([path.parent.key for path in in_stores])}/"
+    return logs + [LogFile(str(path), escape(str(path).removeprefix(above))) for path in in_stores]
+
+
+def objects_of(path: Location) -> tuple[list[StorePath], list[StorePath]]:
+    """Return the objects that an address in a store names: one, those below it, or those of a glob; by-products apart.
+
+    Hidden objects are left out.
+
+    Raises:
+        UserError: there are none, or the store gives no access.
+    """
+    assert isinstance(path, StorePath)
+    if path.is_file():
+        return [path], []
+    parts = path.key.split("/")
+    first = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    found = matches_in_store(path if first < len(parts) else path / "**")
+    asks_for_all = any(part.startswith("_") for part in parts[first:])
+    by_products = [one for one in found if is_by_product(one.key.split("/")[first:]) and not asks_for_all]
+    data = sorted(set(found) - set(by_products))
+    if not data:
+        raise UserError(
+            f"{path}: no such click log; expected an object, a folder with objects, or a glob that matches some"
+        )
+    return data, by_products
 
 
 def _matches(pattern: str) -> tuple[list[Path], list[Path]]:
@@ -136,7 +176,7 @@ def is_by_product(parts: Sequence[str]) -> bool:
     return any((part.startswith("_") and "=" not in part) or part.endswith(".crc") for part in parts)
 
 
-def _log_by_products(paths: Sequence[Path]) -> None:
+def _log_by_products(paths: Sequence[Location]) -> None:
     if paths:
         names = ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
         log.info("names that begin with _ or end in .crc are no part of a log; not read: %s", names)
@@ -148,7 +188,7 @@ def num_buckets(files: Sequence[LogFile]) -> int:
     A packed file, known by its name, counts four times its size. A bucket that turns out larger is cut again, so the
     number affects only the speed.
     """
-    text_bytes = sum(Path(path).stat().st_size * (4 if path.endswith(PACKED) else 1) for path, _ in files)
+    text_bytes = sum(size_of(location(path)) * (4 if path.endswith(PACKED) else 1) for path, _ in files)
     return min(1 + text_bytes // BUCKET_BYTES, 32_767)
 
 

@@ -13,12 +13,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from base.console import UserError
+from base.stores import Location
 
 # First bytes of what can be read. bzip2's are followed by a digit and by the magic of a block or of the stream's end.
 GZIP, XZ, LZ4, PARQUET = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x04\x22\x4d\x18", b"PAR1"
@@ -130,7 +131,7 @@ def refused_kind(head: bytes) -> str:
     return next((kind for magic, kind in REFUSED.items() if head.startswith(magic) and magic not in TEXTUAL), "")
 
 
-def documents(path: Path, name: str) -> Iterator[Document]:
+def documents(path: Location, name: str) -> Iterator[Document]:
     """Yield the text of a file, or of each member of an archive; each must be read before the next.
 
     Args:
@@ -146,7 +147,7 @@ def documents(path: Path, name: str) -> Iterator[Document]:
 
 
 @contextmanager
-def unpacking(path: Path) -> Iterator[None]:
+def unpacking(path: Location) -> Iterator[None]:
     """Turn the errors of the libraries that unpack into a :class:`UserError` that names the file."""
     try:
         yield
@@ -160,7 +161,7 @@ def unpacking(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be unpacked here ({error}); unpack it first") from error
 
 
-def _documents(stream: Ahead, file: Any, path: Path, name: str, depth: int) -> Iterator[Document]:
+def _documents(stream: Ahead, file: Any, path: Location, name: str, depth: int) -> Iterator[Document]:
     """Yield the texts in a stream; ``file`` is the same if it can be sought in, else None."""
     head = stream.peek(TAR_HEADER)
     if depth > MOST_NESTED:
@@ -192,7 +193,7 @@ def _unpacked(stream: Any, head: bytes) -> Readable:
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "lz4" if head.startswith(LZ4) else "zstd")
 
 
-def _zip_members(file: Any, path: Path, name: str, depth: int) -> Iterator[Document]:
+def _zip_members(file: Any, path: Location, name: str, depth: int) -> Iterator[Document]:
     with zipfile.ZipFile(file) as archive:
         if OFFICE in archive.namelist():
             raise UserError(f"{path}: is an Office document; save the sheet as text and name that file")
@@ -202,7 +203,7 @@ def _zip_members(file: Any, path: Path, name: str, depth: int) -> Iterator[Docum
                     yield from _documents(Ahead(content), None, path, f"{name}/{member.filename}", depth + 1)
 
 
-def _tar_members(stream: Any, path: Path, name: str, depth: int) -> Iterator[Document]:
+def _tar_members(stream: Any, path: Location, name: str, depth: int) -> Iterator[Document]:
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
             content = archive.extractfile(member) if member.isreg() and _is_visible(member.name) else None

@@ -8,8 +8,7 @@ takes memory for each row is done on pieces of blocks, which have a limited numb
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from base.artifacts import reading
 from base.console import UserError
+from base.stores import StorePath, location
 from pipelines.ingest.click_rows import COLUMNS, NEWLINE, as_bytes, kept_of_long, row_bytes
 from pipelines.ingest.containers import PARQUET, TAR_HEADER, Document, documents, is_packed, unpacking
 from pipelines.ingest.encodings import as_utf8
@@ -37,7 +37,7 @@ class LogFile(NamedTuple):
     """One file of a log.
 
     Attributes:
-        path: of the file.
+        path: of the file; an address in a store, or a path of this machine.
         name: its name in the quarantine: its path below the folder that holds the whole log, the same on every machine;
             bytes that are not UTF-8 are escaped.
     """
@@ -77,7 +77,8 @@ def plan_slices(file: LogFile, form: LogFormat = TSV) -> list[LogSlice]:
         UserError: the file is Parquet by its name but not by its content, is damaged, lacks a log's columns, or its
             beginning shows that it is no log.
     """
-    with Path(file.path).open("rb") as stream:
+    path = location(file.path)
+    with path.open("rb") as stream:
         magic = stream.read(TAR_HEADER)
         stream.seek(0)
         if magic.startswith(PARQUET):
@@ -88,14 +89,14 @@ def plan_slices(file: LogFile, form: LogFormat = TSV) -> list[LogSlice]:
             look = look_at(stream.read(HEAD), file.path, form)
             if form.format != "csv" and form.encoding == "utf-8" and not look.has_cr_ends:
                 return list(_text_slices(file, stream, look))
-    for document in documents(Path(file.path), file.name):
-        with unpacking(Path(file.path)):
+    for document in documents(path, file.name):
+        with unpacking(path):
             look_at(document.stream.peek(HEAD), file.path, form)
         break  # of an archive the other members are looked at when it is read
     return [LogSlice(file, "stream", 0, 0, 1)]
 
 
-def _text_slices(file: LogFile, stream: BinaryIO, look: Look) -> Iterator[LogSlice]:
+def _text_slices(file: LogFile, stream: IO[bytes], look: Look) -> Iterator[LogSlice]:
     """Cut at the last line end of every 16 MiB; count line ends, so that every slice gets its row numbers."""
     stream.seek(0)
     start, position, first_row = 0, 0, 1
@@ -109,13 +110,14 @@ def _text_slices(file: LogFile, stream: BinaryIO, look: Look) -> Iterator[LogSli
         yield LogSlice(file, "text", start, position, first_row, look)
 
 
-def _opened(path: str) -> pa.OSFile:
-    """Open a file for Arrow, which accepts a path that is not UTF-8 only as bytes."""
-    return pa.OSFile(os.fsencode(path))
+def _opened(path: str) -> pa.NativeFile:
+    """Open a file for Arrow, which accepts a local path that is not UTF-8 only as bytes."""
+    found = location(path)
+    return pa.PythonFile(found.open("rb")) if isinstance(found, StorePath) else pa.OSFile(os.fsencode(path))
 
 
 def _parquet_slices(file: LogFile, form: LogFormat) -> list[LogSlice]:
-    with reading(Path(file.path)):
+    with reading(location(file.path)):
         parquet = pq.ParquetFile(_opened(file.path))
     names = parquet.schema_arrow.names
     fields = parquet_fields(file.path, names, form)
@@ -202,7 +204,7 @@ def read_slice(part: LogSlice, form: LogFormat = TSV) -> Iterator[Block]:
         UserError: a packed file is damaged or cut short, or holds something that is no log.
     """
     if part.form == "stream":
-        for document in documents(Path(part.file.path), part.file.name):
+        for document in documents(location(part.file.path), part.file.name):
             yield from _read_document(document, part.file.path, form)
         return
     row = part.first_row
@@ -215,7 +217,7 @@ def read_slice(part: LogSlice, form: LogFormat = TSV) -> Iterator[Block]:
 
 def _read_document(document: Document, path: str, form: LogFormat) -> Iterator[Block]:
     """Read a text from its beginning to its end."""
-    with unpacking(Path(path)):
+    with unpacking(location(path)):
         look = look_at(document.stream.peek(HEAD), path, form)
     lines = whole_lines(_stream_chunks(document, path, form, look), form.longest)
     layout, row = look.layout, 1
@@ -237,7 +239,7 @@ def _stream_chunks(document: Document, path: str, form: LogFormat, look: Look) -
 
 
 def _unpacked_chunks(document: Document, path: str) -> Iterator[bytes]:
-    with unpacking(Path(path)):
+    with unpacking(location(path)):
         while chunk := document.stream.read(SLICE_BYTES):
             yield chunk
 
@@ -247,8 +249,7 @@ def _batches(part: LogSlice, form: LogFormat) -> Iterator[pa.RecordBatch]:
 
     Arrow unpacks whole pages: a page is in memory as a whole, however much its writer put into it.
     """
-    path = Path(part.file.path)
-    with reading(path):
+    with reading(location(part.file.path)):
         footer = pq.read_metadata(_opened(part.file.path))
         fields = parquet_fields(part.file.path, footer.schema.to_arrow_schema().names, form)
         constants = constants_of(part.file.path, form, fields)
@@ -300,7 +301,7 @@ def cut_batch(batch: pa.RecordBatch, longest: int) -> Iterator[pa.RecordBatch]:
 
 def _chunks(part: LogSlice, form: LogFormat) -> Iterator[bytes]:
     """Read some 16 MiB of text at a time."""
-    with Path(part.file.path).open("rb") as stream:
+    with location(part.file.path).open("rb") as stream:
         stream.seek(part.start)
         left = part.end - part.start  # if this is one line more than SLICE_BYTES, one read is enough
         while chunk := stream.read(left if left <= SLICE_BYTES + form.longest else SLICE_BYTES):

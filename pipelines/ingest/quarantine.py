@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 
 import apache_beam as beam
 import polars as pl
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from base.artifacts import SHARDS, whole_directory
 from base.console import UserError
 from base.schemas import QUARANTINE
+from base.stores import Location, StorePath, copy, source
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import sort_rows, write_shard
 from pipelines.beam.shuffle import INLINE, MOST_SHARDS, GroupIntoShards, Packer, unpack
@@ -41,7 +42,7 @@ class WriteQuarantine(beam.PTransform):
         packer: how records travel; by default as their own bytes.
     """
 
-    directory: Path
+    directory: Location
     packer: Packer = INLINE
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
@@ -85,13 +86,13 @@ def merge_equal(records: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch([merged[field.name].to_arrow().cast(field.type) for field in QUARANTINE], schema=QUARANTINE)
 
 
-def write_records(shard: int, records: pa.RecordBatch, directory: Path) -> Iterable[tuple[str, int]]:
+def write_records(shard: int, records: pa.RecordBatch, directory: Location) -> Iterable[tuple[str, int]]:
     """Write a whole shard, equal rows as one record, sorted; return its file name and number of records."""
     return [write_shard((shard, sort_rows(merge_equal(records), SORT_BY)), directory)]
 
 
 @contextmanager
-def outliving(quarantine: Path, output: Path) -> Iterator[None]:
+def outliving(quarantine: Location, output: Location) -> Iterator[None]:
     """Keep the quarantine of a job that fails: the folder ``OUTPUT.quarantine`` gets its files.
 
     The folder is deleted when the next run with the same output begins.
@@ -104,17 +105,21 @@ def outliving(quarantine: Path, output: Path) -> Iterator[None]:
         UserError: a user error of the block, with a line that names the folder.
     """
     kept = output.with_name(f"{output.name}.quarantine")
-    if kept.is_dir() and all(path.match(SHARDS[0]) for path in kept.iterdir()):
-        shutil.rmtree(kept)
+    if kept.is_dir() and all(fnmatchcase(path.name, SHARDS[0]) for path in kept.iterdir()):
+        kept.remove_all() if isinstance(kept, StorePath) else shutil.rmtree(kept)
     try:
         yield
     except Exception as error:
-        files = [path for path in quarantine.glob(SHARDS[0]) if pq.read_metadata(path).num_rows]
+        files = [path for path in quarantine.glob(SHARDS[0]) if pq.read_metadata(source(path)).num_rows]
         if not files:
             raise
-        with whole_directory(kept, holds=SHARDS) as folder:
+        if isinstance(kept, StorePath):
             for path in files:
-                path.rename(folder / path.name)
+                copy(path, kept / path.name)
+        else:
+            with whole_directory(kept, holds=SHARDS) as folder:
+                for path in files:
+                    copy(path, folder / path.name)
         if isinstance(error, UserError):
             raise UserError(f"{error}\nthe quarantine is kept in {kept}") from error
         raise

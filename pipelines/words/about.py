@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from base.artifacts import reading
 from base.console import UserError
 from base.schemas import CLICK_FEATURES_VERSION
+from base.stores import Location, source
 from pipelines.words.segmentation import SegmentParams
 
 PREFIX = "clicksight."
@@ -39,10 +40,10 @@ def segment_options(params: SegmentParams) -> dict[str, Any]:
     return {**named, "version_of_rules": RULES, **{name: version(name) for name in ("jieba", "simplemma")}}
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Location) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]  # both can be read
 
 
 def digest_of(options: Mapping[str, Any]) -> str:
@@ -90,17 +91,17 @@ def from_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[str, str]:
     return {name.removeprefix(PREFIX): value for name, value in found.items() if name.startswith(PREFIX)}
 
 
-def read_about(path: Path) -> dict[str, str]:
+def read_about(path: Location) -> dict[str, str]:
     """Return this project's entries of a Parquet file's metadata.
 
     Raises:
         UserError: the file is damaged.
     """
     with reading(path):
-        return from_metadata(pq.read_schema(path).metadata)
+        return from_metadata(pq.read_schema(source(path)).metadata)
 
 
-def check_version(about: Mapping[str, str], path: Path) -> None:
+def check_version(about: Mapping[str, str], path: Location) -> None:
     """Check that a file's schema is this version's; files from before versions were written have the first.
 
     Raises:

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from base.artifacts import SHARDS, whole_directory
 from base.console import UserError, stage
 from base.schemas import CLICK_FEATURES, CLICK_MATRIX, VOCABULARY
+from base.stores import Location
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import WriteCounts, read_counts, read_shard, shard_files, write_shard
@@ -65,18 +66,22 @@ def _row_sums(numbers: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.diff(np.r_[0, np.cumsum(numbers)][starts])
 
 
-def write_features(shard: int, matrix: pa.RecordBatch, vocabulary: pa.RecordBatch, directory: Path) -> tuple[str, int]:
+def write_features(
+    shard: int, matrix: pa.RecordBatch, vocabulary: pa.RecordBatch, directory: Location
+) -> tuple[str, int]:
     """Weight a shard of the click matrix and write it; return the number of its images, for the counts."""
     _, num_images = write_shard((shard, with_weights(matrix, vocabulary)), directory)
     return "images", num_images
 
 
-def write_packed(shard: tuple[int, bytes], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+def write_packed(
+    shard: tuple[int, bytes], directory: Location, vocabulary: pa.RecordBatch
+) -> Iterable[tuple[str, int]]:
     """Weight and write a packed shard of the click matrix."""
     return [write_features(shard[0], unpack(shard[1]), vocabulary, directory)]
 
 
-def write_file(shard: tuple[int, str], directory: Path, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
+def write_file(shard: tuple[int, str], directory: Location, vocabulary: pa.RecordBatch) -> Iterable[tuple[str, int]]:
     """Weight and write a shard of the click matrix from a stage's output."""
     return [write_features(shard[0], read_matrix(Path(shard[1]), vocabulary.num_rows), vocabulary, directory)]
 

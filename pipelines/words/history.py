@@ -21,8 +21,6 @@ them too.
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -38,6 +36,7 @@ from scipy import sparse
 from base.artifacts import read_tables, shard_name, whole_file, write_json
 from base.console import UserError
 from base.schemas import CLICK_FEATURES, CLICK_MATRIX, QUARANTINE, VOCABULARY
+from base.stores import Location, copy, location, sorted_glob
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.shards import read_shard, shard_files
 from pipelines.beam.shuffle import IPC_OPTIONS, GroupIntoShards, Packer, merge
@@ -56,7 +55,7 @@ NOTHING = hashlib.sha256().hexdigest()  # the digest of an empty file
 QUERY = pa.schema([pa.field("query", pa.string(), nullable=False)])
 
 
-def fingerprint(segment: SegmentParams, images: Path | None) -> dict[str, Any]:
+def fingerprint(segment: SegmentParams, images: Location | None) -> dict[str, Any]:
     """Return the options that decide on a row's words and on whether its image counts.
 
     Args:
@@ -78,7 +77,7 @@ class History:
     options: Mapping[str, Any]
     files: Mapping[str, str]
 
-    def start(self, build: Path, previous: "Previous | None") -> None:
+    def start(self, build: Location, previous: "Previous | None") -> None:
         """Create the history's folders in a build, with the logs of the previous build.
 
         The files are never changed, so links are as good as copies.
@@ -87,16 +86,13 @@ class History:
         for log in [] if previous is None else previous.logs():
             (build / HISTORY / log.name).mkdir()
             for file in log.iterdir():
-                try:
-                    os.link(file, build / HISTORY / log.name / file.name)
-                except OSError:  # the other build is on another file system, or links are not supported
-                    shutil.copy2(file, build / HISTORY / log.name / file.name)
+                copy(file, build / HISTORY / log.name / file.name)
         log = log_of(build, len(logs_of(build)))
         log.mkdir()
         write_json(self.files, log / FILES)
         write_json(self.options, build / HISTORY / "options.json")
 
-    def folders(self, build: Path) -> tuple[Path, Path]:
+    def folders(self, build: Location) -> tuple[Location, Location]:
         """Return the folders for the log that is being added and for the words."""
         return logs_of(build)[-1], build / HISTORY / "words"
 
@@ -115,7 +111,7 @@ def digests_of(files: Sequence[LogFile], form: LogFormat = TSV) -> dict[str, str
     digests: dict[str, str] = {}
     names: dict[str, str] = {}
     for file in files:
-        digest = file_digest(Path(file.path))
+        digest = file_digest(location(file.path))
         if digest != NOTHING and digest in names and has_clicks(file, form):
             raise UserError(
                 f"{file.path}: has the content of {names[digest]}: its clicks would count twice; leave one out"
@@ -130,7 +126,7 @@ def has_clicks(file: LogFile, form: LogFormat) -> bool:
     return any(checked.clicks.num_rows for block in blocks for checked in check_block(block, form.longest))
 
 
-def known_files(build: Path) -> dict[str, str]:
+def known_files(build: Location) -> dict[str, str]:
     """Return the files that a build has already counted: each file's name by its SHA-256.
 
     Empty files are left out, because they add no clicks; builds without a history have none.
@@ -144,7 +140,7 @@ def known_files(build: Path) -> dict[str, str]:
     }
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Location) -> dict[str, Any]:
     """Return the contents of a JSON file of a build.
 
     Raises:
@@ -156,12 +152,12 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({error}); build anew from all logs") from None
 
 
-def logs_of(build: Path) -> list[Path]:
+def logs_of(build: Location) -> Sequence[Location]:
     """Return the folders of a build's logs, the oldest first."""
-    return sorted((build / HISTORY).glob("log-*"))
+    return sorted_glob(build / HISTORY, "log-*")
 
 
-def log_of(build: Path, number: int) -> Path:
+def log_of(build: Location, number: int) -> Location:
     """Return the folder of a log by its number, from 0."""
     return build / HISTORY / f"log-{number:04d}"
 
@@ -171,10 +167,10 @@ class Previous:
     """An existing build, to which a log is added.
 
     Attributes:
-        build: folder that ``build_click_features`` wrote.
+        build: folder that ``build_click_features`` wrote; of an output in a store the current build's.
     """
 
-    build: Path
+    build: Location
 
     def check(self, history: History, files: Sequence[LogFile], form: LogFormat) -> None:
         """Check that the build is whole, has a history and the same options, and lacks the log's files.
@@ -224,11 +220,11 @@ class Previous:
         """Return what the vocabulary's metadata say of the build."""
         return read_about(self.build / "vocabulary.parquet")
 
-    def logs(self) -> list[Path]:
+    def logs(self) -> Sequence[Location]:
         """Return the folders of the logs, the oldest first."""
         return logs_of(self.build)
 
-    def word_files(self) -> list[Path]:
+    def word_files(self) -> Sequence[Location]:
         """Return the files of all words' clicks."""
         return shard_files(self.build / HISTORY / "words")
 
@@ -286,10 +282,10 @@ class Previous:
         )
 
     def _query_files(self) -> list[str]:
-        return [str(file) for log in self.logs() for file in sorted(log.glob("queries-*.arrow"))]
+        return [str(file) for log in self.logs() for file in sorted_glob(log, "queries-*.arrow")]
 
 
-def read_quarantine(path: Path) -> pa.RecordBatch:
+def read_quarantine(path: Location) -> pa.RecordBatch:
     """Read a file of the quarantine; files of an earlier version lack the column ``rows``: each record is one row."""
     table = read_tables(path)
     if "rows" not in table.column_names:
@@ -299,7 +295,7 @@ def read_quarantine(path: Path) -> pa.RecordBatch:
 
 def which_are_known(path: str, names: pa.RecordBatch) -> Iterable[bytes]:
     """Return as bits which of some queries a file of the history has."""
-    (old,) = _read(Path(path), ["query"])
+    (old,) = _read(location(path), ["query"])
     rows = pc.index_in(old, value_set=names.column("query")).drop_null().to_numpy()
     is_known = np.zeros(names.num_rows, bool)
     is_known[rows] = True
@@ -317,7 +313,7 @@ def num_queries(known: bytes, names: pa.RecordBatch, num_old: int) -> tuple[str,
     return "queries", num_old + names.num_rows - int.from_bytes(known, "big").bit_count()
 
 
-def write_bucket(bucket: int, segmented: QueryBucket, queries: pa.Array, directory: Path) -> None:
+def write_bucket(bucket: int, segmented: QueryBucket, queries: pa.Array, directory: Location) -> None:
     """Write a bucket of the segmented log.
 
     Args:
@@ -352,9 +348,9 @@ def write_bucket(bucket: int, segmented: QueryBucket, queries: pa.Array, directo
             stream.write_batch(batch)
 
 
-def _read(path: Path, columns: Sequence[str]) -> list[pa.Array]:
+def _read(path: Location, columns: Sequence[str]) -> list[pa.Array]:
     """Read some columns of a file of the history."""
-    with pa.OSFile(str(path)) as file:
+    with pa.OSFile(str(path)) if isinstance(path, Path) else path.open("rb") as file:
         names = pa.ipc.open_file(file).schema.names
         options = pa.ipc.IpcReadOptions(included_fields=[names.index(column) for column in columns])
         batch = pa.ipc.open_file(file, options=options).get_batch(0)
@@ -372,7 +368,7 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
     entering = np.flatnonzero(~np.asarray(pc.is_in(words.column("word"), value_set=old_words)))
     if not len(entering):
         return
-    (lists,) = _read(Path(path), ["words"])
+    (lists,) = _read(location(path), ["words"])
     flat = lists.flatten()
     columns = pc.fill_null(pc.index_in(flat.dictionary, value_set=words.column("word").take(entering)), -1).to_numpy()
     found = np.flatnonzero(columns[flat.indices.to_numpy()] >= 0)
@@ -383,7 +379,7 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
     contains = sparse.csr_array(
         (np.ones(len(found), np.int64), (query_of_word, word_ids)), shape=(len(lists), len(words))
     )
-    images, queries, clicks = _read(clicks_file(Path(path)), ["image_id", "query", "clicks"])
+    images, queries, clicks = _read(clicks_file(location(path)), ["image_id", "query", "clicks"])
     rows = np.flatnonzero((np.diff(contains.indptr) > 0)[queries.to_numpy()])
     codes, image_of_row = np.unique(images.indices.to_numpy()[rows], return_inverse=True)
     clicked = sparse.csr_array(
@@ -398,7 +394,7 @@ def clicks_of_entering_words(path: str, old_words: pa.Array, words: pa.RecordBat
     yield matrix_batch(images.dictionary.take(pa.array(codes)), clicked @ contains)
 
 
-def clicks_file(queries_file: Path) -> Path:
+def clicks_file(queries_file: Location) -> Location:
     """Return the file of clicks that belongs to a file of queries."""
     return queries_file.with_name(queries_file.name.replace("queries", "clicks"))
 

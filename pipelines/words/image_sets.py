@@ -1,7 +1,5 @@
 """The images on which click features are fitted and for which they are made."""
 
-from pathlib import Path
-
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +8,11 @@ import pyarrow.parquet as pq
 from base.artifacts import reading
 from base.console import UserError
 from base.inputs import is_file
+from base.stores import Location, location, source
 from pipelines.ingest.image_ids import composed_ids
 
 
-def source_images(path: Path, split: str | None = None, id_column: str = "image_id") -> pa.Array:
+def source_images(path: str | Location, split: str | None = None, id_column: str = "image_id") -> pa.Array:
     """Return the image ids of a table that lists images, in NFC and in code-point order.
 
     Args:
@@ -26,9 +25,10 @@ def source_images(path: Path, split: str | None = None, id_column: str = "image_
         UserError: the file does not exist or is damaged, a column is missing, a row has no id, an image occurs twice,
             or no image is left.
     """
-    if not is_file(Path(path)):
+    path = location(path)
+    if not is_file(path):
         raise UserError(f"{path}: no such file; expected a table with a column {id_column}")
-    table = _read_table(Path(path))
+    table = _read_table(path)
     needed = [id_column] if split is None else [id_column, "split"]
     if missing := [column for column in needed if column not in table.column_names]:
         raise UserError(f"{path}: lacks the column {missing[0]}; it has {', '.join(table.column_names)}")
@@ -48,7 +48,7 @@ def source_images(path: Path, split: str | None = None, id_column: str = "image_
     return image_ids
 
 
-def _read_table(path: Path) -> pa.Table:
+def _read_table(path: Location) -> pa.Table:
     """Read a Parquet file, or tab-separated text without quotes, whose columns are all text.
 
     Raises:
@@ -58,8 +58,8 @@ def _read_table(path: Path) -> pa.Table:
         is_text = file.read(1) != b"P" or file.read(3) != b"AR1"
     if not is_text or path.suffix == ".parquet":
         with reading(path):
-            return pq.read_table(path)
+            return pq.read_table(source(path))
     try:
-        return pl.read_csv(path, separator="\t", quote_char=None, infer_schema=False).to_arrow()
+        return pl.read_csv(source(path), separator="\t", quote_char=None, infer_schema=False).to_arrow()
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path}: neither Parquet nor a table in tab-separated UTF-8 text ({error})") from error

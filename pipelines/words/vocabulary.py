@@ -38,6 +38,7 @@ from base.artifacts import whole_file, write_table
 from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section
 from base.schemas import VOCABULARY
+from base.stores import Location, location, source
 from pipelines.beam.concurrency import concurrently
 from pipelines.beam.runner import pipeline
 from pipelines.beam.shards import read_shard, shard_files, write_shard
@@ -112,8 +113,8 @@ class MostClickedWords(beam.PTransform):
 
     top_words: int
     packer: Packer
-    more: Sequence[Path] = ()
-    directory: Path | None = None
+    more: Sequence[Location] = ()
+    directory: Location | None = None
 
     def expand(self, buckets: beam.PCollection) -> Any:
         """Add up clicks per bucket and per word, take the top of each partition, then the top of these."""
@@ -153,11 +154,11 @@ def bucket_words(packed: bytes) -> Iterable[pa.RecordBatch]:
 
 def read_word_clicks(path: str) -> Iterable[pa.RecordBatch]:
     """Read words and their clicks."""
-    return [read_shard(Path(path), WORD_CLICKS)]
+    return [read_shard(location(path), WORD_CLICKS)]
 
 
 def top_of_partition(
-    partition: int, words: pa.RecordBatch, top_words: int, directory: Path | None
+    partition: int, words: pa.RecordBatch, top_words: int, directory: Location | None
 ) -> Iterable[tuple[int, pa.RecordBatch]]:
     """Return the number of a partition's words and the most clicked of them; write all of them into the folder."""
     ranked = most_clicked(words)
@@ -235,18 +236,18 @@ class Vocabulary(beam.PTransform):
         ).with_output_types(pa.RecordBatch)
 
 
-def write_vocabulary(vocabulary: pa.RecordBatch, path: Path) -> None:
+def write_vocabulary(vocabulary: pa.RecordBatch, path: Location) -> None:
     """Write the vocabulary file."""
     write_table(pa.Table.from_batches([vocabulary]), path)
 
 
-def check_vocabulary(path: Path, top_words: int) -> int:
+def check_vocabulary(path: Location, top_words: int) -> int:
     """Return the number of words in a vocabulary file.
 
     Raises:
         UserError: it has no words, so that all features would be empty.
     """
-    num_words = pq.read_metadata(path).num_rows
+    num_words = pq.read_metadata(source(path)).num_rows
     if not num_words:
         raise UserError(
             f"the vocabulary is empty: no query clicked for these images has a word (top_words = {top_words}); "

@@ -7,7 +7,7 @@ from served import Server
 
 from flows.reproduce import main, reproduce
 from flows.stages import Stage
-from flows.walk import Slots, _is_up_to_date
+from flows.walk import MANY_MODULES, Slots, _is_up_to_date, has_many_modules
 
 CHAIN = """\
 stages:
@@ -38,6 +38,15 @@ def test_slots_share_the_cores_and_respect_what_is_set(monkeypatch: pytest.Monke
     assert gpu == "4"
     assert slots.environment(gpu) == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": "4"}
     assert slots.environment("") == {"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_only_many_stale_modules_are_worth_a_preloaded_process() -> None:
+    stages = {str(number): Stage(str(number), frozenset(), False, is_module=number % 2 == 0) for number in range(40)}
+    modules = [name for name, stage in stages.items() if stage.is_module]
+    assert has_many_modules(stages, stages)
+    assert has_many_modules(stages, modules[:MANY_MODULES])
+    assert not has_many_modules(stages, modules[1:MANY_MODULES])
+    assert not has_many_modules(stages, set(stages) - set(modules))
 
 
 @pytest.mark.parametrize(
