@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from base.artifacts import reading, whole_file
+from base.artifacts import whole_file
 from base.console import UserError
 from base.seeding import derive_seed
+from clicksight.entries import Entries
 
 FILE = "approximate.faiss"  # in an index
 LISTS_PER_ROOT = 4  # lists for each unit of the square root of the number of pictures, as faiss recommends
@@ -37,33 +37,23 @@ def sample(blocks: Iterable[np.ndarray], num_pictures: int, wanted: int) -> np.n
     return np.concatenate([block[generator.random(len(block)) < wanted / num_pictures] for block in blocks])
 
 
-def blocks_of(pictures: Path) -> Iterable[np.ndarray]:
-    """Yield the click features of an index's pictures, a row group at a time: float32 (pictures, K)."""
-    with reading(pictures):
-        file = pq.ParquetFile(pictures)
-        for group in range(file.num_row_groups):
-            clicks = file.read_row_group(group, columns=["clicks"])["clicks"].combine_chunks()
-            yield clicks.values.to_numpy().reshape(len(clicks), -1)
-
-
-def write_approximate(pictures: Path, output: Path) -> int:
-    """Write the approximate index of a file of pictures, whole or not at all; return the number of its lists.
+def write_approximate(entries: Entries, output: Path) -> int:
+    """Write the approximate index of pictures, whole or not at all; return the number of its lists.
 
     Args:
-        pictures: `schemas.PICTURE_INDEX`, at least one.
+        entries: the pictures, at least one.
         output: the file.
     """
     import faiss  # takes a second, and small indexes don't need it
 
-    with reading(pictures):
-        number = pq.read_metadata(pictures).num_rows
+    number = len(entries)
     lists = num_lists(number)
-    chosen = sample(blocks_of(pictures), number, min(number, lists * TRAINED_ON))
+    chosen = sample(entries.blocks(), number, min(number, lists * TRAINED_ON))
     if len(chosen) < lists:  # by chance, with very few pictures
-        chosen = np.concatenate(list(blocks_of(pictures)))
+        chosen = np.concatenate(list(entries.blocks()))
     index: Any = faiss.index_factory(chosen.shape[1], f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
     index.train(chosen)
-    for block in blocks_of(pictures):
+    for block in entries.blocks():
         index.add(block)
     with whole_file(output) as path:
         faiss.write_index(index, str(path))
@@ -96,17 +86,3 @@ def nearest(file: Path, vector: np.ndarray, number: int) -> tuple[np.ndarray, np
     cosines, rows, clicks = index.search_and_reconstruct(vector[None].astype(np.float32), number)
     found = rows[0] >= 0  # -1 where the lists have fewer pictures
     return rows[0][found], cosines[0][found], clicks[0][found]
-
-
-def names_of(pictures: Path, rows: np.ndarray) -> list[str]:
-    """Return the names of pictures by their rows, reading only the row groups that they are in."""
-    with reading(pictures):
-        file = pq.ParquetFile(pictures)
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        groups = np.searchsorted(starts, rows, side="right") - 1
-        names: dict[int, str] = {}
-        for group in np.unique(groups):
-            column = file.read_row_group(int(group), columns=["image"])["image"]
-            names |= {int(row): column[int(row - starts[group])].as_py() for row in rows[groups == group]}
-    return [names[int(row)] for row in rows]

@@ -32,6 +32,8 @@ from clicksight.approximate import FILE as APPROXIMATE
 from clicksight.approximate import write_approximate
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
+from clicksight.entries import FILE as PICTURES
+from clicksight.entries import Entries
 from clicksight.models import load_model
 from clicksight.pictures import Picture, Pictures, decoded, squares_of
 from model.folder import model_digest
@@ -39,7 +41,7 @@ from model.frozen_features import as_lists
 from model.prediction import Predictor
 from pipelines.words.segmentation import Segmenter, add_segment_options, segment_params_of
 
-FILES = ("pictures.parquet", "unusable.jsonl", "index.json", CUT_OFFS, APPROXIMATE)
+FILES = (PICTURES, "unusable.jsonl", "index.json", CUT_OFFS, APPROXIMATE)
 AT_ONCE = 1024  # pictures of a row group
 EXACT_UP_TO = 1_000_000  # pictures; a search compares these in seconds
 SIDE = 192  # of a thumbnail, pixels, the longer one
@@ -101,7 +103,7 @@ def write_index(
         if not counts["indexed"]:
             raise UserError(f"none of {counts.total()} pictures can be used: {', '.join(sorted(counts))}")
         if counts["indexed"] > exact_up_to:
-            lists = write_approximate(folder / FILES[0], folder / APPROXIMATE)
+            lists = write_approximate(Entries(folder, len(predictor.words)), folder / APPROXIMATE)
             log.info("index: more than %s pictures: approximate, in %s lists", f"{exact_up_to:,}", f"{lists:,}")
         write_json(about, folder / FILES[2])
         if cut_offs is not None:

@@ -11,6 +11,7 @@ schema.
 """
 
 import argparse
+import html
 import json
 import re
 import sys
@@ -98,12 +99,20 @@ JSON_FILES = {
 }
 
 
+# The modules that write pages, by the pages' titles.
+PAGES = {
+    "What clicks and tags say about pictures": "report.index",
+    "Preparation of the images": "systems.cleaning.preparation",
+    "Hello: from clicks to names": "clicksight.hello",
+}
+
+
 class About(NamedTuple):
     """What is known of an artifact.
 
     Attributes:
         path: as it was named, or found below it.
-        kind: the schema's name, or model, JSON, page, log.
+        kind: the schema's name, or model, history, JSON, page, log.
         what: it is, in a sentence or two.
         written_by: a module; empty if unknown.
         schema: types by column.
@@ -161,6 +170,11 @@ def _of_folder(path: Location) -> Iterator[About]:
     if (path / "run.json").is_file():
         yield _model(path)
         return
+    if path.name == "history" and (path / "options.json").is_file():
+        what = "history: the logs and word counts of a build, from which --previous goes on"
+        command = f"clicksight features --previous {path.parent} --clicks NEW_LOG --output {path.parent}"
+        yield About(str(path), "history", what, "pipelines.build_click_features", read_by=command)
+        return
     tables = sorted_glob(path, "*.parquet")
     shards = [file for file in tables if file.name.startswith("part-")]
     if shards:
@@ -182,11 +196,20 @@ def _of_file(path: Location) -> Iterator[About]:
         what = JSON_FILES.get(path.name, "a recipe of a run" if path.parent.name == "recipes" else "a JSON file")
         yield About(str(path), "JSON", what, metadata=brief, read_by=f"python -m json.tool {path}")
     elif path.suffix == ".html":
-        yield About(str(path), "page", "a page of the report", "report.index", read_by="a browser")
+        title = title_of(path)
+        yield About(str(path), "page", f"page: {title or 'without a title'}", PAGES.get(title, ""), read_by="a browser")
     elif path.suffix == ".safetensors":
         raise UserError(f"{path}: weights alone; name the folder that has them beside run.json")
     elif path.name.lower().endswith(LOG_SUFFIXES):
         yield _log(path)
+
+
+def title_of(page: Location) -> str:
+    """Return the title at the beginning of a page; empty if there is none."""
+    with page.open("rb") as file:
+        beginning = file.read(4096).decode("utf-8", errors="replace")
+    found = re.search("<title>([^<]*)</title>", beginning)
+    return html.unescape(found[1]) if found else ""
 
 
 def _tables(path: Location, files: Sequence[Location]) -> About:

@@ -242,6 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (arguments.category or arguments.word) and arguments.explain is None:
             raise UserError("--category and --word say what --explain FOLDER explains; give it, too")
         predictor = load_model(arguments.model, arguments.evaluation)
+        for name, value in (("tags", arguments.tags), ("history", arguments.history)):
+            if value is not None and name not in predictor.reads:
+                raise UserError(f"--{name}: {predictor.system} {predictor.run} reads no {name}; leave it out")
         pictures = Pictures(arguments.pictures, arguments.column)
         history: Sequence[str] = split_tags(arguments.history or "")
         if arguments.user is not None:

@@ -22,19 +22,18 @@ the pictures that don't fit, too.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from base import schemas
-from base.artifacts import read_json, reading, whole_file, write_table
+from base.artifacts import read_json, whole_file, write_table
 from base.console import UserError, log, named, stage
 from base.inputs import check_file
 from base.terminal import printable
@@ -42,6 +41,7 @@ from clicksight import approximate
 from clicksight.approximate import FILE as APPROXIMATE
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
+from clicksight.entries import Entries
 from clicksight.index import FILES
 from clicksight.models import load_model
 from clicksight.pictures import Pictures, decoded, squares_of
@@ -54,11 +54,23 @@ OVERFETCH = 20  # with cut-offs: most similar pictures that an approximate searc
 
 
 class Found(NamedTuple):
-    """A picture of an index, as a search finds it."""
+    """A picture of an index, as a search finds it.
+
+    Attributes:
+        rank: from 1.
+        image: its name; several pictures may have one.
+        cosine: of the query.
+        row: of the picture in the index, from 0.
+    """
 
     rank: int
     image: str
     cosine: float
+    row: int
+
+    def line(self) -> dict[str, Any]:
+        """Return what a result's line says of it."""
+        return {"rank": self.rank, "image": self.image, "cosine": self.cosine}
 
 
 class Query(NamedTuple):
@@ -84,6 +96,15 @@ class Least(NamedTuple):
     entries: np.ndarray
     cosine: float
 
+    def fits(self, clicks: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        """Return which pictures fit: bool (pictures,).
+
+        Shape:
+            clicks: (pictures, K); cosines: (pictures,)
+        """
+        found: np.ndarray = (clicks > self.entries).all(axis=1) & (cosines > self.cosine)
+        return found
+
 
 @dataclass(frozen=True)
 class Index:
@@ -96,7 +117,6 @@ class Index:
         words: K names.
         segment: how queries become words.
         cut_offs: of the words; None: the index has none.
-        held: blocks that stay in memory; None: a search reads them.
     """
 
     folder: Path
@@ -105,7 +125,6 @@ class Index:
     words: list[str]
     segment: SegmentParams
     cut_offs: CutOffs | None = None
-    held: list[tuple[list[str], np.ndarray]] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Index":
@@ -125,6 +144,11 @@ class Index:
             raise UserError(f"{path}: not as clicksight index writes it: {error}; make it again") from None
         file = folder / CUT_OFFS
         return replace(index, cut_offs=CutOffs.read(file, index.digest)) if file.exists() else index
+
+    @cached_property
+    def entries(self) -> Entries:
+        """The pictures."""
+        return Entries(self.folder, len(self.words))
 
     @cached_property
     def segmenter(self) -> Segmenter:
@@ -181,25 +205,6 @@ class Index:
             raise UserError(f"{picture}: {seen.reason}")
         return predictor.click_features(squares_of([seen])).numpy()[0]
 
-    def in_memory(self) -> "Index":
-        """Return the index with its click features in memory, for many searches."""
-        return replace(self, held=list(self.blocks()))
-
-    def blocks(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yield names and click features of some pictures at a time: float32 (pictures, K)."""
-        if self.held is not None:
-            yield from self.held
-            return
-        path = self.folder / FILES[0]
-        with reading(path):
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=["image", "clicks"]).combine_chunks()
-                clicks = table["clicks"].chunk(0)
-                if len(clicks.values) != len(table) * len(self.words):
-                    raise UserError(f"{path}: its vectors have another length than {FILES[2]}'s words; make it again")
-                yield table["image"].to_pylist(), clicks.values.to_numpy().reshape(len(table), -1)
-
     def least(self, vector: np.ndarray) -> Least | None:
         """Return what fits a query of words must exceed, by the cut-offs; None: they say nothing of the query.
 
@@ -255,35 +260,35 @@ class Index:
         number = top if least is None else OVERFETCH * top
         rows, cosines, clicks = approximate.nearest(self.folder / APPROXIMATE, vector, number)
         if least is not None:
-            fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (cosines > least.cosine))
+            fits = least.fits(clicks, cosines)
             rows, cosines = rows[fits], cosines[fits]
-        names = approximate.names_of(self.folder / FILES[0], rows[:top])
-        found = zip(names, cosines, strict=False)
-        return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
+        return self._found(rows[:top], cosines[:top])
 
     def _exactly(self, vector: np.ndarray, top: int, least: Least | None) -> list[Found]:
-        names: list[str] = []
-        cosines = np.empty(0, np.float32)
-        for block, clicks in self.blocks():
-            if least is not None:
-                fits = np.flatnonzero((clicks > least.entries).all(axis=1) & (clicks @ vector > least.cosine))
-                block, clicks = [block[row] for row in fits], clicks[fits]
-            names, cosines = names + block, np.concatenate([cosines, clicks @ vector])
+        rows, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
+        start = 0
+        for clicks in self.entries.blocks():
+            similar = clicks @ vector
+            new = np.arange(len(clicks)) if least is None else np.flatnonzero(least.fits(clicks, similar))
+            rows, cosines = np.concatenate([rows, start + new]), np.concatenate([cosines, similar[new]])
             best = np.argsort(-cosines, kind="stable")[:top]  # those found earlier come before equal later ones
-            names, cosines = [names[row] for row in best], cosines[best]
-        found = zip(names, cosines, strict=True)
-        return [Found(rank, name, float(cosine)) for rank, (name, cosine) in enumerate(found, start=1)]
+            rows, cosines = rows[best], cosines[best]
+            start += len(clicks)
+        return self._found(rows, cosines)
+
+    def _found(self, rows: np.ndarray, cosines: np.ndarray) -> list[Found]:
+        found = zip(self.entries.names(rows), cosines, rows, strict=True)
+        return [Found(rank, name, float(cosine), int(row)) for rank, (name, cosine, row) in enumerate(found, start=1)]
 
 
 def show(found: Sequence[Found], form: str) -> str:
     """Return results as aligned text, whose control characters are escaped, or as JSON Lines."""
     if form == "jsonl":
-        lines = (json.dumps({**one._asdict(), "cosine": round(one.cosine, 6)}, ensure_ascii=False) for one in found)
+        lines = (json.dumps({**one.line(), "cosine": round(one.cosine, 6)}, ensure_ascii=False) for one in found)
         return "".join(f"{line}\n" for line in lines)
     columns = [Column("rank"), Column("cosine"), Column("image", number=False)]
-    return (
-        as_text(Table(columns, [[str(rank), f"{cosine:.3f}", printable(name)] for rank, name, cosine in found])) + "\n"
-    )
+    rows = [[str(one.rank), f"{one.cosine:.3f}", printable(one.image)] for one in found]
+    return as_text(Table(columns, rows)) + "\n"
 
 
 def write(found: Sequence[Found], output: Path) -> None:
@@ -293,7 +298,7 @@ def write(found: Sequence[Found], output: Path) -> None:
         UserError: the suffix is another one.
     """
     if output.suffix == ".parquet":
-        write_table(pa.Table.from_pylist([one._asdict() for one in found], schemas.SEARCH_RESULTS), output)
+        write_table(pa.Table.from_pylist([one.line() for one in found], schemas.SEARCH_RESULTS), output)
     elif output.suffix == ".jsonl":
         with whole_file(output) as path:
             path.write_text(show(found, "jsonl"), encoding="utf-8")

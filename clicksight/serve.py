@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         app = create_app(shelf, limits, names, [f"http://{name}:{port}" for name in names], arguments.masks)
         if arguments.host not in ON_THIS_MACHINE:
             log.warning("whoever reaches this machine can use the page; it has no password")
-        log.info("%d models, %d indexes: http://%s:%d (Ctrl-C ends it)", len(models), len(indexes), names[0], port)
+        log.info("models: %d, indexes: %d; http://%s:%d (Ctrl-C ends it)", len(models), len(indexes), names[0], port)
         config = uvicorn.Config(app, log_level="warning", limit_concurrency=CONNECTIONS, server_header=False)
         with suppress(KeyboardInterrupt):  # uvicorn ends what runs, and raises it again
             asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))

@@ -1,10 +1,8 @@
 """A process that has imported the large libraries, and runs each stage in a fork of itself.
 
-    python -m flows.preloaded HANDLE
-
 Most stages of a small data set import PyTorch, Beam or scikit-learn for two to four seconds of a core, and then work
 for less. A flow with many stages therefore starts one such process (:class:`Preloaded`), which imports
-:data:`LIBRARIES` and waits for commands on the socket HANDLE. For each one it forks
+:data:`LIBRARIES` and waits for commands on a socket. For each one it forks
 
 - a guard as in :mod:`flows.guard`, which forks
 - ``flows.dvc_command``, which first of all forks
@@ -32,8 +30,8 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from base.console import STATE
@@ -65,6 +63,8 @@ PLAIN = re.compile(r"python -m [\w.]+(?: +(?:[\w@%+=:,./-]|\{\w+(?:\.\w+)*\}|'[^
 PRELOAD = "CLICKSIGHT_PRELOAD"  # the libraries of a preloaded process
 # Variables that a stage may have and this process not, because nothing reads them at import.
 FREE = frozenset({"DVC_ROOT", "DVC_STAGE", "DVC_SITE_CACHE_DIR", PRELOAD, "PWD", "OLDPWD", "SHLVL", "_"})
+# Not -m, by which this module would be loaded twice: flows.dvc_command asks it for `waiting`.
+START = "import sys; from flows.preloaded import main; main(sys.argv[1:])"
 READY = b"ready\n"
 LOG = STATE / "preloaded.log"  # what the libraries say at their import, and why the process ended
 
@@ -90,7 +90,7 @@ class Preloaded:
         log_file.parent.mkdir(exist_ok=True)
         with theirs, log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.preloaded", str(theirs.fileno())],
+                [sys.executable, "-c", START, str(theirs.fileno())],
                 cwd=root,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -225,9 +225,9 @@ waiting: StageProcess | None = None
 
 
 def main(argv: Sequence[str]) -> None:
-    """Import the libraries and serve; in a forked process, run its module and end as ``python -m`` does."""
+    """Import the libraries and serve the socket of a handle; in a fork, run its module as ``python -m`` does."""
     for name in os.environ.pop(PRELOAD).split():
-        import_module(name)
+        resolve_name(name)  # imports it
     _forget_logging()
     gc.freeze()  # no fork looks through, and so copies, what all have in common
     words = _serve(socket.socket(fileno=int(argv[0])))
@@ -350,11 +350,7 @@ def _with_stage_process(words: list[str]) -> list[str]:
         del sys.modules[name]
     sys.path[0] = folder
     if words[0] == WITH_NAMES:
-        words = import_module(WITH_NAMES).filled(words[1:])
+        from base.with_names import filled  # after the project's modules were forgotten
+
+        words = filled(words[1:])
     return list(words)
-
-
-if __name__ == "__main__":
-    from flows import preloaded  # the module that flows.dvc_command will ask for `waiting`
-
-    preloaded.main(sys.argv[1:])

@@ -6,7 +6,7 @@ registered. An evaluation of the run may calibrate its probabilities.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -37,6 +37,7 @@ class Prediction:
         number: the predicted number of labels.
         tags: recommended, with probabilities, the most probable first.
         texts: of those that the model has, the most similar ones, with the cosine of their code and the picture's.
+        click_feature: the predicted click feature that the words are of, of length 1, on the CPU: (K,).
     """
 
     categories: Sequence[Scored] = ()
@@ -45,6 +46,7 @@ class Prediction:
     number: int | None = None
     tags: Sequence[Scored] = ()
     texts: Sequence[Scored] = ()
+    click_feature: Tensor | None = field(default=None, repr=False, compare=False)
 
 
 class Context(NamedTuple):
@@ -72,6 +74,7 @@ class Predictor(Protocol):
             (`model.data.images.decode`).
         categories: names of all categories; empty: it recognises none.
         words: names of the click feature's K words; empty: it predicts no clicks.
+        reads: the fields of `Context` that change its predictions.
     """
 
     system: str
@@ -82,6 +85,7 @@ class Predictor(Protocol):
     finely: bool
     categories: Sequence[str]
     words: Sequence[str]
+    reads: Sequence[str]
 
     def predict(self, pixels: Tensor, contexts: Sequence[Context] = (), top: int | None = None) -> list[Prediction]:
         """Return the predictions of some pictures.
@@ -187,6 +191,7 @@ class RecogniserPredictor:
     """
 
     finely = False
+    reads: Sequence[str] = ()
 
     def __init__(
         self,
@@ -212,12 +217,16 @@ class RecogniserPredictor:
         images = pixels.to(self.device)
         categories: list[list[Scored]] = [[] for _ in images]
         words: list[list[Scored]] = [[] for _ in images]
+        clicks: Sequence[Tensor | None] = [None for _ in images]
         if self.recogniser is not None:
             probabilities = functional.softmax(self.recogniser(images).double(), dim=1)
             categories = [largest(row, self.categories, top) for row in probabilities]
         if self.click_predictor is not None:
-            words = [largest(row, self.words, top, above=0.0) for row in self.click_features(images)]
-        return [Prediction(categories=c, words=w) for c, w in zip(categories, words, strict=True)]
+            predicted = self.click_features(images)
+            words = [largest(row, self.words, top, above=0.0) for row in predicted]
+            clicks = list(predicted)
+        said = zip(categories, words, clicks, strict=True)
+        return [Prediction(categories=c, words=w, click_feature=row) for c, w, row in said]
 
     @torch.no_grad()
     def click_features(self, pixels: Tensor) -> Tensor:

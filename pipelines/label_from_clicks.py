@@ -1,7 +1,8 @@
 """Labels of images from a click log and a list of category names, in one command and one Beam job.
 
     python -m pipelines.label_from_clicks --clicks clicks.tsv --categories names.txt --output labels
-    python -m pipelines.label_from_clicks --params presets/unsplash_lite.yaml --clicks conversions.tsv000 ...
+    python -m pipelines.label_from_clicks --params presets/unsplash_lite.yaml --clicks conversions.tsv000 \\
+        --categories presets/unsplash_lite_names.txt --output labels
 
 Input: a log as for `pipelines.build_click_features` (docs/click_features.md), counts or events; the categories, a text
 with one name in each line or Parquet with a column category; aliases, lines ``alias <TAB> category``. A query votes for

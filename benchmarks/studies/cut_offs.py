@@ -23,17 +23,15 @@ Printed for each, over all seeds:
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from benchmarks.studies.trained_runs import TrainedRuns, add_options
 from clicksight.cut_offs import CONFIDENCE, Evidence, Seen, images_of, of_names, of_words
-from clicksight.models import load_model
 from clicksight.queries import known_words, query_vectors
 from model.prediction import Predictor
-from pipelines.words.segmentation import Segmenter, SegmentParams
 
 
 class Above(NamedTuple):
@@ -139,31 +137,23 @@ def check_names(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a project's data folder")
-    parser.add_argument("--set", required=True, help="the data set")
-    parser.add_argument("--models", type=Path, help="the runs' folder (default: mtmdd/models of --data)")
-    parser.add_argument("--runs", nargs="+", required=True, help="runs with a click branch")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="(default: 0 to 4)")
+    add_options(parser)
     parser.add_argument("--right", nargs="+", type=float, default=[0.9, 0.8, 0.5], help="(default: 0.9 0.8 0.5)")
-    parser.add_argument("--lemmas", help="as in the data set's `segment.lemmas`")
     arguments = parser.parse_args(argv)
-    plain = {"stop_words": None, "dictionary": None, "user_dictionary": None, "minimum_length": 1}
-    segmenter = Segmenter(SegmentParams.model_validate({**plain, "lemmas": arguments.lemmas}))
-    folder = arguments.models or arguments.data / "mtmdd/models"
-    data = arguments.data / "sets" / arguments.set
+    runs = TrainedRuns.of(arguments)
 
     def images(model: Predictor) -> tuple[Seen, Seen]:
-        return images_of(model, data, "validation"), images_of(model, data, "test")
+        return images_of(model, runs.data, "validation"), images_of(model, runs.data, "test")
 
     print("| run | cut-offs of | promised | cut-offs | pairs | right | 95 % interval | broken |")
     print("|---|---|---|---|---|---|---|---|")
-    for run in arguments.runs:
-        models = [load_model(folder / run / f"seed-{seed}") for seed in arguments.seeds]
+    for run in runs.names:
+        models = runs.models(run)
         seeds = [images(model) for model in models]
         vectors = []
         for model, (validation, _) in zip(models, seeds, strict=True):
             names = sorted(set(validation.categories))
-            places = [known for known, _ in known_words(names, model.words, segmenter)]
+            places = [known for known, _ in known_words(names, model.words, runs.segmenter)]
             vectors.append(query_vectors(places, np.ones(len(model.words))))
         for promised in arguments.right:
             rows = [check_words(seeds, promised)]

@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
     parser.add_argument("--pictures", nargs="+", required=True, help="as clicksight predict takes them")
     parser.add_argument("--kind", choices=("category", "word"), default="category", help="what is explained")
+    parser.add_argument("--rank", type=int, default=1, help="explain the Nth that the model says (default: the first)")
     parser.add_argument("--every", type=int, default=1, help="take every Nth picture (default: %(default)s)")
     parser.add_argument("--masks", type=int, default=400, help="of each map (default: %(default)s)")
     arguments = parser.parse_args(argv)
@@ -53,11 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         if picture.pixels is None:
             continue
         square = torch.from_numpy(picture.pixels.transpose(2, 0, 1).copy())
-        [said] = model.predict(square[None], top=1)
+        [said] = model.predict(square[None], top=arguments.rank)
         found = getattr(said, LISTS[arguments.kind])
-        if not found:
+        if len(found) < arguments.rank:
             continue
-        score = score_of(model, arguments.kind, found[0].name)
+        score = score_of(model, arguments.kind, found[-1].name)
         maps = {
             "ours": importance(square, score, arguments.masks),
             "random": random_map(model.image_size, generator),
@@ -66,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for name, order in maps.items():
             areas[name].append(deletion(square, score, order))
     values = {name: np.array(found) for name, found in areas.items()}
-    print(f"{len(values['ours'])} pictures, {arguments.kind}, {arguments.masks} masks")
-    for name, found in values.items():
-        print(f"{name}: mean value while hiding {found.mean():.3f}")
+    print(f"{len(values['ours'])} pictures, {arguments.kind} {arguments.rank}, {arguments.masks} masks")
+    for name, measured in values.items():
+        print(f"{name}: mean value while hiding {measured.mean():.3f}")
     for name in ("random", "centre"):
         gained = values[name] - values["ours"]
         low, high = bootstrap((gained,), np.mean, random_state=0).confidence_interval

@@ -9,10 +9,13 @@ categories, and single words of the vocabulary, the 50 most clicked of those tha
 for.
 
 Out: for each share of the lists that is compared, recall at 10 (the share of the exact search's ten pictures that are
-found) by the kind of query, and the median time of a search from the files; `exact` is `clicksight search --exact`.
+found) by the kind of query, and the median time of a search from the files; `exact` compares all pictures (three
+searches). Before it: what making the approximate index costs, and what the whole command `clicksight search` costs for
+a word with and without it.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,19 +25,32 @@ import numpy as np
 import pyarrow as pa
 
 from base import schemas
-from base.artifacts import table_writer
+from base.artifacts import table_writer, write_json
 from base.console import progress
+from benchmarks.costs import cost_of
+from benchmarks.studies.trained_runs import segment_params
 from clicksight import approximate
 from clicksight.cut_offs import images_of
+from clicksight.entries import FILE, Entries
 from clicksight.index import AT_ONCE
 from clicksight.models import load_model
 from clicksight.queries import known_words, query_vectors
 from clicksight.search import Index
+from model.folder import model_digest
 from model.frozen_features import as_lists
 from pipelines.words.segmentation import Segmenter, SegmentParams
 
+ROOT = Path(__file__).parents[2]
 K = 10
 NOISE = 0.25
+BUILD = """
+import sys
+from pathlib import Path
+from clicksight.approximate import FILE, write_approximate
+from clicksight.entries import Entries
+folder = Path(sys.argv[1])
+write_approximate(Entries(folder, int(sys.argv[2])), folder / FILE)
+"""  # in a process of its own, whose memory is measured
 
 
 def drawn(real: np.ndarray, number: int, generator: np.random.Generator) -> np.ndarray:
@@ -56,6 +72,33 @@ def write_pictures(real: np.ndarray, number: int, path: Path, generator: np.rand
             writer.write_table(pa.Table.from_arrays(columns, schema=schemas.PICTURE_INDEX), row_group_size=size)
 
 
+def write_about(folder: Path, model: Path, words: Sequence[str], segment: SegmentParams) -> None:
+    """Write what an index says of itself, as `clicksight index` does."""
+    about = {"model": str(model), "digest": model_digest(model), "words": list(words)}
+    write_json({**about, "segment": segment.model_dump(mode="json")}, folder / "index.json")
+
+
+def exact_rows(entries: Entries, queries: np.ndarray) -> list[set[int]]:
+    """Return the rows of each query's K most similar pictures, from one pass over all of them."""
+    best = np.full((len(queries), K), -np.inf, np.float32)
+    rows = np.zeros((len(queries), K), np.int64)
+    start = 0
+    for clicks in progress(entries.blocks(), "exact", "row groups"):
+        cosines = np.concatenate([best, queries @ clicks.T], axis=1)
+        numbers = np.concatenate([rows, np.tile(start + np.arange(len(clicks)), (len(queries), 1))], axis=1)
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :K]
+        best, rows = np.take_along_axis(cosines, order, 1), np.take_along_axis(numbers, order, 1)
+        start += len(clicks)
+    return [set(found.tolist()) for found in rows]
+
+
+def seconds_of(index: Index, vector: np.ndarray, compare_all: bool) -> float:
+    """Return the seconds of a search."""
+    started = time.perf_counter()
+    index.nearest(vector, K, compare_all=compare_all)
+    return time.perf_counter() - started
+
+
 def median(seconds: Sequence[float]) -> str:
     """Return the median of some times, in milliseconds."""
     return f"{1000 * float(np.median(seconds)):,.0f} ms"
@@ -66,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a model folder")
     parser.add_argument("--set", type=Path, required=True, help="the data set of its training")
-    parser.add_argument("--pictures", type=int, default=200_000, help="of the index (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=1_000_000, help="of the index (default: %(default)s)")
     parser.add_argument("--queries", type=int, default=30, help="of each kind, at most (default: %(default)s)")
     parser.add_argument("--shares", nargs="+", type=int, default=[64, 32, 16, 8, 4], help="compare one list of so many")
     arguments = parser.parse_args(argv)
@@ -75,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seen = [images_of(model, arguments.set, split) for split in ("validation", "test")]
     real = np.concatenate([one.values for one in seen])
     names = sorted(set(seen[0].categories))
-    segment = SegmentParams(stop_words=None, dictionary=None, user_dictionary=None, minimum_length=1, lemmas=None)
+    segment = segment_params()
     places = [known for known, _ in known_words(names, model.words, Segmenter(segment)) if known]
     clicked = np.flatnonzero((real > 0.1).any(axis=0))[:50]
     every = {
@@ -86,33 +129,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{arguments.pictures:,} pictures, {len(model.words)} words, {', '.join(map(str, map(len, every.values())))}")
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_pictures(real, arguments.pictures, folder / "pictures.parquet", generator)
-        index = Index(folder, arguments.model, "", list(model.words), segment)
-        times, exact = [], {}
-        for kind, queries in every.items():
-            exact[kind] = []
-            for vector in progress(queries, "exact", "queries", len(queries)):
-                started = time.perf_counter()
-                exact[kind].append({one.image for one in index.nearest(vector, K, compare_all=True)})
-                times.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        lists = approximate.write_approximate(folder / "pictures.parquet", folder / approximate.FILE)
-        print(f"{lists:,} lists, made in {time.perf_counter() - started:.0f} s")
-        sizes = [(folder / name).stat().st_size / 1e6 for name in ("pictures.parquet", approximate.FILE)]
-        print(f"pictures.parquet {sizes[0]:,.0f} MB, {approximate.FILE} {sizes[1]:,.0f} MB")
+        write_pictures(real, arguments.pictures, folder / FILE, generator)
+        write_about(folder, arguments.model, model.words, segment)
+        index = Index.read(folder)
+        exact = {kind: exact_rows(index.entries, queries) for kind, queries in every.items()}
+        built = cost_of([sys.executable, "-c", BUILD, str(folder), str(len(model.words))], ROOT)
+        print(f"approximate index: made in {built.cpu_seconds:.0f} CPU seconds, {built.megabytes:,.0f} MB at most")
+        sizes = [(folder / name).stat().st_size / 1e6 for name in (FILE, approximate.FILE)]
+        print(f"{FILE} {sizes[0]:,.0f} MB, {approximate.FILE} {sizes[1]:,.0f} MB")
+        word = model.words[int(clicked[0])]
+        for name, options in (("approximate", []), ("exact", ["--exact"])):
+            cost = cost_of([sys.executable, "-m", "clicksight.search", str(folder), word, *options], ROOT)
+            print(f"clicksight search, {name}: {cost.cpu_seconds:.1f} CPU seconds, {cost.megabytes:,.0f} MB at most")
         print("| lists compared | pictures | names | words | time |\n|---|---|---|---|---|")
-        print(f"| exact | 1 | 1 | 1 | {median(times)} |")
+        times = [seconds_of(index, vector, True) for queries in every.values() for vector in queries[:1]]
+        print(f"| exact | 1 | 1 | 1 | {median(times)} |", flush=True)
         for share in arguments.shares:
             approximate.SHARE = share
             times, recalls = [], {}
             for kind, queries in every.items():
                 found = []
                 for vector in queries:
-                    started = time.perf_counter()
-                    found.append({one.image for one in index.nearest(vector, K)})
-                    times.append(time.perf_counter() - started)
+                    times.append(seconds_of(index, vector, False))
+                    found.append({one.row for one in index.nearest(vector, K)})
                 recalls[kind] = np.mean([len(a & b) / K for a, b in zip(found, exact[kind], strict=True)])
-            print(f"| 1 of {share} | {' | '.join(f'{recall:.3f}' for recall in recalls.values())} | {median(times)} |")
+            shown = " | ".join(f"{recall:.3f}" for recall in recalls.values())
+            print(f"| 1 of {share} | {shown} | {median(times)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ import polars as pl
 import torch
 
 from base.artifacts import read_tables
-from clicksight.models import load_model
+from benchmarks.studies.trained_runs import TrainedRuns, add_options
 from clicksight.queries import known_words, query_vectors
 from model.data.images import ImageStore
 from model.prediction import RecogniserPredictor
-from pipelines.words.segmentation import Segmenter, SegmentParams
+from pipelines.words.segmentation import Segmenter
 from report.intervals import estimate
 
 K = 10
@@ -96,23 +96,14 @@ def of_seed(model: RecogniserPredictor, data: Path, segmenter: Segmenter) -> tup
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="a project's data folder")
-    parser.add_argument("--set", required=True, help="the data set")
-    parser.add_argument("--models", type=Path, help="the runs' folder (default: mtmdd/models of --data)")
-    parser.add_argument("--runs", nargs="+", required=True, help="runs with a click branch that recognise the target")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="(default: 0 to 4)")
-    parser.add_argument("--lemmas", help="as in the data set's `segment.lemmas`")
-    arguments = parser.parse_args(argv)
-    plain = {"stop_words": None, "dictionary": None, "user_dictionary": None, "minimum_length": 1}
-    segmenter = Segmenter(SegmentParams.model_validate({**plain, "lemmas": arguments.lemmas}))
-    folder = arguments.models or arguments.data / "mtmdd/models"
+    add_options(parser)
+    runs = TrainedRuns.of(parser.parse_args(argv))
     print(f"| run | search | precision at {K}, % | 95 % interval |\n|---|---|---|---|")
-    for run in arguments.runs:
+    for run in runs.names:
         rows = []
-        for seed in arguments.seeds:
-            model = load_model(folder / run / f"seed-{seed}")
+        for seed, model in zip(runs.seeds, runs.models(run), strict=True):
             assert isinstance(model, RecogniserPredictor)
-            found, unknown = of_seed(model, arguments.data / "sets" / arguments.set, segmenter)
+            found, unknown = of_seed(model, runs.data, runs.segmenter)
             rows += [
                 {"search": search, "seed": seed, "unit": name, "value": float(value)}
                 for search, values in found.items()

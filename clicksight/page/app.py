@@ -3,6 +3,7 @@
 | request | answer |
 |---|---|
 | ``GET /`` | the page |
+| ``GET /models/M`` | JSON: what model M reads beside a picture: tags of it, the history of a user |
 | ``POST /models/M/predict?tags=&history=`` | JSON: what model M says of the picture in the body, and similar pictures |
 | ``POST /models/M/explain?kind=&name=`` | PNG: where in the picture that comes from |
 | ``GET /galleries/G/search?words=&all=`` | JSON: the pictures of index G for these words |
@@ -34,10 +35,10 @@ from base.cores import CORES
 from base.own_page import OwnPageOnly
 from clicksight.explain import KINDS, LISTS, MASKS, best_of, importance, overlaid, score_of
 from clicksight.page.limits import MOST_LETTERS, Limits
-from clicksight.page.shelf import Gallery, Loaded, Shelf
+from clicksight.page.shelf import Loaded, Shelf
 from clicksight.pictures import Encoded, picture_of, squares_of
 from clicksight.predict import shortened, split_tags
-from clicksight.search import Least
+from clicksight.search import Index, Least
 from model.prediction import Context, Prediction
 
 HERE = Path(__file__).parent
@@ -98,7 +99,7 @@ class Work:
             folder = str(self.shelf.models[number].folder)
             raise HTTPException(409, str(error).replace(folder, "this model")) from None
 
-    def gallery(self, number: int) -> Gallery:
+    def gallery(self, number: int) -> Index:
         """Return an index.
 
         Raises:
@@ -130,10 +131,8 @@ class Work:
             said = shortened(said, loaded.cut_offs, TOP)
         place = self.shelf.gallery_of(number)
         similar: list[dict[str, Any]] = []
-        if place is not None:
-            gallery = self.shelf.galleries[place]
-            vector = loaded.predictor.click_features(pixels).numpy()[0]
-            similar = found_in(gallery, place, vector, SIMILAR)
+        if place is not None and said.click_feature is not None:
+            similar = found_in(self.shelf.galleries[place], place, said.click_feature.numpy(), SIMILAR)
         judged = loaded.cut_offs is not None and not said.words
         return {"lists": lists_of(said), "number": said.number, "nothing_fits": judged, "similar": similar}
 
@@ -156,31 +155,31 @@ class Work:
         """Return the pictures of an index that fit some words, and what is to be said of the words."""
         gallery = self.gallery(number)
         try:
-            query = gallery.index.of_words(words)
+            query = gallery.of_words(words)
         except UserError:
             return {"found": [], "notes": ["The model knows none of these words."]}
         notes = []
         if query.unknown:
             notes.append(f"Left out, as the model doesn't know them: {', '.join(query.unknown)}.")
-        least = None if everything else gallery.index.least(query.vector)
+        least = None if everything else gallery.least(query.vector)
         found = found_in(gallery, number, query.vector, FOUND, least)
-        if not found and gallery.index.cut_offs is not None:  # an index has a picture at least
-            right = gallery.index.cut_offs.right
+        if not found and gallery.cut_offs is not None:  # an index has a picture at least
+            right = gallery.cut_offs.right
             notes.append(f"Nothing fits: no picture is above the cut-offs, above which {right:.0%} are right.")
         return {"found": found, "notes": notes}
 
 
 def found_in(
-    gallery: Gallery, place: int, vector: np.ndarray, top: int, least: Least | None = None
+    gallery: Index, place: int, vector: np.ndarray, top: int, least: Least | None = None
 ) -> list[dict[str, Any]]:
     """Return the most similar pictures of an index, each with the address of its thumbnail."""
     return [
         {
             "name": Path(one.image).name,
-            "picture": f"galleries/{place}/pictures/{gallery.row(one.image)}",
+            "picture": f"galleries/{place}/pictures/{one.row}",
             "cosine": round(one.cosine, 3),
         }
-        for one in gallery.index.nearest(vector, top, least)
+        for one in gallery.nearest(vector, top, least)
     ]
 
 
@@ -208,9 +207,9 @@ def page_of(shelf: Shelf) -> str:
     galleries = [
         {
             "number": number,
-            "pictures": len(gallery.names),
-            "words": gallery.index.words[:EXAMPLES],
-            "judged": gallery.index.cut_offs is not None,
+            "pictures": len(gallery.entries),
+            "words": gallery.words[:EXAMPLES],
+            "judged": gallery.cut_offs is not None,
         }
         for number, gallery in enumerate(shelf.galleries)
     ]
@@ -258,6 +257,11 @@ def create_app(
             raise HTTPException(404, "There is no such page")
         return FileResponse(HERE / name, media_type=FILES[name])
 
+    @app.get("/models/{number}")
+    async def _model(request: Request, number: int) -> dict[str, Any]:
+        async with limits.place(request):
+            return {"reads": await work.of_picture(lambda: list(work.model(number).predictor.reads))}
+
     @app.post("/models/{number}/predict")
     async def _predict(request: Request, number: int, tags: Text = "", history: Text = "") -> dict[str, Any]:
         context = Context(split_tags(tags), split_tags(history))
@@ -286,7 +290,7 @@ def create_app(
 
     @app.get("/galleries/{number}/pictures/{row}")
     async def _thumbnail(number: int, row: int) -> Response:
-        thumbnail = await work.of_picture(lambda: work.gallery(number).thumbnail(row))
+        thumbnail = await work.of_picture(lambda: work.gallery(number).entries.thumbnail(row))
         if thumbnail is None:
             raise HTTPException(404, "There is no such picture")
         return Response(thumbnail, media_type="image/jpeg")

@@ -3,6 +3,8 @@
 const at = (id) => document.getElementById(id);
 const model = at("model"), said = at("said"), map = at("map");
 let picture = null; // the chosen file
+const CONTEXT = ["tags", "history"]; // what a model may read beside the picture
+const read = new Map(); // what each model reads of it, by its number
 let asked = 0; // number of the newest question; late answers to older ones are dropped
 
 function make(tag, text = "", classes = "") {
@@ -27,7 +29,7 @@ async function answer(address, options) {
 
 function context() {
   const known = new URLSearchParams();
-  for (const name of ["tags", "history"]) {
+  for (const name of CONTEXT) {
     if (!at(`${name}-field`).hidden) known.set(name, at(name).value);
   }
   return known;
@@ -78,15 +80,19 @@ async function explain(kind, name, row) {
   }
 }
 
+async function showFields(number) {
+  if (!read.has(number)) read.set(number, (await (await answer(`models/${number}`)).json()).reads);
+  if (number !== model.value) return;
+  for (const name of CONTEXT) at(`${name}-field`).hidden = !read.get(number).includes(name);
+}
+
 async function predict() {
-  const system = model.selectedOptions[0].dataset.system;
-  at("tags-field").hidden = system !== "annotation";
-  at("history-field").hidden = system !== "tagging";
-  if (!picture) return;
   const mine = ++asked;
   map.hidden = true;
-  said.replaceChildren(note("Looking …"));
+  said.replaceChildren(...(picture ? [note("Looking …")] : []));
   try {
+    await showFields(model.value);
+    if (mine !== asked || !picture) return;
     const response = await answer(`models/${model.value}/predict?${context()}`, { method: "POST", body: picture });
     const result = await response.json();
     if (mine !== asked) return;

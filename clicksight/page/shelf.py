@@ -3,17 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-import pyarrow.parquet as pq
-
-from base.artifacts import reading
 from base.console import UserError, log
 from clicksight.cut_offs import FILE as CUT_OFFS
 from clicksight.cut_offs import CutOffs
-from clicksight.index import FILES
 from clicksight.models import has_predictor, load_model
 from clicksight.search import Index
 from model.folder import model_digest, read_run
@@ -52,60 +48,17 @@ class Loaded:
     cut_offs: CutOffs | None
 
 
-class Gallery:
-    """An index whose pictures can be shown.
-
-    Args:
-        index: the index.
-
-    Raises:
-        UserError: it has no thumbnails.
-    """
-
-    def __init__(self, index: Index) -> None:
-        self._path = index.folder / FILES[0]
-        with reading(self._path):
-            file = pq.ParquetFile(self._path)
-            table = file.read(columns=["image"])
-            groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
-        self._first = [sum(groups[:number]) for number in range(len(groups))]
-        self.names: list[str] = table["image"].to_pylist()
-        small = not index.is_approximate and BYTES * len(self.names) * len(index.words) <= MOST_HELD
-        self.index = index.in_memory() if small else index
-        self._rows = {name: row for row, name in enumerate(self.names)}
-        self._group = lru_cache(maxsize=4)(self._read_group)
-        if self.thumbnail(0) is None:
-            raise UserError(f"{index.folder}: has no thumbnails; make it by clicksight index without --no-thumbnails")
-
-    def row(self, name: str) -> int:
-        """Return the row of a picture; of pictures with one name, the last."""
-        return self._rows[name]
-
-    def thumbnail(self, row: int) -> bytes | None:
-        """Return a picture's JPEG; None: there is no such row, or it has none."""
-        if not 0 <= row < len(self.names):
-            return None
-        group = max(number for number, first in enumerate(self._first) if first <= row)
-        thumbnail: bytes | None = self._group(group)[row - self._first[group]]
-        return thumbnail
-
-    def _read_group(self, number: int) -> list[bytes | None]:
-        with reading(self._path):
-            table = pq.ParquetFile(self._path).read_row_group(number, columns=["thumbnail"])
-        return list(table["thumbnail"].to_pylist())
-
-
 @dataclass
 class Shelf:
     """Models and indexes, each named by its place.
 
     Attributes:
         models: in the order of the page; at least one.
-        galleries: the indexes.
+        galleries: indexes with thumbnails.
     """
 
     models: Sequence[Model]
-    galleries: Sequence[Gallery]
+    galleries: Sequence[Index]
     _loaded: "OrderedDict[int, Loaded]" = field(default_factory=OrderedDict, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
@@ -131,7 +84,7 @@ class Shelf:
         if not self.galleries:  # a digest reads all of a model's weights
             return None
         digest = self.models[number].digest
-        return next((place for place, one in enumerate(self.galleries) if one.index.digest == digest), None)
+        return next((place for place, one in enumerate(self.galleries) if one.digest == digest), None)
 
 
 def find_models(places: Iterable[Path]) -> list[Model]:
@@ -165,10 +118,18 @@ def _model_folders(place: Path) -> Iterator[Path]:
     yield from (path.parent for path in place.rglob("run.json"))
 
 
-def find_galleries(places: Iterable[Path]) -> list[Gallery]:
-    """Return the indexes in some folders.
+def find_galleries(places: Iterable[Path]) -> list[Index]:
+    """Return the indexes in some folders; the click features of small ones are read into memory.
 
     Raises:
         UserError: a folder is no index, or has no thumbnails.
     """
-    return [Gallery(Index.read(place)) for place in places]
+    found = []
+    for place in places:
+        index = Index.read(place)
+        if index.entries.thumbnail(0) is None:
+            raise UserError(f"{place}: has no thumbnails; make it by clicksight index without --no-thumbnails")
+        if not index.is_approximate and BYTES * len(index.entries) * len(index.words) <= MOST_HELD:
+            index.entries.hold()
+        found.append(index)
+    return found

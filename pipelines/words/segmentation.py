@@ -42,7 +42,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import simplemma
 from pydantic import Field
 
 from base.console import UserError
@@ -88,6 +87,8 @@ class Segmenter:
     def __init__(self, params: SegmentParams) -> None:
         self.params = params
         if params.lemmas is not None:
+            import simplemma  # takes a twelfth of a second, which other logs need not wait
+
             try:
                 simplemma.lemmatize("dogs", lang=params.lemmas)
             except ValueError:
@@ -177,6 +178,8 @@ class Segmenter:
         """
         if normalise_text(word) in self.stop_words:
             return None
+        import simplemma
+
         lemma = normalise_text(simplemma.lemmatize(word.lower(), lang=str(self.params.lemmas)))
         return None if lemma in self.stop_words else lemma
 

@@ -55,6 +55,7 @@ class AnnotationPredictor:
         self.model, self.scaling = model, scaling
         self.run, self.seed = model.recipe.run, int(model.run["seed"])
         self.resize, self.image_size = model.recipe.network.resize, model.recipe.network.image_size
+        self.reads: Sequence[str] = ("tags",) if TAGS in model.phases else ()
         self._place = {tag: j for j, tag in enumerate(model.tags)}
 
     def predict(self, pixels: Tensor, contexts: Sequence[Context] = (), top: int | None = None) -> list[Prediction]:
@@ -87,7 +88,7 @@ class AnnotationPredictor:
         if PREDICTED_BY.get(network.phase) in self.model.phases:
             outputs["number"] = ()
         second = SecondInput("tags", "1 if users gave the tag to the picture, else 0", self.model.tags)
-        return Graph(network, outputs, second if TAGS in self.model.phases else None)
+        return Graph(network, outputs, second if self.reads else None)
 
 
 class _Labels(nn.Module):

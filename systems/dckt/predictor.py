@@ -38,6 +38,7 @@ class CrossMediaPredictor:
     system = "dckt"
     finely = True
     words: Sequence[str] = ()
+    reads: Sequence[str] = ()
 
     def __init__(self, model: TargetModel, frozen: FrozenNet, items: pl.DataFrame) -> None:
         self.run, self.seed = model.recipe.run, int(model.run["seed"])

@@ -35,6 +35,7 @@ class TagPredictor:
     def __init__(self, recommender: Recommender, frozen: FrozenNet | None = None) -> None:
         self.recommender, self.frozen = recommender, frozen
         self.run, self.seed = recommender.recipe.run, recommender.seed
+        self.reads: Sequence[str] = () if recommender.network.preference is None else ("history",)
         size = recommender.recipe.network if frozen is None else frozen.params
         self.resize, self.image_size, self.finely = size.resize, size.image_size, frozen is not None
 
@@ -63,7 +64,7 @@ class TagPredictor:
         """Return the network from pictures and counts of a history to the tags' probabilities."""
         network, tags = self.recommender.network, self.recommender.tags
         second = None
-        if network.preference is not None:
+        if self.reads:
             second = SecondInput("history", "how often the user gave each tag; zeros: nothing is known", tags)
         return Graph(_Tags(network, self.frozen).eval(), {"probabilities": tags}, second)
 

@@ -10,6 +10,7 @@ from base import schemas
 from base.artifacts import table_writer
 from base.console import UserError
 from clicksight import approximate
+from clicksight.entries import Entries
 from clicksight.search import Index, Least
 from model.frozen_features import as_lists
 from pipelines.words.segmentation import SegmentParams
@@ -38,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
             names = pa.array([f"p{row}" for row in range(start, start + size)])
             columns = [names, as_lists(vectors[start : start + size]), pa.nulls(size, pa.binary())]
             writer.write_table(pa.Table.from_arrays(columns, schema=schemas.PICTURE_INDEX), row_group_size=size)
-    approximate.write_approximate(folder / "pictures.parquet", folder / approximate.FILE)
+    approximate.write_approximate(Entries(folder, WORDS), folder / approximate.FILE)
     return Index(folder, Path("model"), "", [f"w{word}" for word in range(WORDS)], SEGMENT)
 
 
@@ -67,12 +68,11 @@ def test_most_of_what_the_exact_search_finds_is_found(index: Index) -> None:
 
 def test_with_every_list_it_is_the_exact_search(index: Index, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(approximate, "SHARE", 1)
-    approximate.write_approximate(index.folder / "pictures.parquet", tmp_path / "all.faiss")
+    approximate.write_approximate(index.entries, tmp_path / "all.faiss")
     for vector in queries().values():
         rows, cosines, clicks = approximate.nearest(tmp_path / "all.faiss", vector, 10)
-        expected = [one.image for one in index.nearest(vector, 10, compare_all=True)]
-        names = approximate.names_of(index.folder / "pictures.parquet", rows)
-        assert len(set(names) & set(expected)) >= 9  # float16 may exchange the last two
+        expected = [one.row for one in index.nearest(vector, 10, compare_all=True)]
+        assert len(set(rows.tolist()) & set(expected)) >= 9  # float16 may exchange the last two
         assert clicks @ vector == pytest.approx(cosines, abs=1e-3)
         assert clicks == pytest.approx(pictures_of(PICTURES)[rows], abs=1e-3)
 
@@ -91,7 +91,7 @@ def test_cut_offs_leave_out_pictures_of_an_approximate_search_too(index: Index) 
 
 
 def test_equal_pictures_give_equal_bytes(index: Index, tmp_path: Path) -> None:
-    lists = approximate.write_approximate(index.folder / "pictures.parquet", tmp_path / "again.faiss")
+    lists = approximate.write_approximate(index.entries, tmp_path / "again.faiss")
     assert lists == approximate.num_lists(PICTURES) == 75
     assert (tmp_path / "again.faiss").read_bytes() == (index.folder / approximate.FILE).read_bytes()
 
@@ -99,11 +99,6 @@ def test_equal_pictures_give_equal_bytes(index: Index, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("pictures", "lists"), [(1, 1), (79, 1), (80, 2), (10_000, 250), (1_000_000, 4_000)])
 def test_number_of_lists(pictures: int, lists: int) -> None:
     assert approximate.num_lists(pictures) == lists
-
-
-@pytest.mark.parametrize("rows", [[2999, 0, 699, 700, 1999, 2000], [5]])
-def test_names_of_rows_in_any_order(index: Index, rows: list[int]) -> None:
-    assert approximate.names_of(index.folder / "pictures.parquet", np.array(rows)) == [f"p{row}" for row in rows]
 
 
 def test_a_broken_file_is_an_error(index: Index, tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
-"""bash completes doors, their options, choices and files, by the printed script."""
+"""bash and zsh complete doors, their options, choices and files, by the printed scripts."""
 
 import importlib
+import os
+import pty
 import shutil
 import subprocess
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,5 +73,77 @@ def test_zsh_gets_every_door(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert shown.startswith("#compdef clicksight\n")
     assert all(f"    {name}:" in shown for name in DOORS)
-    if shutil.which("zsh") is not None:
-        subprocess.run(["zsh", "-n"], input=shown, text=True, check=True)
+
+
+# After the tab key, control-X writes the line to a file, and empties it.
+INTERACTIVE = """
+PS1=
+fpath=($PWD/functions $fpath)
+autoload -U compinit && compinit -u -D
+keep() { print -r -- "$BUFFER" >> lines.txt; BUFFER= }
+zle -N keep && bindkey '^X' keep
+print ready > lines.txt
+"""
+
+
+def lines_of_zsh(folder: Path, typed: list[str]) -> list[str]:
+    """Return what zsh makes of some lines when the tab key is pressed at their ends."""
+    terminal, side = pty.openpty()
+    environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(folder)}
+    zsh = subprocess.Popen(
+        ["zsh", "-f", "-i"], cwd=folder, env=environment, stdin=side, stdout=side, stderr=side, start_new_session=True
+    )
+    os.close(side)
+    reader = threading.Thread(target=drain, args=(terminal,), daemon=True)  # a full terminal would stop zsh
+    reader.start()
+    written = folder / "lines.txt"
+
+    def wait_for(number: int) -> list[str]:
+        until = time.monotonic() + 60
+        while not written.exists() or len(found := written.read_text().splitlines()) < number:
+            assert zsh.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        return found
+
+    try:
+        os.write(terminal, INTERACTIVE.encode())
+        wait_for(1)
+        for number, line in enumerate(typed, start=2):
+            os.write(terminal, f"{line}\t\x18".encode())
+            found = wait_for(number)
+        return found[1:]
+    finally:
+        zsh.kill()
+        zsh.wait(30)
+        reader.join(30)
+        os.close(terminal)
+
+
+def drain(terminal: int) -> None:
+    """Read a terminal to its end."""
+    with suppress(OSError):  # the end of a terminal is an error
+        while os.read(terminal, 4096):
+            pass
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh")
+def test_zsh_completes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    completion.main(["zsh"])
+    for folder in ("functions", "models"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "functions/_clicksight").write_text(capsys.readouterr().out)
+    for name in ("picture.png", "cut_offs.parquet"):
+        (tmp_path / name).touch()
+    expected = {
+        "clicksight exp": "clicksight export ",
+        "clicksight search --fo": "clicksight search --format ",
+        "clicksight search picture.png --format js": "clicksight search picture.png --format jsonl ",
+        "clicksight export --as re": "clicksight export --as recbole ",
+        "clicksight predict mod": "clicksight predict models/",
+        "clicksight predict models pic": "clicksight predict models picture.png ",
+        "clicksight predict models picture.png --cut-offs cut": (
+            "clicksight predict models picture.png --cut-offs cut_offs.parquet "
+        ),
+    }
+    assert dict(zip(expected, lines_of_zsh(tmp_path, list(expected)), strict=True)) == expected

@@ -9,7 +9,7 @@ from click_builds import LOG, build, write_log
 
 from base.artifacts import shard_name, write_json, write_table
 from base.console import UserError
-from clicksight.info import SCHEMAS, WRITERS, describe, descriptions, main
+from clicksight.info import PAGES, SCHEMAS, WRITERS, describe, descriptions, main
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -36,6 +36,7 @@ def test_features_are_described_part_by_part(tmp_path: Path, capsys: pytest.Capt
     parts = {part["kind"]: part for part in json.loads(capsys.readouterr().out)}
     assert parts["VOCABULARY"]["rows"] == pq.read_metadata(features / "vocabulary.parquet").num_rows == 9
     assert parts["CLICK_FEATURES"]["rows"] == 5
+    assert parts["history"]["read_by"].startswith(f"clicksight features --previous {features} ")
     assert parts["CLICK_FEATURES"]["metadata"]["clicksight.licence"] == "CC0-1.0"
     main([str(features / "vocabulary.parquet")])
     shown = capsys.readouterr().out
@@ -53,6 +54,18 @@ def test_a_model_folder_and_a_log(tmp_path: Path) -> None:
     (tmp_path / "log.tsv").write_text("a\tdog\t1\n")
     (log,) = describe(tmp_path / "log.tsv")
     assert "clicksight features --clicks" in log.read_by
+
+
+def test_pages_are_known_by_the_titles_that_their_modules_give_them(tmp_path: Path) -> None:
+    for title, module in PAGES.items():
+        source = Path(importlib.util.find_spec(module).origin)
+        beside = [source, source.with_name(f"{source.stem}_page.py")]
+        assert any(f'"{title}"' in path.read_text() for path in beside if path.exists()), module
+        (tmp_path / "index.html").write_text(f"<!doctype html>\n<title>{title}</title>")
+        (page,) = describe(tmp_path / "index.html")
+        assert (page.what, page.written_by) == (f"page: {title}", module)
+    (tmp_path / "index.html").write_text("<title>Cats &amp; dogs</title>")
+    assert describe(tmp_path)[0].what == "page: Cats & dogs"
 
 
 def test_what_is_broken_or_unknown_is_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -172,6 +172,14 @@ def test_what_is_known_of_a_picture_reaches_the_model(pictures) -> None:
     assert [[one.name for one in said.labels] if said else None for said in found] == [[], [], None, ["sun"]]
 
 
+@pytest.mark.parametrize("option", [["--tags", "tags.tsv"], ["--history", "sea"]])
+def test_what_a_model_does_not_read_is_refused(network, pictures, monkeypatch, caplog, option: list[str]) -> None:
+    Path("tags.tsv").write_text("image_id\ttag\na\tdog\n")
+    with pytest.raises(SystemExit):
+        run("model", "set", *option, monkeypatch=monkeypatch)
+    assert f"{option[0]}: some RUN reads no {option[0][2:]}; leave it out" in caplog.text
+
+
 def test_importing_the_package_imports_no_torch() -> None:
 
     code = "import sys, clicksight; sys.exit('torch' in sys.modules)"

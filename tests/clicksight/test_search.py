@@ -178,7 +178,7 @@ def test_a_search_for_words_refuses_the_index_of_another_model(made, capsys, cap
 
 
 def test_a_table_for_people_escapes_names() -> None:
-    shown = search.show([search.Found(1, "a\x1b[31m", 0.5)], "table")
+    shown = search.show([search.Found(1, "a\x1b[31m", 0.5, 0)], "table")
     assert "\x1b" not in shown
     assert shown.splitlines()[-1].split()[:2] == ["1", "0.500"]
 
@@ -203,9 +203,9 @@ def test_a_search_by_blocks_is_a_stable_sort_of_all_cosines(
     expected = sorted(range(len(rows)), key=lambda row: -cosines[row])[:top]
     index = Index(folder, Path("model"), "", ["a", "b"], SEGMENT)
     result = index.nearest(query, top)
-    held = index.in_memory()
-    (folder / "pictures.parquet").unlink()
-    assert held.nearest(query, top) == result
+    index.entries.hold()
+    assert index.nearest(query, top) == result
+    assert [one.row for one in result] == expected
     assert [one.image for one in result] == [names[row] for row in expected]
     assert [one.rank for one in result] == list(range(1, len(expected) + 1))
     assert [one.cosine for one in result] == [cosines[row] for row in expected]

@@ -1,13 +1,15 @@
-"""`dvc get` and `dvc import` of click features, as README has them, from a clone with a local remote."""
+"""README's `dvc get` and `dvc import` of click features, from a clone with a local remote."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from click_builds import LOG, build, digest, write_log
+from click_builds import LOG, build, write_log
+from documented import commands_of
 
 DVC = [sys.executable, "-m", "dvc"]
+FEATURES = "data/sets/toy/features"
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c"]
 
 
@@ -23,16 +25,19 @@ def test_other_projects_get_and_import_the_features(tmp_path: Path) -> None:
         folder.mkdir()
         run(folder, *GIT, "init", "-q")
         run(folder, *DVC, "init", "-q")
-    build(write_log(LOG, tmp_path / "log.tsv"), ours / "data/features", "--no-history")
+    build(write_log(LOG, tmp_path / "log.tsv"), ours / FEATURES, "--no-history")
     run(ours, *DVC, "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    run(ours, *DVC, "add", "-q", "data/features")
+    run(ours, *DVC, "add", "-q", FEATURES)
     run(ours, *DVC, "push", "-q")
     run(ours, *GIT, "add", ".")
     run(ours, *GIT, "commit", "-qm", "features")
     run(tmp_path, *GIT, "clone", "-q", str(ours), str(clone))
 
-    run(theirs, *DVC, "get", "-q", str(clone), "data/features", "-o", "got")
-    assert digest(theirs / "got") == digest(ours / "data/features")
-    run(theirs, *DVC, "import", "-q", str(clone), "data/features", "-o", "imported")
-    assert digest(theirs / "imported") == digest(ours / "data/features")
-    assert "rev_lock" in (theirs / "imported.dvc").read_text()
+    shown = [one.words[1:] for one in commands_of("README.md") if one.words[0] == "dvc"]
+    assert [words[0] for words in shown] == ["get", "import"]
+    for words in shown:
+        run(theirs, *DVC, *(str(clone) if word == "PATH_OR_URL" else word for word in words))
+    got, wanted = (sorted((folder / "click_features").iterdir()) for folder in (theirs, ours / FEATURES))
+    assert [(one.name, one.read_bytes()) for one in got] == [(one.name, one.read_bytes()) for one in wanted]
+    assert (theirs / "vocabulary.parquet").read_bytes() == (ours / FEATURES / "vocabulary.parquet").read_bytes()
+    assert "rev_lock" in (theirs / "vocabulary.parquet.dvc").read_text()

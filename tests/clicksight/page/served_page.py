@@ -42,13 +42,18 @@ def model_folder(folder: Path, system: str = "mtmdd", seed: int = 0) -> Path:
 
 
 def make_shelf(root: Path, patch: pytest.MonkeyPatch, cut_offs: bool = False) -> Shelf:
-    """Return a shelf of one model of categories and words, one that says nothing, and one index, made by the first."""
+    """Return a shelf of two models and an index that the first has made.
+
+    The first says categories and words, the second reads a history and says nothing.
+    """
     first, second = model_folder(root / "RUN/seed-0"), model_folder(root / "OTHER/seed-3", seed=3)
     words = click_model()
     both = RecogniserPredictor(
         "mtmdd", "RUN", 0, (20, 16), (Strongest(), CATEGORIES), (Colours(), words.words), torch.device("cpu")
     )
-    loaded = {first: both, second: RecogniserPredictor("mtmdd", "OTHER", 3, (20, 16), None, None, torch.device("cpu"))}
+    silent = RecogniserPredictor("mtmdd", "OTHER", 3, (20, 16), None, None, torch.device("cpu"))
+    silent.reads = ("history",)
+    loaded = {first: both, second: silent}
     patch.setattr(index, "load_model", loaded.__getitem__)
     patch.setattr(shelf, "load_model", loaded.__getitem__)
     write_pictures(root / "pictures")

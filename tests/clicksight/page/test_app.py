@@ -11,15 +11,23 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
-from click_pictures import COLOURS, WORDS
+from click_pictures import COLOURS, WORDS, Colours
 from hostile_pictures import HOSTILE
 from PIL import Image
 from served_page import CATEGORIES, RATE, asking, make_shelf, served, served_example
 
-from clicksight.page.app import lists_of
+from base import schemas
+from base.artifacts import write_table
+from clicksight.page.app import found_in, lists_of
 from clicksight.page.limits import Limits
+from clicksight.search import Index
+from model.frozen_features import as_lists
 from model.prediction import Prediction, Scored
+from pipelines.words.segmentation import SegmentParams
+
+PLAIN = {"stop_words": None, "dictionary": None, "user_dictionary": None, "minimum_length": 1, "lemmas": None}
 
 
 def png(colour: tuple[int, int, int] | str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -71,6 +79,30 @@ def test_a_picture_has_categories_words_and_similar_pictures(client: httpx.Clien
 def test_a_model_without_index_or_anything_to_say_answers_with_nothing(client: httpx.Client) -> None:
     said = client.post("/models/1/predict", content=png("red")).json()
     assert said == {"lists": [], "number": None, "nothing_fits": False, "similar": []}
+
+
+def test_the_page_learns_what_a_model_reads_beside_a_picture(client: httpx.Client) -> None:
+    assert [client.get(f"/models/{number}").json() for number in (0, 1)] == [{"reads": []}, {"reads": ["history"]}]
+    assert client.get("/models/2").status_code == 404
+
+
+def test_the_network_looks_once_at_a_picture_even_with_an_index(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    look = Colours.forward
+    monkeypatch.setattr(Colours, "forward", lambda self, images: looks.append(len(images)) or look(self, images))
+    assert client.post("/models/0/predict", content=png(COLOURS["red"])).json()["similar"]
+    assert looks == [1]
+
+
+def test_pictures_with_one_name_have_thumbnails_of_their_own(tmp_path: Path) -> None:
+    vectors = np.array([[0, 1], [1, 0], [0.6, 0.8]], np.float32)
+    columns = [pa.array(["x.png"] * 3), as_lists(vectors), pa.array([b"0", b"1", b"2"])]
+    write_table(pa.Table.from_arrays(columns, schema=schemas.PICTURE_INDEX), tmp_path / "pictures.parquet")
+    index = Index(tmp_path, Path("model"), "", ["a", "b"], SegmentParams.model_validate(PLAIN))
+    shown = found_in(index, 7, np.array([1, 0], np.float32), 3)
+    assert [one["picture"] for one in shown] == [f"galleries/7/pictures/{row}" for row in (1, 2, 0)]
 
 
 @pytest.mark.parametrize("asked", ["", "?kind=category&name=green thing", "?kind=word&name=grass"])

@@ -81,6 +81,16 @@ def test_another_model_answers_for_the_same_picture(page: Page, tmp_path: Path) 
     page.select_option("#model", label="OTHER, seed 3")
     page.wait_for_selector("text=The model says nothing of this picture.")
     assert page.locator(".bar").count() == 0
+    assert page.is_visible("#history")  # what this model reads
+    page.select_option("#model", label="RUN, seed 0")
+    page.wait_for_selector(".bar")
+    assert not page.is_visible("#history")
+
+
+def test_fields_are_those_that_the_model_reads(page: Page) -> None:
+    page.select_option("#model", label="OTHER, seed 3")
+    page.wait_for_selector("#history")  # before there is a picture
+    assert not page.is_visible("#tags")
 
 
 def test_a_file_that_is_no_picture_has_its_reason(page: Page, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from base import schemas
 from base.artifacts import write_table
 from base.console import UserError
 from clicksight.page import shelf
-from clicksight.page.shelf import Gallery, Model, Shelf, find_galleries, find_models
+from clicksight.page.shelf import Model, Shelf, find_galleries, find_models
 from clicksight.search import Index
 from model.folder import model_digest
 from model.frozen_features import as_lists
@@ -71,11 +71,12 @@ def write_index(folder: Path, digest: str, thumbnails: list[bytes | None]) -> In
     return Index.read(folder)
 
 
-def test_thumbnails_are_found_by_row_across_row_groups(tmp_path: Path) -> None:
-    pictures = [b"a", b"bb", b"c", None, b"e"]
-    gallery = Gallery(write_index(tmp_path / "index", "", pictures))
-    assert [gallery.thumbnail(row) for row in range(-1, 6)] == [None, *pictures, None]
-    assert [gallery.row(name) for name in ("p0", "p4")] == [0, 4]
+def test_small_indexes_are_searched_in_memory_and_large_ones_in_their_files(tmp_path: Path, monkeypatch) -> None:
+    write_index(tmp_path / "index", "", [b"a", b"b", b"c"])
+    for most, in_memory in ((3 * 4, True), (3 * 4 - 1, False)):  # of one word, 4 bytes each
+        monkeypatch.setattr(shelf, "MOST_HELD", most)
+        [gallery] = find_galleries([tmp_path / "index"])
+        assert gallery.entries.held is in_memory
 
 
 def test_an_index_without_thumbnails_is_refused(tmp_path: Path) -> None:
@@ -86,6 +87,6 @@ def test_an_index_without_thumbnails_is_refused(tmp_path: Path) -> None:
 
 def test_an_index_belongs_to_the_model_that_made_it(tmp_path: Path) -> None:
     folders = [model_folder(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
-    galleries = [Gallery(write_index(tmp_path / "i", model_digest(folders[1]), [b"x"]))]
+    galleries = [write_index(tmp_path / "i", model_digest(folders[1]), [b"x"])]
     shown = Shelf([Model(folder, "mtmdd", "") for folder in folders], galleries)
     assert [shown.gallery_of(number) for number in (0, 1)] == [None, 0]

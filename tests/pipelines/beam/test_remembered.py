@@ -3,7 +3,8 @@
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.transforms import core
+from apache_beam.transforms import core, userstate
+from apache_beam.transforms.userstate import CombiningValueStateSpec
 
 from pipelines.beam import remembered
 
@@ -50,3 +51,21 @@ def test_views_share_values_and_options_do_not() -> None:
     one.view_as(StandardOptions).streaming = False
     assert not one.view_as(DirectOptions).view_as(StandardOptions).streaming
     assert other.view_as(StandardOptions).streaming
+
+
+class _Counting(beam.DoFn):
+    ASKED = beam.DoFn.StateParam(CombiningValueStateSpec("total", sum))
+
+    def process(self, element: tuple[str, int], total=ASKED):
+        total.add(element[1])
+        yield total.read()
+
+
+def test_states_are_those_that_beam_finds() -> None:
+    for step in (_Counting(), _Step(1), core.CallableWrapperDoFn(free_function)):
+        for _ in range(2):
+            found = userstate.get_dofn_specs(step)
+            assert found == remembered._specs(step)
+            found[0].clear()
+    assert userstate.is_stateful_dofn(_Counting())
+    assert not userstate.is_stateful_dofn(_Step(1))
