@@ -7,6 +7,7 @@ PYTHON ?= python3
 WORKERS ?= 3
 FLINK ?= 1.20
 JOB_SERVER := .state/flink/job-server.jar
+SPARK_JOB_SERVER := .state/spark/job-server.jar
 
 # The folder's path may have spaces, so it must not be in make's own functions and targets, where a space ends a name.
 ifdef CLICKSIGHT_VENV
@@ -19,7 +20,7 @@ endif
 export PATH := $(VENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup hello repro demo test test-flink cluster cluster-status cluster-down lint bench ui
+.PHONY: help setup hello repro demo test test-flink test-spark cluster cluster-status cluster-down lint bench ui
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -44,6 +45,9 @@ test: $(INSTALLED) ## run the tests
 
 test-flink: $(INSTALLED) $(JOB_SERVER) ## run the click-feature jobs on a local Flink cluster; needs Java 11 or newer, and Maven
 	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m flink tests/test_flink.py tests/test_flink_cluster.py
+
+test-spark: $(INSTALLED) $(SPARK_JOB_SERVER) ## run one of these jobs on Spark in local mode; needs the same
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 python -m pytest -m spark tests/test_spark.py
 
 cluster: $(INSTALLED) $(JOB_SERVER) ## start a Flink cluster on this machine, for commands with --runner cluster
 	python -m pipelines.beam.flink.cluster up
@@ -89,3 +93,9 @@ $(JOB_SERVER): tests/flink/pom.xml
 	else \
 		echo "Maven can't download Flink's job server; check the network and read $(@D)/maven.log" >&2; exit 1; \
 	fi
+
+# 312 MB of Spark and Beam, in Maven's own repository.
+$(SPARK_JOB_SERVER): tests/spark/pom.xml
+	@for tool in java mvn; do command -v $$tool > /dev/null || { echo "$$tool not found: Spark needs Java 11 or newer, and Maven to fetch it" >&2; exit 1; }; done
+	@mkdir -p $(@D)
+	@mvn --batch-mode --quiet --strict-checksums --file $< package > $(@D)/maven.log 2>&1 || { echo "Maven can't download Spark; check the network and read $(@D)/maven.log" >&2; exit 1; }

@@ -33,8 +33,8 @@ class Entries:
     def __init__(self, folder: Path, num_words: int) -> None:
         self.path, self.num_words = folder / FILE, num_words
         with reading(self.path):
-            metadata = pq.read_metadata(self.path)
-        sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+            self._metadata = pq.read_metadata(self.path)
+        sizes = [self._metadata.row_group(number).num_rows for number in range(self._metadata.num_row_groups)]
         self._starts = np.cumsum([0, *sizes])
         self._column = lru_cache(GROUPS_HELD)(self._read)
         self._held: list[np.ndarray] | None = None
@@ -83,4 +83,5 @@ class Entries:
 
     def _read(self, group: int, column: str) -> pa.ChunkedArray:
         with reading(self.path):
-            return pq.ParquetFile(self.path).read_row_group(group, columns=[column])[column]
+            file = pq.ParquetFile(self.path, metadata=self._metadata)  # which takes longer to read than a row group
+            return file.read_row_group(group, columns=[column])[column]

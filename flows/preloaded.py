@@ -1,10 +1,8 @@
 """A process that has imported the large libraries, and runs each stage in a fork of itself.
 
-    python -m flows.preloaded HANDLE
-
 Most stages of a small data set import PyTorch, Beam or scikit-learn for two to four seconds of a core, and then work
 for less. A flow with many stages therefore starts one such process (:class:`Preloaded`), which imports
-:data:`LIBRARIES` and waits for commands on the socket HANDLE. For each one it forks
+:data:`LIBRARIES` and waits for commands on a socket. For each one it forks
 
 - a guard as in :mod:`flows.guard`, which forks
 - ``flows.dvc_command``, which first of all forks
@@ -65,6 +63,8 @@ PLAIN = re.compile(r"python -m [\w.]+(?: +(?:[\w@%+=:,./-]|\{\w+(?:\.\w+)*\}|'[^
 PRELOAD = "CLICKSIGHT_PRELOAD"  # the libraries of a preloaded process
 # Variables that a stage may have and this process not, because nothing reads them at import.
 FREE = frozenset({"DVC_ROOT", "DVC_STAGE", "DVC_SITE_CACHE_DIR", PRELOAD, "PWD", "OLDPWD", "SHLVL", "_"})
+# Not -m, by which this module would be loaded twice: flows.dvc_command asks it for `waiting`.
+START = "import sys; from flows.preloaded import main; main(sys.argv[1:])"
 READY = b"ready\n"
 LOG = STATE / "preloaded.log"  # what the libraries say at their import, and why the process ended
 
@@ -90,7 +90,7 @@ class Preloaded:
         log_file.parent.mkdir(exist_ok=True)
         with theirs, log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "flows.preloaded", str(theirs.fileno())],
+                [sys.executable, "-c", START, str(theirs.fileno())],
                 cwd=root,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -225,7 +225,7 @@ waiting: StageProcess | None = None
 
 
 def main(argv: Sequence[str]) -> None:
-    """Import the libraries and serve; in a forked process, run its module and end as ``python -m`` does."""
+    """Import the libraries and serve the socket of a handle; in a fork, run its module as ``python -m`` does."""
     for name in os.environ.pop(PRELOAD).split():
         resolve_name(name)  # imports it
     _forget_logging()
@@ -354,9 +354,3 @@ def _with_stage_process(words: list[str]) -> list[str]:
 
         words = filled(words[1:])
     return list(words)
-
-
-if __name__ == "__main__":
-    from flows import preloaded  # the module that flows.dvc_command will ask for `waiting`
-
-    preloaded.main(sys.argv[1:])

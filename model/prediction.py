@@ -222,8 +222,9 @@ class RecogniserPredictor:
             probabilities = functional.softmax(self.recogniser(images).double(), dim=1)
             categories = [largest(row, self.categories, top) for row in probabilities]
         if self.click_predictor is not None:
-            clicks = list(self.click_features(images))
-            words = [largest(row, self.words, top, above=0.0) for row in clicks if row is not None]
+            predicted = self.click_features(images)
+            words = [largest(row, self.words, top, above=0.0) for row in predicted]
+            clicks = list(predicted)
         said = zip(categories, words, clicks, strict=True)
         return [Prediction(categories=c, words=w, click_feature=row) for c, w, row in said]
 

@@ -43,7 +43,7 @@ from base.publication import current, published
 from base.schemas import CLICKS
 from base.stores import Location, StorePath, location
 from pipelines.beam.concurrency import concurrently
-from pipelines.beam.runner import pipeline
+from pipelines.beam.runner import check_places, pipeline
 from pipelines.beam.shards import WriteCounts, read_counts
 from pipelines.beam.shuffle import GroupIntoShards, LargeShards, Packer, buckets_of, packing
 from pipelines.beam.steps import seconds_by_step
@@ -117,13 +117,17 @@ def summarise(
 
 
 def segment_bucket(
-    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Location | None
+    bucket: int, clicks: pa.RecordBatch, params: SegmentParams, packer: Packer, log: Location | None, num_buckets: int
 ) -> Iterable[beam.pvalue.TaggedOutput]:
-    """Segment a bucket's queries, also into the history; yield the packed bucket and the names of the queries."""
+    """Segment a bucket's queries, also into the history; yield the packed bucket and the names of its own queries.
+
+    A hot query is in other buckets as well, but is named by its own bucket alone, so that it counts once.
+    """
     queries, segmented = segmented_bucket(clicks, segmenter_of(params))
     if log is not None:
         write_bucket(bucket, segmented, queries, log)
-    yield beam.pvalue.TaggedOutput("queries", pa.record_batch([queries], schema=QUERY))
+    is_own = buckets_of(queries, num_buckets) == bucket % num_buckets
+    yield beam.pvalue.TaggedOutput("queries", pa.record_batch([queries.filter(pa.array(is_own))], schema=QUERY))
     yield beam.pvalue.TaggedOutput("buckets", packer.pack([segmented.to_batch()])[0])
 
 
@@ -194,16 +198,18 @@ class Build:
         _ = quarantine | "Quarantine" >> WriteQuarantine(folder / "quarantine", packer)
 
         log_folder, words_folder = (None, None) if self.history is None else self.history.folders(folder)
+        number = num_buckets(self.files)
         segmented = clicks | "SegmentedBuckets" >> GroupIntoShards(
             CLICKS,
             "query",
-            num_buckets(self.files),
-            partial(segment_bucket, params=self.segment, packer=packer, log=log_folder),
+            number,
+            partial(segment_bucket, params=self.segment, packer=packer, log=log_folder, num_buckets=number),
             packer,
             "segment",
             buckets_of,
             outputs=("buckets", "queries"),
             large=LargeShards(LARGE_BUCKET, add_up, are_cut=True),
+            fan_out="image_id",
         )
         buckets = segmented.buckets
         words, num_words = buckets | "MostClickedWords" >> MostClickedWords(
@@ -270,6 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         output = location(arguments.output)
         images = location(arguments.images) if arguments.images else None
         image_ids = source_images(images) if images is not None else None
+        places = [arguments.output, *arguments.clicks, arguments.previous, arguments.images]
+        check_places(beam_arguments, [location(text) for text in places if text is not None])
         files = find_logs(arguments.clicks)
         history = History(fingerprint(segment, images), digests_of(files, form))
         previous = None if arguments.previous is None else Previous(current(location(arguments.previous)))

@@ -24,6 +24,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from base.console import USER_ERRORS, UserError
 from base.proxies import bypass_for_this_machine
+from base.stores import Location, StorePath
 from pipelines.beam import remembered, workers  # noqa: F401, both replace functions of Beam's
 from pipelines.beam.flink.settings import JOB_SERVER
 from pipelines.beam.quiet import STEP, quiet_about_user_errors, user_error_in
@@ -77,6 +78,20 @@ def is_in_process(beam_arguments: Sequence[str]) -> bool:
     """Return True if :func:`pipeline` takes the in-process runner, whose workers share this machine's files."""
     runner = PipelineOptions(list(beam_arguments)).view_as(StandardOptions).runner
     return runner is None or runner.lower() in ("fnapirunner", "directrunner")
+
+
+def check_places(beam_arguments: Sequence[str], paths: Sequence[Location]) -> None:
+    """Check that the workers of the runner that the Beam arguments name can reach some paths.
+
+    Raises:
+        UserError: the runner is Dataflow, whose workers see no disk of this machine, and a path is on one.
+    """
+    runner = PipelineOptions(list(beam_arguments)).view_as(StandardOptions).runner or ""
+    local = [str(path) for path in paths if not isinstance(path, StorePath)]
+    if local and runner.rpartition(".")[2].lower() == "dataflowrunner":
+        raise UserError(
+            f"{local[0]}: Dataflow's workers can't reach this machine's disks; use gs:// for inputs and output"
+        )
 
 
 def _find_job_server(options: PipelineOptions) -> None:

@@ -30,6 +30,7 @@ IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")  # for batches that trav
 SMALL = 1 << 16  # bytes; smaller batches are not worth a file
 PIECE = 1 << 20  # bytes of a piece, where the batches themselves travel
 MOST_SHARDS = 32_767
+HOT = 2  # fair shares of a batch in one shard from which on its hot keys are spread
 
 
 class RecordBatchCoder(beam.coders.Coder):
@@ -213,6 +214,8 @@ class GroupIntoShards(beam.PTransform):
         side_inputs: passed to ``finish`` after the rows.
         outputs: the tags, if ``finish`` returns tagged outputs; the result then has one collection for each tag.
         large: what to do with large shards; ``None``: nothing.
+        fan_out: a second string column, by whose hash the rows of hot keys are spread over several shards
+            (:func:`fanned_out`); ``None`` keeps each key in one shard. Only where ``finish`` may get a key in parts.
     """
 
     schema: pa.Schema
@@ -225,6 +228,7 @@ class GroupIntoShards(beam.PTransform):
     side_inputs: tuple[beam.pvalue.AsSideInput, ...] = ()
     outputs: tuple[str, ...] = ()
     large: LargeShards | None = None
+    fan_out: str | None = None
 
     def expand(self, batches: beam.PCollection) -> Any:
         """Split the batches by shard, add an empty part for each shard, and group, merge and finish each shard."""
@@ -233,7 +237,7 @@ class GroupIntoShards(beam.PTransform):
             lambda number: [(shard, b"") for shard in range(number)]
         ).with_output_types(tuple[int, bytes])
         parts = batches | "PartsByShard" >> concurrently(
-            "shuffle", parts_by_shard, self.key_column, self.shards, self.packer, self.num_shards
+            "shuffle", parts_by_shard, self.key_column, self.shards, self.packer, self.fan_out, self.num_shards
         ).with_output_types(tuple[int, bytes])
         groups = (
             (parts, every_shard)
@@ -259,10 +263,48 @@ def parts_by_shard(
     key_column: str,
     shards: Callable[[pa.Array, int], np.ndarray],
     packer: Packer,
+    fan_out: str | None,
     num_shards: int,
 ) -> Iterable[tuple[int, bytes]]:
     """Return a batch's rows split by the shard of their key, and packed."""
-    return packed_parts(split_by_shard(batch, shards(batch.column(key_column), num_shards)), packer)
+    numbers = shards(batch.column(key_column), num_shards)
+    if fan_out is not None:
+        numbers = fanned_out(numbers, batch.column(key_column), batch.column(fan_out), num_shards)
+    return packed_parts(split_by_shard(batch, numbers), packer)
+
+
+def fanned_out(numbers: np.ndarray, keys: pa.Array, others: pa.Array, num_shards: int) -> np.ndarray:
+    """Return the shards of a batch's rows, with those of hot keys spread, so that no shard grows with one key.
+
+    A shard's fair share is 1 / ``num_shards`` of the batch. A key is hot if it has more than a share and is in a shard
+    with more than HOT shares. Its rows go to as many shards as it has shares, from its own on, by the hash of another
+    column. Its first row stays in its own shard, which therefore knows of every key. All hot keys of a batch together
+    are in at most ``2 num_shards`` (key, shard) pairs, since a key with s shares takes at most s + 1 of them.
+
+    Args:
+        numbers: the shards by key alone.
+        keys, others: strings, no nulls.
+        num_shards: their number.
+
+    Shape:
+        numbers, keys, others, result: (n,)
+    """
+    share = len(numbers) / num_shards
+    crowded = np.bincount(numbers, minlength=num_shards) > HOT * share
+    rows = np.flatnonzero(crowded[numbers])
+    if not len(rows):
+        return numbers
+    found = keys.take(pa.array(rows)).dictionary_encode()
+    codes = found.indices.to_numpy()
+    shares = np.bincount(codes, minlength=len(found.dictionary)) / share
+    is_hot = shares > 1
+    is_hot_row = is_hot[codes]
+    is_hot_row[np.unique(codes, return_index=True)[1]] = False
+    hot_rows, widths = rows[is_hot_row], np.ceil(shares).astype(np.uint64)[codes[is_hot_row]]
+    steps = pl.Series(others.take(pa.array(hot_rows))).hash(seed=0).to_numpy() % widths
+    spread = numbers.copy()
+    spread[hot_rows] = (numbers[hot_rows] + steps.astype(np.int64)) % num_shards
+    return spread
 
 
 def packed_parts(parts: Iterable[tuple[int, pa.RecordBatch]], packer: Packer) -> Iterable[tuple[int, bytes]]:
@@ -290,7 +332,8 @@ def shrink_if_large(
 ) -> Iterable[tuple[int, list[bytes]]]:
     """Return a small shard unchanged; add up the rows of a large one, and cut it into several if `are_cut` is set.
 
-    A shard i of n that is cut into k becomes the shards i, i + n, i + 2 n, ... of n k, by the same hash.
+    A shard i of n that is cut into k becomes the shards i, i + n, i + 2 n, ... of n k, by the same hash; rows that were
+    fanned out to the shard stay in these.
     """
     shard, packed_batches = group
     num_parts = sum(map(unpacked_bytes, packed_batches)) // large.from_bytes + 1
@@ -301,7 +344,7 @@ def shrink_if_large(
         rows = large.add_up(unpack(packed))
         if large.are_cut:
             numbers = shards(rows.column(key_column), num_shards * num_parts)
-            pieces = split_by_shard(rows, numbers)
+            pieces = split_by_shard(rows, shard + num_shards * (numbers.astype(np.int64) // num_shards))
         else:
             pieces = iter([(shard, rows)])
         for number, part in packed_parts(pieces, packer):

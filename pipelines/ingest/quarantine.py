@@ -46,7 +46,7 @@ class WriteQuarantine(beam.PTransform):
     packer: Packer = INLINE
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        """Pack, count bytes, gather, merge equal rows, sort and write."""
+        """Merge equal rows of a batch, pack, count bytes, gather, merge equal rows of all, sort and write."""
         packed = rows | "Packed" >> concurrently("write", pack_records, self.packer).with_output_types(
             tuple[int, bytes]
         )
@@ -67,8 +67,9 @@ class WriteQuarantine(beam.PTransform):
 
 
 def pack_records(rows: pa.RecordBatch, packer: Packer) -> Iterable[tuple[int, bytes]]:
-    """Return how many bytes of memory a batch takes, and the packed batch."""
-    return [(rows.nbytes, packed) for packed in packer.pack([rows])]
+    """Return how many bytes of memory a batch's records take, and them packed; equal rows are one record already."""
+    records = merge_equal(rows)
+    return [(records.nbytes, packed) for packed in packer.pack([records])]
 
 
 def num_files_of(num_bytes: int) -> int:

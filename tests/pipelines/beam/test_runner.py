@@ -1,15 +1,21 @@
 import time
 from pathlib import Path
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.testing.util import assert_that, equal_to
+from click_builds import LOG, build, digest, write_log
 
 from base.artifacts import read_tables
 from base.console import UserError
+from base.stores import location
+from pipelines.beam import runner
 from pipelines.beam.flink.settings import JOB_SERVER
-from pipelines.beam.runner import is_in_process, pipeline
+from pipelines.beam.runner import check_places, is_in_process, pipeline
 from pipelines.beam.shards import shard_files
 
 THREADS = ["--direct_num_workers", "2", "--direct_running_mode", "multi_threading"]
@@ -30,6 +36,58 @@ def test_other_runners_come_by_beams_own_options() -> None:
     assert type(p.runner).__name__ == "FlinkRunner"
     assert p.options.get_all_options()["flink_master"] == "localhost:8081"
     assert p.options.get_all_options()["flink_job_server_jar"] is None
+
+
+DATAFLOW = {
+    "project": "clicksight-tests",
+    "region": "europe-west1",
+    "temp_location": "gs://clicksight-tests/temporary",
+    "staging_location": "gs://clicksight-tests/staging",
+    "sdk_container_image": "europe-docker.pkg.dev/clicksight-tests/beam/clicksight:1",
+    "max_num_workers": "8",
+    "service_account_email": "features@clicksight-tests.iam.gserviceaccount.com",
+}
+
+
+def test_dataflows_options_reach_beam_unchanged() -> None:
+    p = pipeline(
+        ["--runner", "DataflowRunner", *(text for name, value in DATAFLOW.items() for text in (f"--{name}", value))]
+    )
+    assert type(p.runner).__name__ == "DataflowRunner"
+    given = p.options.get_all_options(drop_default=True)
+    assert {name: str(given[name]) for name in DATAFLOW} == DATAFLOW
+
+
+class FakeRunner(FnApiRunner):
+    """A runner of somebody else, which is named by its class; runs the job as the in-process runner does."""
+
+    seen: ClassVar[list[dict[str, Any]]] = []
+
+    def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> PipelineResult:
+        self.seen.append(options.get_all_options(drop_default=True, retain_unknown_options=True))
+        return super().run_pipeline(pipeline, options)
+
+
+def test_another_runner_gets_the_commands_job_with_all_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "FakeRunner", FakeRunner, raising=False)
+    monkeypatch.setenv("CLICKSIGHT_NO_STATE", "1")
+    log = write_log(LOG, tmp_path / "log.tsv")
+    options = ["--job_name", "features-1", "--region", "europe-west1", "--labels", "team=pets"]
+    build(log, tmp_path / "out", "--runner", "pipelines.beam.runner.FakeRunner", *options)
+    (seen,) = FakeRunner.seen
+    assert (seen["job_name"], seen["region"], seen["labels"]) == ("features-1", "europe-west1", ["team=pets"])
+    assert digest(tmp_path / "out") == digest(build(log, tmp_path / "in-process"))
+
+
+@pytest.mark.parametrize(
+    ("clicks", "output", "named"), [("log.tsv", "gs://bucket/out", "log.tsv"), ("gs://bucket/log.tsv", "out", "out")]
+)
+def test_dataflow_needs_paths_that_its_workers_reach(clicks: str, output: str, named: str) -> None:
+    paths = [location(clicks), location(output)]
+    with pytest.raises(UserError, match=f"^{named}: Dataflow's workers can't reach"):
+        check_places(["--runner", "DataflowRunner"], paths)
+    check_places([], paths)
+    check_places(["--runner", "DataflowRunner"], [location("gs://bucket/out")])
 
 
 def test_a_mistyped_option_is_an_error() -> None:
