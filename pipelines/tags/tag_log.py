@@ -103,7 +103,7 @@ def image_shard(
     uses = [names.take(pa.array(use_tags)), user_ids.take(pa.array(use_users)), pa.array(numbers)]
 
     offsets = np.searchsorted(tag_posts, np.arange(len(post_keys) + 1)).astype(np.int32)
-    columns = [
+    columns = [  # POSTS, but with places in `names` for tag_ids: there is no vocabulary yet
         image_ids.take(pa.array(post_images)),
         user_ids.take(pa.array(post_users)),
         first_times(posts, times, len(post_keys)),
