@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
 
 
 def prepare() -> None:
-    """Make this process outlive the signals that it sends, and the parent of all orphans among its descendants."""
+    """Let this process outlive the signals that it sends, and become the parent of orphans among its descendants."""
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, lambda number, frame: None)  # a handler, because the command would inherit SIG_IGN
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):

@@ -17,7 +17,9 @@ and its authors warn of forks.
 
 import gc
 import json
+import logging
 import os
+import random
 import re
 import runpy
 import selectors
@@ -135,7 +137,7 @@ class Preloaded:
             return None
         from_us, to_us, done = os.pipe(), os.pipe(), os.pipe()
         handles = [from_us[0], to_us[1], done[1], *keep]
-        request = {"command": list(command), "environment": dict(environment), "keep": len(keep), "grace_s": grace_s}
+        request = {"command": list(command), "environment": dict(environment), "grace_s": grace_s}
         content = json.dumps(request).encode()
         try:
             self._control.setblocking(True)
@@ -240,8 +242,6 @@ def main(argv: Sequence[str]) -> None:
 
 def _forget_logging() -> None:
     """Remove the handlers of the root logger: Beam warns at import, and the first warning adds one."""
-    import logging
-
     for handler in list(logging.root.handlers):
         logging.root.removeHandler(handler)
 
@@ -315,8 +315,6 @@ def _under_guard(request: Mapping[str, Any], stdin: int, stdout: int, keep: Sequ
 
 def _be_as_new() -> None:
     """Give this process the signals, the standard input and the random numbers of a new one."""
-    import random
-
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -348,7 +346,6 @@ def _with_stage_process(words: list[str]) -> list[str]:
     _be_as_new()
     for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
         del sys.modules[name]
-    sys.path[0] = folder
     if words[0] == WITH_NAMES:
         from base.with_names import filled  # after the project's modules were forgotten
 
