@@ -17,7 +17,6 @@ PARAMS = """
 cleaning:
   denoise:
     method: METHOD
-    rounds: 2
     least_right: 0.5
     soft_labels: 0.05
     head: {folds: 3, components: 8, hidden: 16, dropout: 0.1, epochs: 30, batch_size: 100, learning_rate: 0.01,
