@@ -153,7 +153,7 @@ def main() -> None:
         if not columns:
             columns = list(row)
             print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-        texts = [f"{value:.1f}" if isinstance(value, float) else str(value) for value in row.values()]
+        texts = [str(value) if isinstance(value, int | str) else f"{value:.1f}" for value in row.values()]
         print(f"| {' | '.join(texts)} |", flush=True)
 
 

@@ -6,7 +6,8 @@ In: labels, either from clicks (`schemas.LABELS`, as `pipelines.label_from_click
 with `image_id` and `category`, such as `ingested/images`; each is one vote); with `--given`, given labels beside labels
 from clicks, judged together (`systems.cleaning.given`); and frozen features (`schemas.EMBEDDED`).
 Out: `images.parquet` (`schemas.DENOISED`), `categories.parquet` (`schemas.RELIABILITY`: how reliable each name is) and
-`summary.json` with the accuracy that the labels are expected to have.
+`summary.json` with the accuracy that the labels are expected to have. That is too high where wrong labels are those of
+lookalikes and few images have several clicks (`several_clicks`): nothing else tells such mistakes.
 
 Classifiers that learn from the labels judge them by `systems.cleaning.reliability`, others learn from the judged soft
 labels, and all is judged again by these; no image is scored by a network that has seen anything of its votes
@@ -211,6 +212,7 @@ def tables(
     summary = {
         "images": len(named),
         "named": int(named.sum()),
+        "several_clicks": int((labels.votes.totals() > 1).sum()),
         "kept": int(kept.sum()),
         "renamed": int((kept & named & (result.category != name)).sum()),
         "categories": num,
@@ -287,6 +289,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "images kept": summary["kept"],
             **{f"dropped: {reason}": count for reason, count in dropped.items()},
             "kept under another name": summary["renamed"],
+            "named by several clicks, which alone tell mistakes among lookalikes": summary["several_clicks"],
             **{f"expected share right, {of}": s for of, s in summary["expected_right"].items() if s is not None},
             "agreement of votes and classifier, p-value": summary["agreement"]["p_value"],
         }

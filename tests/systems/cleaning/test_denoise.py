@@ -64,6 +64,7 @@ def test_labels_get_better_and_the_stated_accuracy_is_right(data: Path) -> None:
     kept = [row["category"] == z for row, z in zip(images, truth, strict=True) if row["kept"]]
     names = [row["name"] == z for row, z in zip(images, truth, strict=True) if row["name"]]
     assert summary["kept"] == len(kept)
+    assert summary["several_clicks"] == summary["named"] == 294
     assert np.mean(kept) > np.mean(names) + 0.1
     assert summary["expected_right"]["kept"] == pytest.approx(np.mean(kept), abs=0.03)
     assert summary["expected_right"]["names"] == pytest.approx(np.mean(names), abs=0.04)
