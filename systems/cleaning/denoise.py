@@ -267,7 +267,9 @@ def run(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="labels from clicks (the output of label_from_clicks), or given ones"
+    )
     parser.add_argument("--given", type=Path, help="given labels, to be judged together with --labels from clicks")
     parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then given, clicks or both")
     parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
