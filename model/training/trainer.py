@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from base.artifacts import whole_directory, write_json
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.batches import Loaded, dead_loaders_reported, training_batches
+from model.data.batches import Loaded, Shares, dead_loaders_reported, training_batches
 from model.training.averaging import MovingAverage
 from model.training.checkpoints import Checkpoints, code_digest
 from model.training.clock import Clock
@@ -297,9 +297,21 @@ class PhaseTraining:
         torch.manual_seed(derive_seed(self.task.seed, "dropout", self.task.name, epoch, *purpose_of_process))
 
     def _batches(self, rows: Mapping[str, np.ndarray], steps: range, start: int) -> Iterator[Loaded]:
-        """Yield the parts of each step that this process runs; loading starts with the first `next`."""
+        """Return the parts of each step that this process runs; loading starts with the first `next`."""
         parts, process = self.params.accumulation, self.accelerator.process_index
-        yield from training_batches(
+        shares = Shares(
+            range(process * parts, (process + 1) * parts),
+            self.accelerator.num_processes * parts,
+            self.params.groups or 1,
+        )
+        if shares.groups > 1:
+            rows = {
+                stream: mine[np.argsort(self.task.reading_order(stream, mine), kind="stable")]
+                for stream, mine in rows.items()
+            }
+        for stream, of_stream in rows.items():
+            self.task.will_read(stream, shares.rows_read(of_stream, self.params.batch_size))
+        return training_batches(
             self.task.load,
             rows,
             self.params.batch_size,
@@ -308,8 +320,7 @@ class PhaseTraining:
             self.task.name,
             self.params.workers,
             start,
-            range(process * parts, (process + 1) * parts),
-            self.accelerator.num_processes * parts,
+            shares,
         )
 
     def _choose_batches(self, epoch: int) -> tuple[Iterator[Loaded], dict[str, float]]:

@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe.train.cache_images,
             ("train", "validation"),
             shuffled=recipe.tags == "shuffled",
+            read=False,
         )
         chosen = train(training_run(recipe, data, arguments.seed, name), arguments.output)
         for part in ("train", "validation"):

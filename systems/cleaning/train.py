@@ -213,7 +213,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
         rows, too_small = training_rows(pl.DataFrame(table), params.minimum_category_size)
         folds = assign_folds(rows, params.folds, params.seed)
-        images = LabelledImages.read(arguments.images, rows, network.resize, params.train.cache_images)
+        cache = params.train.cache_images
+        images = LabelledImages.read(arguments.images, rows, network.resize, cache, read=False)
         train_folds(network, params, images, folds, arguments.output)
         closing.counts = {
             "folds": params.folds,

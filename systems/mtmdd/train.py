@@ -78,6 +78,7 @@ def main(
             arguments.features if uses_clicks else None,
             recipe.network,
             recipe.train.cache_images,
+            read=False,
         )
         # imported here, so that --help and a wrong recipe don't wait for torch's optimiser
         from model.training.trainer import train

@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from systems.tagging.task import training_run
 
         sources = sources_of(arguments, arguments.seed)
-        posts = Posts.read(sources, ["train", "validation"], recipe.network.pixels, recipe.train.cache_images)
+        pixels, cache = recipe.network.pixels, recipe.train.cache_images
+        posts = Posts.read(sources, ["train", "validation"], pixels, cache, read=False)
         chosen = train(training_run(recipe, posts, arguments.seed, name), arguments.output)
         for part in ("train", "validation"):
             closing.counts[f"{part} posts"] = len(posts.row_numbers(part))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.console import UserError
-from model.data.batches import Loaded, draws_of_step, evaluation_batches, training_batches
+from model.data.batches import Loaded, Shares, draws_of_step, evaluation_batches, training_batches
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.examples import Examples
 
@@ -163,7 +163,7 @@ def test_parts_of_a_step_are_the_step(examples, of):
     loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
     whole = load(examples, range(2, 5), workers=0)
     parts = [
-        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, num_parts=of))
+        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, shares=Shares(part, of)))
         for part in (range(1), range(1, of))  # the first part, and all other parts one after another
     ]
     for number, loaded in enumerate(whole):
