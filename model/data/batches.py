@@ -117,6 +117,9 @@ class Shares(NamedTuple):
         return np.concatenate([rows[inside] for inside in self.groups_read(len(rows), batch_size).values()])
 
 
+WHOLE = Shares()
+
+
 def training_batches(
     load: Load,
     rows: Mapping[str, np.ndarray],
@@ -126,7 +129,7 @@ def training_batches(
     purpose: str,
     workers: int,
     start: int = 0,
-    shares: Shares = Shares(),
+    shares: Shares = WHOLE,
 ) -> Iterator[Loaded]:
     """Yield one batch per step, or some parts of each step's batch, one after another.
 

@@ -1,8 +1,8 @@
 """Reads images from Parquet shards, decodes, resizes and crops them.
 
-Encoded images stay in their shards (`model.data.shards`); decoded images are kept only on request. Crops and mirrors are
-derived from a hash of (seed, purpose, pass, image), so they don't depend on the process that loads an image, or on the
-order.
+Encoded images stay in their shards (`model.data.shards`); decoded images are kept only on request. Crops and mirrors
+are derived from a hash of (seed, purpose, pass, image), so they don't depend on the process that loads an image, or on
+the order.
 """
 
 import hashlib

@@ -26,7 +26,7 @@ from model.training.clock import Clock
 from model.training.curves import LiveCurves, live_folder, write_curves
 from model.training.learner import Learner, check_parts, num_steps_per_epoch
 from model.training.params import TrainParams
-from model.training.ranks import training_processes, writes_alone
+from model.training.ranks import check_shared, lost_processes_reported, training_processes, writes_alone
 from model.training.schedules import on_plateau
 from model.training.task import Run, Task, add
 
@@ -113,7 +113,8 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
     `complete` writes. Curves with rates grow in ``.state/curves/<run>/<phase>``.
 
     With several processes (``accelerate launch -m ..``), each of them makes the same call. They share every step
-    (`model.training.learner`) and every validation; only the first process writes. All need the same file system.
+    (`model.training.learner`) and every validation; only the first process writes. All need the same current folder, on
+    a file system that they share. With `groups`, each process reads images of its own (`model.data.batches.Shares`).
 
     Args:
         run: the run to train.
@@ -123,8 +124,9 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         One entry per phase.
 
     Raises:
-        UserError: a phase has no training rows, a process that loads images died, or a loss, a weight or a validation
-            value became NaN or infinite (the message names phase, epoch, step, rows and the last good checkpoint).
+        UserError: a phase has no training rows; a process that loads images, or another process of the training, died;
+            or a loss, a weight or a validation value became NaN or infinite (the message names phase, epoch, step, rows
+            and the last good checkpoint).
     """
     group = training_processes()
     checkpoints = Checkpoints(run.name, run.fingerprint, group.num_processes)
@@ -133,9 +135,18 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         for stream, rows in task.rows.items():
             if not len(rows):
                 raise UserError(f"phase {task.name}: stream {stream} has no training images")
+    with lost_processes_reported():
+        return _train(run, output, checkpoints)
+
+
+def _train(run: Run, output: Path, checkpoints: Checkpoints) -> list[ChosenEpoch]:
+    group = training_processes()
     with writes_alone() as this_process:
         if this_process:
             checkpoints.drop_damaged({task.name: task.starts_from for task in run.tasks})
+            if group.num_processes > 1:
+                checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    check_shared(checkpoints.folder)
     if group.num_processes > 1:
         log.info("%s: %d processes share each step", run.name, group.num_processes)
     chosen, curves = [], {}
