@@ -8,6 +8,8 @@ Out: a model folder, see `model.training.trainer.train`.
 
 The epoch of each phase is chosen by the validation images: by H-F1 of the top labels (of `joint`, of the predicted
 number of labels), or by the squared error of the predicted number. A repeated call continues an interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.annotation.train .. (docs/scaling.md).
 """
 
 import argparse

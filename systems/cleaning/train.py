@@ -12,6 +12,8 @@ by a network that has seen it. Neither case has validation images: the weights a
 
 Categories with fewer images than `cleaning.train.minimum_category_size` are left out and named in the closing
 lines; their images get no probability, and Table II drops them.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.cleaning.train .. (docs/scaling.md).
 """
 
 import argparse

@@ -9,6 +9,8 @@ Out: a model folder, see `model.training.trainer.train`.
 
 The epoch of each phase is chosen by the accuracy on the source's validation images, whose labels are the run's own. A
 repeated call continues an interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.siamese.train .. (docs/scaling.md).
 """
 
 import argparse

@@ -10,6 +10,8 @@ Out: a model folder, see `model.training.trainer.train`. It names no user.
 
 The epoch is chosen by the precision of five recommended tags on the validation posts. A repeated call continues an
 interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.tagging.train .. (docs/scaling.md).
 """
 
 import argparse
