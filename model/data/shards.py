@@ -131,14 +131,19 @@ class EncodedImages:
                 encoded = pa.chunked_array(
                     [pc.struct_field(chunk, "bytes").cast(pa.large_binary()) for chunk in chunks], pa.large_binary()
                 ).combine_chunks()
-                self._note(shard, rows[inside], places[inside] - firsts[group], encoded, _plain(parquet, group, memory))
+                starts = find_values(memory, _plain(parquet, group), (value.as_py() for value in encoded))
+                self._note(rows[inside], places[inside] - firsts[group], encoded, starts)
 
-    def _note(
-        self, shard: int, rows: np.ndarray, places: np.ndarray, encoded: pa.Array, plain: "tuple[mmap.mmap, range]"
-    ) -> None:
-        """Note where images of a row group lie in the shard, or keep copies if they don't lie there as they are."""
+    def _note(self, rows: np.ndarray, places: np.ndarray, encoded: pa.Array, starts: list[int] | None) -> None:
+        """Note where images of a row group lie in their shard, or keep copies if they don't lie there as they are.
+
+        Args:
+            rows: the wanted images.
+            places: of these in the row group.
+            encoded: all images of the row group.
+            starts: where they begin in the shard; None: they don't lie there as they are.
+        """
         lengths = pc.binary_length(encoded).to_numpy()
-        starts = find_values(*plain, (value.as_py() for value in encoded))
         if starts is None:
             self._shard[rows], self._start[rows] = ~len(self._pieces), np.arange(len(rows))
             self._pieces.append(encoded.take(pa.array(places)))
@@ -147,15 +152,15 @@ class EncodedImages:
         self._length[rows] = lengths[places]
 
 
-def _plain(parquet: pq.ParquetFile, group: int, memory: mmap.mmap) -> tuple[mmap.mmap, range]:
-    """Return the bytes of a shard, and where those of a row group's images are; none if they are compressed."""
+def _plain(parquet: pq.ParquetFile, group: int) -> range:
+    """Return where a row group's images are in the shard, in bytes; none if they are compressed."""
     described = parquet.metadata.row_group(int(group))
     columns = [described.column(number) for number in range(described.num_columns)]
     column = next(column for column in columns if column.path_in_schema == BYTES)
     if column.compression != "UNCOMPRESSED" or column.has_dictionary_page:
-        return memory, range(0)
+        return range(0)
     start = column.data_page_offset
-    return memory, range(start, start + column.total_compressed_size)
+    return range(start, start + column.total_compressed_size)
 
 
 def find_values(memory: mmap.mmap, inside: range, values: Iterable[bytes]) -> list[int] | None:

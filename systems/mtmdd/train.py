@@ -14,8 +14,8 @@ second and the share of time spent waiting for data.
 A recipe of the cross-object study uses the source of another data set: give --source-images, --source-split and
 --features of that data set.
 
-On several GPUs, of one machine or more: accelerate launch .. -m systems.mtmdd.train .. (docs/scaling.md). The batch size
-is that of all processes together; with train.groups each process reads images of its own.
+On several GPUs, of one machine or more: accelerate launch .. -m systems.mtmdd.train .. (docs/scaling.md). The batch
+size is that of all processes together; with train.groups each process reads images of its own.
 """
 
 import argparse
