@@ -1,4 +1,4 @@
-"""Time and memory of `systems.cleaning.reliability` on made-up votes: `python -m benchmarks.denoising`.
+"""Time and memory of `systems.cleaning.posteriors` on made-up votes: `python -m benchmarks.denoising`.
 
 Images have a true category; their clicks name it, or one of its neighbours, or any; a classifier's probabilities lie in
 a memory-mapped float32 matrix, which is not counted as memory. The benchmark prints seconds, the memory beside the
@@ -17,7 +17,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
-from systems.cleaning.reliability import CHUNK, denoise  # noqa: E402
+from systems.cleaning.posteriors import CHUNK, judge_all  # noqa: E402
 from systems.cleaning.votes import Votes  # noqa: E402
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         votes, matrix, truth = made_up(Path(folder) / "p", num, arguments.categories, arguments.named)
         before, started = anonymous_mb(), time.perf_counter()
         cpu = time.process_time()
-        judged, model = denoise(votes, matrix)
+        judged, model = judge_all(votes, matrix)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         peak = anonymous_mb()
         label, right = judged.best()

@@ -42,8 +42,10 @@ from model.classification import LabelledImages, load_classifier  # noqa: E402
 from model.classifier_params import ClassifierParams  # noqa: E402
 from systems.cleaning.clean import CleanParams, apply_table_ii, with_total_clicks  # noqa: E402
 from systems.cleaning.mixture import apply_mixture  # noqa: E402
-from systems.cleaning.reliability import Votes, cut_of_best_f1, denoise  # noqa: E402
+from systems.cleaning.posteriors import judge_all  # noqa: E402
+from systems.cleaning.reliability import cut_of_best_f1  # noqa: E402
 from systems.cleaning.train import PHASE, CleanerParams, assign_folds, train_folds, training_rows  # noqa: E402
+from systems.cleaning.votes import Votes  # noqa: E402
 
 BATCH = 64  # images scored at once
 
@@ -164,7 +166,7 @@ def confident_learning(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def improbable(labels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return the labels that the model of reliability drops for the best expected F1: bool (images,)."""
     votes = Votes(np.arange(len(labels) + 1), labels.astype(np.int32), np.ones(len(labels)))
-    wrong = 1 - denoise(votes, np.clip(matrix, 0, 1))[0].of(labels)
+    wrong = 1 - judge_all(votes, np.clip(matrix, 0, 1))[0].of(labels)
     return np.asarray(wrong >= cut_of_best_f1(wrong))
 
 

@@ -6,11 +6,13 @@ In: labels, either from clicks (`schemas.LABELS`, as `pipelines.label_from_click
 with `image_id` and `category`, such as `ingested/images`; each is one vote); with `--given`, given labels beside labels
 from clicks, judged together (`systems.cleaning.given`); and frozen features (`schemas.EMBEDDED`).
 Out: `images.parquet` (`schemas.DENOISED`), `categories.parquet` (`schemas.RELIABILITY`: how reliable each name is) and
-`summary.json` with the accuracy that the labels are expected to have.
+`summary.json` with the accuracy that the labels are expected to have. That is too high where wrong labels are those of
+lookalikes and few images have several clicks (`several_clicks`): nothing else tells such mistakes.
 
-A round trains a classifier per fold and fits `systems.cleaning.reliability`; the next round learns from its soft
-labels. The method `table` is the paper's filter instead: the most clicked name is the label, and Table II's thresholds
-apply to its out-of-fold probability.
+Classifiers that learn from the labels judge them by `systems.cleaning.reliability`, others learn from the judged soft
+labels, and all is judged again by these; no image is scored by a network that has seen anything of its votes
+(`systems.cleaning.heads`). The method `table` is the paper's filter instead: the most clicked name is the label, and
+Table II's thresholds apply to its out-of-fold probability.
 
 If the votes don't agree more with out-of-fold probabilities than permuted votes do, at the level 0.001, the command
 ends with an error: nothing could be learned from such a log (`systems.cleaning.agreement`).
@@ -30,12 +32,12 @@ from base.artifacts import read_tables, whole_directory, write_json, write_table
 from base.console import UserError, log, rows_add_up, stage
 from base.params import DEFAULT_PATH, Params, load_section
 from model.heads import principal_components, read_features
-from systems.cleaning import reliability
 from systems.cleaning.agreement import LEVEL, Agreement, agreement
 from systems.cleaning.clean import CleanParams, apply_table_ii
-from systems.cleaning.heads import FoldedHeadParams, folds_of, out_of_fold
+from systems.cleaning.heads import FoldedHeadParams, folds_of, judged_out_of_fold, out_of_fold
 from systems.cleaning.labels import OF_SETS, Labels, labels_of, read_labels, with_given
-from systems.cleaning.reliability import Posterior, Reliability
+from systems.cleaning.posteriors import judge_all
+from systems.cleaning.reliability import Posterior, Reliability, cut_of_best_f1, has_name
 from systems.cleaning.votes import Votes
 
 
@@ -45,7 +47,6 @@ class DenoiseParams(Params):
     method: Literal["reliability", "table"] = Field(
         description="reliability: the probabilistic model; table: the most clicked name and thresholds (Table II)"
     )
-    rounds: int = Field(description="classifiers that are trained one after the other on better labels", ge=1, le=10)
     least_right: float | None = Field(
         description="an image is kept from this probability of its label; null: as the expected F1 of dropping is best",
         ge=0, le=1,
@@ -83,7 +84,7 @@ def check_agreement(votes: Votes, probabilities: np.ndarray, folds: np.ndarray, 
 
 
 class Denoised(NamedTuple):
-    """The result of :func:`denoise_labels`: verdicts by image, the model (None: Table II), the first round's test."""
+    """The result of :func:`denoise_labels`: verdicts by image, the model (None: Table II), and the test."""
 
     labels: Posterior
     model: Reliability | None
@@ -105,26 +106,25 @@ def denoise_labels(labels: Labels, features: np.ndarray, params: DenoiseParams) 
     votes, num = labels.votes, len(labels.categories)
     if params.method == "table" and labels.given is not None:
         raise UserError("method: table judges one kind of labels; give labels from clicks or given ones, not both")
-    folds, named = folds_of(labels.image_ids, params.head), reliability.has_name(votes, labels.given)
-    if not named.any() or len(np.unique(folds[named])) < 2:
+    folds, named = folds_of(labels.image_ids, params.head), has_name(votes, labels.given)
+    if len(np.unique(folds[named])) < params.head.folds:
         raise UserError(f"{int(named.sum())} images are named, too few for {params.head.folds} folds")
-    x = principal_components(features, params.head.components)
-    probabilities = out_of_fold(x, labels.shares(), named, folds, params.head, 0)
-    # exact for the first round: its classifiers know nothing of the votes of their own fold
-    found = check_agreement(votes, probabilities, folds, params.head.seed)
+    x, shares = principal_components(features, params.head.components), labels.shares()
     if params.method == "table":
+        probabilities = out_of_fold(x, shares, named, folds, params.head)
+        found = check_agreement(votes, probabilities, folds, params.head.seed)
         return _by_table(labels, probabilities, params.table, found)
-    for number in range(params.rounds):
-        judged, model = reliability.denoise(votes, probabilities, given=labels.given)
-        right = judged.best()[1][named].mean()
-        log.info(
-            "round %d of %d: %.1f %% of the labels are expected to be right", number + 1, params.rounds, 100 * right
-        )
-        if number + 1 < params.rounds:
-            probabilities = out_of_fold(x, dense(judged, num), named, folds, params.head, number + 1)
+
+    def judged_soft(images: np.ndarray, p: np.ndarray) -> np.ndarray:
+        of_given = labels.given.take(images) if labels.given is not None else None
+        return dense(judge_all(votes.take(images), p, given=of_given)[0], num)
+
+    probabilities = judged_out_of_fold(x, shares, named, folds, params.head, judged_soft)
+    found = check_agreement(votes, probabilities, folds, params.head.seed)
+    judged, model = judge_all(votes, probabilities, given=labels.given)
     category, right = judged.best()
     if params.least_right is None:
-        kept = named & (1 - right < reliability.cut_of_best_f1(1 - right[named]))
+        kept = named & (1 - right < cut_of_best_f1(1 - right[named]))
     else:
         kept = named & (right >= params.least_right)
     return Denoised(judged, model, found, kept, category, right)
@@ -212,6 +212,7 @@ def tables(
     summary = {
         "images": len(named),
         "named": int(named.sum()),
+        "several_clicks": int((labels.votes.totals() > 1).sum()),
         "kept": int(kept.sum()),
         "renamed": int((kept & named & (result.category != name)).sum()),
         "categories": num,
@@ -266,7 +267,9 @@ def run(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=Path, required=True, help="labels from clicks, or given ones")
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="labels from clicks (the output of label_from_clicks), or given ones"
+    )
     parser.add_argument("--given", type=Path, help="given labels, to be judged together with --labels from clicks")
     parser.add_argument("--data", type=Path, help="a data set's folder; --labels is then given, clicks or both")
     parser.add_argument("--features", type=Path, required=True, help="frozen features, from `embed`")
@@ -288,6 +291,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "images kept": summary["kept"],
             **{f"dropped: {reason}": count for reason, count in dropped.items()},
             "kept under another name": summary["renamed"],
+            "named by several clicks, which alone tell mistakes among lookalikes": summary["several_clicks"],
             **{f"expected share right, {of}": s for of, s in summary["expected_right"].items() if s is not None},
             "agreement of votes and classifier, p-value": summary["agreement"]["p_value"],
         }

@@ -74,12 +74,13 @@ def read_labels(path: Path, known: pl.Series | None = None) -> Labels:
     """Read labels from clicks, or given ones as one vote each (of the source domain, where there is a domain).
 
     Args:
-        path: the labels.
+        path: the labels; the output of `pipelines.label_from_clicks` stands for the labels in it.
         known: image ids; labels of other images of the log are left out. None: all are known.
 
     Raises:
         UserError: an image occurs twice, shares or clicks are impossible, or fewer than two categories are named.
     """
+    path = path / "labels" if (path / "labels").is_dir() else path
     names = pq.read_schema(shard_files(path)[0]).names
     if {"categories", "shares", "clicks"} <= set(names):
         rows = pl.DataFrame(read_tables(path, ["image_id", "clicks", "categories", "shares"]))

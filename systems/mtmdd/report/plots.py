@@ -175,6 +175,44 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool, lines: Mapping[str
     return picture(draw, 0.6 + 3.0 * len(measures), 3.5)
 
 
+def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
+    """Draw target accuracy with its 95 % interval against RMSE-S: the best runs are at the top left.
+
+    Args:
+        table: from `systems.mtmdd.report.tables.trade_off_table`.
+        lines: of reference of RMSE-S, by label.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, rmse in lines.items():
+            axes.axvline(rmse, color=GREY, linestyle=":", linewidth=1.2)
+            axes.annotate(
+                name, (rmse, 0), (-2, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="right", va="bottom", rotation=90, fontsize=8, color=GREY,
+            )  # fmt: skip
+        for number, row in enumerate(table.to_dicts(), start=1):
+            colour = TARGET if row["is_method"] else METHODS[1]
+            reach = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
+            axes.errorbar(
+                row["rmse"], row["accuracy"], yerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, alpha=0.6
+            )
+            axes.plot(
+                row["rmse"], row["accuracy"], "o", color=colour, markersize=13, zorder=3,
+                label=f"{number}  {point_label(row['run'])}",
+            )  # fmt: skip
+            axes.annotate(
+                str(number), (row["rmse"], row["accuracy"]), ha="center", va="center_baseline", fontsize=8,
+                color="white", zorder=4,
+            )  # fmt: skip
+        axes.margins(x=0.06, y=0.08)
+        axes.set_xlabel("RMSE-S: how badly clicks are predicted")
+        axes.set_ylabel("target test accuracy, %")
+        figure.legend(loc="outside right upper", handlelength=1, fontsize=9, markerscale=0.6)
+
+    return picture(draw, 8.5, max(4.0, 0.8 + 0.22 * len(table)))
+
+
 def _draw_references(panel: Axes, lines: Mapping[str, float]) -> None:
     for name, height in lines.items():
         panel.axhline(height, color=GREY, linestyle=":", linewidth=1.2)

@@ -14,6 +14,12 @@ from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
+OBJECTIVES = (
+    "lambda",
+    "mu",
+    "click_gradient",
+    "recogniser_gradient",
+)  # component studies of the joint network's losses
 TRANSFERRED = ("VGGsrc", "TDL")  # the methods of Fig. 13 and 14 that learn from the source, except MTMDD-VM
 
 
@@ -124,6 +130,29 @@ def table_viii(runs: Runs) -> pl.DataFrame:
             "rmse_source": pl.Float64,
         },
     )
+
+
+def trade_off_table(runs: Runs) -> pl.DataFrame:
+    """Return target accuracy and RMSE-S of the whole-data runs that have both, by descending RMSE-S.
+
+    Of the component studies only those of the joint network's objective are in it; in the others the recognisers get
+    other inputs. Accuracies are in percent.
+    """
+    rows = []
+    for point in runs.points:
+        study = point.method.partition("=")[0]
+        if point.study == "methods" or (point.study == "components" and study in OBJECTIVES):
+            rmse = mean_metric(runs, point, "rmse_source", 4)
+            found = accuracy(runs, point, "target")
+            if rmse is not None and found["accuracy_target"] is not None:
+                values = {name: found[f"{name}_target"] for name in ("accuracy", "low", "high")}
+                rows.append({"run": point.method, "is_method": point.study == "methods", "rmse": rmse, **values})
+    schema = {
+        "run": pl.String,
+        "is_method": pl.Boolean,
+        **dict.fromkeys(("rmse", "accuracy", "low", "high"), pl.Float64),
+    }
+    return pl.DataFrame(rows, schema=schema).sort("rmse", descending=True, maintain_order=True)
 
 
 def sweep_table(runs: Runs, study: Literal["out_of_class", "one_shot"], whole: float) -> pl.DataFrame:

@@ -8,7 +8,7 @@ Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets`
 `claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
 `study_<name>`, the sweeps `out_of_class` and `one_shot`, and
 `cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
-`.png`. The command ends by printing Table VIII.
+`.png` (`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
@@ -153,7 +153,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     source_categories = len(categories.filter(pl.col("domain") == "source", pl.col("images_selected") > 0))
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
-    cross_object = cross_object_.cross_object_table(runs)
+    cross_object, trade_off = cross_object_.cross_object_table(runs), tables_.trade_off_table(runs)
     budgets = budgets_.budgets_table(runs)
 
     pictures = {
@@ -166,6 +166,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         },
         **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
+    if not trade_off.is_empty():
+        pictures["trade_off"] = plots.trade_off_plot(trade_off, lines)
     if not cross_object.is_empty():
         pictures["cross_object"] = plots.cross_object_plot(cross_object)
         write_csv(cross_object, folder / "cross_object.csv")
@@ -224,6 +226,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        has_trade_off=not trade_off.is_empty(),
         budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
         studies=[

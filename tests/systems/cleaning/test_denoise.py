@@ -17,7 +17,6 @@ PARAMS = """
 cleaning:
   denoise:
     method: METHOD
-    rounds: 2
     least_right: 0.5
     soft_labels: 0.05
     head: {folds: 3, components: 8, hidden: 16, dropout: 0.1, epochs: 30, batch_size: 100, learning_rate: 0.01,
@@ -65,6 +64,7 @@ def test_labels_get_better_and_the_stated_accuracy_is_right(data: Path) -> None:
     kept = [row["category"] == z for row, z in zip(images, truth, strict=True) if row["kept"]]
     names = [row["name"] == z for row, z in zip(images, truth, strict=True) if row["name"]]
     assert summary["kept"] == len(kept)
+    assert summary["several_clicks"] == summary["named"] == 294
     assert np.mean(kept) > np.mean(names) + 0.1
     assert summary["expected_right"]["kept"] == pytest.approx(np.mean(kept), abs=0.03)
     assert summary["expected_right"]["names"] == pytest.approx(np.mean(names), abs=0.04)

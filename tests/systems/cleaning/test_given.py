@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from click_votes import votes_of
 
-from systems.cleaning import reliability
 from systems.cleaning.given import Given, GivenReliability, estimate_given, given_log_likelihood
+from systems.cleaning.posteriors import judge_all
+from systems.cleaning.reliability import candidates
 from systems.cleaning.votes import Votes
 
 
@@ -70,15 +71,15 @@ def test_the_estimates_from_the_truth_are_the_shares() -> None:
 @pytest.mark.parametrize("repeats", [0.0, 0.7])
 def test_labels_that_repeat_the_logs_mistakes_are_found_out(repeats: float) -> None:
     log = Simulated(repeats)
-    judged, model = reliability.denoise(log.votes, log.p, given=log.given)
+    judged, model = judge_all(log.votes, log.p, given=log.given)
     category, right = judged.best()
     accuracy = np.mean(category == log.truth)
     wrong = log.name != log.truth
     assert model.given is not None
     assert model.given.repeated == pytest.approx(np.mean(log.label[wrong] == log.name[wrong]), abs=0.06)
     assert right.mean() == pytest.approx(accuracy, abs=0.02)
-    alone, _ = reliability.denoise(log.votes, log.p)
-    of_labels, _ = reliability.denoise(votes_of([{int(n): 1.0} for n in log.label]), log.p)
+    alone, _ = judge_all(log.votes, log.p)
+    of_labels, _ = judge_all(votes_of([{int(n): 1.0} for n in log.label]), log.p)
     assert accuracy > max(np.mean(other.best()[0] == log.truth) for other in (alone, of_labels)) + 0.01
 
 
@@ -88,7 +89,7 @@ def test_an_image_with_a_label_alone_and_one_with_nothing() -> None:
     rows[0] = rows[1] = {}
     label, name = log.label.copy(), log.name.copy()
     name[:2], label[1], log.p[:2] = -1, -1, 1 / 6
-    judged, model = reliability.denoise(votes_of(rows), log.p, given=Given(label, name))
+    judged, model = judge_all(votes_of(rows), log.p, given=Given(label, name))
     assert model.given is not None
     assert judged.best()[0][0] == label[0]
     assert judged.of(label)[0] == pytest.approx(model.given.alone, abs=0.05)
@@ -99,6 +100,6 @@ def test_a_label_is_a_candidate_among_many_categories() -> None:
     p = np.full((1, 100), 1e-6)
     p[0, :40] = 1 / 40
     labels = Given(np.array([99], np.int32), np.array([98], np.int32))
-    chosen = reliability.candidates(votes_of([{98: 2.0}]), p, most=16, given=labels)
+    chosen = candidates(votes_of([{98: 2.0}]), p, most=16, given=labels)
     assert {98, 99} <= set(chosen.category[0].tolist())
     assert math.isfinite(float(chosen.other_log_p[0]))

@@ -85,3 +85,16 @@ def test_labels_of_images_that_the_data_set_lacks_are_left_out(tmp_path: Path) -
     found = read_labels(tmp_path, pl.Series(["b", "a", "no label"]))
     assert found.image_ids == ["a", "b"]
     assert found.categories == ["ant", "bee"]
+
+
+def test_the_output_of_label_from_clicks_stands_for_its_labels(tmp_path: Path) -> None:
+    row = {"image_id": "a", "clicks": 2, "categories": ["corgi"], "shares": [1.0]}
+    other = {"image_id": "b", "clicks": 1, "categories": ["pug"], "shares": [1.0]}
+    (tmp_path / "output").mkdir()
+    write_labels([row, other], tmp_path / "output/labels")
+    (tmp_path / "output/summary.json").write_text("{}")
+    whole, inside = read_labels(tmp_path / "output"), read_labels(tmp_path / "output/labels")
+    assert (
+        (whole.image_ids, whole.categories) == (inside.image_ids, inside.categories) == (["a", "b"], ["corgi", "pug"])
+    )
+    assert whole.votes.clicks.tolist() == [2.0, 1.0]

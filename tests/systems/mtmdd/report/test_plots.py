@@ -56,6 +56,17 @@ CROSS = pl.DataFrame(
     }
 )
 
+TRADE_OFF = pl.DataFrame(
+    {
+        "run": ["lambda=shared-0", "TDL7"],
+        "is_method": [False, True],
+        "rmse": [1.4, 0.9],
+        "accuracy": [60.0, 75.0],
+        "low": [51.0, 70.0],
+        "high": [66.0, 77.0],
+    }
+)
+
 
 def pictures() -> dict[str, bytes]:
     return {
@@ -63,6 +74,7 @@ def pictures() -> dict[str, bytes]:
         "sweep": plots.sweep_plot(SWEEP, {"source": "source categories"}),
         "cross": plots.cross_object_plot(CROSS),
         "study": plots.study_plot(STUDY, "µ", is_line=True, lines={}),
+        "trade_off": plots.trade_off_plot(TRADE_OFF, {"predicting nothing": 1.0}),
     }
 
 
@@ -214,3 +226,17 @@ def test_sources_of_other_objects_stand_beside_the_own_one(figure: Figure) -> No
 def test_no_picture_needs_a_glyph_that_its_font_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_other_fonts(monkeypatch)
     pictures()
+
+
+def test_the_trade_off_has_each_run_at_its_values_under_its_number(figure: Figure) -> None:
+    plots.trade_off_plot(TRADE_OFF, {"predicting nothing": 1.0, "the category means": 0.8})
+    (axes,) = figure.axes
+    points = [(float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_label(), line.get_color())
+              for line in axes.lines if line.get_marker() == "o"]  # fmt: skip
+    assert points == [(1.4, 60.0, "1  λ = 0, shared head", plots.METHODS[1]), (0.9, 75.0, "2  TDL [7]", TARGET)]
+    bars = [container.lines[2][0].get_segments()[0].tolist() for container in axes.containers]
+    assert bars == [[[1.4, 51.0], [1.4, 66.0]], [[0.9, 70.0], [0.9, 77.0]]]
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("predicting nothing", (1.0, 0)), ("the category means", (0.8, 0)), ("1", (1.4, 60.0)), ("2", (0.9, 75.0))
+    ]  # fmt: skip
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1  λ = 0, shared head", "2  TDL [7]"]

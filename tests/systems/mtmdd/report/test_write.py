@@ -64,7 +64,7 @@ def test_its_files(root: Path) -> None:
         *("out_of_class.csv", "out_of_class.png", "part.json", "references.csv"),
         *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
-        "vocabulary.png",
+        *("trade_off.png", "vocabulary.png"),
     ]
 
 
@@ -83,7 +83,7 @@ def test_the_tables_agree_with_each_other(root: Path) -> None:
 
 def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     assert page.loaded == []
-    assert len(page.pictures) == 10
+    assert len(page.pictures) == 11
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
 
 
@@ -93,6 +93,7 @@ def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) 
     diagnostics = root / "system/evaluations/MTMDD-VM/diagnostics"
     expected = [
         ("Our test accuracies on this data set", root / "report/table_viii.png"),
+        ("Does a network that predicts clicks better", root / "report/trade_off.png"),
         ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_features.png"),
         ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_lambda.png"),
         ("Target test accuracy with 95 % intervals; points", root / "report/out_of_class.png"),
@@ -430,7 +431,7 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
     text = run(tmp_path).read_text(encoding="utf-8")
     assert "Diagnoses of click predictors" not in text
     assert "Click predictors" not in text
-    assert len(Page(text).pictures) == 8
+    assert len(Page(text).pictures) == 9
 
 
 @pytest.mark.parametrize(
