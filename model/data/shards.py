@@ -41,8 +41,7 @@ class EncodedImages:
     """
 
     def __init__(self, folders: Mapping[Path, list[str]], rows: pl.DataFrame) -> None:
-        self._paths: list[Path] = []
-        self._files: dict[int, BinaryIO] = {}
+        self._files: list[BinaryIO] = []  # of the shards; open, so that a shard that is replaced is still the same
         self._shard = np.empty(len(rows), np.int32)  # the number of the shard; ~number of the piece that holds a copy
         self._start = np.empty(len(rows), np.int64)  # first the row in the shard; then bytes, or the row in the piece
         self._length = np.full(len(rows), UNKNOWN, np.int32)  # bytes
@@ -60,12 +59,12 @@ class EncodedImages:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for another process that is not a fork: it opens the shards itself."""
-        return {**vars(self), "_files": list(self._files), "_lock": None}
+        return {**vars(self), "_files": [file.name for file in self._files], "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and open the shards."""
         vars(self).update(state)
-        self._files = {shard: self._paths[shard].open("rb") for shard in state["_files"]}
+        self._files = [Path(name).open("rb") for name in state["_files"]]
         self._lock = threading.Lock()
 
     def __getitem__(self, row: int) -> bytes:
@@ -81,7 +80,9 @@ class EncodedImages:
             return self._pieces[~shard][start].as_py()
         found = os.pread(self._files[shard].fileno(), length, start)
         if len(found) != length:
-            raise UserError(f"{self._paths[shard]}: has become shorter; run the ingest stage, then this command again")
+            raise UserError(
+                f"{self._files[shard].name}: has become shorter; run the ingest stage, then this command again"
+            )
         return found
 
     def find(self, rows: np.ndarray) -> None:
@@ -101,12 +102,13 @@ class EncodedImages:
         if not files:
             raise UserError(f"{folder}: no image shards here; run the ingest stage")
         keys = []
-        for file in files:
+        for path in files:
+            file = path.open("rb")
             table = pq.read_table(file, columns=["domain", "image_id"])
             named = {name: pl.Series(pl.from_arrow(table[name])) for name in ("domain", "image_id")}
-            shard = pl.lit(len(self._paths), pl.Int32)
+            shard = pl.lit(len(self._files), pl.Int32)
             keys.append(pl.DataFrame(named).with_columns(shard=shard, start=pl.int_range(pl.len(), dtype=pl.Int64)))
-            self._paths.append(file)
+            self._files.append(file)
         found = wanted.join(pl.concat(keys), on=["domain", "image_id"], how="left")
         missing = found.filter(pl.col("shard").is_null())["image_id"].to_list()
         if missing:
@@ -119,8 +121,7 @@ class EncodedImages:
 
     def _find_in_shard(self, shard: int, rows: np.ndarray) -> None:
         """Find the images of some rows, which are all in this shard, in the order of the shard."""
-        file = self._files.setdefault(shard, self._paths[shard].open("rb"))
-        places = self._start[rows]
+        file, places = self._files[shard], self._start[rows]
         with pq.ParquetFile(file) as parquet, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as memory:
             sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
             firsts = np.r_[0, np.cumsum(sizes)]

@@ -100,6 +100,15 @@ def test_a_shard_that_was_cut_is_an_error(shards):
         found[keys.index(("source", "i7"))]
 
 
+def test_a_shard_that_is_replaced_is_read_as_it_was(shards):
+    folder, expected = shards
+    found, keys = read_as(folder, expected)
+    other = folder / ".new"
+    write_plain(images(9, "source"), other, rows=3)
+    other.replace(folder / "part-00000.parquet")
+    assert [found[row] for row in range(len(keys))] == [expected[key] for key in keys]
+
+
 def test_the_order_keeps_shards_together_and_scrambles_ids(tmp_path):
     for shard in range(3):
         rows = images(shard, "source").set_column(0, "image_id", pa.array([f"{shard}-{n}" for n in range(len(SIZES))]))
