@@ -64,7 +64,7 @@ class EncodedImages:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the state, and open the shards."""
         vars(self).update(state)
-        self._files = [Path(name).open("rb") for name in state["_files"]]
+        self._files = [Path(name).open("rb") for name in state["_files"]]  # noqa: SIM115 (open as long as the object)
         self._lock = threading.Lock()
 
     def __getitem__(self, row: int) -> bytes:
