@@ -111,7 +111,10 @@ def make_training(case: Case, num_categories: int, num_words: int, precision: st
         [(f"{domain}-{name}", domain, name, "train") for domain in DOMAINS for name in names],
         schema=["image_id", "domain", "category", "split"], orient="row",
     )  # fmt: skip
-    clicks = ClickFeatures([], [], [], [f"word {number}" for number in range(num_words)])
+    clicks = ClickFeatures(
+        pl.Series([], dtype=pl.String), np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32),
+        [f"word {number}" for number in range(num_words)],
+    )  # fmt: skip
     images = cast("ImageStore", None)
     examples = Examples(rows, categories, images, clicks, dict.fromkeys(DOMAINS, num_categories), "benchmark")
     task = PhaseTask(recipe, recipe.phases[0], examples, 0)

@@ -3,7 +3,6 @@
 The noise filter, visual baselines and the start weights of other systems use this network and this task.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch.nn import functional
 from base.console import UserError
 from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
-from model.data.images import ImageStore, centre_crop, decode
+from model.data.images import ImageStore, centre_crop, decode, digest_of_rows
 from model.folder import device_at_hand, load_weights, read_run, weights_digest
 from model.nets.backbones import ConvNet, build_backbone
 from model.training.learner import Learner
@@ -78,7 +77,7 @@ class LabelledImages:
     fingerprint: str
 
     @classmethod
-    def read(cls, shards: Path, rows: pl.DataFrame, resize: int, cache: bool) -> "LabelledImages":
+    def read(cls, shards: Path, rows: pl.DataFrame, resize: int, cache: bool, read: bool = True) -> "LabelledImages":
         """Read the images of the given rows.
 
         Args:
@@ -86,11 +85,12 @@ class LabelledImages:
             rows: columns domain, image_id, category, split.
             resize: shorter side of the images, pixels.
             cache: keep the images decoded.
+            read: see `ImageStore`; a training reads what its process needs.
         """
-        digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
+        digest = digest_of_rows(rows)
         for file in sorted(Path(shards).glob("*.parquet")):
             digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-        images = ImageStore(shards, rows, resize, cache)
+        images = ImageStore(shards, rows, resize, cache, read)
         return cls(rows, sorted(rows["category"].unique()), images, digest.hexdigest())
 
     def row_numbers(self, split: str) -> np.ndarray:
@@ -99,7 +99,7 @@ class LabelledImages:
 
     def labels(self) -> np.ndarray:
         """Return every row's label: int64 (rows,)."""
-        return np.searchsorted(self.categories, self.rows["category"].to_numpy()).astype(np.int64)
+        return self.rows["category"].cast(pl.Enum(self.categories)).to_physical().to_numpy().astype(np.int64)
 
 
 class ClassifierTask(Task):
@@ -139,6 +139,14 @@ class ClassifierTask(Task):
         """Return crops and labels."""
         crops = self.images.images.crops(draws, self.network_params.image_size, self.seed, self.mirrored)
         return LabelledBatch(crops, torch.from_numpy(self.labels[[draw.row for draw in draws]]))
+
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return the order of the images in their shards."""
+        return self.images.images.order[rows]
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Read images."""
+        self.images.images.read(rows)
 
     def optimizers(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         """Return SGD over the ConvNet at the learning rate and the last layer at a multiple of it."""

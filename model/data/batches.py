@@ -41,10 +41,8 @@ class Loaded(NamedTuple):
     batch: Batch
 
 
-def draws_of_step(
-    rows: np.ndarray, batch_size: int, step: int, seed: int, purpose: str, start: int = 0
-) -> Iterator[Draw]:
-    """Yield a stream's draws of one step.
+class Passes:
+    """The passes over some rows of a stream, from which steps draw.
 
     Every pass goes through the rows in a new random order; a batch may end one pass and begin the next, so all batches
     are full and every row is drawn equally often.
@@ -53,21 +51,73 @@ def draws_of_step(
     passes of a phase have the same number, so no two have the same order and crops.
 
     Args:
-        rows: the stream's training rows.
-        batch_size: draws per step.
-        step: from 0.
+        rows: the rows.
+        batch_size: draws of these rows in a step.
         seed: the run's seed.
-        purpose: a name that distinguishes streams, as in ``joint/source``.
+        purpose: a name that distinguishes streams and groups, as in ``joint/source``.
         start: the step at which these rows were chosen.
     """
-    order, current_pass = None, -1
-    for position in range((step - start) * batch_size, (step - start + 1) * batch_size):
-        pass_number, index = divmod(position, len(rows))
-        pass_number += start * batch_size
-        if order is None or pass_number != current_pass:
-            order = np.random.default_rng(derive_seed(seed, "order", purpose, pass_number)).permutation(rows)
-            current_pass = pass_number
-        yield Draw(int(order[index]), pass_number)
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int, purpose: str, start: int = 0) -> None:
+        self.rows, self.batch_size, self.seed, self.purpose, self.start = rows, batch_size, seed, purpose, start
+        self._order, self._order_of = rows, -1  # of the last pass that was drawn from; the next step needs it again
+
+    def draws(self, step: int) -> Iterator[Draw]:
+        """Yield the draws of a step; steps count from 0, for the whole phase."""
+        first = (step - self.start) * self.batch_size
+        for position in range(first, first + self.batch_size):
+            number, index = divmod(position, len(self.rows))
+            number += self.start * self.batch_size
+            if number != self._order_of:
+                random = np.random.default_rng(derive_seed(self.seed, "order", self.purpose, number))
+                self._order, self._order_of = random.permutation(self.rows), number
+            yield Draw(int(self._order[index]), number)
+
+
+def draws_of_step(
+    rows: np.ndarray, batch_size: int, step: int, seed: int, purpose: str, start: int = 0
+) -> Iterator[Draw]:
+    """Yield a stream's draws of one step from rows that are one group; :class:`Passes` has the arguments."""
+    return Passes(rows, batch_size, seed, purpose, start).draws(step)
+
+
+class Shares(NamedTuple):
+    """The share of each step that a process loads, and the groups of rows that the draws come from.
+
+    With g groups, the rows of each stream are cut into g runs of equal length (to one row). A step has batch_size / g
+    draws of each, group after group, and each group has passes of its own. So a part of a step has draws of its own
+    groups alone, if their number is a multiple of the number of parts. A stream with fewer rows than groups is one
+    group.
+
+    Attributes:
+        parts: the parts of each step to load, one after another.
+        num_parts: the number of parts of a step. Part i of n has each stream's draws from i/n to (i+1)/n.
+        groups: the number of groups.
+    """
+
+    parts: range = range(1)
+    num_parts: int = 1
+    groups: int = 1
+
+    def inside(self, batch_size: int) -> slice:
+        """Return the draws of a step that all parts together have."""
+        first, last = (share_of(batch_size, part, self.num_parts) for part in (self.parts[0], self.parts[-1]))
+        return slice(first.start, last.stop)
+
+    def groups_read(self, num_rows: int, batch_size: int) -> dict[int | None, slice]:
+        """Return the groups from which the parts have draws, each with its rows; None: there is one group."""
+        if self.groups == 1 or num_rows < self.groups:
+            return {None: slice(0, num_rows)}
+        inside, each = self.inside(batch_size), batch_size // self.groups
+        read = range(inside.start // each, -(-inside.stop // each))
+        return {group: share_of(num_rows, group, self.groups) for group in read}
+
+    def rows_read(self, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """Return the rows of a stream from which the parts have draws."""
+        return np.concatenate([rows[inside] for inside in self.groups_read(len(rows), batch_size).values()])
+
+
+WHOLE = Shares()
 
 
 def training_batches(
@@ -79,26 +129,24 @@ def training_batches(
     purpose: str,
     workers: int,
     start: int = 0,
-    parts: range = range(1),
-    num_parts: int = 1,
+    shares: Shares = WHOLE,
 ) -> Iterator[Loaded]:
     """Yield one batch per step, or some parts of each step's batch, one after another.
 
-    The draws of a step don't depend on the number of parts: part i of n has each stream's draws from i/n to (i+1)/n.
+    The draws of a step depend on the number of groups, and not on the number of parts.
 
     Args:
         load: loads draws.
-        rows: the training rows of each stream.
+        rows: the training rows of each stream; with several groups, rows that lie together follow each other.
         batch_size: draws of each stream in a step.
         steps: the steps to load; a continued run begins at a later step.
         seed: the run's seed.
         purpose: the phase's name.
         workers: number of loader processes; 0 loads in a thread of this process.
         start: the step at which these rows were chosen.
-        parts: the parts of each step to load.
-        num_parts: the number of parts of a step.
+        shares: the parts of each step to load.
     """
-    return _load(load, _TrainingPlan(rows, batch_size, steps, seed, purpose, start, parts, num_parts), workers)
+    return _load(load, _TrainingPlan(rows, batch_size, steps, seed, purpose, start, shares), workers)
 
 
 def evaluation_batches(load: Load, stream: str, rows: np.ndarray, batch_size: int, workers: int) -> Iterator[Any]:
@@ -152,31 +200,42 @@ class _TrainingPlan(Sampler[list[tuple[str, Draw]]]):
         seed: int,
         purpose: str,
         start: int,
-        parts: range,
-        num_parts: int,
+        shares: Shares,
     ) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.steps = steps
-        self.seed = seed
-        self.purpose = purpose
-        self.start = start
-        self.parts = parts
-        self.num_parts = num_parts
+        self.batch_size, self.steps, self.shares = batch_size, steps, shares
+        self.passes: dict[str, dict[int | None, Passes]] = {}
+        for stream, of_stream in rows.items():
+            self.passes[stream] = {
+                group: Passes(
+                    of_stream[inside],
+                    batch_size if group is None else batch_size // shares.groups,
+                    seed,
+                    f"{purpose}/{stream}" + ("" if group is None else f"/group {group}"),
+                    start,
+                )
+                for group, inside in shares.groups_read(len(of_stream), batch_size).items()
+            }
 
     def __len__(self) -> int:
-        return len(self.steps) * len(self.parts)
+        return len(self.steps) * len(self.shares.parts)
 
     def __iter__(self) -> Iterator[list[tuple[str, Draw]]]:
         for step in self.steps:
-            draws = {stream: self._draws(stream, step) for stream in self.rows}
-            for part in self.parts:
-                inside = share_of(self.batch_size, part, self.num_parts)
-                yield [(stream, draw) for stream, its_draws in draws.items() for draw in its_draws[inside]]
+            drawn = [(stream, *self._draws(stream, step)) for stream in self.passes]
+            for part in self.shares.parts:
+                inside = share_of(self.batch_size, part, self.shares.num_parts)
+                yield [
+                    (stream, draw)
+                    for stream, first, draws in drawn
+                    for draw in draws[inside.start - first : inside.stop - first]
+                ]
 
-    def _draws(self, stream: str, step: int) -> list[Draw]:
-        purpose = f"{self.purpose}/{stream}"
-        return list(draws_of_step(self.rows[stream], self.batch_size, step, self.seed, purpose, self.start))
+    def _draws(self, stream: str, step: int) -> tuple[int, list[Draw]]:
+        """Return the draws of the groups that are read, and the place of the first of them in the step."""
+        of_stream = self.passes[stream]
+        draws = [draw for passes in of_stream.values() for draw in passes.draws(step)]
+        first = next(iter(of_stream))
+        return 0 if first is None else first * of_stream[first].batch_size, draws
 
 
 def _load(load: Load, plan: Any, workers: int) -> Iterator[Loaded]:

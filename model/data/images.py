@@ -1,19 +1,17 @@
 """Reads images from Parquet shards, decodes, resizes and crops them.
 
-Encoded images stay in Arrow memory, without one Python object per image; decoded images are kept only on request. Crops
-and mirrors are derived from a hash of (seed, purpose, pass, image), so they don't depend on the process that loads an
-image, or on the order.
+Encoded images stay in their shards (`model.data.shards`); decoded images are kept only on request. Crops and mirrors
+are derived from a hash of (seed, purpose, pass, image), so they don't depend on the process that loads an image, or on
+the order.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -21,6 +19,9 @@ from torch import Tensor
 from base.console import UserError, progress
 from base.seeding import derive_seed
 from model.data.batches import Draw
+from model.data.shards import EncodedImages
+
+ROWS_OF_CSV = 100_000  # rows whose text is in memory at a time
 
 
 def decode(encoded: bytes, resize: int, finely: bool = False) -> np.ndarray:
@@ -83,39 +84,68 @@ def random_crop(image: np.ndarray, size: int, seed: int, mirror: bool = True) ->
 
 
 class ImageStore:
-    """The encoded images of the given rows, in the order of the rows.
+    """The images of the given rows, in the order of the rows.
 
     Args:
         shards: the folder that `ingest` writes (`schemas.IMAGES`), or one folder per domain.
         rows: the images, with columns ``domain`` and ``image_id``.
         resize: shorter side after decoding, pixels.
-        cache: decode all images now and keep them.
+        cache: keep decoded the images that :meth:`read` is asked for.
+        read: call :meth:`read` for all rows; False: whoever uses the store calls it for the rows that it will need.
+
+    Attributes:
+        order: the place of each row in an order in which the images of a shard follow each other.
 
     Raises:
         UserError: an image is not in the shards (named).
     """
 
-    def __init__(self, shards: Path | Mapping[str, Path], rows: pl.DataFrame, resize: int, cache: bool) -> None:
+    def __init__(
+        self, shards: Path | Mapping[str, Path], rows: pl.DataFrame, resize: int, cache: bool, read: bool = True
+    ) -> None:
         self.resize = resize
-        self.names = list(zip(rows["domain"], rows["image_id"], strict=True))
-        self._encoded = _read_encoded(folders_of(shards, rows["domain"].unique()), rows)
-        self._decoded: list[np.ndarray] | None = None
-        if cache:
-            rows_to_decode = progress(range(len(self)), "decode", "images", total=len(self))
-            self._decoded = [_by_planes(self._decode(row)) for row in rows_to_decode]
+        self._domains, self._ids = rows["domain"], rows["image_id"]
+        self._encoded = EncodedImages(folders_of(shards, rows["domain"].unique()), rows)
+        self.order = self._encoded.order
+        self._decoded: list[np.ndarray | None] | None = [None] * len(rows) if cache else None
+        if read:
+            self.read(np.arange(len(rows)))
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._ids)
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """Domain and image id of every row; a new list."""
+        return list(zip(self._domains, self._ids, strict=True))
+
+    @property
+    def num_decoded(self) -> int:
+        """The number of images that are kept decoded."""
+        return sum(image is not None for image in self._decoded or ())
+
+    def read(self, rows: np.ndarray) -> None:
+        """Make ready to return the images of some rows quickly: find them, and decode them if they are kept decoded.
+
+        A training calls this before its loader processes start, so that they share what is kept.
+        """
+        self._encoded.find(rows)
+        if self._decoded is None:
+            return
+        missing = [row for row in np.unique(rows).tolist() if self._decoded[row] is None]
+        for row in progress(missing, "decode", "images", total=len(missing)):
+            self._decoded[row] = _by_planes(self._decode(row))
 
     def __getitem__(self, row: int) -> np.ndarray:
         """Return a row's image, decoded and resized: uint8 (height, width, 3)."""
-        return self._decoded[row] if self._decoded is not None else self._decode(row)
+        kept = None if self._decoded is None else self._decoded[row]
+        return self._decode(row) if kept is None else kept
 
     def _decode(self, row: int) -> np.ndarray:
         try:
-            return decode(self._encoded[row].as_py(), self.resize)
+            return decode(self._encoded[row], self.resize)
         except UserError as error:
-            raise UserError(f"{self.names[row][0]} image {self.names[row][1]!r}: {error}") from None
+            raise UserError(f"{self._domains[row]} image {self._ids[row]!r}: {error}") from None
 
     def crop(self, row: int, size: int, seed: int, pass_number: int | None, mirror: bool = True) -> np.ndarray:
         """Return a crop: the middle one, or in training a random one.
@@ -132,7 +162,8 @@ class ImageStore:
         """
         if pass_number is None:
             return centre_crop(self[row], size)
-        return random_crop(self[row], size, derive_seed(seed, "crop", pass_number, *self.names[row]), mirror)
+        name = self._domains[row], self._ids[row]
+        return random_crop(self[row], size, derive_seed(seed, "crop", pass_number, *name), mirror)
 
     def crops(self, draws: Sequence[Draw], size: int, seed: int, mirror: bool = True) -> Tensor:
         """Return the crops of the draws; :meth:`crop` describes them.
@@ -144,6 +175,15 @@ class ImageStore:
         for image, draw in zip(pixels, draws, strict=True):
             image[:] = self.crop(draw.row, size, seed, draw.pass_number, mirror).transpose(2, 0, 1)
         return torch.from_numpy(pixels)
+
+
+def digest_of_rows(rows: pl.DataFrame) -> "hashlib.blake2b":
+    """Return a digest of rows as a CSV file, which is made a part at a time; more may be added to it."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(rows.clear().write_csv().encode())
+    for part in rows.iter_slices(ROWS_OF_CSV):
+        digest.update(part.write_csv(include_header=False).encode())
+    return digest
 
 
 def folders_of(shards: Path | Mapping[str, Path], domains: Iterable[str]) -> dict[Path, list[str]]:
@@ -162,33 +202,3 @@ def _by_planes(image: np.ndarray) -> np.ndarray:
         image, result: (height, width, 3)
     """
     return np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0)
-
-
-def _read_encoded(folders: Mapping[Path, list[str]], rows: pl.DataFrame) -> pa.ChunkedArray:
-    """Return the encoded images of the rows, in the order of the rows; read shard by shard, keep only these images."""
-    wanted = rows.select("domain", "image_id").with_row_index("row")
-    found_rows: list[pl.Series] = []
-    pieces: list[pa.ChunkedArray] = []
-    for folder, domains in folders.items():
-        files = sorted(folder.glob("*.parquet"))
-        if not files:
-            raise UserError(f"{folder}: no image shards here; run the ingest stage")
-        wanted_here = wanted.filter(pl.col("domain").is_in(domains))
-        rows_here = []
-        for file in files:
-            table = pq.read_table(file, columns=["domain", "image_id", "image"])
-            keys = pl.DataFrame({name: pl.from_arrow(table[name]) for name in ("domain", "image_id")})
-            found = keys.with_row_index("here").join(wanted_here, on=["domain", "image_id"]).sort("here")
-            rows_here.append(found["row"])
-            encoded = pc.struct_field(table["image"], "bytes").cast(pa.large_binary())
-            pieces.append(encoded.take(pa.array(found["here"].to_numpy())))
-        found_in_folder = pl.concat(rows_here)
-        if len(found_in_folder) != len(wanted_here):
-            missing = wanted_here.filter(~pl.col("row").is_in(found_in_folder.implode()))["image_id"].to_list()
-            raise UserError(
-                f"{folder}: {len(missing)} of {len(wanted_here)} images are not there, as"
-                f" {', '.join(map(repr, missing[:5]))}; run the ingest and select stages again"
-            )
-        found_rows.append(found_in_folder)
-    all_pieces = pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], pa.large_binary())
-    return all_pieces.take(pa.array(pl.concat(found_rows).arg_sort().to_numpy()))

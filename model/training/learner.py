@@ -182,6 +182,7 @@ class Learner:
             The result of `compute` for each batch, in the order of the rows; equal in every process.
         """
         mine = rows[share_of(len(rows), self.accelerator.process_index, self.num_processes)]
+        self.task.will_read(stream, mine)
         found: list[Result] = []
         was_training = self.network.training
         self.network.eval()
@@ -281,11 +282,16 @@ class Learner:
 
 
 def check_parts(params: TrainParams, num_processes: int) -> None:
-    """Check that every part of a step has enough draws for batch normalisation.
+    """Check that every part of a step has enough draws for batch normalisation, and every process groups of its own.
 
     Raises:
-        UserError: a part has fewer than two draws of a stream.
+        UserError: a part has fewer than two draws of a stream, or the groups can't be shared out equally.
     """
+    if params.groups is not None and params.groups % num_processes:
+        raise UserError(
+            f"train.groups = {params.groups}, for {num_processes} processes: they can't have groups of their own;"
+            f" set train.groups to a multiple of {num_processes} that divides batch_size, or to null"
+        )
     parts = params.accumulation * num_processes
     if params.batch_size < 2 * parts:
         raise UserError(

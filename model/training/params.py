@@ -69,6 +69,13 @@ class TrainParams(Params):
         None, description="CPU threads of a training process; null: torch's default for the machine", ge=1
     )
     cache_images: bool = Field(description="keep the decoded, resized images in memory")
+    groups: int | None = Field(
+        None,
+        description="groups of the rows of a stream from which each step draws equally, so that each process reads "
+        "groups of its own; a divisor of batch_size, a multiple of the number of processes; null: all rows are one "
+        "group, which every process reads",
+        ge=1,
+    )
 
     @property
     def stop_rule(self) -> tuple[str, str] | None:
@@ -85,6 +92,15 @@ class TrainParams(Params):
             raise ValueError(
                 f"schedule.kind plateau ends a phase by itself, so early_stopping must be null, not"
                 f" {self.early_stopping}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_share_steps(self) -> "TrainParams":
+        if self.groups is not None and self.batch_size % self.groups:
+            raise ValueError(
+                f"groups = {self.groups}: a step draws equally from each group, so batch_size must be a multiple of it,"
+                f" not {self.batch_size}"
             )
         return self
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from model.data.batches import Batch, Draw
+from model.data.shards import scrambled
 from model.training.params import TrainParams
 
 if TYPE_CHECKING:
@@ -89,6 +90,21 @@ class Task:
         This method also runs in loader processes, and must not depend on earlier calls.
         """
         raise NotImplementedError
+
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return a number for each row; rows with numbers next to each other are quick to read together.
+
+        With `TrainParams.groups`, the rows are cut into groups in the order of these numbers. In a group should be a
+        bit of everything, as each process computes batch normalisation with its groups alone.
+        """
+        return scrambled(rows)
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Make ready to load rows: this process is about to load these, and may never load others.
+
+        The trainer calls this before loader processes start, so that they share what is prepared. Calls for rows that
+        are ready cost nothing.
+        """
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean loss of a batch, and the means of its components, for the curves."""

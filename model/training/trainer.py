@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from base.artifacts import whole_directory, write_json
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.batches import Loaded, dead_loaders_reported, training_batches
+from model.data.batches import Loaded, Shares, dead_loaders_reported, training_batches
 from model.training.averaging import MovingAverage
 from model.training.checkpoints import Checkpoints, code_digest
 from model.training.clock import Clock
 from model.training.curves import LiveCurves, live_folder, write_curves
 from model.training.learner import Learner, check_parts, num_steps_per_epoch
 from model.training.params import TrainParams
-from model.training.ranks import training_processes, writes_alone
+from model.training.ranks import check_shared, lost_processes_reported, training_processes, writes_alone
 from model.training.schedules import on_plateau
 from model.training.task import Run, Task, add
 
@@ -113,7 +113,8 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
     `complete` writes. Curves with rates grow in ``.state/curves/<run>/<phase>``.
 
     With several processes (``accelerate launch -m ..``), each of them makes the same call. They share every step
-    (`model.training.learner`) and every validation; only the first process writes. All need the same file system.
+    (`model.training.learner`) and every validation; only the first process writes. All need the same current folder, on
+    a file system that they share. With `groups`, each process reads images of its own (`model.data.batches.Shares`).
 
     Args:
         run: the run to train.
@@ -123,8 +124,9 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         One entry per phase.
 
     Raises:
-        UserError: a phase has no training rows, a process that loads images died, or a loss, a weight or a validation
-            value became NaN or infinite (the message names phase, epoch, step, rows and the last good checkpoint).
+        UserError: a phase has no training rows; a process that loads images, or another process of the training, died;
+            or a loss, a weight or a validation value became NaN or infinite (the message names phase, epoch, step, rows
+            and the last good checkpoint).
     """
     group = training_processes()
     checkpoints = Checkpoints(run.name, run.fingerprint, group.num_processes)
@@ -133,9 +135,18 @@ def train(run: Run, output: Path) -> list[ChosenEpoch]:
         for stream, rows in task.rows.items():
             if not len(rows):
                 raise UserError(f"phase {task.name}: stream {stream} has no training images")
+    with lost_processes_reported():
+        return _train(run, output, checkpoints)
+
+
+def _train(run: Run, output: Path, checkpoints: Checkpoints) -> list[ChosenEpoch]:
+    group = training_processes()
     with writes_alone() as this_process:
         if this_process:
             checkpoints.drop_damaged({task.name: task.starts_from for task in run.tasks})
+            if group.num_processes > 1:
+                checkpoints.folder.mkdir(parents=True, exist_ok=True)
+    check_shared(checkpoints.folder)
     if group.num_processes > 1:
         log.info("%s: %d processes share each step", run.name, group.num_processes)
     chosen, curves = [], {}
@@ -297,9 +308,21 @@ class PhaseTraining:
         torch.manual_seed(derive_seed(self.task.seed, "dropout", self.task.name, epoch, *purpose_of_process))
 
     def _batches(self, rows: Mapping[str, np.ndarray], steps: range, start: int) -> Iterator[Loaded]:
-        """Yield the parts of each step that this process runs; loading starts with the first `next`."""
+        """Return the parts of each step that this process runs; loading starts with the first `next`."""
         parts, process = self.params.accumulation, self.accelerator.process_index
-        yield from training_batches(
+        shares = Shares(
+            range(process * parts, (process + 1) * parts),
+            self.accelerator.num_processes * parts,
+            self.params.groups or 1,
+        )
+        if shares.groups > 1:
+            rows = {
+                stream: mine[np.argsort(self.task.reading_order(stream, mine), kind="stable")]
+                for stream, mine in rows.items()
+            }
+        for stream, of_stream in rows.items():
+            self.task.will_read(stream, shares.rows_read(of_stream, self.params.batch_size))
+        return training_batches(
             self.task.load,
             rows,
             self.params.batch_size,
@@ -308,8 +331,7 @@ class PhaseTraining:
             self.task.name,
             self.params.workers,
             start,
-            range(process * parts, (process + 1) * parts),
-            self.accelerator.num_processes * parts,
+            shares,
         )
 
     def _choose_batches(self, epoch: int) -> tuple[Iterator[Loaded], dict[str, float]]:

@@ -41,7 +41,14 @@ class AnnotatedImages:
 
     @classmethod
     def read(
-        cls, data: Path, seed: int, resize: int | None, cache: bool, splits: tuple[str, ...], shuffled: bool = False
+        cls,
+        data: Path,
+        seed: int,
+        resize: int | None,
+        cache: bool,
+        splits: tuple[str, ...],
+        shuffled: bool = False,
+        read: bool = True,
     ) -> "AnnotatedImages":
         """Read images of some splits.
 
@@ -52,6 +59,7 @@ class AnnotatedImages:
             cache: keep the pictures decoded.
             splits: their names.
             shuffled: every image gets the tags of another one of its split, as a control.
+            read: see `ImageStore`; a training reads what its process needs.
 
         Raises:
             UserError: an image has no row of tags, or the seed has no split.
@@ -77,7 +85,7 @@ class AnnotatedImages:
             shards = data / "ingested/images"
             for file in sorted(shards.glob("*.parquet")):
                 digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-            images = ImageStore(shards, rows, resize, cache)
+            images = ImageStore(shards, rows, resize, cache, read)
         has = label_matrix(rows["labels"], labels)
         return cls(names, split, labels, has, tags, tagged, images, digest.hexdigest())
 

@@ -79,6 +79,15 @@ class AnnotationTask(Task):
         assert self.data.images is not None
         return Pictures(self.data.images.crops(draws, self.recipe.network.image_size, self.seed), rows)
 
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return the order of the pictures in their shards, or any if there are no pictures."""
+        return super().reading_order(stream, rows) if self.data.images is None else self.data.images.order[rows]
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Read pictures."""
+        if stream == PICTURES and self.data.images is not None:
+            self.data.images.read(rows)
+
     def names(self, stream: str, rows: Sequence[int]) -> list[str]:
         """Return image ids."""
         return [self.data.names[row] for row in rows]

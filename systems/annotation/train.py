@@ -8,6 +8,8 @@ Out: a model folder, see `model.training.trainer.train`.
 
 The epoch of each phase is chosen by the validation images: by H-F1 of the top labels (of `joint`, of the predicted
 number of labels), or by the squared error of the predicted number. A repeated call continues an interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.annotation.train .. (docs/scaling.md).
 """
 
 import argparse
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipe.train.cache_images,
             ("train", "validation"),
             shuffled=recipe.tags == "shuffled",
+            read=False,
         )
         chosen = train(training_run(recipe, data, arguments.seed, name), arguments.output)
         for part in ("train", "validation"):

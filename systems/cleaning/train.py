@@ -12,6 +12,8 @@ by a network that has seen it. Neither case has validation images: the weights a
 
 Categories with fewer images than `cleaning.train.minimum_category_size` are left out and named in the closing
 lines; their images get no probability, and Table II drops them.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.cleaning.train .. (docs/scaling.md).
 """
 
 import argparse
@@ -213,7 +215,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         table = read_tables(arguments.images, columns=["image_id", "domain", "category"])
         rows, too_small = training_rows(pl.DataFrame(table), params.minimum_category_size)
         folds = assign_folds(rows, params.folds, params.seed)
-        images = LabelledImages.read(arguments.images, rows, network.resize, params.train.cache_images)
+        cache = params.train.cache_images
+        images = LabelledImages.read(arguments.images, rows, network.resize, cache, read=False)
         train_folds(network, params, images, folds, arguments.output)
         closing.counts = {
             "folds": params.folds,

@@ -10,6 +10,8 @@ target's training pairs with their codes, among which the model finds texts for 
 
 The epoch of each phase, also the iteration of the transfer, is chosen by the MAP on validation pairs: the source's for
 its pre-training, the target's for the others. A repeated call continues an interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.dckt.train .. (docs/scaling.md).
 """
 
 import argparse

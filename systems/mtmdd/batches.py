@@ -42,10 +42,9 @@ class ImageLoader:
         self.examples = examples
         self.image_size = image_size
         self.seed = seed
-        self.with_clicks = with_clicks
         self.mirrored = mirrored
-        self._labels = examples.labels()
-        self._image_ids = examples.rows["image_id"].to_list()
+        self._labels = examples.labels().astype(np.int32)
+        self._click_places = examples.click_places() if with_clicks else None
 
     def __call__(self, stream: str, draws: Sequence[Draw]) -> DomainBatch:
         """Return the batch that consists of the given draws."""
@@ -53,7 +52,7 @@ class ImageLoader:
         images = self.examples.images.crops(draws, self.image_size, self.seed, mirror)
         rows = np.array([draw.row for draw in draws])
         clicks = None
-        if stream == "source" and self.with_clicks:
+        if stream == "source" and self._click_places is not None:
             assert self.examples.clicks is not None
-            clicks = torch.from_numpy(self.examples.clicks.vectors([self._image_ids[row] for row in rows]))
-        return DomainBatch(images=images, labels=torch.from_numpy(self._labels[rows]), clicks=clicks)
+            clicks = torch.from_numpy(self.examples.clicks.at(self._click_places[rows]))
+        return DomainBatch(images=images, labels=torch.from_numpy(self._labels[rows]).long(), clicks=clicks)

@@ -1,7 +1,6 @@
 """The data of a training or an evaluation: images, labels, splits and click features."""
 
 import argparse
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
 
 from base.artifacts import read_tables
 from base.console import UserError
 from base.seeding import derive_seed
-from model.data.images import ImageStore, folders_of
+from model.data.images import ImageStore, digest_of_rows, folders_of
 from systems.mtmdd.config import DOMAINS, Domain, Fewer, NetworkParams, Recipe
 
 LEFT_OUT = "left out"  # `split` of rows that a study removes; they still count for the length of an epoch
@@ -24,21 +26,21 @@ class ClickFeatures:
 
     Args:
         image_ids: of the source domain.
-        word_ids: word ids of each image, ascending.
-        tfidf: the values that belong to `word_ids`, for each image.
+        starts: where each image's values begin, and where the last one's end.
+        word_ids: word ids of all images one after another, of each ascending.
+        tfidf: the values that belong to `word_ids`.
         words: of the vocabulary, K, by word id.
+
+    Shape:
+        image_ids: (n,); starts: (n + 1,); word_ids, tfidf: (values,)
     """
 
     def __init__(
-        self,
-        image_ids: Sequence[str],
-        word_ids: Sequence[np.ndarray],
-        tfidf: Sequence[np.ndarray],
-        words: Sequence[str],
+        self, image_ids: pl.Series, starts: np.ndarray, word_ids: np.ndarray, tfidf: np.ndarray, words: Sequence[str]
     ) -> None:
         self.words = list(words)
-        self._word_ids = dict(zip(image_ids, word_ids, strict=True))
-        self._tfidf = dict(zip(image_ids, tfidf, strict=True))
+        self._image_ids = image_ids.alias("image_id")
+        self._matrix = sparse.csr_array((tfidf, word_ids, starts), shape=(len(image_ids), len(words)))
 
     @classmethod
     def read(cls, features: Path) -> "ClickFeatures":
@@ -49,14 +51,41 @@ class ClickFeatures:
                 f"{features}/vocabulary.parquet: the vocabulary is empty, so no click can be predicted; check the"
                 " closing lines of `vocabulary`"
             )
-        table = read_tables(Path(features) / "click_features", ["image_id", "word_ids", "tfidf"]).combine_chunks()
-        columns = [[row.values.to_numpy() for row in table[name]] for name in ("word_ids", "tfidf")]
-        return cls(table["image_id"].to_pylist(), columns[0], columns[1], words)
+        table = read_tables(Path(features) / "click_features", ["image_id", "word_ids", "tfidf"])
+        image_ids = pl.Series("image_id", pl.from_arrow(table["image_id"]))
+        starts = np.zeros(len(table) + 1, np.int64)
+        np.cumsum(pc.list_value_length(table["word_ids"]).to_numpy(), out=starts[1:])
+        word_ids, tfidf = (pc.list_flatten(table[name]).to_numpy() for name in ("word_ids", "tfidf"))
+        del table
+        pa.default_memory_pool().release_unused()
+        return cls(image_ids, starts, word_ids, tfidf, words)
 
     @property
     def num_words(self) -> int:
         """K."""
         return len(self.words)
+
+    def places(self, image_ids: pl.Series) -> np.ndarray:
+        """Return the number of each image in the features; -1: it is not listed.
+
+        Shape:
+            image_ids: (n,); result: int32 (n,)
+        """
+        listed = pl.DataFrame({"image_id": self._image_ids}).with_row_index("place")
+        wanted = pl.DataFrame({"image_id": image_ids.cast(pl.String)})
+        found = wanted.join(listed, on="image_id", how="left", maintain_order="left")["place"]
+        return found.cast(pl.Int32).fill_null(-1).to_numpy()
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """Return v of images by their numbers.
+
+        Shape:
+            places: (n,); result: float32 (n, K)
+        """
+        result = np.zeros((len(places), self.num_words), np.float32)
+        listed = places >= 0
+        result[listed] = self._matrix[places[listed]].toarray()
+        return result
 
     def vectors(self, image_ids: Sequence[str]) -> np.ndarray:
         """Return v of the given images.
@@ -64,11 +93,7 @@ class ClickFeatures:
         Shape:
             result: float32 (n, K)
         """
-        result = np.zeros((len(image_ids), self.num_words), np.float32)
-        for row, image_id in enumerate(image_ids):
-            if image_id in self._word_ids:
-                result[row, self._word_ids[image_id]] = self._tfidf[image_id]
-        return result
+        return self.at(self.places(pl.Series(image_ids, dtype=pl.String)))
 
 
 class OtherSource(NamedTuple):
@@ -223,6 +248,7 @@ class Examples:
         network: NetworkParams,
         cache: bool,
         splits: Sequence[str] = ("train", "validation"),
+        read: bool = True,
     ) -> "Examples":
         """Read the images of some rows, and the click features.
 
@@ -233,6 +259,7 @@ class Examples:
             network: defines the size of the images.
             cache: keep the images decoded.
             splits: the splits whose images are loaded.
+            read: see `ImageStore`; a training reads what its process needs.
         """
         clicks = None if features is None else ClickFeatures.read(features)
         files = [file for folder in folders_of(shards, DOMAINS) for file in sorted(folder.glob("*.parquet"))]
@@ -243,11 +270,11 @@ class Examples:
             ]
         categories = {domain: categories_of(rows, domain) for domain in DOMAINS}
         epoch_images = {domain: num_epoch_images(rows, domain) for domain in DOMAINS}
-        digest = hashlib.blake2b(rows.write_csv().encode(), digest_size=8)
+        digest = digest_of_rows(rows)
         rows = rows.filter(pl.col("split").is_in(splits))
         for file in files:
             digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-        images = ImageStore(shards, rows, network.resize, cache)
+        images = ImageStore(shards, rows, network.resize, cache, read)
         return cls(rows, categories, images, clicks, epoch_images, digest.hexdigest())
 
     def row_numbers(self, domain: Domain, split: str) -> np.ndarray:
@@ -263,9 +290,19 @@ class Examples:
         """
         labels = np.zeros(len(self.rows), np.int64)
         for domain in DOMAINS:
-            inside = (self.rows["domain"] == domain).to_numpy()
-            labels[inside] = np.searchsorted(self.categories[domain], self.rows["category"].to_numpy()[inside])
+            inside = self.rows["domain"] == domain
+            of_domain = self.rows["category"].filter(inside).cast(pl.Enum(self.categories[domain]))
+            labels[inside.to_numpy()] = of_domain.to_physical().to_numpy()
         return labels
+
+    def click_places(self) -> np.ndarray:
+        """Return the number of every row's image in the click features (`ClickFeatures.places`).
+
+        Shape:
+            result: int32 (rows,)
+        """
+        assert self.clicks is not None
+        return self.clicks.places(self.rows["image_id"])
 
 
 def categories_of(rows: pl.DataFrame, domain: Domain) -> list[str]:

@@ -84,6 +84,14 @@ class PhaseTask(Task):
         """Return crops, labels and click features."""
         return self.loader(stream, draws)
 
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return the order of the images in their shards."""
+        return self.examples.images.order[rows]
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Read images."""
+        self.examples.images.read(rows)
+
     def _training_clicks(self) -> np.ndarray:
         assert self.examples.clicks is not None
         rows = self.examples.row_numbers("source", "train")

@@ -14,8 +14,8 @@ second and the share of time spent waiting for data.
 A recipe of the cross-object study uses the source of another data set: give --source-images, --source-split and
 --features of that data set.
 
-On several GPUs or processes of one machine: accelerate launch --num_processes N -m systems.mtmdd.train ..; the
-batch size is that of all processes together.
+On several GPUs, of one machine or more: accelerate launch .. -m systems.mtmdd.train .. (docs/scaling.md). The batch
+size is that of all processes together; with train.groups each process reads images of its own.
 """
 
 import argparse
@@ -78,6 +78,7 @@ def main(
             arguments.features if uses_clicks else None,
             recipe.network,
             recipe.train.cache_images,
+            read=False,
         )
         # imported here, so that --help and a wrong recipe don't wait for torch's optimiser
         from model.training.trainer import train

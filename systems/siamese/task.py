@@ -23,6 +23,7 @@ from model.classification import (
 )
 from model.classifier_params import ClassifierParams, TrainParams
 from model.data.batches import Batch, Draw
+from model.data.shards import scrambled
 from model.folder import weights_digest
 from model.losses.contrastive import ContrastiveLoss
 from model.losses.triplet import TripletLoss
@@ -158,6 +159,16 @@ class PairTask(SoftmaxTask):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the confusion matrix."""
         self.confusion = state.get("confusion")
+
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return an order of categories, or that of the images in their shards."""
+        return scrambled(rows) if stream == CATEGORIES else super().reading_order(stream, rows)
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Read the images of categories (with confusable pairs of all, as any may be a neighbour), or images."""
+        if stream == CATEGORIES:
+            rows = np.concatenate(self.rows_of if self.confusion is not None else [self.rows_of[row] for row in rows])
+        super().will_read(self.stream, rows)
 
     def load(self, stream: str, draws: Sequence[Draw]) -> LabelledBatch:
         """Return the images of each drawn category together, or single images of the stream of images.

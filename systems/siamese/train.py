@@ -9,6 +9,8 @@ Out: a model folder, see `model.training.trainer.train`.
 
 The epoch of each phase is chosen by the accuracy on the source's validation images, whose labels are the run's own. A
 repeated call continues an interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.siamese.train .. (docs/scaling.md).
 """
 
 import argparse
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split = pl.DataFrame(read_tables(arguments.split, [*COLUMNS, *(SOFT if recipe.soft else [])]))
         rows = split.filter(pl.col("split").is_in(["train", "validation"])).sort("domain", "image_id")
         resize, cache = recipe.network.resize, recipe.train.cache_images
-        images = LabelledImages.read(arguments.images, rows.select(COLUMNS), resize, cache)
+        images = LabelledImages.read(arguments.images, rows.select(COLUMNS), resize, cache, read=False)
         targets = label_matrix(rows, images.categories) if recipe.soft else None
         chosen = train(training_run(recipe, images, arguments.seed, name, targets), arguments.output)
         for part in ("train", "validation"):

@@ -107,7 +107,9 @@ class Posts:
     frozen: Frozen | None = None
 
     @classmethod
-    def read(cls, sources: Sources, splits: Sequence[str], pixels: int | None, cache: bool) -> "Posts":
+    def read(
+        cls, sources: Sources, splits: Sequence[str], pixels: int | None, cache: bool, read: bool = True
+    ) -> "Posts":
         """Read the posts of some splits; those that train or validate must have a tag of the vocabulary.
 
         Args:
@@ -115,6 +117,7 @@ class Posts:
             splits: the splits.
             pixels: shorter side of the pictures; None: read features instead.
             cache: whether to keep decoded pictures in memory.
+            read: see `ImageStore`; a training reads what its process needs.
 
         Raises:
             UserError: files are missing or don't fit together, or `features` is needed and not given.
@@ -134,7 +137,7 @@ class Posts:
                 raise UserError("pictures are needed: name the folder of the ingested images by --images")
             pictures = np.zeros((len(shown), 0), np.float32)
         elif pixels is not None:
-            pictures = ImageStore(sources.images, shown, pixels, cache)
+            pictures = ImageStore(sources.images, shown, pixels, cache, read)
             files = sorted(sources.images.glob("*.parquet"))
         else:
             if sources.features is None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from model.data.batches import Batch, Draw
 from model.data.images import ImageStore
+from model.data.shards import scrambled
 from model.folder import weights_digest
 from model.frozen_features import frozen_entry
 from model.losses.adversarial import deceiving_loss, discrimination_loss
@@ -170,6 +171,17 @@ class TagTask(PreferenceTask):
         else:
             shown = torch.from_numpy(pictures[places])
         return super().load(stream, draws)._replace(pictures=shown)
+
+    def reading_order(self, stream: str, rows: np.ndarray) -> np.ndarray:
+        """Return the order of the pictures in their shards, so that all posts of a picture are next to each other."""
+        pictures = self.posts.pictures
+        places = self.posts.image_rows[rows]
+        return pictures.order[places] if isinstance(pictures, ImageStore) else scrambled(places)
+
+    def will_read(self, stream: str, rows: np.ndarray) -> None:
+        """Read pictures."""
+        if isinstance(self.posts.pictures, ImageStore):
+            self.posts.pictures.read(self.posts.image_rows[rows])
 
     def loss(self, module: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted losses of the network (eq. 5); D, if there is one, gets no gradient."""

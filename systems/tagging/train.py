@@ -10,6 +10,8 @@ Out: a model folder, see `model.training.trainer.train`. It names no user.
 
 The epoch is chosen by the precision of five recommended tags on the validation posts. A repeated call continues an
 interrupted run.
+
+On several GPUs, of one machine or more: accelerate launch .. -m systems.tagging.train .. (docs/scaling.md).
 """
 
 import argparse
@@ -39,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from systems.tagging.task import training_run
 
         sources = sources_of(arguments, arguments.seed)
-        posts = Posts.read(sources, ["train", "validation"], recipe.network.pixels, recipe.train.cache_images)
+        pixels, cache = recipe.network.pixels, recipe.train.cache_images
+        posts = Posts.read(sources, ["train", "validation"], pixels, cache, read=False)
         chosen = train(training_run(recipe, posts, arguments.seed, name), arguments.output)
         for part in ("train", "validation"):
             closing.counts[f"{part} posts"] = len(posts.row_numbers(part))

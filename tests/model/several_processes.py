@@ -98,6 +98,28 @@ def at_step(number: int, act) -> None:
     task.PhaseTask.step = stepped
 
 
+def train_in_groups(examples: Examples, plain: TrainParams) -> None:
+    """Train with groups of images, and record what each process reads and keeps decoded."""
+    recipe = unnormalised_recipe(plain, batch_size=8, groups=4)
+    own = Examples.read(DATA / "images", examples.rows, DATA / "features", recipe.network, cache=True, read=False)
+    draws, load = [], task.PhaseTask.load
+
+    def noted(self, stream, drawn):
+        draws.extend((stream, draw.row, draw.pass_number) for draw in drawn)
+        return load(self, stream, drawn)
+
+    task.PhaseTask.load = noted
+    train_recipe(recipe, own, 0, OUTPUT / "groups", "groups")
+    task.PhaseTask.load = load
+    FOUND["draws"], FOUND["decoded"] = draws, own.images.num_decoded
+    at_step(3, kill)  # in the second epoch
+    try:
+        train_recipe(recipe, own, 0, OUTPUT / "groups-continued", "groups-continued")
+    except Killed:
+        train_recipe(recipe, own, 0, OUTPUT / "groups-continued", "groups-continued")
+    FOUND["same groups"] = contents(OUTPUT / "groups") == contents(OUTPUT / "groups-continued")
+
+
 def kill(learner) -> None:
     raise Killed
 
@@ -120,6 +142,7 @@ def main() -> None:
     for accumulation in (1, 2):
         recipe = unnormalised_recipe(plain, batch_size=8, accumulation=accumulation)
         train_recipe(recipe, examples, 0, OUTPUT / f"parts-{accumulation}", "unnormalised")
+    train_in_groups(examples, plain)
     task.build_network = built
     # killed and continued, with everything that a checkpoint holds
     schedule = ScheduleParams(kind="plateau", warm_up=0.0, drop_factor=0.5, patience=1, drops=9)
@@ -144,6 +167,8 @@ def main() -> None:
     # images that are chosen at random: equal in both processes
     watch_choices()
     train_recipe(PARAMS, examples, 0, OUTPUT / "chosen", "chosen", kind=NowAndThen)
+    # as on two machines (nodes.py)
+    train_recipe(PARAMS.model_copy(update={"train": plain}), examples, 0, OUTPUT / "nodes", "nodes")
     # a loss that is NaN in one process
     at_step(1, spoil)
     try:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.console import UserError
-from model.data.batches import Loaded, draws_of_step, evaluation_batches, training_batches
+from model.data.batches import Loaded, Shares, draws_of_step, evaluation_batches, training_batches
 from systems.mtmdd.batches import ImageLoader
 from systems.mtmdd.examples import Examples
 
@@ -163,7 +163,7 @@ def test_parts_of_a_step_are_the_step(examples, of):
     loader = ImageLoader(examples, 16, seed=3, with_clicks=True)
     whole = load(examples, range(2, 5), workers=0)
     parts = [
-        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, parts=part, num_parts=of))
+        list(training_batches(loader, rows_of(examples), 4, range(2, 5), 3, "joint", 0, shares=Shares(part, of)))
         for part in (range(1), range(1, of))  # the first part, and all other parts one after another
     ]
     for number, loaded in enumerate(whole):
@@ -245,3 +245,69 @@ def test_a_defect_in_a_loader_process_keeps_its_traceback():
     assert ended.returncode == 1
     assert "faulty_loading.py" in ended.stderr
     assert "ZeroDivisionError" in ended.stderr
+
+
+def drawn(rows: np.ndarray, batch_size: int, steps: range, shares: Shares, start: int = 0) -> list[list[tuple]]:
+    """Return the draws of each loaded part."""
+    parts = []
+
+    def load(stream, draws):
+        parts.append([tuple(draw) for draw in draws])
+
+    list(training_batches(load, {"images": rows}, batch_size, steps, 3, "joint", 0, start, shares))
+    return parts
+
+
+@given(
+    st.integers(1, 60), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]), st.sampled_from([1, 2, 3]),
+    st.integers(0, 5),
+)  # fmt: skip
+def test_processes_share_the_draws_of_groups(number, processes, factor, parts_each, first):
+    groups, batch_size, rows = processes * factor, 24, np.arange(100, 100 + number)
+    steps = range(first, first + 4)
+    whole = drawn(rows, batch_size, steps, Shares(groups=groups))
+    num_parts = processes * parts_each
+    read = []
+    for process in range(processes):
+        shares = Shares(range(process * parts_each, (process + 1) * parts_each), num_parts, groups)
+        found = drawn(rows, batch_size, steps, shares)
+        for place, step in enumerate(whole):
+            mine = [draw for part in found[place * parts_each : (place + 1) * parts_each] for draw in part]
+            assert mine == step[shares.inside(batch_size)]
+        read.append(set(shares.rows_read(rows, batch_size).tolist()))
+        assert {row for part in found for row, _ in part} <= read[-1]
+    assert set.union(*read) == set(rows.tolist())
+    if number >= groups:
+        assert sum(map(len, read)) == number  # no row is read by two processes
+        assert max(map(len, read)) - min(map(len, read)) <= 1
+    else:
+        assert all(len(mine) == number for mine in read)
+
+
+def test_each_group_has_passes_of_its_own():
+    # 10 rows in 4 groups of 2, 3, 2 and 3; each step has two draws of each
+    draws = drawn(np.arange(10), 8, range(6), Shares(groups=4))
+    groups = [{0, 1}, {2, 3, 4}, {5, 6}, {7, 8, 9}]
+    for step in draws:
+        for group, rows in enumerate(groups):
+            assert {row for row, _ in step[2 * group : 2 * group + 2]} <= rows
+    for rows in groups:
+        counts = Counter(draw for step in draws for draw in step if draw[0] in rows)
+        assert set(counts.values()) == {1}  # once in each pass
+        assert len(counts) == 12
+        assert {number for _, number in counts} == set(range(12 // len(rows)))
+
+
+def test_one_group_is_drawn_from_as_ever():
+    rows = np.array([3, 5, 8, 9, 11])
+    expected = [list(map(tuple, draws_of_step(rows, 4, step, 3, "joint/images"))) for step in range(5)]
+    assert drawn(rows, 4, range(5), Shares()) == expected
+    assert drawn(rows, 4, range(5), Shares(groups=2)) != expected
+
+
+def test_rows_chosen_later_have_new_passes_in_groups_too():
+    chosen = drawn(np.arange(6), 4, range(3, 6), Shares(groups=2), start=3)
+    assert {number for step in chosen for _, number in step} == {6, 7}  # six draws of three rows before and after
+    assert Counter(draw for step in chosen for draw in step) == {
+        (row, number): 1 for row in range(6) for number in (6, 7)
+    }

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from base.console import UserError
@@ -124,6 +125,23 @@ def test_parts_have_two_draws_or_more(train_params, batch_size, processes, fits)
             UserError, match=r"7 draws of a stream, for 2 processes with train\.accumulation = 2.* to 8"
         ):
             check_parts(params, processes)
+
+
+@pytest.mark.parametrize(("groups", "processes", "fits"), [(4, 2, True), (4, 4, True), (4, 1, True), (4, 3, False)])
+def test_each_process_has_groups_of_its_own(train_params, groups, processes, fits):
+    params = train_params.model_copy(update={"batch_size": 12, "groups": groups})
+    if fits:
+        check_parts(params, processes)
+    else:
+        with pytest.raises(UserError, match=r"train\.groups = 4, for 3 processes.* to a multiple of 3 that divides"):
+            check_parts(params, processes)
+
+
+def test_a_step_draws_equally_from_groups(train_params):
+    values = {**train_params.model_dump(), "batch_size": 6}
+    assert TrainParams.model_validate({**values, "groups": 3}).groups == 3
+    with pytest.raises(ValidationError, match=r"groups = 4: .* batch_size must be a multiple of it, not 6"):
+        TrainParams.model_validate({**values, "groups": 4})
 
 
 @pytest.mark.parametrize(

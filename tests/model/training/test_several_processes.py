@@ -1,10 +1,12 @@
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from launched import HERE, run_in_two_processes
+from launched import HERE, run_in_two_processes, run_on_two_machines
 from safetensors.torch import load_file
-from training_runs import read_curve, train_recipe
+from training_runs import contents, read_curve, train_recipe
 from unnormalised import build_network_without_norms, largest_difference, unnormalised_recipe
 
 from base.artifacts import write_json
@@ -52,10 +54,57 @@ def test_without_batch_statistics_they_find_what_one_process_finds(
         assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
+@pytest.fixture(scope="module")
+def grouped(tiny_data, tiny_rows, network_params, train_params, tmp_path_factory):
+    """Return the model folder of one process that trains with the same groups, and its examples and draws."""
+    folder = tmp_path_factory.mktemp("grouped")
+    examples = Examples.read(tiny_data.images, tiny_rows, tiny_data.features, network_params, cache=True, read=False)
+    draws, load = [], task.PhaseTask.load
+
+    def noted(self, stream, drawn):
+        draws.extend([stream, draw.row, draw.pass_number] for draw in drawn)
+        return load(self, stream, drawn)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(task, "build_network", build_network_without_norms)
+        patch.setattr(task.PhaseTask, "load", noted)
+        recipe = unnormalised_recipe(train_params, batch_size=8, groups=4)
+        train_recipe(recipe, examples, 0, folder / "one", "one")
+    return folder / "one", examples, draws
+
+
+def test_groups_are_drawn_as_by_one_process(folder, found, grouped):
+    one, _, draws = grouped
+    weights = [load_file(path / "joint.safetensors") for path in (one, folder / "groups")]
+    assert largest_difference(*weights) < 1e-4
+    for name in ("train/objective", "validation/target recognition"):
+        curves = [read_curve(path / "curves" / "joint", name) for path in (one, folder / "groups")]
+        assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+    together = Counter(tuple(draw) for process in found for draw in process["draws"])
+    assert together == Counter(map(tuple, draws))
+    assert all(number == 1 for (_, _, pass_number), number in together.items() if pass_number is not None)
+
+
+def test_with_groups_no_image_is_read_by_two_processes(found, grouped):
+    examples = grouped[1]
+    read = [{row for _, row, _ in process["draws"]} for process in found]
+    assert not read[0] & read[1]
+    assert read[0] | read[1] == set(range(len(examples.rows)))
+    assert [process["decoded"] for process in found] == [len(rows) for rows in read]
+    assert abs(len(read[0]) - len(read[1])) <= 4  # streams and validated images, each to one row
+    assert examples.images.num_decoded == len(examples.rows)
+
+
+def test_groups_continue_with_the_same_bytes(found):
+    assert [process["same groups"] for process in found] == [True, True]
+
+
 def test_all_have_the_same_weights_after_every_epoch(found):
     states = found[0]["states"]
     assert states == found[1]["states"]
-    assert len(states) == 2 + 2 + 6 + (4 + 2) + 2 + 3  # (4 + 2): epochs before and after the kill
+    # in brackets: epochs before and after a kill
+    assert len(states) == 2 + 2 + (2 + (1 + 1)) + 6 + (4 + 2) + 2 + 3 + 2
     assert all(one == other for one, other in states)
 
 
@@ -81,8 +130,8 @@ def test_all_choose_the_same_images(found):
 
 def test_only_the_first_writes(folder):
     assert {path.name for path in folder.iterdir()} == {
-        "data", "parts-1", "parts-2", "whole", "continued", "adversarial", "chosen",
-        "process-0.json", "process-1.json", ".state",
+        "data", "parts-1", "parts-2", "groups", "groups-continued", "whole", "continued", "adversarial", "chosen",
+        "nodes", "process-0.json", "process-1.json", ".state",
     }  # fmt: skip
     assert {path.name for path in (folder / "whole").iterdir()} == {"joint.safetensors", "run.json", "curves"}
 
@@ -96,3 +145,26 @@ def test_a_nan_of_one_process_stops_all(found, tiny_rows):
     ids = [read[row] for row in found[1]["images"]]
     assert len(ids) == 3  # out of six
     assert f"'target': {ids}" in errors[0][1]
+
+
+@pytest.fixture(scope="module")
+def machines(folder, tmp_path_factory) -> tuple[Path, list[tuple[int, str]]]:
+    """Return the output folder of two machines, the second of which died, and their exit statuses and stderr."""
+    output = tmp_path_factory.mktemp("machines")
+    return output, run_on_two_machines([str(HERE / "nodes.py"), str(folder / "data"), str(output)], output)
+
+
+def test_two_machines_find_what_one_with_two_processes_finds(folder, machines):
+    found, expected = (contents(path / "nodes") for path in (machines[0], folder))
+    assert found.pop("run.json") != expected.pop("run.json")  # the code differs
+    assert found == expected
+
+
+def test_a_machine_that_dies_ends_the_others_with_one_line(machines):
+    output, (first, second) = machines
+    assert first[0] == second[0] == 1  # of the launchers
+    (line,) = [line for line in first[1].splitlines() if "error: " in line and "train dying" in line]
+    assert re.search(r"another process of this training has ended or doesn't answer \(.*\); its own last lines", line)
+    assert "Traceback" not in first[1].partition(line)[0]
+    (checkpoints,) = (output / ".state" / "checkpoints").glob("dying-*")
+    assert [path.name for path in checkpoints.iterdir()] == ["joint-epoch-00001"]

@@ -181,6 +181,8 @@ def test_seed_and_parameters_reach_folds_and_networks(tmp_path: Path, monkeypatc
 
     def train(run: Run, output: Path) -> None:
         trained.append(run)
+        for task in run.tasks:
+            task.will_read("source", task.rows["source"])
         output.mkdir(parents=True)
 
     monkeypatch.setattr(trainer, "train", train)

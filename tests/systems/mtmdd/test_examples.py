@@ -122,7 +122,7 @@ def test_click_features_are_dense_rows(tiny_data):
 
 def test_an_image_may_have_one_word_or_all():
     clicks = ClickFeatures(
-        ["one", "all"], [np.array([2]), np.arange(3)], [np.array([0.5]), np.array([1.0, 2, 3])], ["a", "b", "c"]
+        pl.Series(["one", "all"]), np.array([0, 1, 4]), np.array([2, 0, 1, 2]), np.array([0.5, 1.0, 2, 3]), list("abc")
     )
     assert clicks.vectors(["all", "none", "one", "all"]).tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0.5], [1, 2, 3]]
 

@@ -68,6 +68,22 @@ def test_a_small_category_repeats_images_and_one_without_training_images_is_neve
     assert rows_of(task, drawn).shape == (20, 20)
 
 
+def test_images_are_read_by_category_or_all_if_neighbours_are_drawn(request, images) -> None:
+    task = tasks_of(request, images)[-1]
+    read = []
+    task.images.images.read = lambda rows: read.append(set(np.asarray(rows).tolist()))
+    training, labels = set(images.row_numbers("train").tolist()), images.labels()
+    task.will_read(CATEGORIES, np.array([2, 0]))
+    assert read.pop() == {row for row in training if labels[row] in (0, 2)} < training
+    task.confusion = torch.ones(3, 3)
+    task.will_read(CATEGORIES, np.array([2, 0]))
+    assert read.pop() == training
+    task.will_read(task.stream, np.array([1, 4]))
+    assert read.pop() == {1, 4}
+    assert sorted(task.reading_order(task.stream, np.arange(5))) == sorted(images.images.order[:5])
+    del task.images.images.read
+
+
 def test_loaded_images_are_the_crops_of_their_rows(request, images) -> None:
     task = tasks_of(request, images)[-1]
     drawn = draws(task, 1)

@@ -29,6 +29,15 @@ def test_a_training_post_is_loaded_without_its_own_tags(sources) -> None:
     assert seen.history.max() == 1
 
 
+def test_the_posts_of_a_picture_are_next_to_each_other_when_they_are_read(sources) -> None:
+    posts = read_posts(sources)
+    task = TagTask(recipe("A6"), posts, 0)
+    rows = task.rows["posts"]
+    in_order = posts.image_rows[rows[np.argsort(task.reading_order("posts", rows), kind="stable")]]
+    changes = np.flatnonzero(np.diff(in_order)) + 1
+    assert len(changes) + 1 == len(set(in_order.tolist())) < len(rows)
+
+
 def test_thinned_histories_differ_between_passes_and_not_in_validation(sources) -> None:
     task = TagTask(recipe("A6_history=thinned"), read_posts(sources), 0)
     rows = [int(row) for row in task.rows["posts"]]
