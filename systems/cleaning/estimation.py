@@ -4,8 +4,8 @@ The M-step of r_z and s is Minka's fixed point for the Dirichlet-multinomial, wi
 clicks. The rest of a row of M, o_z, has the prior Dirichlet(l o), with o the names that are wrong in any category. l is
 found from the same clicks by maximum likelihood (empirical Bayes): where wrong names are spread alike over all
 categories l becomes large, and where each category has its own lookalikes it becomes small. EM begins with a large l,
-since with a small one from the start two categories may exchange their names. b_z has the prior N(0, 1/4): without it a
-category can die out.
+since with a small one from the start two categories may exchange their names; and no name is more frequent in a
+category than its own. b_z has the prior N(0, 1/4): without it a category can die out.
 
 Reference: Minka, "Estimating a Dirichlet distribution" (2000), eq. 55 and 65.
 """
@@ -33,7 +33,8 @@ TOLERANCE = 1e-5  # of the mean log-likelihood of an image; EM ends when an iter
 OWN_PSEUDO = 10.0  # clicks by which r_z is shrunk to the mean of all categories
 FIRST_SHRINKAGE = 100.0  # l, clicks by which o_z is shrunk to o, before it is estimated
 LEAST_SHRINKAGE, MOST_SHRINKAGE = 1.0, 1e4
-UNSHRUNK_AFTER = 5  # iterations, from which on l is estimated
+UNSHRUNK_AFTER = 20  # iterations, from which on l is estimated
+CONCENTRATION_POWER = 3  # of the fixed point's factor: s converges slowly
 SHRINKAGE_STEPS = 3  # of Minka's fixed point in an iteration
 BIAS_DEVIATION = 0.5  # of the prior of b_z, nats
 
@@ -135,6 +136,8 @@ def confusion_matrix(clicks: _Clicks, shrinkage: float, estimates: bool) -> tupl
     if estimates:
         shrinkage = found_shrinkage(several, names, shrinkage)
     confused = (several + shrinkage * names) / (several.sum(axis=1, keepdims=True) + shrinkage)
+    most = confused.max(axis=1)
+    own = np.maximum(own, most / (1 + most))  # r_z >= (1 - r_z) o_zc
     return own, (1 - own)[:, None] * confused + np.diag(own), shrinkage
 
 
@@ -204,7 +207,8 @@ def fit(
         clicks = _independent_clicks(votes, chosen, inside, model, num_categories)
         if has_several and model is not None:
             draws = inside.sum(axis=1) * (digamma(totals + concentration) - digamma(concentration))
-            concentration = float(np.clip(clicks.all.sum() / draws.sum(), 1e-2, 1e4))
+            factor = clicks.all.sum() / draws.sum() / concentration
+            concentration = float(np.clip(concentration * factor**CONCENTRATION_POWER, 1e-2, 1e4))
         own, confusion, shrinkage = confusion_matrix(clicks, shrinkage, iteration >= UNSHRUNK_AFTER)
         prior = np.bincount(
             chosen.category.ravel(), np.exp(log_prior(chosen, temperature, bias)).ravel(), num_categories
