@@ -89,7 +89,7 @@ def _independent_clicks(
     return _Clicks(*counts.reshape(2, num, num))
 
 
-def anywhere(clicks: _Clicks) -> np.ndarray:
+def wrong_names(clicks: _Clicks) -> np.ndarray:
     """Return o: which names are wrong in any category, without the category's own one, (C, C); rows sum to 1."""
     num = len(clicks.all)
     others = clicks.all.sum(axis=0) - np.diag(clicks.all)
@@ -132,7 +132,7 @@ def confusion_matrix(clicks: _Clicks, shrinkage: float, estimates: bool) -> tupl
     diagonal, totals = np.diag(clicks.all), clicks.all.sum(axis=1)
     own = (diagonal + OWN_PSEUDO * diagonal.sum() / totals.sum()) / (totals + OWN_PSEUDO)
     own = np.clip(own, 1e-4, 1 - 1e-4)
-    names, several = anywhere(clicks), clicks.of_several * (1 - np.eye(num))
+    names, several = wrong_names(clicks), clicks.of_several * (1 - np.eye(num))
     if estimates:
         shrinkage = found_shrinkage(several, names, shrinkage)
     confused = (several + shrinkage * names) / (several.sum(axis=1, keepdims=True) + shrinkage)

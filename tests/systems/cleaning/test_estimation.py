@@ -125,6 +125,17 @@ def test_the_shrinkage_is_the_maximum_likelihood_of_the_rows() -> None:
     assert estimation.found_shrinkage(np.zeros((c, c)), names, 33.0) == 33.0
 
 
+def test_no_name_is_more_frequent_in_a_category_than_its_own() -> None:
+    """Else two categories could exchange their names, and the votes would be as probable as before."""
+    counts = np.array([[2.0, 90.0, 3.0], [1.0, 60.0, 5.0], [4.0, 2.0, 50.0]])
+    own, confusion, _ = estimation.confusion_matrix(estimation._Clicks(counts, counts), 1.0, estimates=False)
+    assert own == pytest.approx(np.diag(confusion))
+    assert confusion.sum(axis=1) == pytest.approx(1.0)
+    assert (confusion.max(axis=1) <= own + 1e-12).all()
+    assert own[0] == pytest.approx(confusion[0, 1])  # as far as it goes: 2 of 95 clicks are its own
+    assert own[2] > 0.8
+
+
 class Lookalikes:
     """Clicks that name three lookalikes of an image's category, and no other one, where they are wrong."""
 
