@@ -24,8 +24,8 @@ from systems.cleaning.reliability import (
     has_name,
     judge,
     log_prior,
-    slots,
 )
+from systems.cleaning.urn import BLOCK, blocks, tables
 from systems.cleaning.votes import Votes
 
 ITERATIONS = 100
@@ -39,12 +39,13 @@ SHRINKAGE_STEPS = 3  # of Minka's fixed point in an iteration
 BIAS_DEVIATION = 0.5  # of the prior of b_z, nats
 
 
-def _start(votes: Votes, chosen: Candidates, has_classifier: bool, given: Given | None) -> np.ndarray:
+def _start(votes: Votes, chosen: Candidates, num: int, has_classifier: bool, given: Given | None) -> np.ndarray:
     """Return the first q: shares of clicks, a given label beside them, and a fifth of the classifier's opinion."""
     q = np.full(chosen.category.shape, 1e-3)
     totals = votes.totals()
-    for images, named, clicks in slots(votes):
-        q[images] += (chosen.category[images] == named[:, None]) * (clicks / totals[images])[:, None]
+    for block in blocks(votes, chosen.category, num):
+        is_named = block.cells % (num + 1) == 0  # the cells of the diagonal
+        q[block.images] += block.sums(is_named * (block.clicks / totals[block.rows, None]))
     if given is not None:
         q += chosen.category == given.label[:, None]
     q /= q.sum(axis=1, keepdims=True)
@@ -68,24 +69,18 @@ def _independent_clicks(
 
     Before the first M-step, ln(1 + v) is used instead.
     """
-    scaled = None if model is None else model.concentration * model.confusion
-    parts, of_image = [], np.zeros(votes.num_images)
-    for images, named, clicks in slots(votes):
-        if scaled is None:
-            tables = np.repeat(np.log1p(clicks)[:, None], chosen.category.shape[1], axis=1)
-        else:
-            tables = np.ones((len(images), chosen.category.shape[1]))  # of one click
-            more = clicks != 1
-            a = scaled[chosen.category[images[more]], named[more][:, None]]
-            tables[more] = a * (digamma(clicks[more][:, None] + a) - digamma(a))
-        tables *= q[images]
-        of_image[images] += tables.sum(axis=1)
-        parts.append((images, chosen.category[images] * num + named[:, None], tables))
-    several = np.clip(1 - 1 / np.maximum(of_image, 1.0), 0, 1)
+    scaled = None if model is None else (model.concentration * model.confusion).ravel()
     counts = np.zeros((2, num * num))
-    for images, cells, tables in parts:
-        counts[0] += np.bincount(cells.ravel(), tables.ravel(), num * num)
-        counts[1] += np.bincount(cells.ravel(), (tables * several[images][:, None]).ravel(), num * num)
+    for block in blocks(votes, chosen.category, num, max(BLOCK, num * num)):  # as each pass adds C x C numbers
+        if scaled is None:
+            expected = np.log1p(block.clicks) * np.ones(block.cells.shape)
+        else:
+            expected = tables(scaled[block.cells], block.clicks)
+        expected *= q[block.rows]
+        of_image = block.sums(expected).sum(axis=1)
+        several = np.repeat(np.clip(1 - 1 / np.maximum(of_image, 1.0), 0, 1), block.counts)
+        counts[0] += np.bincount(block.cells.ravel(), expected.ravel(), num * num)
+        counts[1] += np.bincount(block.cells.ravel(), (expected * several[:, None]).ravel(), num * num)
     return _Clicks(*counts.reshape(2, num, num))
 
 
@@ -197,7 +192,7 @@ def fit(
     votes, chosen, given = votes.take(named), chosen.take(named), given and given.take(named)
     totals = votes.totals()
     has_several = bool(totals.max() > 1)
-    q = _start(votes, chosen, has_classifier, given)
+    q = _start(votes, chosen, num_categories, has_classifier, given)
     u = np.zeros_like(q)
     model: Reliability | None = None
     temperature, bias = 1.0 if has_classifier else 0.0, np.zeros(num_categories)

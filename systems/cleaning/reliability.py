@@ -30,13 +30,13 @@ Madsen, Kauchak, Elkan, "Modeling word burstiness using the Dirichlet distributi
 calibrated out-of-fold probabilities is this project's.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from systems.cleaning.given import Given, GivenReliability, given_log_likelihood
+from systems.cleaning.urn import blocks, log_rising
 from systems.cleaning.votes import Votes
 
 ALL_CANDIDATES = 64  # with no more categories, every category is a candidate of every image
@@ -153,32 +153,17 @@ def candidates(
     )
 
 
-def slots(votes: Votes) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield, for the images' first votes, their second ones, and so on: images, categories and clicks."""
-    counts = votes.counts
-    for slot in range(int(counts.max(initial=0))):
-        images = np.flatnonzero(counts > slot)
-        places = votes.starts[images] + slot
-        yield images, votes.category[places], votes.clicks[places]
-
-
 def vote_log_likelihood(votes: Votes, category: np.ndarray, confusion: np.ndarray, concentration: float) -> np.ndarray:
     """Return log D(v_i; s M_z) for each candidate z.
 
     Shape:
         category: int32 (N, K); result: float64 (N, K)
     """
-    scaled = concentration * confusion
-    log_gamma = gammaln(scaled)
+    scaled = (concentration * confusion).ravel()
     totals = votes.totals()[:, None]
     result = np.repeat(gammaln(concentration) - gammaln(totals + concentration), category.shape[1], axis=1)
-    log_scaled = np.log(scaled)
-    for images, named, clicks in slots(votes):
-        one = clicks == 1  # the most frequent case by far, and G(1 + a) / G(a) = a
-        result[images[one]] += log_scaled[category[images[one]], named[one][:, None]]
-        images, named, clicks = images[~one], named[~one], clicks[~one]
-        cells = category[images], named[:, None]
-        result[images] += gammaln(clicks[:, None] + scaled[cells]) - log_gamma[cells]
+    for block in blocks(votes, category, len(confusion)):
+        result[block.images] += block.sums(log_rising(scaled[block.cells], block.clicks))
     return result
 
 
