@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from siamese_runs import recipe
 
-from benchmarks.studies.pair_weight import Setting, main, table
+from benchmarks.studies.pair_weight import Setting, main, mean_distances, settings_of, table
 from systems.siamese.task import PairTask
 
 
@@ -21,23 +22,40 @@ def evaluation(folder: Path, right: dict[str, list[int]], validation: dict[str, 
     ]
     folder.mkdir()
     pl.DataFrame(rows).write_parquet(folder / "units.parquet")
-    chosen = {phase: {"epoch": 2, "value": value} for phase, value in validation.items()}
-    (folder / "metrics.json").write_text(json.dumps({"chosen": chosen}))
+    metrics = {
+        "chosen": {phase: {"value": value} for phase, value in validation.items()},
+        "distances": {phase: {"train": [0.25, 1.5], "test": [0.5, 1.0]} for phase in validation},
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
     return folder
 
 
 def test_the_table_by_hand(tmp_path: Path) -> None:
-    control, pairs = Setting(0.1, 0.0), Setting(0.1, 2.0)
+    control, pairs = settings_of([0.1], [0.0, 2.0], [1.4])
     validation = {"softmax": 50.0, control.phase: 60.0, pairs.phase: 70.0}
     right = {"softmax": [1, 0, 0, 0], control.phase: [1, 1, 0, 0], pairs.phase: [1, 1, 1, 0]}
     one = evaluation(tmp_path / "0", right, validation)
     other = evaluation(tmp_path / "1", right, {name: value + 1 for name, value in validation.items()})
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table([one, other], [control, pairs])]
-    assert lines[2] == ["softmax", "–", "2, 2", "50.5", "25.0", "25.0", "–", "–"]
-    assert lines[3][:6] == ["0.1", "0", "2, 2", "60.5", "50.0", "50.0"]
-    assert lines[4][:6] == ["0.1", "2", "2, 2", "70.5", "75.0", "75.0"]
-    assert [cell.split(" ")[0] for cell in lines[3][6:]] == ["+25.0", "–"]
-    assert [cell.split(" ")[0] for cell in lines[4][6:]] == ["+50.0", "+25.0"]
+    distances = ["0.25, 1.50", "0.50, 1.00"]
+    assert lines[2] == ["softmax", "–", "–", "50.5", "25.0", "25.0", "–", "–", *distances]
+    assert lines[3][:6] == ["0.1", "0", "–", "60.5", "50.0", "50.0"]
+    assert lines[4][:6] == ["0.1", "2", "1.4", "70.5", "75.0", "75.0"]
+    assert [cell.split(" ")[0] for cell in lines[3][6:8]] == ["+25.0", "–"]
+    assert [cell.split(" ")[0] for cell in lines[4][6:8]] == ["+50.0", "+25.0"]
+    assert lines[4][8:] == distances
+
+
+def test_one_control_of_each_rate_for_all_margins() -> None:
+    found = settings_of([0.1, 1.0], [0.0, 0.5], [1.0, 1.4])
+    assert found == [Setting(rate, *of_pair) for rate in (0.1, 1.0) for of_pair in ((0.0, 1.0), (0.5, 1.0), (0.5, 1.4))]
+
+
+def test_mean_distances_by_hand() -> None:
+    g = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+    root = 2**0.5  # of neighbours; opposite ones are 2 apart
+    assert mean_distances(g, np.array([0, 0, 0, 1])) == pytest.approx(((2 * root + 2) / 3, (2 * root + 2) / 3))
+    assert mean_distances(g, np.array([0, 1, 0, 1])) == pytest.approx((2, root))
 
 
 @pytest.mark.usefixtures("own_folder")
@@ -55,7 +73,7 @@ def test_all_settings_start_from_one_softmax_and_a_repeated_call_trains_nothing(
     first = capsys.readouterr().out
     assert len(first.splitlines()) == 5
     names = {path.stem for path in Path("work/seed-1/model").glob("*.safetensors")}
-    assert names == {"softmax", "rate-0.5-weight-0", "rate-0.5-weight-2"}
+    assert names == {"softmax", "rate-0.5-weight-0-margin-1", "rate-0.5-weight-2-margin-1"}
 
     def trains(*_: object) -> None:
         raise AssertionError("trained again")
