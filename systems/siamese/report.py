@@ -134,7 +134,7 @@ def results_table(results: Results) -> pl.DataFrame:
                 values = unit_values(units)
                 is_share = measure in ("accuracy", "top5", "nearest_mean")
                 found = accuracy_interval(values) if is_share else estimate(values).interval()
-                known = [round(100 * value, 2) for value in found]
+                known = [round(100 * value, 4) for value in found]
             rows.append((one.run, one.phase, measure, *known))
     return pl.DataFrame(
         rows,
