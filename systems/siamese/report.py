@@ -98,11 +98,18 @@ def noise_of(results: Results, phase: str) -> TrainingNoise | None:
     return training_noise(np.array([[metrics[run, seed][name] for seed in results.seeds] for run in runs], np.float64))
 
 
-def difference(results: Results, one: Trained, other: Trained) -> Estimate | None:
+def difference(
+    results: Results, one: Trained, other: Trained, noise: Mapping[str, TrainingNoise | None]
+) -> Estimate | None:
     """Return the difference of two accuracies in points, on the test images that both were tested on.
 
     Two phases that start from the same weights differ far less from seed to seed than two trainings do: what the runs
     together say of the noise is used for two trainings alone.
+
+    Args:
+        results: the evaluations.
+        one, other: what is compared.
+        noise: of training, by phase; that of `other`'s phase is used.
 
     Returns:
         None if one of them wasn't trained, or they have fewer than two test images in common.
@@ -114,7 +121,7 @@ def difference(results: Results, one: Trained, other: Trained) -> Estimate | Non
         return None
     found = paired(common, others).scaled(100)
     start, other_start = (replace(read_run(trained.run), changes=()) for trained in (one, other))
-    return found if start == other_start else moderated(found, noise_of(results, other.phase))
+    return found if start == other_start else moderated(found, noise[other.phase])
 
 
 def claims_table(results: Results) -> pl.DataFrame:
@@ -122,7 +129,8 @@ def claims_table(results: Results) -> pl.DataFrame:
     claims = [
         claim for claim in claims_of(results.runs) if len(results.of(claim.better)) and len(results.of(claim.worse))
     ]
-    found = [difference(results, claim.better, claim.worse) for claim in claims]
+    noise = {phase: noise_of(results, phase) for phase in sorted({claim.worse.phase for claim in claims})}
+    found = [difference(results, claim.better, claim.worse, noise) for claim in claims]
     return judged_table(claims, found).sort("claim", maintain_order=True)
 
 

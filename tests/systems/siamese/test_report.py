@@ -137,7 +137,7 @@ def test_differences_are_of_the_images_that_both_runs_were_tested_on(root: Path)
         write_evaluation(folder, SHARES["clicks"], seed, lacking=40)
     results = read_results(Path("siamese/evaluations"), list(SHARES), SEEDS)
     one, other = Trained("clicks-denoised", SIAMESE), Trained("clicks", SIAMESE)
-    found = difference(results, one, other)
+    found = difference(results, one, other, {SIAMESE: noise_of(results, SIAMESE)})
     right = [results.of(trained).sort("seed", "unit") for trained in (one, other)]
     common = right[0].filter(pl.col("unit") < "image 160")
     expected = 100 * (common["numerator"].mean() - right[1]["numerator"].mean())
@@ -148,16 +148,17 @@ def test_differences_are_of_the_images_that_both_runs_were_tested_on(root: Path)
 
 def test_phases_from_the_same_weights_need_no_noise_of_other_trainings(root: Path) -> None:
     results = read_results(Path("siamese/evaluations"), list(SHARES), SEEDS)
+    noise = {phase: noise_of(results, phase) for phase in (CONTROL, SOFTMAX)}
 
     def unmoderated(one: Trained, other: Trained) -> Estimate:
         return paired(results.of(one), results.of(other)).scaled(100)
 
     for run in ("clicks-denoised", "clicks-denoised_pairs=shuffled"):
         pair = Trained(run, SIAMESE), Trained("clicks-denoised", CONTROL)
-        assert difference(results, *pair) == unmoderated(*pair)
+        assert difference(results, *pair, noise) == unmoderated(*pair)
     pair = Trained("clicks-denoised", SIAMESE), Trained("clicks", SOFTMAX)
-    assert difference(results, *pair) == moderated(unmoderated(*pair), noise_of(results, SOFTMAX))
-    assert difference(results, *pair) != unmoderated(*pair)
+    assert difference(results, *pair, noise) == moderated(unmoderated(*pair), noise[SOFTMAX])
+    assert difference(results, *pair, noise) != unmoderated(*pair)
 
 
 def test_every_claim_is_of_declared_runs_and_trained_phases(root: Path) -> None:
