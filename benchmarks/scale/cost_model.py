@@ -1,0 +1,226 @@
+"""Measure what builds of click features cost, fit a model, check it on a larger log, and extrapolate it.
+
+    python -m benchmarks.scale.cost_model --work .state/cost-model
+
+Each log is a Zipf log (benchmarks/zipf_log.py) given as ROWS[:IMAGES[:POOL]]: a 23rd of the rows are images and half of
+the rows is the pool of queries unless given. It is built by the in-process runner as by a user, and once more on one
+core to count bytes and seconds by step (benchmarks/scale/counted_build.py). Its record is added to ``records.jsonl`` in
+the folder --work, and a log that has a record is not built again. Then Markdown tables are printed: what was measured;
+bytes shuffled; coefficients; the held-out log; and, extrapolated, what larger logs cost on many workers.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from base.schemas import CLICKS
+from benchmarks.scale.cluster import (
+    Step,
+    bottleneck,
+    bucket_rows,
+    job_seconds,
+    num_buckets,
+    num_slices,
+    step_seconds,
+    with_parts,
+)
+from benchmarks.scale.measurements import Log, measure
+from benchmarks.scale.model import START, TERMS, condition, error, fit, predict
+from pipelines.beam.shuffle import INLINE
+from pipelines.words.click_matrix import IMAGE_SHARDS
+from pipelines.words.vocabulary import WORD_PARTITIONS
+
+FITTED = ("1_000_000", "3_000_000", "10_000_000", "23_000_000")
+OTHERS = ("3_000_000:32_609", "3_000_000:521_739", "3_000_000::187_500", "3_000_000::6_000_000")
+HELD_OUT = "50_000_000"
+UNITS = {
+    "cpu_seconds": ("CPU s", 1.0), "seconds": ("wall s", 1.0), "megabytes": ("peak MB", 1.0),
+    "spill_bytes": ("shuffled data on disk, MB", 1e6), "disk_bytes": ("disk, MB", 1e6),
+    "feature_bytes": ("features, MB", 1e6), "history_bytes": ("history, MB", 1e6),
+}  # fmt: skip
+SHUFFLES = ("query buckets", "words", "top words", "image shards", "quarantine", "counts")
+PASSED = ("segmented buckets", "click matrix", "document frequencies")
+BY_BUCKET = ("segmented buckets", "words of buckets", "products of buckets", "image shards", "words")
+BY_IMAGE = ("click matrix", "document frequencies", "click features")
+TARGETS = {
+    "Clickture-Full": {"rows": 212e6, "images": 40e6, "queries": 73.6e6},
+    "10^11 rows": {"rows": 1e11, "images": 1e11 / 5.3, "queries": 1e11 / 2.88},  # in the proportions of Clickture-Full
+}
+WORKERS = (1, 8, 100, 1000)
+
+
+def log_of(text: str) -> Log:
+    """Return the log that ROWS[:IMAGES[:POOL]] describes."""
+    rows, images, pool, *_ = [*text.replace("_", "").split(":"), "", ""]
+    return Log(int(rows), int(images or max(int(rows) // 23, 1)), int(pool or max(int(rows) // 2, 1)))
+
+
+def records_of(logs: Sequence[Log], repeats: int, work: Path) -> list[dict[str, Any]]:
+    """Return a record for each log; those without one are measured, and added to the folder's file."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "records.jsonl"
+    known = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    by_log = {Log(record["rows"], record["drawn_images"], record["pool"]): record for record in known}
+    for log in logs:
+        if log not in by_log:
+            by_log[log] = measure(log, repeats, work)
+            with path.open("a") as file:
+                file.write(json.dumps(by_log[log]) + "\n")
+    return [by_log[log] for log in logs]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table."""
+    print(f"\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def print_measured(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print what each log has and what its build cost."""
+    head = ["rows", "images", "queries", "words", "log, MB", *(title for title, _ in UNITS.values())]
+    table(head, [
+        [*(f"{record[name]:,}" for name in ("rows", "images", "queries", "words")), f"{record['log_bytes'] / 1e6:,.0f}",
+         *(f"{record[name] / unit:,.{1 if 'seconds' in name else 0}f}" for name, (_, unit) in UNITS.items())]
+        for record in records
+    ])  # fmt: skip
+
+
+def print_shuffles(record: Mapping[str, Any]) -> None:
+    """Print what each step sends, for one log."""
+    steps = record["steps"]
+    table(["step", "elements", "rows", "MB", "bytes per row of the log", "per image"], [
+        [name, f"{steps[name]['elements']:,}", f"{steps[name]['rows']:,}", f"{steps[name]['bytes'] / 1e6:,.1f}",
+         f"{steps[name]['bytes'] / record['rows']:.2f}", f"{steps[name]['bytes'] / record['images']:.1f}"]
+        for name in (*SHUFFLES, *PASSED) if name in steps
+    ])  # fmt: skip
+
+
+def print_growth(records: Sequence[Mapping[str, Any]]) -> None:
+    """Print bytes per row of the log by step, for each log."""
+    table(["bytes per row", *(f"{record['rows']:,} rows, {record['images']:,} images" for record in records)], [
+        [name, *(f"{record['steps'].get(name, {'bytes': 0})['bytes'] / record['rows']:.2f}" for record in records)]
+        for name in (*SHUFFLES, *PASSED)
+    ])  # fmt: skip
+
+
+def print_models(records: Sequence[Mapping[str, Any]], held_out: Mapping[str, Any]) -> None:
+    """Print the coefficients of each figure and its prediction for the held-out log."""
+    rows = []
+    for name, (title, unit) in UNITS.items():
+        found = fit(records, [record[name] for record in records])
+        cells = [f"{found[term] / unit * (1 if term == START else 1e6):,.3g}" for term in TERMS]
+        worst = max(abs(error(predict(found, record), record[name])) for record in records)
+        predicted = predict(found, held_out)
+        rows.append([title, *cells, f"{worst:.1%}", f"{predicted / unit:,.1f}", f"{held_out[name] / unit:,.1f}",
+                     f"{error(predicted, held_out[name]):+.1%}"])  # fmt: skip
+    head = ["figure", "start", "per M rows", "per M images", "per M queries", "largest error of the fit"]
+    table([*head, f"predicted, {held_out['rows']:,} rows", "measured", "error"], rows)
+
+
+def fragment_bytes() -> float:
+    """Return what a batch of one row takes when it is sent, beyond the row: what each further piece adds."""
+    one, two = (
+        len(INLINE.pack([pa.record_batch([["i" * 12] * n, ["q" * 24] * n, [1] * n], schema=CLICKS)])[0]) for n in (1, 2)
+    )
+    return 2 * one - two
+
+
+def steps_for(records: Sequence[Mapping[str, Any]], target: Mapping[str, float]) -> tuple[list[Step], dict[str, float]]:
+    """Return the job's steps for a log, and what else is known of it, from models fitted to measured logs.
+
+    Args:
+        records: the measured logs.
+        target: rows, images and queries.
+    """
+
+    def model(figure: str, names: Sequence[str], terms: Sequence[str] = TERMS[1:]) -> float:
+        def of(record: Mapping[str, Any]) -> float:
+            return sum(record["steps"].get(name, {figure: 0.0})[figure] for name in names)
+
+        return predict(fit(records, [of(record) for record in records], terms), target)
+
+    largest = records[-1]
+    log_bytes = target["rows"] * largest["log_bytes"] / largest["rows"]
+    slices, buckets = num_slices(log_bytes), num_buckets(log_bytes)
+    pieces = slices * buckets * fragment_bytes()
+    shuffled = bucket_rows(target["rows"], target["images"], buckets)
+    image_shards = max(records, key=lambda record: record["rows"])["steps"]["image shards"]
+    matrix_bytes, matrix_memory = (
+        shuffled * image_shards[name] / image_shards["rows"] for name in ("bytes", "unpacked")
+    )
+    names = {name for record in records for name in record["steps"]}
+    everything = fit(records, [record["cpu_seconds"] for record in records])
+    rest = predict(everything, target) - everything[START] - model("seconds", sorted(names))
+    steps = [
+        Step("launcher reads the log", model("seconds", ["launcher"]), 0, 1),
+        Step("start of a worker", everything[START], 0, 1),
+        Step("rows checked and split", model("seconds", ["checked rows", "query buckets"]), 0, slices),
+        Step(
+            "buckets: words, products", model("seconds", BY_BUCKET), model("bytes", ["query buckets"]) + pieces, buckets
+        ),
+        Step("Beam, reading, system", max(rest, 0), 0, buckets),
+        Step("words added up", model("seconds", ["summed words"]), model("bytes", ["words"]), WORD_PARTITIONS),
+        Step("images added up, written", model("seconds", BY_IMAGE), matrix_bytes, IMAGE_SHARDS),
+    ]
+    return steps, {
+        "log_bytes": log_bytes, "buckets": buckets, "pieces": pieces, "matrix_rows": shuffled,
+        "shard_bytes": matrix_memory / IMAGE_SHARDS, "shuffled": sum(step.bytes for step in steps),
+        "spill": predict(fit(records, [record["spill_bytes"] for record in records]), target),
+    }  # fmt: skip
+
+
+def print_clusters(records: Sequence[Mapping[str, Any]], bandwidth: float) -> None:
+    """Print, extrapolated, how long larger logs take on many workers."""
+    for title, target in TARGETS.items():
+        steps, about = steps_for(records, target)
+        print(f"\n{title}, extrapolated: {about['log_bytes'] / 1e9:,.0f} GB of text, {about['buckets']:,} buckets, "
+              f"{about['shuffled'] / 1e9:,.0f} GB shuffled, {about['pieces'] / 1e9:,.1f} of them for being in pieces; "
+              f"{about['matrix_rows'] / IMAGE_SHARDS:,.3g} rows, {about['shard_bytes'] / 1e9:,.1f} GB of memory in "
+              f"each of {IMAGE_SHARDS} image shards; {about['spill'] / 1e9:,.0f} GB of disk")  # fmt: skip
+        table(["step", "parts", "core seconds", "GB received", *(f"s, {workers:,} workers" for workers in WORKERS)], [
+            [step.name, f"{step.parts:,}", f"{step.seconds:,.0f}", f"{step.bytes / 1e9:,.1f}",
+             *(f"{step_seconds(step, workers, bandwidth):,.0f}" for workers in WORKERS)]
+            for step in steps
+        ])  # fmt: skip
+        lifted = [steps[0], steps[1], *with_parts(steps[2:], max(WORKERS))]
+        spread = [steps[1], *with_parts([steps[0], *steps[2:]], max(WORKERS))]
+        for name, variant in (
+            ("in all", steps),
+            ("with as many parts as workers", lifted),
+            ("and no launcher", spread),
+        ):
+            cells = [f"{job_seconds(variant, workers, bandwidth) / 3600:,.2f} h" for workers in WORKERS]
+            worst = [bottleneck(variant, workers, bandwidth).name for workers in WORKERS]
+            print(f"| {name} | | | | {' | '.join(cells)} |\n| the longest step | | | | {' | '.join(worst)} |")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, fit and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the records, with room for logs and builds")
+    parser.add_argument("--logs", type=log_of, nargs="+", default=[*map(log_of, FITTED)], metavar="LOG")
+    parser.add_argument("--others", type=log_of, nargs="*", default=[*map(log_of, OTHERS)], metavar="LOG",
+                        help="logs of other proportions, also fitted")  # fmt: skip
+    parser.add_argument("--held-out", type=log_of, default=log_of(HELD_OUT), metavar="LOG")
+    parser.add_argument("--repeats", type=int, default=1, help="builds of each log; the medians are kept")
+    parser.add_argument("--bandwidth", type=float, default=125e6, help="bytes/s of each worker (125e6)")
+    arguments = parser.parse_args(argv)
+    similar = records_of(arguments.logs, arguments.repeats, arguments.work)
+    others = records_of(arguments.others, arguments.repeats, arguments.work)
+    (held_out,) = records_of([arguments.held_out], arguments.repeats, arguments.work)
+    print_measured([*similar, *others, held_out])
+    print_shuffles(held_out)
+    print_growth([*similar, *others, held_out])
+    print(f"\nCondition of the terms: {condition(similar):,.0f} with logs of one kind, "
+          f"{condition([*similar, *others]):,.0f} with the others")  # fmt: skip
+    print_models([*others, *similar], held_out)
+    print_clusters([*others, *similar], arguments.bandwidth)
+
+
+if __name__ == "__main__":
+    main()
