@@ -4,8 +4,9 @@
 
 Bytes are those that a cluster's workers would send each other: record batches in Arrow's stream format, compressed by
 LZ4, in pieces of 1 MiB, with Beam's encoding of (shard, piece). In this process batches wait in files instead
-(pipelines/beam/shuffle.py), so they are encoded here only to be counted; seconds leave that out. On one core no other
-step runs at the same time, so that a function's wall seconds are about its CPU seconds.
+(pipelines/beam/shuffle.py), so they are encoded here only to be counted; seconds leave that out. Seconds are the CPU
+seconds of the process while a function runs: on one core there is one function at a time, and beside it only Beam's own
+thread, which reads the log while rows are checked.
 
 The JSON file maps a step's name to its elements, rows, bytes (also unpacked, as in a worker's memory) and seconds:
 
@@ -118,8 +119,9 @@ def counted(counts: Counts) -> None:
     call = concurrency._OnThreads._call
 
     def counted_call(step: Any, element: Any, side_inputs: tuple[Any, ...]) -> tuple[list[Any], int]:
+        started = time.process_time()
         results, microseconds = call(step, element, side_inputs)
-        counts.add(step_of(step.function, step.arguments), seconds=microseconds / 1e6)
+        counts.add(step_of(step.function, step.arguments), seconds=time.process_time() - started)
         count_results(counts, step, element, side_inputs, results)
         return results, microseconds
 
@@ -127,11 +129,11 @@ def counted(counts: Counts) -> None:
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def call_timed(*positional: Any, **named: Any) -> Any:
-            started = time.perf_counter()
+            started = time.process_time()
             try:
                 return function(*positional, **named)
             finally:
-                counts.add("launcher", seconds=time.perf_counter() - started)
+                counts.add("launcher", seconds=time.process_time() - started)
 
         return call_timed
 
