@@ -8,8 +8,9 @@ is cut into parts, each of which one worker works on; parts are even. So on n wo
 where `bytes` is what it receives from other workers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pipelines.beam.shuffle import MOST_SHARDS
 from pipelines.ingest.click_log import BUCKET_BYTES
@@ -64,9 +65,22 @@ def num_buckets(log_bytes: float) -> int:
     return min(int(log_bytes // BUCKET_BYTES) + 1, MOST_SHARDS)
 
 
-def bucket_rows(rows: float, images: float, buckets: int) -> float:
+def bucket_images(rows: float, images: float, buckets: int) -> float:
     """Return how many (bucket, image) pairs occur if rows fall on buckets evenly: rows of C' before they are added up.
 
     An image with r rows is in ``B (1 - (1 - 1/B)^r)`` of B buckets in the mean; here every image has as many rows.
     """
     return images * buckets * (1 - (1 - 1 / buckets) ** (rows / images))
+
+
+def with_buckets(log: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a log's numbers (rows, images, log_bytes, ...) and what follows of its buckets: the terms of a model."""
+    buckets = num_buckets(log["log_bytes"])
+    pairs = bucket_images(log["rows"], log["images"], buckets)
+    return {
+        **log,
+        "buckets": buckets,
+        "bucket_images": pairs,
+        "rows_per_bucket": log["rows"] / buckets,
+        "images_per_bucket": pairs / buckets,
+    }

@@ -21,21 +21,20 @@ from base.schemas import CLICKS
 from benchmarks.scale.cluster import (
     Step,
     bottleneck,
-    bucket_rows,
     job_seconds,
-    num_buckets,
     num_slices,
     step_seconds,
+    with_buckets,
     with_parts,
 )
 from benchmarks.scale.measurements import Log, measure
-from benchmarks.scale.model import START, TERMS, condition, error, fit, predict
+from benchmarks.scale.model import MEMORY_TERMS, START, TERMS, condition, error, fit, predict
 from pipelines.beam.shuffle import INLINE
 from pipelines.words.click_matrix import IMAGE_SHARDS
 from pipelines.words.vocabulary import WORD_PARTITIONS
 
 FITTED = ("1_000_000", "3_000_000", "10_000_000", "23_000_000")
-OTHERS = ("3_000_000:32_609", "3_000_000:521_739", "3_000_000::187_500", "3_000_000::6_000_000")
+OTHERS = ("3_000_000:521_739", "3_000_000::187_500")
 HELD_OUT = "50_000_000"
 UNITS = {
     "cpu_seconds": ("CPU s", 1.0), "seconds": ("wall s", 1.0), "megabytes": ("peak MB", 1.0),
@@ -51,6 +50,7 @@ TARGETS = {
     "10^11 rows": {"rows": 1e11, "images": 1e11 / 5.3, "queries": 1e11 / 2.88},  # in the proportions of Clickture-Full
 }
 WORKERS = (1, 8, 100, 1000)
+SHARD_MEMORY = 2.4  # bytes of memory for each byte of a shard's rows (benchmarks/scale/image_shard.py)
 
 
 def log_of(text: str) -> Log:
@@ -112,13 +112,18 @@ def print_models(records: Sequence[Mapping[str, Any]], held_out: Mapping[str, An
     """Print the coefficients of each figure and its prediction for the held-out log."""
     rows = []
     for name, (title, unit) in UNITS.items():
-        found = fit(records, [record[name] for record in records])
-        cells = [f"{found[term] / unit * (1 if term == START else 1e6):,.3g}" for term in TERMS]
+        terms = MEMORY_TERMS if name == "megabytes" else TERMS
+        found = fit(records, [record[name] for record in records], terms)
+        cells = [
+            f"{found[term] / unit * (1 if term == START else 1e6):,.3g} {term.replace('_', ' ')}"
+            for term in terms
+            if found[term] > 0
+        ]
         worst = max(abs(error(predict(found, record), record[name])) for record in records)
         predicted = predict(found, held_out)
-        rows.append([title, *cells, f"{worst:.1%}", f"{predicted / unit:,.1f}", f"{held_out[name] / unit:,.1f}",
-                     f"{error(predicted, held_out[name]):+.1%}"])  # fmt: skip
-    head = ["figure", "start", "per M rows", "per M images", "per M queries", "largest error of the fit"]
+        rows.append([title, " + ".join(cells), f"{worst:.1%}", f"{predicted / unit:,.1f}",
+                     f"{held_out[name] / unit:,.1f}", f"{error(predicted, held_out[name]):+.1%}"])  # fmt: skip
+    head = ["figure", "model; numbers of rows, images, ... in millions", "largest error of the fit"]
     table([*head, f"predicted, {held_out['rows']:,} rows", "measured", "error"], rows)
 
 
@@ -137,40 +142,33 @@ def steps_for(records: Sequence[Mapping[str, Any]], target: Mapping[str, float])
         records: the measured logs.
         target: rows, images and queries.
     """
+    log = with_buckets({**target, "log_bytes": target["rows"] * records[-1]["log_bytes"] / records[-1]["rows"]})
 
-    def model(figure: str, names: Sequence[str], terms: Sequence[str] = TERMS[1:]) -> float:
-        def of(record: Mapping[str, Any]) -> float:
-            return sum(record["steps"].get(name, {figure: 0.0})[figure] for name in names)
+    def model(figure: str, *names: str) -> float:
+        """Return a figure of some steps together; nothing of it is fixed."""
+        sums = [sum(record["steps"].get(name, {figure: 0.0})[figure] for name in names) for record in records]
+        return predict(fit(records, sums, TERMS[1:]), log)
 
-        return predict(fit(records, [of(record) for record in records], terms), target)
-
-    largest = records[-1]
-    log_bytes = target["rows"] * largest["log_bytes"] / largest["rows"]
-    slices, buckets = num_slices(log_bytes), num_buckets(log_bytes)
+    slices, buckets = num_slices(log["log_bytes"]), log["buckets"]
     pieces = slices * buckets * fragment_bytes()
-    shuffled = bucket_rows(target["rows"], target["images"], buckets)
-    image_shards = max(records, key=lambda record: record["rows"])["steps"]["image shards"]
-    matrix_bytes, matrix_memory = (
-        shuffled * image_shards[name] / image_shards["rows"] for name in ("bytes", "unpacked")
-    )
-    names = {name for record in records for name in record["steps"]}
     everything = fit(records, [record["cpu_seconds"] for record in records])
-    rest = predict(everything, target) - everything[START] - model("seconds", sorted(names))
+    names = {name for record in records for name in record["steps"]}
+    rest = predict(everything, log) - everything[START] - model("seconds", *sorted(names))
     steps = [
-        Step("launcher reads the log", model("seconds", ["launcher"]), 0, 1),
+        Step("launcher reads the log", model("seconds", "launcher"), 0, 1),
         Step("start of a worker", everything[START], 0, 1),
-        Step("rows checked and split", model("seconds", ["checked rows", "query buckets"]), 0, slices),
+        Step("rows checked and split", model("seconds", "checked rows", "query buckets"), 0, slices),
         Step(
-            "buckets: words, products", model("seconds", BY_BUCKET), model("bytes", ["query buckets"]) + pieces, buckets
+            "buckets: words, products", model("seconds", *BY_BUCKET), model("bytes", "query buckets") + pieces, buckets
         ),
         Step("Beam, reading, system", max(rest, 0), 0, buckets),
-        Step("words added up", model("seconds", ["summed words"]), model("bytes", ["words"]), WORD_PARTITIONS),
-        Step("images added up, written", model("seconds", BY_IMAGE), matrix_bytes, IMAGE_SHARDS),
+        Step("words added up", model("seconds", "summed words"), model("bytes", "words"), WORD_PARTITIONS),
+        Step("images added up, written", model("seconds", *BY_IMAGE), model("bytes", "image shards"), IMAGE_SHARDS),
     ]
     return steps, {
-        "log_bytes": log_bytes, "buckets": buckets, "pieces": pieces, "matrix_rows": shuffled,
-        "shard_bytes": matrix_memory / IMAGE_SHARDS, "shuffled": sum(step.bytes for step in steps),
-        "spill": predict(fit(records, [record["spill_bytes"] for record in records]), target),
+        **log, "pieces": pieces, "shuffled": sum(step.bytes for step in steps),
+        "shard_bytes": model("unpacked", "image shards") / IMAGE_SHARDS,
+        "spill": predict(fit(records, [record["spill_bytes"] for record in records]), log),
     }  # fmt: skip
 
 
@@ -178,10 +176,13 @@ def print_clusters(records: Sequence[Mapping[str, Any]], bandwidth: float) -> No
     """Print, extrapolated, how long larger logs take on many workers."""
     for title, target in TARGETS.items():
         steps, about = steps_for(records, target)
-        print(f"\n{title}, extrapolated: {about['log_bytes'] / 1e9:,.0f} GB of text, {about['buckets']:,} buckets, "
-              f"{about['shuffled'] / 1e9:,.0f} GB shuffled, {about['pieces'] / 1e9:,.1f} of them for being in pieces; "
-              f"{about['matrix_rows'] / IMAGE_SHARDS:,.3g} rows, {about['shard_bytes'] / 1e9:,.1f} GB of memory in "
-              f"each of {IMAGE_SHARDS} image shards; {about['spill'] / 1e9:,.0f} GB of disk")  # fmt: skip
+        shard = about["shard_bytes"]
+        print(
+            f"\n{title}, extrapolated: {about['log_bytes'] / 1e9:,.0f} GB of text in {about['buckets']:,} buckets, "
+            f"{about['shuffled'] / 1e9:,.0f} GB shuffled ({about['pieces'] / 1e9:,.1f} for being in many pieces), "
+            f"{about['spill'] / 1e9:,.0f} GB on disk; an image shard: {about['bucket_images'] / IMAGE_SHARDS:,.3g} "
+            f"rows, {shard / 1e9:,.1f} GB, {SHARD_MEMORY * shard / 1e9:,.1f} GB while it is added up"
+        )
         table(["step", "parts", "core seconds", "GB received", *(f"s, {workers:,} workers" for workers in WORKERS)], [
             [step.name, f"{step.parts:,}", f"{step.seconds:,.0f}", f"{step.bytes / 1e9:,.1f}",
              *(f"{step_seconds(step, workers, bandwidth):,.0f}" for workers in WORKERS)]
@@ -213,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     similar = records_of(arguments.logs, arguments.repeats, arguments.work)
     others = records_of(arguments.others, arguments.repeats, arguments.work)
     (held_out,) = records_of([arguments.held_out], arguments.repeats, arguments.work)
+    similar, others = [list(map(with_buckets, records)) for records in (similar, others)]
+    held_out = with_buckets(held_out)
     print_measured([*similar, *others, held_out])
     print_shuffles(held_out)
     print_growth([*similar, *others, held_out])

@@ -1,6 +1,9 @@
-"""A linear model of what a build costs: a fixed start, and something per row, distinct image and distinct query.
+"""A linear model of what a build costs: a fixed start, and something for each row, image, query, and image of a bucket.
 
-    cost = start + a rows + b images + c queries,   all >= 0
+    cost = start + a rows + b images + c queries + d bucket images,   all >= 0
+
+An image counts once for each bucket by query that has clicks of it (``bucket_images``): of these C' is the sum. Peak
+memory is that of a few buckets, so its terms are the rows and the images of one bucket.
 
 The coefficients minimise the sum of squared relative errors, so that a small log counts as much as a large one. In logs
 of one kind rows, images and queries grow almost in proportion, and then only the sum of their shares is known; logs of
@@ -14,7 +17,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 START = "start"
-TERMS = (START, "rows", "images", "queries")
+TERMS = (START, "rows", "images", "queries", "bucket_images")
+MEMORY_TERMS = (START, "rows_per_bucket", "images_per_bucket")
 Record = Mapping[str, Any]
 
 

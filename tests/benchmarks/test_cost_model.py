@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.scale import cluster, cost_model, model
 
+TERMS = ("start", "rows", "images", "queries")
 TRUE = {"start": 2.0, "rows": 1.5e-6, "images": 0.0, "queries": 4e-6}
 LOGS = [(1e6, 4e4, 3e5), (3e6, 1.3e5, 9e5), (1e7, 4.3e5, 2.9e6), (3e6, 5e5, 9e5), (3e6, 1.3e5, 2e5)]
 RECORDS = [{"rows": rows, "images": images, "queries": queries} for rows, images, queries in LOGS]
@@ -18,14 +19,14 @@ def cost(rows: float, images: float, queries: float) -> float:
 
 
 def test_the_coefficients_of_an_exact_model_are_found() -> None:
-    found = model.fit(RECORDS, [cost(*log) for log in LOGS])
+    found = model.fit(RECORDS, [cost(*log) for log in LOGS], TERMS)
     assert found == pytest.approx(TRUE, rel=1e-6, abs=1e-12)
     held_out = {"rows": 5e7, "images": 2e6, "queries": 1.4e7}
     assert model.predict(found, held_out) == pytest.approx(cost(5e7, 2e6, 1.4e7))
 
 
 def test_no_coefficient_is_negative() -> None:
-    found = model.fit(RECORDS, [cost(*log) - 1e-7 * log[1] for log in LOGS])
+    found = model.fit(RECORDS, [cost(*log) - 1e-7 * log[1] for log in LOGS], TERMS)
     assert found["images"] == 0
     assert min(found.values()) >= 0
 
@@ -66,12 +67,20 @@ def test_the_longest_step_changes_with_the_workers() -> None:
     assert cluster.job_seconds(cluster.with_parts(steps, 100), 100, 1e8) == pytest.approx(0.05 + 1 + 0.6)
 
 
-def test_bucket_rows_are_the_pairs_that_occur() -> None:
+def test_bucket_images_are_the_pairs_that_occur() -> None:
     """Against a draw: 600 images with 20 rows each, in 7 buckets."""
     draw = np.random.default_rng(3).integers(0, 7, (600, 20))
     pairs = sum(len(set(row)) for row in draw.tolist())
-    assert cluster.bucket_rows(12_000, 600, 7) == pytest.approx(pairs, rel=0.01)
-    assert cluster.bucket_rows(12_000, 600, 1) == pytest.approx(600)
+    assert cluster.bucket_images(12_000, 600, 7) == pytest.approx(pairs, rel=0.01)
+    assert cluster.bucket_images(12_000, 600, 1) == pytest.approx(600)
+
+
+def test_a_log_of_four_buckets() -> None:
+    """100 MiB of text: four buckets of 32 MiB; 3 rows an image fall on 4 (1 - (3/4)^3) = 37/16 of them."""
+    log = cluster.with_buckets({"rows": 3_000, "images": 1_000, "log_bytes": 100 << 20})
+    assert log["buckets"] == 4
+    assert log["bucket_images"] == pytest.approx(1_000 * 37 / 16)
+    assert (log["rows_per_bucket"], log["images_per_bucket"]) == (750, pytest.approx(1_000 * 37 / 64))
 
 
 def test_logs_are_described_by_their_numbers() -> None:
