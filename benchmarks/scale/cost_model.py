@@ -13,7 +13,9 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from time import process_time
+from timeit import repeat
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -29,7 +31,7 @@ from benchmarks.scale.cluster import (
 )
 from benchmarks.scale.measurements import Log, measure
 from benchmarks.scale.model import MEMORY_TERMS, START, TERMS, condition, error, fit, predict
-from pipelines.beam.shuffle import INLINE
+from pipelines.beam.shuffle import INLINE, unpack
 from pipelines.words.click_matrix import IMAGE_SHARDS
 from pipelines.words.vocabulary import WORD_PARTITIONS
 
@@ -50,6 +52,7 @@ TARGETS = {
     "10^11 rows": {"rows": 1e11, "images": 1e11 / 5.3, "queries": 1e11 / 2.88},  # in the proportions of Clickture-Full
 }
 WORKERS = (1, 8, 100, 1000)
+PIECES = 2_000  # packed at a time
 SHARD_MEMORY = 2.4  # bytes of memory for each byte of a shard's rows (benchmarks/scale/image_shard.py)
 
 
@@ -127,12 +130,23 @@ def print_models(records: Sequence[Mapping[str, Any]], held_out: Mapping[str, An
     table([*head, f"predicted, {held_out['rows']:,} rows", "measured", "error"], rows)
 
 
-def fragment_bytes() -> float:
-    """Return what a batch of one row takes when it is sent, beyond the row: what each further piece adds."""
-    one, two = (
-        len(INLINE.pack([pa.record_batch([["i" * 12] * n, ["q" * 24] * n, [1] * n], schema=CLICKS)])[0]) for n in (1, 2)
-    )
-    return 2 * one - two
+class Piece(NamedTuple):
+    """What a piece of a batch costs beyond its rows, however few: bytes, and CPU seconds of sender and receiver."""
+
+    bytes: float
+    pack_s: float
+    unpack_s: float
+
+    @classmethod
+    def measured(cls) -> "Piece":
+        """Pack and unpack small batches; the seconds are the shortest of several times."""
+        one, two = (pa.record_batch([["i" * 12] * n, ["q" * 24] * n, [1] * n], schema=CLICKS) for n in (1, 2))
+        packed = INLINE.pack([one])
+        seconds = [
+            min(repeat(call, timer=process_time, repeat=5, number=PIECES)) / PIECES
+            for call in (lambda: INLINE.pack([one]), lambda: unpack(packed[0]))
+        ]
+        return cls(2 * len(packed[0]) - len(INLINE.pack([two])[0]), *seconds)
 
 
 def steps_for(records: Sequence[Mapping[str, Any]], target: Mapping[str, float]) -> tuple[list[Step], dict[str, float]]:
@@ -150,7 +164,7 @@ def steps_for(records: Sequence[Mapping[str, Any]], target: Mapping[str, float])
         return predict(fit(records, sums, TERMS[1:]), log)
 
     slices, buckets = num_slices(log["log_bytes"]), log["buckets"]
-    pieces = slices * buckets * fragment_bytes()
+    piece, pieces = Piece.measured(), slices * buckets
     everything = fit(records, [record["cpu_seconds"] for record in records])
     names = {name for record in records for name in record["steps"]}
     rest = predict(everything, log) - everything[START] - model("seconds", *sorted(names))
@@ -158,15 +172,14 @@ def steps_for(records: Sequence[Mapping[str, Any]], target: Mapping[str, float])
         Step("launcher reads the log", model("seconds", "launcher"), 0, 1),
         Step("start of a worker", everything[START], 0, 1),
         Step("rows checked and split", model("seconds", "checked rows", "query buckets"), 0, slices),
-        Step(
-            "buckets: words, products", model("seconds", *BY_BUCKET), model("bytes", "query buckets") + pieces, buckets
-        ),
+        Step("pieces packed and unpacked", pieces * (piece.pack_s + piece.unpack_s), pieces * piece.bytes, buckets),
+        Step("buckets: words, products", model("seconds", *BY_BUCKET), model("bytes", "query buckets"), buckets),
         Step("Beam, reading, system", max(rest, 0), 0, buckets),
         Step("words added up", model("seconds", "summed words"), model("bytes", "words"), WORD_PARTITIONS),
         Step("images added up, written", model("seconds", *BY_IMAGE), model("bytes", "image shards"), IMAGE_SHARDS),
     ]
     return steps, {
-        **log, "pieces": pieces, "shuffled": sum(step.bytes for step in steps),
+        **log, "pieces": pieces, "piece_bytes": pieces * piece.bytes, "shuffled": sum(step.bytes for step in steps),
         "shard_bytes": model("unpacked", "image shards") / IMAGE_SHARDS,
         "spill": predict(fit(records, [record["spill_bytes"] for record in records]), log),
     }  # fmt: skip
@@ -179,8 +192,9 @@ def print_clusters(records: Sequence[Mapping[str, Any]], bandwidth: float) -> No
         shard = about["shard_bytes"]
         print(
             f"\n{title}, extrapolated: {about['log_bytes'] / 1e9:,.0f} GB of text in {about['buckets']:,} buckets, "
-            f"{about['shuffled'] / 1e9:,.0f} GB shuffled ({about['pieces'] / 1e9:,.1f} for being in many pieces), "
-            f"{about['spill'] / 1e9:,.0f} GB on disk; an image shard: {about['bucket_images'] / IMAGE_SHARDS:,.3g} "
+            f"{about['shuffled'] / 1e9:,.0f} GB shuffled ({about['piece_bytes'] / 1e9:,.1f} for being in "
+            f"{about['pieces']:,} pieces), {about['spill'] / 1e9:,.0f} GB on disk; an image shard: "
+            f"{about['bucket_images'] / IMAGE_SHARDS:,.3g} "
             f"rows, {shard / 1e9:,.1f} GB, {SHARD_MEMORY * shard / 1e9:,.1f} GB while it is added up"
         )
         table(["step", "parts", "core seconds", "GB received", *(f"s, {workers:,} workers" for workers in WORKERS)], [

@@ -90,7 +90,7 @@ def test_logs_are_described_by_their_numbers() -> None:
 
 
 def test_measured_once_and_fitted_from_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One tiny log is built; records of larger ones are made up from it, so that every cost is proportional."""
+    """One tiny log is built; records of larger ones, of one bucket too, are made up with costs in proportion."""
     cost_model.main(["--work", str(tmp_path), "--logs", "20_000", "--others", "--held-out", "20_000"])
     (line,) = (tmp_path / "records.jsonl").read_text().splitlines()
     record = json.loads(line)
@@ -102,10 +102,10 @@ def test_measured_once_and_fitted_from_the_records(tmp_path: Path, capsys: pytes
     assert record["steps"]["top words"]["elements"] == 16
     assert record["disk_bytes"] >= record["spill_bytes"]
     with (tmp_path / "records.jsonl").open("a") as file:
-        for times in (2, 7, 100):
+        for times in (2, 7, 10):
             file.write(json.dumps(scaled(record, times)) + "\n")
     capsys.readouterr()
-    logs = ["--logs", "20_000", "40_000:1_738", "140_000:6_083:70_000", "--held-out", "2_000_000:86_900:1_000_000"]
+    logs = ["--logs", "20_000", "40_000:1_738", "140_000:6_083:70_000", "--held-out", "200_000:8_690:100_000"]
     cost_model.main(["--work", str(tmp_path), *logs, "--others"])
     printed = capsys.readouterr().out
     (cpu,) = (line for line in printed.splitlines() if line.startswith("| CPU s |"))
