@@ -209,7 +209,7 @@ def print_clusters(records: Sequence[Mapping[str, Any]], bandwidth: float) -> No
             ("with as many parts as workers", lifted),
             ("and no launcher", spread),
         ):
-            cells = [f"{job_seconds(variant, workers, bandwidth) / 3600:,.2f} h" for workers in WORKERS]
+            cells = [f"{job_seconds(variant, workers, bandwidth):,.0f}" for workers in WORKERS]
             worst = [bottleneck(variant, workers, bandwidth).name for workers in WORKERS]
             print(f"| {name} | | | | {' | '.join(cells)} |\n| the longest step | | | | {' | '.join(worst)} |")
 
