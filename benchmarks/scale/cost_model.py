@@ -44,6 +44,7 @@ UNITS = {
     "feature_bytes": ("features, MB", 1e6), "history_bytes": ("history, MB", 1e6),
 }  # fmt: skip
 SHUFFLES = ("query buckets", "words", "top words", "image shards", "quarantine", "counts")
+FITTED_STEPS = ("query buckets", "words", "image shards")
 PASSED = ("segmented buckets", "click matrix", "document frequencies")
 BY_BUCKET = ("segmented buckets", "words of buckets", "products of buckets", "image shards", "words")
 BY_IMAGE = ("click matrix", "document frequencies", "click features")
@@ -113,19 +114,23 @@ def print_growth(records: Sequence[Mapping[str, Any]]) -> None:
 
 def print_models(records: Sequence[Mapping[str, Any]], held_out: Mapping[str, Any]) -> None:
     """Print the coefficients of each figure and its prediction for the held-out log."""
+    logs = (*records, held_out)
+    figures_by_title = {title: [log[name] / unit for log in logs] for name, (title, unit) in UNITS.items()}
+    for name in FITTED_STEPS:
+        figures_by_title[f"sent: {name}, MB"] = [log["steps"][name]["bytes"] / 1e6 for log in logs]
     rows = []
-    for name, (title, unit) in UNITS.items():
-        terms = MEMORY_TERMS if name == "megabytes" else TERMS
-        found = fit(records, [record[name] for record in records], terms)
+    for title, figures in figures_by_title.items():
+        terms = MEMORY_TERMS if title == UNITS["megabytes"][0] else TERMS
+        found = fit(records, figures[:-1], terms)
         cells = [
-            f"{found[term] / unit * (1 if term == START else 1e6):,.3g} {term.replace('_', ' ')}"
+            f"{found[term] * (1 if term == START else 1e6):,.3g} {term.replace('_', ' ')}"
             for term in terms
             if found[term] > 0
         ]
-        worst = max(abs(error(predict(found, record), record[name])) for record in records)
+        worst = max(abs(error(predict(found, record), was)) for record, was in zip(records, figures[:-1], strict=True))
         predicted = predict(found, held_out)
-        rows.append([title, " + ".join(cells), f"{worst:.1%}", f"{predicted / unit:,.1f}",
-                     f"{held_out[name] / unit:,.1f}", f"{error(predicted, held_out[name]):+.1%}"])  # fmt: skip
+        rows.append([title, " + ".join(cells), f"{worst:.1%}", f"{predicted:,.1f}", f"{figures[-1]:,.1f}",
+                     f"{error(predicted, figures[-1]):+.1%}"])  # fmt: skip
     head = ["figure", "model; numbers of rows, images, ... in millions", "largest error of the fit"]
     table([*head, f"predicted, {held_out['rows']:,} rows", "measured", "error"], rows)
 
