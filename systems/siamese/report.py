@@ -13,7 +13,7 @@ No published figure is at hand, so there is no column for the paper's.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +91,25 @@ def read_results(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -
     return Results(list(runs), list(seeds), *found)
 
 
-def noise_of(results: Results) -> TrainingNoise | None:
-    """Return the noise of training in accuracy, percentage points, from all phases of all runs."""
-    values = [
-        [results.metrics[one.run, seed][f"accuracy_{one.phase}"] for seed in results.seeds] for one in results.trained()
-    ]
-    return training_noise(np.array(values, np.float64))
+def noise_of(results: Results, phase: str) -> TrainingNoise | None:
+    """Return the noise of training in a phase's accuracy, percentage points, from all runs that have the phase."""
+    metrics, name = results.metrics, f"accuracy_{phase}"
+    runs = [one.run for one in results.trained() if one.phase == phase]
+    return training_noise(np.array([[metrics[run, seed][name] for seed in results.seeds] for run in runs], np.float64))
 
 
-def difference(results: Results, one: Trained, other: Trained, noise: TrainingNoise | None) -> Estimate | None:
+def difference(
+    results: Results, one: Trained, other: Trained, noise: Mapping[str, TrainingNoise | None]
+) -> Estimate | None:
     """Return the difference of two accuracies in points, on the test images that both were tested on.
+
+    Two phases that start from the same weights differ far less from seed to seed than two trainings do: what the runs
+    together say of the noise is used for two trainings alone.
+
+    Args:
+        results: the evaluations.
+        one, other: what is compared.
+        noise: of training, by phase; that of `other`'s phase is used.
 
     Returns:
         None if one of them wasn't trained, or they have fewer than two test images in common.
@@ -110,14 +119,17 @@ def difference(results: Results, one: Trained, other: Trained, noise: TrainingNo
     common, others = units.join(others, on=keys, how="semi"), others.join(units, on=keys, how="semi")
     if common["unit"].n_unique() < 2 or common["seed"].n_unique() < len(results.seeds):
         return None
-    return moderated(paired(common, others).scaled(100), noise)
+    found = paired(common, others).scaled(100)
+    start, other_start = (replace(read_run(trained.run), changes=()) for trained in (one, other))
+    return found if start == other_start else moderated(found, noise[other.phase])
 
 
-def claims_table(results: Results, noise: TrainingNoise | None) -> pl.DataFrame:
+def claims_table(results: Results) -> pl.DataFrame:
     """Return the claims with our difference in points, its 95 % interval, p before and after Holm, and a verdict."""
     claims = [
         claim for claim in claims_of(results.runs) if len(results.of(claim.better)) and len(results.of(claim.worse))
     ]
+    noise = {phase: noise_of(results, phase) for phase in sorted({claim.worse.phase for claim in claims})}
     found = [difference(results, claim.better, claim.worse, noise) for claim in claims]
     return judged_table(claims, found).sort("claim", maintain_order=True)
 
@@ -134,7 +146,7 @@ def results_table(results: Results) -> pl.DataFrame:
                 values = unit_values(units)
                 is_share = measure in ("accuracy", "top5", "nearest_mean")
                 found = accuracy_interval(values) if is_share else estimate(values).interval()
-                known = [round(100 * value, 2) for value in found]
+                known = [round(100 * value, 4) for value in found]
             rows.append((one.run, one.phase, measure, *known))
     return pl.DataFrame(
         rows,
@@ -231,8 +243,7 @@ def write_report(
     system: Path, words: Path, folder: Path, results: Results, params: ReportParams, plan: PlanParams
 ) -> None:
     """Write all files of the report into a folder."""
-    table, noise = results_table(results), noise_of(results)
-    claims = claims_table(results, noise)
+    table, claims = results_table(results), claims_table(results)
     names = reliability_tables(system / "labels", plan.denoised)
     write_csv(table, folder / "results.csv")
     write_csv(claims, folder / "claims.csv")

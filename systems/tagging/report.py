@@ -146,7 +146,7 @@ def results_table(results: Results) -> pl.DataFrame:
             sums = units.group_by("seed").agg(pl.col("denominator").sum())["denominator"]
             known: Sequence[float | None] = (None, None, None)
             if (sums > 0).all() and len(sums) == len(results.seeds) and units["unit"].n_unique() > 1:
-                known = [round(100 * value, 2) for value in estimate(unit_values(units)).interval()]
+                known = [round(100 * value, 4) for value in estimate(unit_values(units)).interval()]
             rows.append((name, metric, *known))
     numbers = dict.fromkeys(["mean", "low", "high"], pl.Float64)
     return pl.DataFrame(rows, schema={"run": pl.String, "metric": pl.String, **numbers}, orient="row")

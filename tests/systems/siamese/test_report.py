@@ -15,6 +15,8 @@ from base.artifacts import write_json, write_table
 from base.console import UserError
 from model.measures.units import reduce_units, units_of
 from report.index import main as write_page
+from report.intervals import Estimate, paired
+from report.training_noise import moderated
 from systems.siamese.claims import Trained, claims_of
 from systems.siamese.config import CONTROL, FROZEN, PHASES, SIAMESE, SOFTMAX, read_run
 from systems.siamese.report import (
@@ -135,13 +137,28 @@ def test_differences_are_of_the_images_that_both_runs_were_tested_on(root: Path)
         write_evaluation(folder, SHARES["clicks"], seed, lacking=40)
     results = read_results(Path("siamese/evaluations"), list(SHARES), SEEDS)
     one, other = Trained("clicks-denoised", SIAMESE), Trained("clicks", SIAMESE)
-    found = difference(results, one, other, noise_of(results))
+    found = difference(results, one, other, {SIAMESE: noise_of(results, SIAMESE)})
     right = [results.of(trained).sort("seed", "unit") for trained in (one, other)]
     common = right[0].filter(pl.col("unit") < "image 160")
     expected = 100 * (common["numerator"].mean() - right[1]["numerator"].mean())
     assert found is not None
     assert found.mean == pytest.approx(expected)
     assert "Up to 40 test images are of categories that the source lacks" in part(root)["html"]
+
+
+def test_phases_from_the_same_weights_need_no_noise_of_other_trainings(root: Path) -> None:
+    results = read_results(Path("siamese/evaluations"), list(SHARES), SEEDS)
+    noise = {phase: noise_of(results, phase) for phase in (CONTROL, SOFTMAX)}
+
+    def unmoderated(one: Trained, other: Trained) -> Estimate:
+        return paired(results.of(one), results.of(other)).scaled(100)
+
+    for run in ("clicks-denoised", "clicks-denoised_pairs=shuffled"):
+        pair = Trained(run, SIAMESE), Trained("clicks-denoised", CONTROL)
+        assert difference(results, *pair, noise) == unmoderated(*pair)
+    pair = Trained("clicks-denoised", SIAMESE), Trained("clicks", SOFTMAX)
+    assert difference(results, *pair, noise) == moderated(unmoderated(*pair), noise[SOFTMAX])
+    assert difference(results, *pair, noise) != unmoderated(*pair)
 
 
 def test_every_claim_is_of_declared_runs_and_trained_phases(root: Path) -> None:
@@ -151,7 +168,7 @@ def test_every_claim_is_of_declared_runs_and_trained_phases(root: Path) -> None:
     assert numbers.count("5") == 4
     assert set(numbers) == {"1", "3", "4", "5", "6", "log"}
     results = read_results(Path("siamese/evaluations"), list(SHARES), SEEDS)
-    table = claims_table(results, noise_of(results))
+    table = claims_table(results)
     assert len(table) == len(numbers) - 1  # shuffled pairs have no control of their own
     assert claims_of(["given"])[0].number == "5"
     confusable = claims_of(["given", "given_pairs=confusable"])[-1]
