@@ -52,20 +52,26 @@ def query_pool(num_queries: int, num_words: int, chinese: bool, generator: np.ra
 
 
 def write_log(
-    path: Path, rows: int, seed: int = 0, chinese: bool = False, piece: int = 2_000_000, images: int | None = None
+    path: Path,
+    rows: int,
+    seed: int = 0,
+    chinese: bool = False,
+    piece: int = 2_000_000,
+    images: int | None = None,
+    queries: int | None = None,
 ) -> None:
     """Write the log, `piece` rows at a time."""
     generator = np.random.default_rng(seed)
     num_images = images or max(rows // 23, 1)
-    pool = query_pool(max(rows // 2, 1), 60_000, chinese, generator)
+    pool = query_pool(queries or max(rows // 2, 1), 60_000, chinese, generator)
     order = generator.permutation(len(pool))  # a query's popularity is independent of its words
     with path.open("wb") as file:
         for start in range(0, rows, piece):
             number = min(piece, rows - start)
-            queries = pool.gather(order[by_rank(len(pool), number, 0.7, generator)])
+            chosen = pool.gather(order[by_rank(len(pool), number, 0.7, generator)])
             image_numbers = by_rank(num_images, number, 0.4, generator)
             clicks = np.floor(generator.lognormal(0.5, 1.2, number)).astype(np.int64) + 1
-            frame = pl.DataFrame({"image": image_numbers, "query": queries, "clicks": clicks})
+            frame = pl.DataFrame({"image": image_numbers, "query": chosen, "clicks": clicks})
             hexadecimal = pl.format("img{}", pl.col("image") * 2_654_435_761 % 4_294_967_296)
             frame.select(hexadecimal, "query", "clicks").write_csv(
                 file, separator="\t", include_header=False, quote_style="never"
@@ -78,9 +84,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--images", type=int, help="default: a 23rd of the rows")
+    parser.add_argument("--queries", type=int, help="size of the pool; default: half of the rows")
     parser.add_argument("--chinese", action="store_true", help="Chinese phrases instead of invented words")
     arguments = parser.parse_args()
-    write_log(arguments.output, arguments.rows, arguments.seed, arguments.chinese, images=arguments.images)
+    write_log(
+        arguments.output,
+        arguments.rows,
+        arguments.seed,
+        arguments.chinese,
+        images=arguments.images,
+        queries=arguments.queries,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What a build of click features costs as its log grows: measured, fitted, and extrapolated."""
