@@ -45,7 +45,7 @@ from flows.time_left import TimeLeft, seconds_before
 CpuSlots = Annotated[int | None, Field(ge=1)]
 CPU = ""  # the slot of a stage without a GPU
 HELD_BACK = "Held back"
-MANY_MODULES = 10  # stale stages from which a preloaded process, which takes 7 s of a core, is worth it
+MANY_MODULES = 6  # stale stages from which a preloaded process, which takes 7 s of a core, is worth it
 ASK_AGAIN_S = 2.0  # between two requests for a GPU that other flow runs hold
 RETRIES = 1  # of a request to the server while stages wait; Prefect's five would take a minute
 UNFINISHED = [how for how in StateType if how not in TERMINAL_STATES]
