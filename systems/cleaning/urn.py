@@ -13,7 +13,7 @@ from scipy.special import digamma, gammaln
 
 from systems.cleaning.votes import Votes
 
-BLOCK = 1 << 18  # candidates of votes that are looked at at once: they fit into a processor's cache
+BLOCK = 1 << 18  # candidates of votes in one step: they fit into a processor's cache
 FEW_CLICKS = 8  # up to this number a product or sum over the clicks is quicker than the gamma function
 
 
