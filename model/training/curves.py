@@ -30,6 +30,9 @@ class LiveCurves:
             from dvclive import Live  # imported here because it takes seconds, which an evaluation need not wait for
 
             self._live = Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
+            # DVC Studio gets nothing. For it, Live would read all curves again at each step, and start a thread that
+            # never ends.
+            self._live.post_data_to_studio = lambda: None
 
     def add(self, values: Mapping[str, float]) -> None:
         """Add an epoch's values."""
