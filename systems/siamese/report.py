@@ -91,11 +91,20 @@ def read_results(evaluations: Path, runs: Sequence[str], seeds: Sequence[int]) -
     return Results(list(runs), list(seeds), *found)
 
 
+def start_of(run: str) -> Point:
+    """Return what a run's weights before the fine-tuning depend on: runs that differ in the fine-tuning share them."""
+    return replace(read_run(run), changes=())
+
+
 def noise_of(results: Results, phase: str) -> TrainingNoise | None:
-    """Return the noise of training in a phase's accuracy, percentage points, from all runs that have the phase."""
+    """Return the noise of training in a phase's accuracy, percentage points, from all runs that have the phase.
+
+    Of runs that start from the same weights only the first counts: the others are no further trainings.
+    """
     metrics, name = results.metrics, f"accuracy_{phase}"
-    runs = [one.run for one in results.trained() if one.phase == phase]
-    return training_noise(np.array([[metrics[run, seed][name] for seed in results.seeds] for run in runs], np.float64))
+    starts = {start_of(one.run): one.run for one in reversed(results.trained()) if one.phase == phase}
+    values = [[metrics[run, seed][name] for seed in results.seeds] for run in starts.values()]
+    return training_noise(np.array(values, np.float64))
 
 
 def difference(
@@ -120,8 +129,7 @@ def difference(
     if common["unit"].n_unique() < 2 or common["seed"].n_unique() < len(results.seeds):
         return None
     found = paired(common, others).scaled(100)
-    start, other_start = (replace(read_run(trained.run), changes=()) for trained in (one, other))
-    return found if start == other_start else moderated(found, noise[other.phase])
+    return found if start_of(one.run) == start_of(other.run) else moderated(found, noise[other.phase])
 
 
 def claims_table(results: Results) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from base.console import UserError
 from model.measures.units import reduce_units, units_of
 from report.index import main as write_page
 from report.intervals import Estimate, paired
-from report.training_noise import moderated
+from report.training_noise import moderated, training_noise
 from systems.siamese.claims import Trained, claims_of
 from systems.siamese.config import CONTROL, FROZEN, PHASES, SIAMESE, SOFTMAX, read_run
 from systems.siamese.report import (
@@ -159,6 +159,8 @@ def test_phases_from_the_same_weights_need_no_noise_of_other_trainings(root: Pat
     pair = Trained("clicks-denoised", SIAMESE), Trained("clicks", SOFTMAX)
     assert difference(results, *pair, noise) == moderated(unmoderated(*pair), noise[SOFTMAX])
     assert difference(results, *pair, noise) != unmoderated(*pair)
+    first = [[results.metrics[run, seed][f"accuracy_{SOFTMAX}"] for seed in SEEDS] for run in list(SHARES)[:3]]
+    assert noise[SOFTMAX] == training_noise(np.array(first)[::-1])  # the run with shuffled pairs is no further training
 
 
 def test_every_claim_is_of_declared_runs_and_trained_phases(root: Path) -> None:
