@@ -29,15 +29,14 @@ sys.path.insert(0, str(ROOT))  # so that the module also runs as a file
 
 from base.artifacts import read_tables, whole_directory, write_json, write_table  # noqa: E402
 from base.console import stage  # noqa: E402
-from model.classification import LabelledImages, build_classifier  # noqa: E402
+from model.classification import LabelledImages  # noqa: E402
 from model.data.images import ImageStore  # noqa: E402
-from model.folder import device_at_hand, load_weights  # noqa: E402
 from model.measures.units import reduce_units  # noqa: E402
 from model.training.trainer import train  # noqa: E402
 from report.intervals import paired  # noqa: E402
 from systems.siamese.config import SOFTMAX, Recipe, read_recipe  # noqa: E402
-from systems.siamese.evaluate import evaluate, outputs_of, read_model  # noqa: E402
-from systems.siamese.task import Branch, PairTask, training_run  # noqa: E402
+from systems.siamese.evaluate import evaluate, outputs_by_phase, read_model  # noqa: E402
+from systems.siamese.task import PairTask, training_run  # noqa: E402
 
 COLUMNS = ["domain", "image_id", "category", "split"]
 BATCH = 128
@@ -82,21 +81,15 @@ def distances_of(model: Path, images: Path, split: Path) -> dict[str, dict[str, 
         images: the ingested images.
         split: the run's images of the seed.
     """
-    recipe, categories, run = read_model(model)
+    recipe, categories, _ = read_model(model)
     rows = pl.DataFrame(read_tables(split, COLUMNS)).filter(pl.col("category").is_in(categories))
     used = rows.filter((pl.col("split") == "train") | ((pl.col("domain") == "target") & (pl.col("split") == "test")))
     store = ImageStore(images, used, recipe.network.resize, recipe.train.cache_images)
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    for phase in (epoch["phase"] for epoch in run["chosen"]):
-        classifier = build_classifier(recipe.network, len(categories), load=False)
-        load_weights(classifier, model, phase)
-        branch = Branch(classifier).to(device_at_hand()).eval()
-        g = outputs_of(branch, store, np.arange(len(used)), recipe.network.image_size, BATCH).g
-        found[phase] = {}
-        for part in ("train", "test"):
-            of_part = (used["split"] == part).to_numpy()
-            found[phase][part] = mean_distances(g[of_part], used["category"].to_numpy()[of_part])
-    return found
+    labels, parts = used["category"].to_numpy(), used["split"].to_numpy()
+    return {
+        phase: {part: mean_distances(found.g[parts == part], labels[parts == part]) for part in ("train", "test")}
+        for phase, found in outputs_by_phase(model, store, BATCH)
+    }
 
 
 def fine_tuned(recipe: Recipe, settings: Sequence[Setting], seed: int, images: Path, split: Path, work: Path) -> Path:

@@ -18,7 +18,7 @@ Test images of categories that the source lacks are not tested; ``images`` has t
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,17 @@ def read_model(folder: Path) -> tuple[Recipe, list[str], dict[str, Any]]:
         raise UserError(f"{folder}/run.json: not of this system: {error}; train the model again") from None
 
 
+def outputs_by_phase(model: Path, images: ImageStore, batch_size: int) -> Iterator[tuple[str, Outputs]]:
+    """Yield every phase of a model folder, in the order of training, and its outputs for all images of a store."""
+    recipe, categories, run = read_model(model)
+    rows = np.arange(len(images))
+    for phase in (epoch["phase"] for epoch in run["chosen"]):
+        classifier = build_classifier(recipe.network, len(categories), load=False)
+        load_weights(classifier, model, phase)
+        branch = Branch(classifier).to(device_at_hand()).eval()
+        yield phase, outputs_of(branch, images, rows, recipe.network.image_size, batch_size)
+
+
 def evaluate(model: Path, images: Path, split: Path, batch_size: int) -> tuple[dict[str, Any], pl.DataFrame]:
     """Return the content of metrics.json, and the units.
 
@@ -110,13 +121,9 @@ def evaluate(model: Path, images: Path, split: Path, batch_size: int) -> tuple[d
     used = pl.concat([tested, trained])
     store = ImageStore(images, used, recipe.network.resize, recipe.train.cache_images)
     labels = np.searchsorted(categories, used["category"].to_numpy())
-    is_test, size = np.arange(len(used)) < len(tested), recipe.network.image_size
+    is_test = np.arange(len(used)) < len(tested)
     units = []
-    for phase in (epoch["phase"] for epoch in run["chosen"]):
-        classifier = build_classifier(recipe.network, len(categories), load=False)
-        load_weights(classifier, model, phase)
-        branch = Branch(classifier).to(device_at_hand()).eval()
-        all_of_it = outputs_of(branch, store, np.arange(len(used)), size, batch_size)
+    for phase, all_of_it in outputs_by_phase(model, store, batch_size):
         of_tests = Outputs(all_of_it.logits[is_test], all_of_it.g[is_test])
         nearest = nearest_mean(of_tests.g, all_of_it.g[~is_test], labels[~is_test], len(categories))
         units.append(phase_units(phase, tested["image_id"].to_list(), labels[is_test], of_tests, nearest, categories))
