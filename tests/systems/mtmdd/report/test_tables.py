@@ -149,8 +149,8 @@ def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
 def test_the_noise_of_all_runs_moderates_a_difference(tmp_path: Path) -> None:
     points = [Point("methods", name) for name in ("VGGsrc", "TDL", "TDL7", "MTTDL")]
     for point, counts in zip(points, ((4, 8, 5), (8, 4, 9), (4, 8, 8), (1, 13, 2)), strict=True):
-        for seed, number in enumerate(counts):
-            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": number})
+        for seed, right in enumerate(counts):
+            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": right})
     runs = read_runs(tmp_path, points, [0, 1, 2])
     found, noise = paired(runs, points[0], points[1]), runs.noise
     assert noise is not None
