@@ -335,7 +335,8 @@ def section(runs: Runs, evaluations: Path, training: pl.DataFrame, images: Path)
 
     Returns:
         `confusions` (:func:`confusions_table`), `first` (the method that the section is about), `methods` (labels),
-        `texts` (:func:`confusions_texts`), `sentence`, `pairs` (:func:`pairs_shown`) and `side` (of their pictures).
+        `texts` (:func:`confusions_texts`), `sentence`, `pairs` (:func:`pairs_shown`) and `side` (the longest of their
+        pictures, pixels).
     """
     chosen = compared(runs)
     if chosen is None:
@@ -344,12 +345,14 @@ def section(runs: Runs, evaluations: Path, training: pl.DataFrame, images: Path)
     tests = read_tests(evaluations, methods, runs.seeds)
     confusions = confusions_table(tests)
     pairs = most_confused(confusions, PAIRS)
+    shown = pairs_shown(tests, pairs[:PICTURED], training, images)
+    pictures = [one.picture for pair in shown for _, examples in pair.groups for one in examples]
     return {
         "confusions": confusions,
         "first": methods[0],
         "methods": [label(method) for method in methods],
         "texts": confusions_texts(tests, pairs),
         "sentence": f"{sentence(tests, pairs)} {chosen.reason}",
-        "pairs": pairs_shown(tests, pairs[:PICTURED], training, images),
-        "side": SIDE,
+        "pairs": shown,
+        "side": max((max(one.width, one.height) for one in pictures), default=SIDE),
     }
