@@ -17,7 +17,7 @@ from systems.mtmdd.batches import DomainBatch, ImageLoader
 from systems.mtmdd.config import BACKBONE, Domain, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, outcome_of, percent, rmse
-from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, copy_parts
+from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, check_same_categories, copy_parts
 from systems.mtmdd.objective import ClickLoss, build_terms, objective
 
 # Called in every step before its gradients are computed, with: step from 0, steps of the phase, network, and a function
@@ -266,9 +266,12 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that the examples have the images and click features that a recipe needs.
 
     Raises:
-        UserError: a phase's domain has no training images, or no validation images to end a phase by, or click
-            features are needed and missing.
+        UserError: a target without labels has other categories than the source; a phase's domain has no
+            training images, or no validation images to end a phase by; or click features are needed and missing.
     """
+    if recipe.unlabelled_target:
+        remedy = f"remove unlabelled={recipe.method} from mtmdd.runs"
+        check_same_categories(examples.categories, "a target without labels", remedy)
     for phase in recipe.phases:
         for domain in phase.domains:
             if not len(examples.row_numbers(domain, "train")):
@@ -286,7 +289,10 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
 
 def describe_run(recipe: Recipe, examples: Examples, seed: int, start_weights: str | None) -> dict[str, Any]:
     """Return the part of run.json that an evaluation needs, and that documents how the weights were trained."""
-    domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
+    named: set[Domain] = {domain for phase in recipe.phases for domain in phase.domains}
+    if recipe.unlabelled_target:
+        named.add("target")  # it is recognised, whichever phases see it
+    domains = sorted(named)
     return {
         "system": "mtmdd",
         "method": recipe.method,
