@@ -156,11 +156,14 @@ class PhaseTask(Task):
                 of_domain = self._measure(learner, domain, rows)
                 values.update({f"{domain} {name}": value for name, value in of_domain.items()})
                 if domain == self.phase.main_domain:
-                    found = self._ranked(domain, of_domain, values)
+                    found = self.ranked(domain, of_domain, values)
         return found
 
     def _measure(self, learner: Learner, domain: Domain, rows: np.ndarray) -> dict[str, float]:
-        outcome = self.predict(learner, domain, rows)
+        return self.measured(self.predict(learner, domain, rows), domain)
+
+    def measured(self, outcome: Outcome, domain: Domain) -> dict[str, float]:
+        """Return the values of a domain's validation images by name; a subclass may add to them."""
         values = {term.kind: mean_loss(outcome, term) for term in self.terms if term.domain == domain}
         if {"count", "own"} & values.keys():
             values["rmse"] = rmse(outcome)
@@ -168,7 +171,8 @@ class PhaseTask(Task):
             values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
         return values
 
-    def _ranked(self, domain: Domain, measured: Mapping[str, float], values: Mapping[str, float]) -> Validation:
+    def ranked(self, domain: Domain, measured: Mapping[str, float], values: Mapping[str, float]) -> Validation:
+        """Return the rank of an epoch by what was measured on the main domain; a subclass may rank otherwise."""
         terms = [term for term in self.terms if term.domain == domain]
         if any(term.kind == "recognition" for term in terms):
             rank = [measured["accuracy"], -measured["recognition"]]
