@@ -235,7 +235,12 @@ def test_what_a_file_lacks_is_named(tmp_path: Path, text: str, message: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "points", "trainings"),
-    [("params.yaml", 10, 10), ("presets/toy_full.yaml", 108, 324), ("presets/clickture_dog.yaml", 131, 131)],
+    [
+        ("params.yaml", 10, 10),
+        ("presets/toy_full.yaml", 121, 363),
+        ("presets/birds50_full.yaml", 59, 295),
+        ("presets/clickture_dog.yaml", 131, 131),
+    ],
 )
 def test_the_parameter_files_declare_as_many_trainings_as_they_say(name: str, points: int, trainings: int) -> None:
     found = load_points(ROOT / name)
