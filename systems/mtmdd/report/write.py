@@ -4,11 +4,11 @@
 
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
-`claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, `unlabelled` (a target without labels) and `cross_object`
-(Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`
-(`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `pairs` (all pairs of its methods), `budgets`
+(images seen, and equal images), `claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each
+component study as `study_<name>`, the sweeps `out_of_class` and `one_shot`, `unlabelled` (a target without labels) and
+`cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
+`.png` (`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from systems.mtmdd.report import budgets as budgets_
 from systems.mtmdd.report import component_studies, plots, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
+from systems.mtmdd.report import pairs as pairs_
 from systems.mtmdd.report import references as references_
 from systems.mtmdd.report import tables as tables_
 from systems.mtmdd.report import unlabelled as unlabelled_
@@ -155,7 +156,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object, trade_off = cross_object_.cross_object_table(runs), tables_.trade_off_table(runs)
-    unlabelled = unlabelled_.unlabelled_table(runs)
+    unlabelled, pairs = unlabelled_.unlabelled_table(runs), pairs_.pairs_table(runs)
     budgets = budgets_.budgets_table(runs)
 
     pictures = {
@@ -168,6 +169,9 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         },
         **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
+    if not pairs.is_empty():
+        pictures["pairs"] = pairs_.pairs_plot(pairs)
+        write_csv(pairs, folder / "pairs.csv")
     if not trade_off.is_empty():
         pictures["trade_off"] = plots.trade_off_plot(trade_off, lines)
     if not cross_object.is_empty():
@@ -231,6 +235,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        pairs=None if pairs.is_empty() else pairs_.pairs_texts(pairs, runs),
+        num_pairs=len(pairs),
         has_trade_off=not trade_off.is_empty(),
         budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
