@@ -5,11 +5,12 @@
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits, the vocabulary, and
 the ingested images that the page shows.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
-`claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, `cross_object` (Table IX), and `confusions` (how often a
-target category was named as another one) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal,
-`.txt`), and plots as `.png` (`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `pairs` (all pairs of its methods), `budgets`
+(images seen, and equal images), `claims`, `references` (the lines of reference of RMSE-S by seed), `confusions` (how
+often a target category was named as another one), `noise_filter`, each component study as `study_<name>`, the sweeps
+`out_of_class` and `one_shot`, `unlabelled` (a target without labels) and `cross_object` (Table IX) as `.csv`
+(`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as `.png` (`trade_off`: accuracy against
+RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
@@ -34,8 +35,10 @@ from systems.mtmdd.report import budgets as budgets_
 from systems.mtmdd.report import component_studies, confusions, plots, samples, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
+from systems.mtmdd.report import pairs as pairs_
 from systems.mtmdd.report import references as references_
 from systems.mtmdd.report import tables as tables_
+from systems.mtmdd.report import unlabelled as unlabelled_
 from systems.mtmdd.report.diagnoses import Diagnosed, Diagnosis, read_diagnoses
 from systems.mtmdd.report.runs import Runs, read_runs, read_studies
 from systems.mtmdd.runs import SYSTEM, load_points
@@ -166,6 +169,7 @@ def write_report(
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object, trade_off = cross_object_.cross_object_table(runs), tables_.trade_off_table(runs)
+    unlabelled, pairs = unlabelled_.unlabelled_table(runs), pairs_.pairs_table(runs)
     budgets = budgets_.budgets_table(runs)
     images, first_split = data / "ingested" / "images", splits[0][1]
     training = first_split.filter(pl.col("domain") == "target", pl.col("split") == "train")
@@ -185,11 +189,16 @@ def write_report(
         },
         **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
+    if not pairs.is_empty():
+        pictures["pairs"] = pairs_.pairs_plot(pairs)
+        write_csv(pairs, folder / "pairs.csv")
     if not trade_off.is_empty():
         pictures["trade_off"] = plots.trade_off_plot(trade_off, lines)
     if not cross_object.is_empty():
         pictures["cross_object"] = plots.cross_object_plot(cross_object)
         write_csv(cross_object, folder / "cross_object.csv")
+    if not unlabelled.is_empty():
+        write_csv(unlabelled, folder / "unlabelled.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {
@@ -227,6 +236,7 @@ def write_report(
     sections += [("claims", "The claims")]
     sections += [("components", "Component studies")] if studies else []
     sections += [(sweep.name, sweep.title) for sweep in sweeps]
+    sections += [] if unlabelled.is_empty() else [("unlabelled", "A target without labels")]
     sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
     sections += [("confusions", "Confused categories")] if confused else []
     sections += [("samples", "Sample predictions")] if sampled else []
@@ -247,6 +257,8 @@ def write_report(
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        pairs=None if pairs.is_empty() else pairs_.pairs_texts(pairs, runs),
+        num_pairs=len(pairs),
         has_trade_off=not trade_off.is_empty(),
         budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
@@ -269,6 +281,7 @@ def write_report(
             }
             for sweep in sweeps
         ],
+        unlabelled=None if unlabelled.is_empty() else unlabelled_.unlabelled_texts(unlabelled),
         cross_object=None if cross_object.is_empty() else cross_object_.cross_object_texts(cross_object),
         confusions=confused,
         samples=sampled,
