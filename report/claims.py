@@ -75,7 +75,7 @@ def claims_texts(table: pl.DataFrame, digits: int = 1, tested: str = "test image
         pages.Column("95 %"),
         pages.Column("p, corrected"),
         pages.Column("verdict", number=False, verdict=True),
-        pages.Column(DECIDING, number=False),
+        pages.Column(DECIDING, number=False, name=True),
     ]
     rows = [
         [
@@ -99,7 +99,7 @@ def sample_columns(sample: Sample | None, decimals: int = 2) -> dict[str, float 
 
 
 def sample_text(row: Mapping[str, Any], digits: int = 1, tested: str = "test images") -> str:
-    """Return what would decide a claim, as pages print it; a dash if it isn't open.
+    """Return what would decide a claim, as pages print it in one or two lines; a dash if it isn't open.
 
     Args:
         row: with the `COLUMNS`, and the `verdict`.
@@ -108,10 +108,10 @@ def sample_text(row: Mapping[str, Any], digits: int = 1, tested: str = "test ima
     """
     seeds, times, smallest = (row[name] for name in COLUMNS)
     if seeds is not None:
-        return f"about {seeds} seeds" if times == 1 else f"{times} times the {tested} and {seeds} seeds"
+        return f"about {seeds} seeds" if times == 1 else f"{times} times the {tested}\nand {seeds} seeds"
     if smallest is not None:
-        return f"out of reach; {pages.number(smallest, digits)} would show"
-    return "unknown: nothing differs" if row["verdict"] == "open" else pages.NOTHING
+        return f"out of reach;\n{pages.number(smallest, digits)} would show"
+    return "unknown:\nnothing differs" if row["verdict"] == "open" else pages.NOTHING
 
 
 def sample_note(table: pl.DataFrame, tested: str = "test images") -> str:

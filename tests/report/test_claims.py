@@ -69,9 +69,9 @@ def test_an_open_claim_says_what_would_decide_it() -> None:
     assert table["needs_seeds"].to_list() == [None, None, *expected, None, None]
     assert table["needs_times"].to_list() == [None, None, 1, 1, None, None]
     assert table["detectable"].is_null().to_list() == [True, True, False, False, False, True]
-    out_of_reach = f"out of reach; {table['detectable'][4]:.1f} would show"
+    out_of_reach = f"out of reach;\n{table['detectable'][4]:.1f} would show"
     assert [row[-1] for row in claims_texts(table).rows] == [
-        "–", "–", f"about {expected[0]} seeds", f"about {expected[1]} seeds", out_of_reach, "unknown: nothing differs",
+        "–", "–", f"about {expected[0]} seeds", f"about {expected[1]} seeds", out_of_reach, "unknown:\nnothing differs",
     ]  # fmt: skip
     assert "5 % / 4, for the number of open claims" in sample_note(table)
     assert sample_note(table.head(2)) == ""
@@ -79,5 +79,5 @@ def test_an_open_claim_says_what_would_decide_it() -> None:
 
 def test_more_images_are_named_as_the_system_names_them() -> None:
     row = {"needs_seeds": 20, "needs_times": 4, "detectable": 2.0, "verdict": "open"}
-    assert sample_text(row, tested="test posts") == "4 times the test posts and 20 seeds"
+    assert sample_text(row, tested="test posts") == "4 times the test posts\nand 20 seeds"
     assert "30 seeds with 100 times the test posts" in sample_note(pl.DataFrame([row]), "test posts")

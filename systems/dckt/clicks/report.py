@@ -112,7 +112,7 @@ def differences_texts(table: pl.DataFrame) -> pages.Table:
     """Return the table of differences for the page."""
     columns = [pages.Column(text, number=False) for text in ("claim", "cell")]
     columns += [pages.Column(text) for text in ("difference", "95 %", "p, corrected")]
-    columns += [pages.Column("verdict", number=False, verdict=True), pages.Column(DECIDING, number=False)]
+    columns += [pages.Column("verdict", number=False, verdict=True), pages.Column(DECIDING, number=False, name=True)]
     rows = [
         [
             f"{row['better']} > {row['worse']}",

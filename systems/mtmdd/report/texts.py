@@ -54,8 +54,8 @@ def claims_texts(table: pl.DataFrame) -> Table:
         Column("compared", number=False, name=True),
         Column("measure", number=False),
         Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
-        Column("p, corrected", group="ours"), Column("here", number=False, verdict=True),
-        Column(DECIDING, number=False),
+        Column("p,\ncorrected", group="ours"), Column("here", number=False, verdict=True),
+        Column(DECIDING, number=False, name=True),
     ]  # fmt: skip
     rows = [
         [

@@ -54,7 +54,7 @@ def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, com
         ("published", "difference", "+14.0"),
         ("ours", "difference", "+3.2"),
         ("ours", "95 %", "-1.0 to +7.5"),
-        ("ours", "p, corrected", "0.250"),
+        ("ours", "p,\ncorrected", "0.250"),
         ("", "here", "open"),
         ("", "would decide it", "about 14 seeds"),
     ]
@@ -67,7 +67,7 @@ def test_a_corrected_p_is_shown_with_three_digits(p: float | None, text: str) ->
         "difference": None, "low": None, "high": None, "p": p, "p_holm": p, "verdict": "not run",
             "needs_seeds": None, "needs_times": None, "detectable": None,
     }  # fmt: skip
-    assert headed(claims_texts(pl.DataFrame([row])))[7] == ("ours", "p, corrected", text)
+    assert headed(claims_texts(pl.DataFrame([row])))[7] == ("ours", "p,\ncorrected", text)
 
 
 @pytest.mark.parametrize(("percent", "value", "text"), [(True, 0.4, "40%"), (False, 30.0, "30")])
