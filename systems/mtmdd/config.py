@@ -192,10 +192,12 @@ class Phase(Params):
         " them, or a head that keeps its initial weights",
     )
     train: TrainParams | None = Field(None, description="of this phase; null: those of the recipe")
+    unlabelled: list[Domain] | None = Field(
+        None, description="domains whose training images are seen, but have no labels and no loss of their own"
+    )
     epoch_domain: Domain | None = Field(
         None, description="an epoch has as many draws as this domain has training images; null: the main domain"
     )
-
     fitted: bool | None = Field(
         None, description="the method's command computes the recogniser in one epoch, without gradient steps; null: no"
     )
@@ -208,13 +210,17 @@ class Phase(Params):
 
     @property
     def domains(self) -> list[Domain]:
-        """The domains that have a loss."""
-        return [domain for domain in DOMAINS if any(term.domain == domain for term in self.losses)]
+        """The domains whose images the phase sees: those that have a loss, or no labels."""
+        return [domain for domain in DOMAINS if domain in self._with_loss or domain in (self.unlabelled or ())]
+
+    @property
+    def _with_loss(self) -> set[Domain]:
+        return {term.domain for term in self.losses}
 
     @property
     def main_domain(self) -> Domain:
-        """The domain that defines epochs and whose validation split ranks them: the target if it takes part."""
-        return self.domains[-1]
+        """The domain that defines epochs and whose validation split ranks them: the target if it has a loss."""
+        return [domain for domain in self.domains if domain in self._with_loss][-1]
 
     @property
     def recognised(self) -> list[Domain]:
@@ -251,9 +257,11 @@ class Phase(Params):
         learned = [term.domain for term in self.losses if term.kind == "recognition"]
         if self.unlearned and (not learned or not set(self.unlearned) <= set(self.domains) - set(learned)):
             raise ValueError(
-                f"unlearned = {self.unlearned}: each must be a domain with other losses, and another domain must have a"
-                " recognition loss"
+                f"unlearned = {self.unlearned}: each must be a domain with other losses or without labels, and another"
+                " domain must have a recognition loss"
             )
+        if self.unlabelled and self._with_loss & set(self.unlabelled):
+            raise ValueError(f"unlabelled = {self.unlabelled}: a domain without labels can't have a loss")
         if self.shared_head and len(self.recognised) < 2:
             raise ValueError("a shared head needs both domains, and a recognition loss on one of them")
         if self.has_predictor != ("predictor" in self.frozen):
@@ -297,6 +305,11 @@ class Recipe(Params):
     )
     fewer: Fewer | None = Field(None, description="one-shot study")
     source: str | None = Field(None, description="cross-object study: the data set whose source replaces the own one")
+    unlabelled_target: bool | None = Field(
+        None,
+        description="the study of a target without labels: no loss uses one, and a method without a recogniser of the"
+        " target recognises its images by the source's; null: no",
+    )
     train_command: str | None = Field(
         None, description="the module that trains it; null: systems.mtmdd.train", pattern=COMMAND
     )

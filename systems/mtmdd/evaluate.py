@@ -12,14 +12,15 @@ split that chose them, and the reason for each null), ``predictions.parquet`` (`
 ``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``, ``accuracy_target``), and
 its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
 
-The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks.
+The last phase that trained a domain recognises it; the last phase with a click loss predicts clicks. In the study of a
+target without labels the source's recogniser recognises the target too, unless the training has seen its images.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -68,24 +69,25 @@ def evaluate(
         batch_size: images per batch.
     """
     outcomes: dict[tuple[str, Domain], Outcome] = {}
-    for name in sorted({name for _, name in _needed(model)}):
+    for name in sorted({needed.phase for needed in _needed(model)}):
         phase = next(phase for phase in model.recipe.phases if phase.name == name)
         network = model.network(phase)
-        for domain in [domain for domain, of_phase in _needed(model) if of_phase == name]:
+        for domain, as_domain in [needed[1:] for needed in _needed(model) if needed.phase == name]:
             loader = ImageLoader(examples, model.recipe.network.image_size, model.seed, examples.clicks is not None)
             batches = evaluation_batches(loader, domain, examples.row_numbers(domain, "test"), batch_size, workers=0)
-            outcomes[name, domain] = predict(network, batches, domain, device_at_hand())
+            outcomes[name, domain] = predict(network, batches, as_domain, device_at_hand())
     metrics: dict[str, Any] = {}
     counted: dict[str, Any] = {"images": {}, "correct": {}, "seen": {}, "chosen": {}, "null": {}}
     predictor = model.phase_that_predicts_clicks()
     predicted = None if predictor is None else outcomes[predictor.name, "source"]
     tables, units = [], []
     for domain in DOMAINS:
-        recogniser = model.phase_that_recognises(domain)
+        found = model.recogniser_of(domain)
         metrics[f"accuracy_{domain}"] = None
-        if recogniser is None:
+        if found is None:
             counted["null"][f"accuracy_{domain}"] = f"{model.recipe.method} trains no recogniser of the {domain} domain"
             continue
+        recogniser = found[0]
         outcome = outcomes[recogniser.name, domain]
         counted["images"][domain], counted["correct"][domain] = outcome.num_images, num_correct(outcome)
         counted["seen"][domain] = model.images_seen(recogniser)
@@ -123,17 +125,21 @@ def _test_ids(examples: Examples, domain: Domain) -> list[str]:
     return ids
 
 
-def _needed(model: Model) -> list[tuple[Domain, str]]:
-    """Return each pair of a domain and a phase whose network the domain's images have to go through."""
-    pairs: list[tuple[Domain, str]] = []
-    for domain in DOMAINS:
-        recogniser = model.phase_that_recognises(domain)
-        if recogniser is not None:
-            pairs.append((domain, recogniser.name))
+class _Needed(NamedTuple):
+    """A phase whose network a domain's images have to go through, as images of `as_domain`."""
+
+    phase: str
+    domain: Domain
+    as_domain: Domain
+
+
+def _needed(model: Model) -> list[_Needed]:
+    found = {domain: model.recogniser_of(domain) for domain in DOMAINS}
+    needed = [_Needed(pair[0].name, domain, pair[1]) for domain, pair in found.items() if pair is not None]
     predictor = model.phase_that_predicts_clicks()
-    if predictor is not None and ("source", predictor.name) not in pairs:
-        pairs.append(("source", predictor.name))
-    return pairs
+    if predictor is not None:
+        needed.append(_Needed(predictor.name, "source", "source"))
+    return list(dict.fromkeys(needed))
 
 
 def _click_terms(model: Model) -> list[Term]:
@@ -207,7 +213,7 @@ def read_test_examples(
         cache=False,
         splits=("test",),
     )
-    for domain, _ in _needed(model):
+    for domain in dict.fromkeys(needed.domain for needed in _needed(model)):
         of_domain = split if other is None or domain == "target" else other.split
         check_same_data(model, examples, [domain], of_domain, features)
         if not len(examples.row_numbers(domain, "test")):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from base.console import UserError
 from base.params import validate_section
 from systems.mtmdd.config import Domain, Features, LossTerm, ObjectiveParams, Part, Phase, SecondStep
 
@@ -34,6 +35,7 @@ class PhasePlan:
         frozen: parts that keep their start weights.
         shared_head: one recogniser for both domains.
         mu: weight of the target's recognition; None: `objective.mu_shared_head` or `.mu_separate_heads`.
+        unlabelled: domains among `recognise` whose images are seen without labels: the head is the other domain's.
         fitted: the recogniser is computed by the method's command, without gradient steps.
     """
 
@@ -45,6 +47,7 @@ class PhasePlan:
     frozen: tuple[Part, ...] = ()
     shared_head: bool = False
     mu: float | None = None
+    unlabelled: tuple[Domain, ...] = ()
     fitted: bool = False
 
 
@@ -126,6 +129,38 @@ def both_at_once(shared_head: bool) -> tuple[PhasePlan, ...]:
     )
 
 
+def without_target_labels(name: str, method: Method, lambda_: float) -> Method:
+    """Return a method as it learns if no target image has a label.
+
+    Phases on the target alone are left out; the source's recogniser then recognises the target, too. A network of both
+    domains with one head still sees the target's images: N follows them, and DAN and DANN compare the domains, as in
+    their papers, whose targets have no labels.
+
+    Args:
+        name: of the method, for errors.
+        method: the method.
+        lambda_: lambda of eq. 13; at 1 a phase with a click loss learns no categories of the source.
+
+    Raises:
+        UserError: the target has a head of its own, which then learns nothing; or nothing is left that learns
+            categories.
+    """
+    phases = []
+    for phase in method.phases:
+        if phase.recognise == ("source", "target"):
+            if not phase.shared_head:
+                raise UserError(
+                    f"{name} has a head for the target alone, which learns nothing without its labels; use one with a"
+                    " head for both domains, such as MTMDD-VM-star"
+                )
+            phases.append(replace(phase, unlabelled=("target",)))
+        elif "target" not in phase.recognise:
+            phases.append(phase)
+    if not any(phase.recognise and (phase.clicks == "none" or lambda_ < 1) for phase in phases):
+        raise UserError(f"{name} learns categories from the target's labels alone, and can't do without them")
+    return replace(method, phases=tuple(phases))
+
+
 METHODS: dict[str, Method] = {
     "VGGimg": Method(
         about="start weights, fine-tuned on the target; for Acc-S also fine-tuned on the source alone",
@@ -193,17 +228,23 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         ("source", "count", clicks * (1 - tau) * (plan.clicks != "own")),
         ("source", "own", clicks * (plan.clicks == "own")),
         ("source", "position", clicks * tau),
-        ("target", "recognition", mu * ("target" in plan.recognise)),
+        ("target", "recognition", mu * ("target" in plan.recognise and "target" not in plan.unlabelled)),
     ]
     weights = [term for term in weights if term[2] > 0]
-    num_means = len({domain for domain, _, _ in weights}) if objective.mean_over == "domain" else 1
+    with_loss = {domain for domain, _, _ in weights}
+    # the objective is a mean over all images of a step; those without labels have no loss and don't count
+    num_means = (
+        len(with_loss)
+        if objective.mean_over == "domain"
+        else len(with_loss.union(plan.unlabelled)) / max(len(with_loss), 1)
+    )
     half = {"count": 0.5, "position": 0.5} if objective.halved_click_losses else {}
     losses = [
         LossTerm(domain=domain, kind=kind, weight=round(weight * num_means * half.get(kind, 1.0), 12))
         for domain, kind, weight in weights
     ]
     learned = [domain for domain, kind, _ in weights if kind == "recognition"]
-    present = {domain for domain, _, _ in weights}
+    present = with_loss.union(plan.unlabelled)
     unlearned = [domain for domain in plan.recognise if learned and domain in present and domain not in learned]
     content = {
         "name": plan.name,
@@ -213,6 +254,8 @@ def weigh(plan: PhasePlan, objective: ObjectiveParams) -> Phase:
         "features": plan.features if learned else None,
         "shared_head": plan.shared_head,
         "unlearned": unlearned or None,
+        "unlabelled": list(plan.unlabelled) or None,
+        "epoch_domain": "target" if "target" in plan.unlabelled else None,  # as many steps as with labels
         "fitted": plan.fitted or None,
     }
     where = f"objective with lambda = {objective.lambda_}, tau = {objective.tau}, mu = {mu}"

@@ -271,8 +271,17 @@ def build_network(
     )
 
 
-def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
-    """Check that both domains have the same categories, as a shared head needs.
+def check_same_categories(
+    categories: Mapping[Domain, list[str]],
+    what: str = "a shared head",
+    remedy: str = "use separate heads (MTMDD-VM)",
+) -> None:
+    """Check that both domains have the same categories.
+
+    Args:
+        categories: names of each domain.
+        what: what needs the same categories, for the error.
+        remedy: what to do instead, for the error.
 
     Raises:
         UserError: the categories differ; the message lists some that only one domain has.
@@ -283,9 +292,7 @@ def check_same_categories(categories: Mapping[Domain, list[str]]) -> None:
         listed = "; ".join(
             f"only in the {domain}: {len(names)}, such as {names[:3]}" for domain, names in only.items() if names
         )
-        raise UserError(
-            f"a shared head needs the same categories in both domains ({listed}); use separate heads (MTMDD-VM)"
-        )
+        raise UserError(f"{what} needs the same categories in both domains ({listed}); {remedy}")
 
 
 def copy_parts(

@@ -64,6 +64,18 @@ class Model:
         phases = [phase for phase in self.recipe.phases if domain in phase.recognised]
         return phases[-1] if phases else None
 
+    def recogniser_of(self, domain: Domain) -> tuple[Phase, Domain] | None:
+        """Return the phase whose network recognises a domain's images, and the domain as whose images it sees them.
+
+        In the study of a target without labels that is the source's recogniser for both, if no phase sees the target.
+        None if there is none.
+        """
+        as_domain: Domain = domain
+        phase = self.phase_that_recognises(domain)
+        if phase is None and self.recipe.unlabelled_target:
+            as_domain, phase = "source", self.phase_that_recognises("source")
+        return None if phase is None else (phase, as_domain)
+
     def phase_that_predicts_clicks(self) -> Phase | None:
         """Return the last phase with a click loss, or (lambda = 0) with predicted clicks; None if there is none.
 

@@ -30,7 +30,7 @@ from systems.mtmdd.config import (
     Recipe,
     TrainParams,
 )
-from systems.mtmdd.methods import Method, weigh, with_second_step
+from systems.mtmdd.methods import Method, weigh, with_second_step, without_target_labels
 from systems.mtmdd.runs import Point, load_points, read_run
 from systems.mtmdd.studies import STUDIES, candidates, point_setup
 
@@ -44,6 +44,7 @@ def build_recipe(
     fewer: Fewer | None = None,
     source: str | None = None,
     plan: Method | None = None,
+    unlabelled: bool = False,
 ) -> Recipe:
     """Return a method's recipe, without the parameters that none of its phases use.
 
@@ -54,13 +55,16 @@ def build_recipe(
         fewer: one-shot study: the domain with fewer training images, and their share.
         source: cross-object study: the data set that provides the source.
         plan: component studies: the method's changed phases; None: those of `COMPARED`.
+        unlabelled: study of a target without labels.
 
     Raises:
-        UserError: the method has a click branch, and network.embedding is missing.
+        UserError: the method has a click branch, and network.embedding is missing; or it needs the target's labels.
     """
     plan = plan or COMPARED[method]
     if plan.lambda_ is not None:
         objective = objective.model_copy(update={"lambda_": plan.lambda_})
+    if unlabelled:
+        plan = without_target_labels(f"mtmdd.runs: unlabelled={method}: {method}", plan, objective.lambda_)
     phases = [weigh(with_second_step(phase, network.second_step), objective) for phase in plan.phases]
     phases = [phase.model_copy(update={"train": once(train)}) if phase.fitted else phase for phase in phases]
     embedding = None
@@ -84,6 +88,7 @@ def build_recipe(
         source_categories=source_categories,
         fewer=fewer,
         source=source,
+        unlabelled_target=unlabelled or None,
         train_command=plan.train,
         evaluate_command=plan.evaluate,
     )
@@ -124,6 +129,7 @@ def build_point(
     train: TrainParams,
     source_categories: int | None = None,
     fewer: Fewer | None = None,
+    unlabelled: bool = False,
 ) -> Recipe:
     """Return the recipe of a component study's point, for example of ``tau=0.4``; the rest as in :func:`build_recipe`.
 
@@ -131,7 +137,16 @@ def build_point(
         UserError: a value is out of its range, or network.embedding lacks what the value needs.
     """
     setup = point_setup(point, network, objective)
-    return build_recipe(setup.name, setup.network, setup.objective, train, source_categories, fewer, plan=setup.method)
+    return build_recipe(
+        setup.name,
+        setup.network,
+        setup.objective,
+        train,
+        source_categories,
+        fewer,
+        plan=setup.method,
+        unlabelled=unlabelled,
+    )
 
 
 def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, train: TrainParams) -> Recipe:
@@ -142,9 +157,12 @@ def recipe_of(point: Point, network: NetworkParams, objective: ObjectiveParams, 
     """
     categories = int(point.value) if point.study == "out_of_class" and point.value is not None else None
     fewer = Fewer.model_validate({"domain": point.domain, "share": point.value}) if point.domain else None
+    unlabelled = point.study == "unlabelled"
     if point.whole.study == "components":
-        return build_point(point.method, network, objective, train, categories, fewer)
-    recipe = build_recipe(point.method, network, objective, train, categories, fewer, point.source)
+        return build_point(point.method, network, objective, train, categories, fewer, unlabelled)
+    recipe = build_recipe(
+        point.method, network, objective, train, categories, fewer, point.source, unlabelled=unlabelled
+    )
     return within_budget(recipe, int(point.value or 0)) if point.study == "equal_images" else recipe
 
 
@@ -155,14 +173,14 @@ def all_recipes(
 
     Raises:
         UserError: a parameter that a recipe needs is missing or out of its range; or another run has the same recipe as
-            a point of a component study or of equal images.
+            a point of a component study, of equal images or of a target without labels.
     """
     recipes: dict[str, Recipe] = {}
     names: dict[str, str] = {}
     for point in sorted(points, key=lambda point: point.study != "methods"):  # methods come first
         recipe = recipe_of(point, network, objective, train)
         twin = names.setdefault(content_of(recipe), point.name)
-        if point.study in ("components", "equal_images") and twin != point.name:
+        if point.study in ("components", "unlabelled", "equal_images") and twin != point.name:
             raise UserError(
                 f"mtmdd.runs: {point.name} is the same training as {twin}; remove it, the study's table uses {twin}"
             )

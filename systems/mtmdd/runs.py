@@ -6,10 +6,11 @@
 | ``tau=0.4``, ``lambda=shared-0.8`` | a point of a component study (`systems.mtmdd.studies`) |
 | ``out_of_class=TDL-6`` | a method whose source keeps six categories (Fig. 13) |
 | ``one_shot=TDL-source-0.4`` | a method whose source keeps 0.4 of its training images (Fig. 14) |
+| ``unlabelled=TDL`` | a method whose target images have no labels |
 | ``equal_images=TDL-24`` | a method with the images that the joint network sees in 24 epochs (`.budgets`) |
 | ``cross_object=TDL-toy_birds`` | a method with another data set's source (Table IX; section ``cross_object``) |
 
-With fewer categories or images a point of a component study may stand for the method, as a control:
+With fewer categories, images or labels a point of a component study may stand for the method, as a control:
 ``one_shot=lambda=shared-0-target-0.05`` is the joint network without the click losses.
 
 The text names the run's recipe, model folder, evaluation and stages.
@@ -28,8 +29,14 @@ from systems.mtmdd.config import DOMAINS
 from systems.mtmdd.methods import check_names
 from systems.mtmdd.studies import STUDIES, check_point
 
-Study = Literal["methods", "components", "out_of_class", "one_shot", "equal_images", "cross_object"]
-LISTED = (*STUDIES, "out_of_class", "one_shot", "equal_images")  # studies whose points are listed among the runs
+Study = Literal["methods", "components", "out_of_class", "one_shot", "unlabelled", "equal_images", "cross_object"]
+LISTED = (
+    *STUDIES,
+    "out_of_class",
+    "one_shot",
+    "unlabelled",
+    "equal_images",
+)  # studies whose points are listed among the runs
 SYSTEM = "mtmdd"  # the key of its sections in the parameter file
 
 
@@ -103,6 +110,10 @@ def read_run(text: str) -> Point:
             f"{text!r}: expected one_shot=METHOD-DOMAIN-SHARE, for example one_shot=TDL-source-0.4, with a share from "
             "0.0001 to below 1"
         )
+    if study == "unlabelled":
+        if _is_trained(value):
+            return Point("unlabelled", value)
+        raise ValueError(f"{text!r}: expected unlabelled=METHOD, for example unlabelled=TDL")
     if study == "equal_images":
         found = re.fullmatch(r"(.+)-([1-9][0-9]*)", value)
         if found and found[1] in COMPARED:

@@ -17,7 +17,7 @@ from systems.mtmdd.batches import DomainBatch, ImageLoader
 from systems.mtmdd.config import BACKBONE, Domain, Phase, Recipe, TrainParams
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.measures import Outcome, joined, mean_loss, num_correct, outcome_of, percent, rmse
-from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, copy_parts
+from systems.mtmdd.network import MultidomainNetwork, Prediction, build_network, check_same_categories, copy_parts
 from systems.mtmdd.objective import ClickLoss, build_terms, objective
 
 # Called in every step before its gradients are computed, with: step from 0, steps of the phase, network, and a function
@@ -156,11 +156,14 @@ class PhaseTask(Task):
                 of_domain = self._measure(learner, domain, rows)
                 values.update({f"{domain} {name}": value for name, value in of_domain.items()})
                 if domain == self.phase.main_domain:
-                    found = self._ranked(domain, of_domain, values)
+                    found = self.ranked(domain, of_domain, values)
         return found
 
     def _measure(self, learner: Learner, domain: Domain, rows: np.ndarray) -> dict[str, float]:
-        outcome = self.predict(learner, domain, rows)
+        return self.measured(self.predict(learner, domain, rows), domain)
+
+    def measured(self, outcome: Outcome, domain: Domain) -> dict[str, float]:
+        """Return the values of a domain's validation images by name; a subclass may add to them."""
         values = {term.kind: mean_loss(outcome, term) for term in self.terms if term.domain == domain}
         if {"count", "own"} & values.keys():
             values["rmse"] = rmse(outcome)
@@ -168,7 +171,8 @@ class PhaseTask(Task):
             values["accuracy"] = percent(num_correct(outcome), outcome.num_images)
         return values
 
-    def _ranked(self, domain: Domain, measured: Mapping[str, float], values: Mapping[str, float]) -> Validation:
+    def ranked(self, domain: Domain, measured: Mapping[str, float], values: Mapping[str, float]) -> Validation:
+        """Return the rank of an epoch by what was measured on the main domain; a subclass may rank otherwise."""
         terms = [term for term in self.terms if term.domain == domain]
         if any(term.kind == "recognition" for term in terms):
             rank = [measured["accuracy"], -measured["recognition"]]
@@ -266,9 +270,12 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     """Check that the examples have the images and click features that a recipe needs.
 
     Raises:
-        UserError: a phase's domain has no training images, or no validation images to end a phase by, or click
-            features are needed and missing.
+        UserError: a target without labels has other categories than the source; a phase's domain has no
+            training images, or no validation images to end a phase by; or click features are needed and missing.
     """
+    if recipe.unlabelled_target:
+        remedy = f"remove unlabelled={recipe.method} from mtmdd.runs"
+        check_same_categories(examples.categories, "a target without labels", remedy)
     for phase in recipe.phases:
         for domain in phase.domains:
             if not len(examples.row_numbers(domain, "train")):
@@ -286,7 +293,10 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
 
 def describe_run(recipe: Recipe, examples: Examples, seed: int, start_weights: str | None) -> dict[str, Any]:
     """Return the part of run.json that an evaluation needs, and that documents how the weights were trained."""
-    domains = sorted({domain for phase in recipe.phases for domain in phase.domains})
+    named: set[Domain] = {domain for phase in recipe.phases for domain in phase.domains}
+    if recipe.unlabelled_target:
+        named.add("target")  # it is recognised, whichever phases see it
+    domains = sorted(named)
     return {
         "system": "mtmdd",
         "method": recipe.method,

@@ -6,9 +6,9 @@ In: only results that the parameters declare: the evaluations of the declared ru
 the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
 Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
 `claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, and
-`cross_object` (Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as
-`.png` (`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
+`study_<name>`, the sweeps `out_of_class` and `one_shot`, `unlabelled` (a target without labels) and `cross_object`
+(Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`
+(`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
 from systems.mtmdd.report import references as references_
 from systems.mtmdd.report import tables as tables_
+from systems.mtmdd.report import unlabelled as unlabelled_
 from systems.mtmdd.report.diagnoses import Diagnosed, Diagnosis, read_diagnoses
 from systems.mtmdd.report.runs import Runs, read_runs, read_studies
 from systems.mtmdd.runs import SYSTEM, load_points
@@ -155,6 +156,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object, trade_off = cross_object_.cross_object_table(runs), tables_.trade_off_table(runs)
+    unlabelled = unlabelled_.unlabelled_table(runs)
     budgets = budgets_.budgets_table(runs)
 
     pictures = {
@@ -172,6 +174,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     if not cross_object.is_empty():
         pictures["cross_object"] = plots.cross_object_plot(cross_object)
         write_csv(cross_object, folder / "cross_object.csv")
+    if not unlabelled.is_empty():
+        write_csv(unlabelled, folder / "unlabelled.csv")
     for name, picture in pictures.items():
         (folder / f"{name}.png").write_bytes(picture)
     tables = {
@@ -209,6 +213,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sections += [("claims", "The claims")]
     sections += [("components", "Component studies")] if studies else []
     sections += [(sweep.name, sweep.title) for sweep in sweeps]
+    sections += [] if unlabelled.is_empty() else [("unlabelled", "A target without labels")]
     sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
     sections += [("diagnostics", "Click predictors")] if diagnoses else []
     sections += [("data", "The data"), ("noise", "Noise filter"), ("vocabulary", "Vocabulary")]
@@ -250,6 +255,7 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
             }
             for sweep in sweeps
         ],
+        unlabelled=None if unlabelled.is_empty() else unlabelled_.unlabelled_texts(unlabelled),
         cross_object=None if cross_object.is_empty() else cross_object_.cross_object_texts(cross_object),
         diagnoses=[
             {

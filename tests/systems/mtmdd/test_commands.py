@@ -147,7 +147,8 @@ def test_a_methods_command_refuses_other_recipes(recipe, tmp_path: Path, started
     assert started == []
 
 
-def test_toy_full_has_every_method_and_the_default_has_none() -> None:
-    whole, short = (SAFE.load(ROOT / name)["mtmdd"]["runs"] for name in ("presets/toy_full.yaml", "params.yaml"))
-    assert set(COMPARED) <= set(whole)
+def test_the_whole_presets_have_every_method_and_the_default_has_none() -> None:
+    names = ("presets/toy_full.yaml", "presets/birds50_full.yaml", "params.yaml")
+    *wholes, short = (SAFE.load(ROOT / name)["mtmdd"]["runs"] for name in names)
+    assert all(set(COMPARED) <= set(whole) for whole in wholes)
     assert set(BASELINES) & set(short) == set()

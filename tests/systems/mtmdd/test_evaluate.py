@@ -175,10 +175,10 @@ def train_and_evaluate(tmp_path, monkeypatch, network_params, objective_params, 
     """Return a function that trains and evaluates as the stages do and returns metrics, predictions and the model."""
     monkeypatch.chdir(tmp_path)
 
-    def train_and_evaluate(method: str, data, epochs: int = 1, **objective_values):
+    def train_and_evaluate(method: str, data, epochs: int = 1, unlabelled: bool = False, **objective_values):
         objective = objective_params.model_copy(update=objective_values)
         params = train_params.model_copy(update={"epochs": epochs})
-        recipe = build_recipe(method, network_params, objective, params)
+        recipe = build_recipe(method, network_params, objective, params, unlabelled=unlabelled)
         rows = read_rows(data.split, recipe, 0)
         examples = Examples.read(data.images, rows, data.features, network_params, cache=True)
         train_recipe(recipe, examples, 0, tmp_path / "model", "run")
@@ -247,6 +247,33 @@ def test_unseen_categories(train_and_evaluate, tmp_path, source, target):
     assert metrics["rmse_source"] is not None
     with pytest.raises(UserError, match=r"a shared head needs the same categories in both domains \(only in the"):
         train_and_evaluate("MTMDD-VM-star", data)
+
+
+@pytest.mark.parametrize("method", ["VGGsrc", "TDL"])
+def test_without_target_labels_the_sources_recogniser_recognises_the_target(
+    train_and_evaluate, tiny_data, tiny_rows, method
+):
+    metrics, predictions, model = train_and_evaluate(method, tiny_data, unlabelled=True)
+    assert metrics["null"].keys() <= {"rmse_source"}
+    assert metrics["seen"]["target"]["target"] == 0
+    rows = tiny_rows.filter(pl.col("split") == "test", pl.col("domain") == "target")
+    examples = Examples.read(tiny_data.images, rows, None, model.recipe.network, cache=False, splits=("test",))
+    pixels = np.stack([centre_crop(examples.images[place], 16) for place in range(len(rows))]).transpose(0, 3, 1, 2)
+    with torch.no_grad():
+        logits = model.network(model.recipe.phases[-1])({"source": torch.from_numpy(pixels.copy())})["source"].logits
+    names = np.array(model.categories["source"])[logits.argmax(dim=1).numpy()]
+    found = predictions.filter(pl.col("domain") == "target")
+    assert found["predicted"].to_list() == names.tolist()
+    assert metrics["accuracy_target"] == round(100 * (names == rows["category"].to_numpy()).mean(), 4)
+
+
+def test_without_target_labels_one_head_has_the_targets_own_statistics(train_and_evaluate, tiny_data):
+    metrics, predictions, model = train_and_evaluate("MTMDD-VM-star", tiny_data, unlabelled=True)
+    (phase,) = model.recipe.phases
+    assert [found[0].name for found in map(model.recogniser_of, ("source", "target"))] == ["joint", "joint"]
+    assert model.recogniser_of("target") == (phase, "target")
+    assert metrics["seen"]["target"]["target"] > 0
+    assert set(predictions["domain"]) == {"source", "target"}
 
 
 def test_what_a_method_lacks_is_null_with_the_reason(evaluate):

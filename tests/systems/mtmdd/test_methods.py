@@ -1,7 +1,9 @@
 import pytest
 
+from base.console import UserError
 from base.params import ParamsError
-from systems.mtmdd.methods import METHODS, check_names, weigh, with_second_step
+from systems.mtmdd.baselines.methods import COMPARED
+from systems.mtmdd.methods import METHODS, check_names, weigh, with_second_step, without_target_labels
 
 
 def weights(objective_params, method: str, place: int = 0) -> dict[str, float]:
@@ -156,3 +158,53 @@ def test_the_second_step_is_the_one_asked_for(method, kind, expected, objective_
     phases = [weigh(with_second_step(plan, kind), objective_params) for plan in METHODS[method].phases]
     steps = {name: expected if start == SECOND_STEP else start for name, start in STARTS[method].items()}
     assert {phase.name: (phase.start, phase.frozen) for phase in phases} == steps
+
+
+@pytest.mark.parametrize(
+    ("method", "phases"),
+    [
+        ("VGGsrc", ["source"]),
+        ("TDL", ["predict", "source"]),
+        ("MTTDL", ["predict"]),
+        ("RACNN", ["source"]),
+        ("SCDA", ["source_convnet", "source"]),
+        ("SF", ["predict", "source_visual", "source_click", "source"]),
+        ("linear_probe", ["source"]),
+        ("DAN", ["joint"]),
+        ("MTMDD-VM-star", ["joint"]),
+    ],
+)
+def test_without_target_labels_nothing_learns_from_one(method, phases, objective_params):
+    plan = without_target_labels(method, COMPARED[method], 0.4)
+    assert [phase.name for phase in plan.phases] == phases
+    weighed = [weigh(phase, objective_params) for phase in plan.phases]
+    assert {term.domain for phase in weighed for term in phase.losses} == {"source"}
+    assert {phase.main_domain for phase in weighed} == {"source"}  # which also ranks the epochs
+    joint = phases == ["joint"]
+    assert [phase.unlabelled for phase in weighed] == ([["target"]] if joint else [None] * len(phases))
+    if joint:
+        (phase,) = weighed
+        assert (phase.domains, phase.recognised, phase.unlearned) == (["source", "target"],) * 2 + (["target"],)
+        assert phase.epoch_domain == "target"
+
+
+def test_images_without_labels_dilute_no_loss(objective_params):
+    # the objective is a mean over all images of a step, half of which have no loss
+    for mean_over, expected in (("step", 2.0), ("domain", 1.0)):
+        objective = objective_params.model_copy(update={"mean_over": mean_over, "lambda_": 0.0})
+        (plan,) = without_target_labels("MTMDD-VM-star", METHODS["MTMDD-VM-star"], 0.0).phases
+        assert {term.kind: term.weight for term in weigh(plan, objective).losses} == {"recognition": expected}
+
+
+@pytest.mark.parametrize(
+    ("method", "lambda_", "message"),
+    [
+        ("MTMDD-VM", 0.4, "MTMDD-VM has a head for the target alone, which learns nothing without its labels; use one"),
+        ("MDD-VM-star", 1.0, "MDD-VM-star learns categories from the target's labels alone, and can't do without them"),
+        ("MTMDD-VM-star", 1.0, "MTMDD-VM-star learns categories from the target's labels alone"),
+        ("MTTDL", 1.0, "MTTDL learns categories from the target's labels alone"),
+    ],
+)
+def test_what_needs_target_labels_says_so(method, lambda_, message):
+    with pytest.raises(UserError, match=message):
+        without_target_labels(method, COMPARED[method], lambda_)

@@ -64,6 +64,28 @@ def test_a_part_of_a_component_point_is_the_point_with_less(tmp_path):
     assert whole == {k: v for k, v in categories.items() if k != "source_categories"}
 
 
+def test_a_target_without_labels(tmp_path):
+    def change(system):
+        system["runs"] = ["VGGsrc", "TDL", "unlabelled=VGGsrc", "unlabelled=TDL", "unlabelled=lambda=shared-0"]
+
+    recipes = write(tmp_path, change)
+    assert [phase["name"] for phase in recipes["unlabelled=TDL"]["phases"]] == ["predict", "source"]
+    assert recipes["unlabelled=VGGsrc"]["phases"] == recipes["VGGsrc"]["phases"][:1]
+    assert recipes["unlabelled=VGGsrc"]["unlabelled_target"] is True
+    assert "unlabelled_target" not in recipes["VGGsrc"]
+    (joint,) = recipes["unlabelled=lambda=shared-0"]["phases"]
+    assert joint["unlabelled"] == ["target"]
+    assert [(term["domain"], term["weight"]) for term in joint["losses"]] == [("source", 2.0)]
+
+
+def test_the_source_as_it_is_has_one_name(tmp_path):
+    def change(system):
+        system["runs"] = ["unlabelled=VGGsrc", "unlabelled=VGGimg"]
+
+    with pytest.raises(SystemExit):
+        write(tmp_path, change)
+
+
 def test_no_run_no_recipe(tmp_path):
     def change(system):
         system["runs"] = []

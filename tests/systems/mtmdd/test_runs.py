@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[3]
         ("equal_images=MTMDD-VM-star-24", Point("equal_images", "MTMDD-VM-star", 24)),
         ("one_shot=TDL-source-0.4", Point("one_shot", "TDL", 0.4, "source")),
         ("one_shot=MTMDD-VM-target-0.75", Point("one_shot", "MTMDD-VM", 0.75, "target")),
+        ("unlabelled=MTMDD-VM-star", Point("unlabelled", "MTMDD-VM-star")),
+        ("unlabelled=lambda=shared-0", Point("unlabelled", "lambda=shared-0")),
         # a component study's point stands for a method
         ("one_shot=lambda=shared-0-target-0.05", Point("one_shot", "lambda=shared-0", 0.05, "target")),
         ("out_of_class=features=V+C_E-25", Point("out_of_class", "features=V+C_E", 25)),
@@ -45,6 +47,7 @@ def test_a_part_knows_its_whole() -> None:
     assert read_run("out_of_class=TDL-6").whole == read_run("TDL")
     assert read_run("one_shot=lambda=shared-0-target-0.05").whole == read_run("lambda=shared-0")
     assert read_run("tau=0.4").whole == read_run("tau=0.4")
+    assert read_run("unlabelled=lambda=shared-0").whole == read_run("lambda=shared-0")
 
 
 def test_points_of_another_source_have_names_too() -> None:
@@ -97,7 +100,7 @@ def test_every_value_of_the_paper_is_a_run(point: str) -> None:
 
 STUDY_NAMES = (
     "kernels, embedding, bandwidth, tau, features, lambda, mu, click_gradient, recogniser_gradient, out_of_class, "
-    "one_shot, equal_images"
+    "one_shot, unlabelled, equal_images"
 )
 METHOD_NAMES = (
     "VGGimg, VGGsrc, TDL7, TDL, MTTDL, MTMDD-VM, MTMDD-VM-star, DAN, DANN, RACNN, SCDA, SF, VSE++, MDD-VM, "
@@ -129,6 +132,9 @@ MALFORMED = {
     "out_of_class=TDL-٦": CATEGORIES,
     "out_of_class=VGG-6": CATEGORIES,
     "out_of_class=-6": CATEGORIES,
+    "unlabelled=": "expected unlabelled=METHOD, for example unlabelled=TDL",
+    "unlabelled=VGG": "expected unlabelled=METHOD, for example unlabelled=TDL",
+    "unlabelled=TDL-0": "expected unlabelled=METHOD, for example unlabelled=TDL",
     "equal_images=TDL": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
     "equal_images=TDL-0": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
     "equal_images=VGG-2": "expected equal_images=METHOD-EPOCHS, for example equal_images=TDL-24",
@@ -229,7 +235,12 @@ def test_what_a_file_lacks_is_named(tmp_path: Path, text: str, message: str) -> 
 
 @pytest.mark.parametrize(
     ("name", "points", "trainings"),
-    [("params.yaml", 10, 10), ("presets/toy_full.yaml", 108, 324), ("presets/clickture_dog.yaml", 131, 131)],
+    [
+        ("params.yaml", 10, 10),
+        ("presets/toy_full.yaml", 121, 363),
+        ("presets/birds50_full.yaml", 59, 295),
+        ("presets/clickture_dog.yaml", 131, 131),
+    ],
 )
 def test_the_parameter_files_declare_as_many_trainings_as_they_say(name: str, points: int, trainings: int) -> None:
     found = load_points(ROOT / name)

@@ -1,3 +1,4 @@
+import pkgutil
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import ClassVar
@@ -19,6 +20,7 @@ from model.training.params import ScheduleParams
 from model.training.schedules import rate_factor
 from systems.mtmdd import network as network_module
 from systems.mtmdd import task as task_module
+from systems.mtmdd.baselines.methods import COMPARED
 from systems.mtmdd.config import LossTerm, Phase, Recipe, TrainParams
 from systems.mtmdd.network import build_network
 from systems.mtmdd.predictor import Model
@@ -484,3 +486,57 @@ def test_e3_starts_with_the_training_images_clicks_in_a_first_step_alone(
     # the second step goes on with the weights of the first
     saved = load_file(tmp_path / "model" / "predict.safetensors")
     assert torch.equal(Begun.begun["target"]["embedding.layers.8.weight"], saved["embedding.layers.8.weight"])
+
+
+# --- a target without labels
+
+
+def task_of(method: str):
+    """Return what makes the tasks of a method's phases."""
+    command = COMPARED[method].train
+    return PhaseTask if command is None else pkgutil.resolve_name(f"{command}:task_of")
+
+
+@pytest.mark.parametrize("method", ["MTMDD-VM-star", "DAN", "DANN"])
+def test_without_target_labels_no_label_of_it_changes_a_weight(
+    method, examples, network_params, objective_params, train_params, tmp_path
+):
+    params = train_params.model_copy(update={"epochs": 2})
+    recipe = build_recipe(method, network_params, objective_params, params, unlabelled=True)
+    is_target = pl.col("domain") == "target"
+    others = pl.col("category").shuffle(seed=5).over("domain")
+    shuffled = examples.rows.with_columns(category=pl.when(is_target).then(others).otherwise("category"))
+    assert not shuffled.equals(examples.rows)
+    for name, rows in (("true", examples.rows), ("shuffled", shuffled)):
+        train_recipe(recipe, replace(examples, rows=rows), 0, tmp_path / name, "run", kind=task_of(method))
+    found = [(tmp_path / name / "joint.safetensors").read_bytes() for name in ("true", "shuffled")]
+    assert found[0] == found[1]
+    whole = build_recipe(method, network_params, objective_params, params)
+    train_recipe(whole, examples, 0, tmp_path / "labelled", "run", kind=task_of(method))
+    assert found[0] != (tmp_path / "labelled" / "joint.safetensors").read_bytes()
+
+
+def test_the_targets_images_are_seen_without_labels(examples, network_params, objective_params, train_params, tmp_path):
+    params = train_params.model_copy(update={"epochs": 2})
+    recipe = build_recipe("MTMDD-VM-star", network_params, objective_params, params, unlabelled=True)
+    train_recipe(recipe, examples, 0, tmp_path / "model", "run")
+    weights = load_file(tmp_path / "model" / "joint.safetensors")
+    means = [weights[f"recogniser.visual_norms.{domain}.running_mean"] for domain in ("source", "target")]
+    assert means[1].abs().sum() > 0
+    assert not torch.equal(*means)
+    (chosen,) = Model.read(tmp_path / "model").chosen
+    labelled = build_recipe("MTMDD-VM-star", network_params, objective_params, params)
+    train_recipe(labelled, examples, 0, tmp_path / "labelled", "run")
+    (with_labels,) = Model.read(tmp_path / "labelled").chosen
+    assert chosen["seen"] == with_labels["seen"]  # as many steps, and images, as with labels
+    assert (chosen["chosen_on"], with_labels["chosen_on"]) == (
+        "source validation accuracy", "target validation accuracy",
+    )  # fmt: skip
+
+
+def test_a_target_without_labels_needs_the_sources_categories(examples, network_params, objective_params, train_params):
+    recipe = build_recipe("VGGsrc", network_params, objective_params, train_params, unlabelled=True)
+    other = replace(examples, categories={**examples.categories, "target": ["ant", "bee", "yak"]})
+    message = r"a target without labels needs the same categories in both domains \(.*yak.*remove unlabelled=VGGsrc"
+    with pytest.raises(UserError, match=message):
+        training_run(recipe, other, 0, "run")

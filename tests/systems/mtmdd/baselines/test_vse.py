@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from training_runs import read_curve, train_recipe
 
 from model.losses.hardest_negative import HardestNegativeLoss
-from systems.mtmdd.baselines.vse import VseTask
+from systems.mtmdd.baselines.vse import VseTask, sum_of_recalls
 from systems.mtmdd.examples import Examples
 from systems.mtmdd.methods import METHODS
 from systems.mtmdd.predictor import Model
@@ -37,4 +38,19 @@ def test_the_predictor_learns_by_the_hardest_negatives(recipe, examples: Example
     assert len(read_curve(Path("model/curves/predict"), "validation/source rmse")) == 2
     model = Model.read(Path("model"))
     assert model.phase_that_predicts_clicks().name == "predict"
-    assert model.chosen[0]["chosen_on"] == "source validation click loss"
+    assert model.chosen[0]["chosen_on"] == "source validation sum of recalls"
+    sums = read_curve(Path("model/curves/predict"), "validation/source sum of recalls")
+    assert model.chosen[0]["value"] == max(sums)
+
+
+def test_recalls_by_hand() -> None:
+    texts = np.eye(12)
+    texts[11] = 0  # an image without clicks has no text
+    images = np.eye(12)
+    assert sum_of_recalls(images, texts) == 600.0
+    images[[0, 1]] = images[[1, 0]]  # two of eleven find each other's text first, and their own among five
+    images += 1e-3 * np.eye(12)
+    assert sum_of_recalls(images, texts) == pytest.approx(2 * 100 * (9 / 11 + 1 + 1), abs=1e-3)
+    # all images alike: by chance
+    assert sum_of_recalls(np.ones((12, 12)), texts) == pytest.approx(2 * 100 * (1 + 5 + 10) / 11, abs=1e-3)
+    assert sum_of_recalls(images[:1], np.zeros((1, 12))) == 0.0
