@@ -2,9 +2,10 @@
 
 The trainings are those of `benchmarks.verdicts`. For each row, comparisons with many seeds give the variances of the
 population, `report.sample_size` gives from them the sample that decides the true difference with a power of 80 %, and
-`--repeats` new comparisons with that sample show how often there is a right verdict. The table also has what reports of
-5 seeds ask for whose claim is open: such a report knows neither the difference nor the variances, and so its answers
-vary; the quartiles are over those reports, in the order in which samples are tried (a sample of more images is larger).
+`--repeats` new comparisons with that sample show how often there is a right verdict. The table also has the smallest
+difference that 5 seeds should find with that power, and how often they do. The last column is what reports of 5 seeds
+ask for whose claim is open: such a report knows neither the difference nor the variances, and so its answers vary. The
+quartiles are in the order in which samples are tried: one with more images is larger.
 
 The second table is for whole reports of 20 claims on 15 runs after Holm's correction: ten claims without a difference,
 five of 5 points and five of 15 points, which are decided with 5 seeds. Asked is for the claims of 5 points.
@@ -70,6 +71,11 @@ def population(found: Variances, difference: float) -> Estimate:
     return estimate_of(PRESENT, difference / 100, seeds * MANY / PRESENT, shared, of_images / PRESENT + shared)
 
 
+def decided(found: Variances, seeds: int, level: float) -> float:
+    """Return the percentage of comparisons that find a difference above 0 at the level."""
+    return 100 * float(((chosen(found, seeds) < level) & (found.mean > 0)).mean())
+
+
 def text_of(sample: Sample) -> str:
     """Return a sample in a few characters."""
     if sample.seeds is None:
@@ -87,9 +93,10 @@ def samples_table(draw: np.random.Generator, repeats: int) -> Iterator[str]:
     """Yield how often the sample that is asked for decides, as lines of Markdown."""
     yield (
         "| test images with each seed | deviation, points | true difference | level, % | sample asked for, seeds | "
-        "power computed | decided, % | 5 seeds find with 80 % | asked for by open reports of 5 seeds, quartiles |"
+        "power computed | decided, % | 5 seeds find, points | found, % | "
+        "asked for by open reports of 5 seeds, quartiles |"
     )
-    yield "|---|---:|---:|---:|---|---:|---:|---:|---|"
+    yield "|---|---:|---:|---:|---|---:|---:|---:|---:|---|"
     for is_fixed in (False, True):
         for points, difference in CASES:
             many = drawn(draw, repeats // 10, points, difference, MANY, is_fixed)
@@ -102,10 +109,11 @@ def samples_table(draw: np.random.Generator, repeats: int) -> Iterator[str]:
                     cells += ["–", "–"]
                 else:
                     found = drawn(draw, repeats, points, difference, sample.seeds, is_fixed, sample.times)
-                    right = (chosen(found, sample.seeds) < level) & (found.mean > 0)
                     computed = power(whole, difference / 100, level, sample.seeds, sample.times)
-                    cells += [f"{100 * computed:.1f}", f"{100 * right.mean():.1f}"]
-                cells += [f"{100 * (detectable(whole, level) or 0):.1f}", quartiles(_asked(pilots, level))]
+                    cells += [f"{100 * computed:.1f}", f"{decided(found, sample.seeds, level):.1f}"]
+                smallest = 100 * (detectable(whole, level) or 0)
+                share = decided(drawn(draw, repeats, points, smallest, PRESENT, is_fixed), PRESENT, level)
+                cells += [f"{smallest:.1f}", f"{share:.1f}", quartiles(_asked(pilots, level))]
                 which = "the same" if is_fixed else "other"
                 yield f"| {which} | {points} | {difference} | {' | '.join(cells)} |"
 
@@ -131,15 +139,15 @@ def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
         level = LEVEL / num_open
         sample = deciding_sample(whole, level)
         assert sample.seeds is not None
-        decided = []
+        shares = []
         for of_report in _reports(draw, reports, sample.seeds, is_moderated):
             everything = [one for group in of_report.values() for one in group]
             corrected = np.array(holm([one.p_value() for one in everything]))
             of_five = np.repeat(list(of_report), [len(group) for group in of_report.values()]) == 5
-            decided.append((corrected[of_five] < LEVEL).mean())
+            shares.append((corrected[of_five] < LEVEL).mean())
         computed = power(whole, whole.mean, level, sample.seeds)
         name = "moderated by all runs" if is_moderated else "its own"
-        yield f"| {name} | {sample.seeds} | {100 * computed:.1f} | {100 * np.mean(decided):.1f} |"
+        yield f"| {name} | {sample.seeds} | {100 * computed:.1f} | {100 * np.mean(shares):.1f} |"
 
 
 def _reports(
