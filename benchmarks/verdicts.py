@@ -57,6 +57,7 @@ def trainings(
     seeds: int,
     is_fixed: bool = False,
     of_split: float = 0.0,
+    times: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the results of several runs with the same seeds and images.
 
@@ -68,26 +69,29 @@ def trainings(
         seeds: number of seeds.
         is_fixed: all seeds test the same images.
         of_split: deviation that all runs of a seed have in common, as a share.
+        times: how many times the images there are, tested and in all.
 
     Returns:
         Whether an image is recognised, and whether it is tested.
 
     Shape:
-        accuracies, deviations: (runs,); results: (number, runs, seeds, POOL), (number, seeds, POOL)
+        accuracies, deviations: (runs,); results: (number, runs, seeds, pool), (number, seeds, pool), where pool is
+        times * POOL
     """
+    pool, tested = times * POOL, times * TESTED
     runs, total = len(accuracies), math.sqrt(1 + DIFFICULTY**2 + OWN_DIFFICULTY**2)
     if is_fixed:
-        is_tested = np.broadcast_to(np.arange(POOL) < TESTED, (number, seeds, POOL))
+        is_tested = np.broadcast_to(np.arange(pool) < tested, (number, seeds, pool))
     else:
-        order = np.argpartition(draw.random((number, seeds, POOL), np.float32), TESTED, axis=2)
-        is_tested = np.zeros((number, seeds, POOL), bool)
-        np.put_along_axis(is_tested, order[..., :TESTED], True, axis=2)
+        order = np.argpartition(draw.random((number, seeds, pool), np.float32), tested, axis=2)
+        is_tested = np.zeros((number, seeds, pool), bool)
+        np.put_along_axis(is_tested, order[..., :tested], True, axis=2)
     levels = special.ndtri(accuracies)
     slope = np.exp(-(special.ndtri(0.8) ** 2) / 2) / math.sqrt(2 * math.pi)  # points of accuracy to the normal's scale
     luck = draw.normal(size=(number, runs, seeds)) * deviations[:, None]
     luck += draw.normal(size=(number, 1, seeds)) * of_split
     level = (levels[:, None] + luck / slope) * total  # (number, runs, seeds)
-    easiness = draw.normal(0, DIFFICULTY, (number, 1, POOL)) + draw.normal(0, OWN_DIFFICULTY, (number, runs, POOL))
+    easiness = draw.normal(0, DIFFICULTY, (number, 1, pool)) + draw.normal(0, OWN_DIFFICULTY, (number, runs, pool))
     sums = (level[..., None] + easiness[:, :, None]).astype(np.float32)
     return draw.standard_normal(sums.shape, np.float32) < sums, is_tested
 
@@ -105,7 +109,7 @@ def satterthwaite(found: Variances, seeds: int) -> np.ndarray:
 def chosen(found: Variances, seeds: int) -> np.ndarray:
     """Return the p-values of `report.intervals.Estimate`."""
     parts = zip(*(part.tolist() for part in found), strict=True)
-    return np.array([_estimate(seeds, *of_one).p_value() for of_one in parts])
+    return np.array([estimate_of(seeds, *of_one).p_value() for of_one in parts])
 
 
 CANDIDATES: dict[str, Callable[[Variances, int], np.ndarray]] = {
@@ -174,7 +178,7 @@ def reports_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
             for _ in range(reports):
                 deviations = np.exp(draw.uniform(math.log(low), math.log(high), len(ACCURACIES))) / 100
                 correct, is_tested = trainings(draw, 1, ACCURACIES, deviations, seeds, of_split=0.015)
-                plain = [_compared(correct[0], is_tested[0], *pair) for pairs in PAIRS.values() for pair in pairs]
+                plain = [compared(correct[0], is_tested[0], *pair) for pairs in PAIRS.values() for pair in pairs]
                 noise = training_noise((correct[0] & is_tested[0]).sum(axis=2) / TESTED)
                 own.append([one.p_value() for one in plain])
                 all_runs.append([moderated(one, noise).p_value() for one in plain])
@@ -206,7 +210,7 @@ def sizes_table(draw: np.random.Generator, reports: int) -> Iterator[str]:
                     correct, is_tested = trainings(draw, 1, np.full(number, 0.8), deviations, seeds, of_split=0.015)
                     noise = training_noise((correct[0] & is_tested[0]).sum(axis=2) / TESTED)
                     for pair in pairs:
-                        plain = _compared(correct[0], is_tested[0], *pair)
+                        plain = compared(correct[0], is_tested[0], *pair)
                         own.append(plain.p_value() < LEVEL)
                         all_runs.append(moderated(plain, noise).p_value() < LEVEL)
                 levels = f"{100 * np.mean(own):.1f} | {100 * np.mean(all_runs):.1f}"
@@ -218,7 +222,8 @@ def spread_text(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _estimate(num_seeds: int, mean: float, seeds: float, shared: float, units: float) -> Estimate:
+def estimate_of(num_seeds: int, mean: float, seeds: float, shared: float, units: float) -> Estimate:
+    """Return a difference with the parts of its variance; see `report.intervals.Estimate`."""
     return Estimate(
         mean=mean,
         num_seeds=num_seeds,
@@ -230,9 +235,14 @@ def _estimate(num_seeds: int, mean: float, seeds: float, shared: float, units: f
     )
 
 
-def _compared(correct: np.ndarray, is_tested: np.ndarray, one: int, other: int) -> Estimate:
+def compared(correct: np.ndarray, is_tested: np.ndarray, one: int, other: int) -> Estimate:
+    """Return the difference of two runs of a report.
+
+    Shape:
+        correct: (runs, seeds, images); is_tested: (seeds, images)
+    """
     found = variances(correct[one].astype(np.float32) - correct[other], is_tested)
-    return _estimate(len(is_tested), *(float(part) for part in found))
+    return estimate_of(len(is_tested), *(float(part) for part in found))
 
 
 def accuracies_table(draw: np.random.Generator, repeats: int) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from report.intervals import Estimate
+from report.sample_size import Sample, deciding_sample
 
 LEVEL = 0.05
 NOT_RUN, ONE_SEED, BY_CONSTRUCTION = "not run", "one seed: no verdict", "by construction"
@@ -37,11 +38,13 @@ class Verdict(NamedTuple):
             claim isn't tested: `NOT_RUN`, `ONE_SEED`, `BY_CONSTRUCTION`.
         p: the two-sided p-value by itself; None if the claim isn't tested.
         corrected: the same after Holm's correction over all tested claims.
+        sample: what would decide an open claim; None for every other.
     """
 
     text: str
     p: float | None = None
     corrected: float | None = None
+    sample: Sample | None = None
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -61,14 +64,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdicts(claims: Sequence[Claimed]) -> list[Verdict]:
-    """Return the verdicts of a report's claims, in their order."""
+    """Return the verdicts of a report's claims, in their order.
+
+    The sample that would decide an open claim is that for the level 0.05 / (number of open claims). This is the level
+    that Holm's method applies to an open claim whose p becomes the smallest of them, if the decided claims stay decided
+    and the other open ones open. It is the strictest that an open claim can meet: if others get decided, it rises.
+    """
     p_values = [
         claim.estimate.p_value(claim.at_most or 0.0)
         for claim in claims
         if claim.estimate is not None and claim.is_tested
     ]
-    corrected = iter(zip(p_values, holm(p_values), strict=True))
-    return [_judge(claim, *next(corrected)) if claim.is_tested else _untested(claim) for claim in claims]
+    holms = holm(p_values)
+    num_open = sum(corrected >= LEVEL for corrected in holms)
+    found = iter(zip(p_values, holms, strict=True))
+    return [_judge(claim, *next(found), num_open) if claim.is_tested else _untested(claim) for claim in claims]
 
 
 def _untested(claim: Claimed) -> Verdict:
@@ -77,8 +87,10 @@ def _untested(claim: Claimed) -> Verdict:
     return Verdict(BY_CONSTRUCTION if claim.is_by_construction else ONE_SEED)
 
 
-def _judge(claim: Claimed, p: float, corrected: float) -> Verdict:
+def _judge(claim: Claimed, p: float, corrected: float, num_open: int) -> Verdict:
     assert claim.estimate is not None
+    if corrected >= LEVEL:
+        sample = deciding_sample(claim.estimate, LEVEL / num_open, claim.at_most or 0.0)
+        return Verdict(BY_SIGN[0], p, corrected, sample)
     gain = claim.estimate.mean if claim.at_most is None else claim.at_most - claim.estimate.mean
-    sign = ((gain > 0) - (gain < 0)) if corrected < LEVEL else 0
-    return Verdict(BY_SIGN[sign], p, corrected)
+    return Verdict(BY_SIGN[(gain > 0) - (gain < 0)], p, corrected)

@@ -23,7 +23,7 @@ from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.evaluations import read_evaluations
 from model.measures.label_sets import SET_MEASURES
 from report import pages
-from report.claims import claims_texts, judged_table
+from report.claims import claims_texts, judged_table, sample_note
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
@@ -285,6 +285,7 @@ def write_report(evaluations: Path, folder: Path, results: Results, params: Repo
         quantities=quantities_texts(table) if BASE in results.runs else None,
         ece=[pages.number(found.get((BASE, f"{name}_{LABELS}"), (None,))[0], 2) for name in ("ece", "ece_calibrated")],
         claims=claims_texts(claims, 2) if len(claims) else None,
+        deciding=sample_note(claims),
         has_plots=bool(pictures),
     )
     write_part(part, folder)

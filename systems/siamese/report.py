@@ -26,7 +26,7 @@ from base.console import stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.evaluations import read_evaluations
 from report import pages
-from report.claims import claims_texts, judged_table
+from report.claims import claims_texts, judged_table, sample_note
 from report.intervals import Estimate, accuracy_interval, estimate, paired, unit_values
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
@@ -276,6 +276,7 @@ def write_report(
         frozen=frozen_texts(table, [read_run(run) for run in plan.frozen]) if plan.frozen else None,
         measures=measures_texts(table, results),
         claims=claims_texts(claims) if len(claims) else None,
+        deciding=sample_note(claims),
         names=None
         if names.is_empty()
         else pages.plain_table(

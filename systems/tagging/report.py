@@ -24,7 +24,7 @@ from base.console import UserError, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from model.measures.evaluations import read_evaluations
 from report import pages
-from report.claims import claims_texts, judged_table
+from report.claims import claims_texts, judged_table, sample_note
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.plots import METHODS, picture
 from report.sections import not_run, part_of, write_part
@@ -287,7 +287,8 @@ def write_report(
         best=None if best is None else (best, pages.number(results.mean(Measured(best), metric))),
         tags=at_k_texts(results, measured),
         sets=sets_texts(results),
-        claims=claims_texts(claims) if len(claims) else None,
+        claims=claims_texts(claims, tested="test posts") if len(claims) else None,
+        deciding=sample_note(claims, tested="test posts"),
         lengths=lengths_texts(results, measured),
         examples={name: name.removeprefix("example_") for name in examples},
     )

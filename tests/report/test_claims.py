@@ -1,7 +1,10 @@
+import math
+
 import polars as pl
 import pytest
+from scipy import stats
 
-from report.claims import Claim, claims_texts, judged_table
+from report.claims import Claim, claims_texts, judged_table, sample_note, sample_text
 from report.intervals import Estimate, paired
 
 
@@ -40,3 +43,41 @@ def test_texts_have_signs_and_as_many_digits_as_asked() -> None:
     assert row[:4] == ["2", "a > b", "-0.25", f"{low:+.2f} to {high:+.2f}"]
     assert missing[2:5] == ["–"] * 3
     assert claims_texts(table).rows[0][3] == f"{low:+.1f} to {high:+.1f}"
+
+
+def test_an_open_claim_says_what_would_decide_it() -> None:
+    claims = [
+        *CLAIMS,
+        Claim("4", "g > h", "g", "h"),
+        Claim("5", "i > j", "i", "j"),
+        Claim("6", "k > l", "k", "l"),
+    ]
+    # 3: one deviation off its limit; 4: two; 5: hardly any difference; 6: none at all
+    found = [difference(9.0, 9.1, 8.9), None, difference(3.0, 4.0, 5.0), difference(1.0, 2.0, 3.0)]
+    found += [difference(1.0, -1.0, 0.0001), difference(0.0, 0.0, 0.0)]
+    table = judged_table(claims, found)
+    assert table["verdict"].to_list() == ["holds", "not run", "open", "open", "open", "open"]
+    # t tests at 5 % / 4 (the open claims), of effects of one and of two deviations, with degrees that grow
+    expected = [
+        next(
+            size
+            for size in range(3, 100)
+            if stats.nct.sf(stats.t.isf(0.05 / 4 / 2, size - 1), size - 1, effect * math.sqrt(size)) >= 0.8
+        )
+        for effect in (1, 2)
+    ]
+    assert table["needs_seeds"].to_list() == [None, None, *expected, None, None]
+    assert table["needs_times"].to_list() == [None, None, 1, 1, None, None]
+    assert table["detectable"].is_null().to_list() == [True, True, False, False, False, True]
+    out_of_reach = f"out of reach;\n{table['detectable'][4]:.1f} would show"
+    assert [row[-1] for row in claims_texts(table).rows] == [
+        "–", "–", f"about {expected[0]} seeds", f"about {expected[1]} seeds", out_of_reach, "unknown:\nnothing differs",
+    ]  # fmt: skip
+    assert "5 % / 4, for the number of open claims" in sample_note(table)
+    assert sample_note(table.head(2)) == ""
+
+
+def test_more_images_are_named_as_the_system_names_them() -> None:
+    row = {"needs_seeds": 20, "needs_times": 4, "detectable": 2.0, "verdict": "open"}
+    assert sample_text(row, tested="test posts") == "4 times the test posts\nand 20 seeds"
+    assert "30 seeds with 100 times the test posts" in sample_note(pl.DataFrame([row]), "test posts")

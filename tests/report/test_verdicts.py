@@ -1,6 +1,8 @@
 """Verdicts on claims: Holm's correction by hand and by its definition, and when there is none."""
 
+import math
 from itertools import pairwise
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -77,3 +79,20 @@ def test_four_images_to_none_are_no_verdict() -> None:
     )  # fmt: skip
     verdict = verdicts([Claimed(few)])[0]
     assert (verdict.text, verdict.p) == ("open", pytest.approx(0.125))
+
+
+def test_the_level_of_a_deciding_sample_is_that_of_the_open_claims() -> None:
+    means = [9.0, -9.0, 2.2, 0.4]
+    judged = verdicts([Claimed(found(mean)) for mean in means] + [Claimed(None), Claimed(found(2.2, num_seeds=1))])
+    assert [verdict.text for verdict in judged][2:4] == ["open", "open"]
+    assert [verdict.sample is None for verdict in judged] == [True, True, False, False, True, True]
+    # 1000 degrees: practically the normal distribution; 5 seeds see 2.2 deviations of their mean
+    for verdict, mean in zip(judged[2:4], means[2:4], strict=True):
+        needed = 5 * ((NormalDist().inv_cdf(1 - 0.05 / 2 / 2) + NormalDist().inv_cdf(0.8)) / mean) ** 2
+        sample = verdict.sample
+        assert sample is not None
+        assert sample.seeds == (math.ceil(needed) if needed < 100 else None)
+        assert sample.detectable == pytest.approx(mean * math.sqrt(needed / 5), rel=0.005)
+    # no open claim is decided by the present sample, and so none needs fewer seeds than that
+    assert judged[2].sample is not None
+    assert (judged[2].sample.seeds or 0) > 5

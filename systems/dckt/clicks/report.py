@@ -18,6 +18,7 @@ from base.console import stage
 from base.params import DEFAULT_PATH, load_section, read_seeds
 from model.measures.evaluations import read_evaluations
 from report import pages
+from report.claims import COLUMNS, DECIDING, sample_columns, sample_note, sample_text
 from report.intervals import Estimate, estimate, paired, unit_values
 from report.sections import Part, part_of, write_part
 from report.spreadsheets import write_csv
@@ -26,6 +27,7 @@ from systems.dckt.clicks.config import CELLS, MEASURES, NDCG, ClicksParams, metr
 
 NAME, TITLE = "dckt_clicks", "Search by words: two towers on clicks"
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
+TESTED = "test queries"
 COMPARED = (("weighted", "shuffled"), ("weighted", "unweighted"))  # the first is claimed to be better
 
 
@@ -79,10 +81,11 @@ def differences_table(units: pl.DataFrame) -> pl.DataFrame:
     rows = []
     for (*names, found), verdict in zip(listed, judged, strict=True):
         known = [None] * 3 if found is None else [round(value, 2) for value in found.interval()]
-        rows.append((*names, *known, verdict.p, verdict.corrected, verdict.text))
+        needed = sample_columns(verdict.sample).values()
+        rows.append((*names, *known, verdict.p, verdict.corrected, verdict.text, *needed))
     texts = dict.fromkeys(["better", "worse", "queries", "images"], pl.String)
     numbers = dict.fromkeys(["difference", "low", "high", "p", "p_holm"], pl.Float64)
-    return pl.DataFrame(rows, schema={**texts, **numbers, "verdict": pl.String}, orient="row")
+    return pl.DataFrame(rows, schema={**texts, **numbers, "verdict": pl.String, **COLUMNS}, orient="row")
 
 
 def results_texts(table: pl.DataFrame, runs: Sequence[str], k: int) -> pages.Table:
@@ -109,7 +112,7 @@ def differences_texts(table: pl.DataFrame) -> pages.Table:
     """Return the table of differences for the page."""
     columns = [pages.Column(text, number=False) for text in ("claim", "cell")]
     columns += [pages.Column(text) for text in ("difference", "95 %", "p, corrected")]
-    columns += [pages.Column("verdict", number=False, verdict=True)]
+    columns += [pages.Column("verdict", number=False, verdict=True), pages.Column(DECIDING, number=False, name=True)]
     rows = [
         [
             f"{row['better']} > {row['worse']}",
@@ -118,6 +121,7 @@ def differences_texts(table: pl.DataFrame) -> pages.Table:
             pages.interval(row["low"], row["high"], sign=True),
             pages.number(row["p_holm"], 4),
             row["verdict"],
+            sample_text(row, tested=TESTED),
         ]
         for row in table.iter_rows(named=True)
     ]
@@ -147,6 +151,7 @@ def write_report(evaluations: Path, folder: Path, params: ClicksParams, seeds: S
         ],
         results=results_texts(results, params.runs, params.evaluate.k),
         differences=differences_texts(differences) if len(differences) else None,
+        deciding=sample_note(differences, TESTED),
     )
     write_part(part, folder)
 

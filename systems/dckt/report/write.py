@@ -17,7 +17,7 @@ from pydantic import Field
 from base.artifacts import whole_directory
 from base.console import stage
 from base.params import DEFAULT_PATH, Params, load_section
-from report.claims import claims_texts
+from report.claims import claims_texts, sample_note
 from report.sections import Part, not_run, part_of, read_part, write_part
 from report.spreadsheets import write_csv
 from systems.dckt.config import BEFORE, FULL, read_run
@@ -110,7 +110,8 @@ def write_report(results: Results, folder: Path, params: ReportParams) -> Part:
         queries=f"{min(numbers):,}" if min(numbers) == max(numbers) else f"{min(numbers):,} to {max(numbers):,}",
         levels=levels,
         late=LATE,
-        claims=claims_texts(claims) if len(claims) else None,
+        claims=claims_texts(claims, tested="test pairs") if len(claims) else None,
+        deciding=sample_note(claims, tested="test pairs"),
     )
 
 

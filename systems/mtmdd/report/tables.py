@@ -6,6 +6,7 @@ from typing import Any, Literal
 import polars as pl
 
 from base.console import UserError
+from report.claims import COLUMNS, sample_columns
 from report.intervals import Estimate, accuracy_interval, estimate, subtracted
 from report.training_noise import moderated
 from report.verdicts import Claimed, Verdict, verdicts
@@ -231,7 +232,7 @@ def claims_table(runs: Runs) -> pl.DataFrame:
     Differences are in percentage points of target accuracy, or in hundredths of RMSE-S, by `measure`; a positive one
     supports the claim. `low` and `high` are its 95 % interval, `p` is its p-value by itself and `p_holm` after Holm's
     correction over all tested claims, by which the verdict is given. The last two are null for a claim that isn't
-    tested.
+    tested. `report.claims.COLUMNS` have the sample that would decide an open claim.
     """
     claims = []
     for claim in CLAIMS:
@@ -246,7 +247,7 @@ def claims_table(runs: Runs) -> pl.DataFrame:
     rows = [_row_of(claim, found, verdict) for (claim, found), verdict in zip(claims, judged, strict=True)]
     rows.sort(key=lambda row: row["claim"])
     floats = ("published", "difference", "low", "high", "p", "p_holm")
-    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
+    return pl.DataFrame(rows, schema_overrides={**dict.fromkeys(floats, pl.Float64), **COLUMNS})
 
 
 def _row_of(claim: Claim, found: Estimate | None, verdict: Verdict) -> dict[str, Any]:
@@ -262,6 +263,7 @@ def _row_of(claim: Claim, found: Estimate | None, verdict: Verdict) -> dict[str,
         "p": None if verdict.p is None else round(verdict.p, 6),
         "p_holm": None if verdict.corrected is None else round(verdict.corrected, 6),
         "verdict": verdict.text,
+        **sample_columns(verdict.sample),
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from report.claims import DECIDING, sample_text
 from report.pages import Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import label, point_label
 from systems.mtmdd.report.references import reference_rows
@@ -53,7 +54,8 @@ def claims_texts(table: pl.DataFrame) -> Table:
         Column("compared", number=False, name=True),
         Column("measure", number=False),
         Column("difference", group="published"), Column("difference", group="ours"), Column("95 %", group="ours"),
-        Column("p, corrected", group="ours"), Column("here", number=False, verdict=True),
+        Column("p,\ncorrected", group="ours"), Column("here", number=False, verdict=True),
+        Column(DECIDING, number=False, name=True),
     ]  # fmt: skip
     rows = [
         [
@@ -66,6 +68,7 @@ def claims_texts(table: pl.DataFrame) -> Table:
             interval(row["low"], row["high"], sign=True),
             _p_text(row["p_holm"]),
             row["verdict"],
+            sample_text(row),
         ]
         for row in table.iter_rows(named=True)
     ]

@@ -28,6 +28,7 @@ from base.console import Closing, stage
 from base.params import DEFAULT_PATH, Params, load_section, read_seeds
 from base.terminal import printable
 from report import data_sets, pages
+from report.claims import sample_note
 from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from systems.mtmdd import published
@@ -262,6 +263,7 @@ def write_report(
         has_trade_off=not trade_off.is_empty(),
         budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
+        deciding=sample_note(claims),
         studies=[
             {
                 "name": f"study_{name}",

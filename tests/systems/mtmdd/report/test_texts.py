@@ -44,6 +44,7 @@ def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, com
     row = {
         "claim": 4, "says": "so", "better": "lambda=shared-0.4", "worse": "lambda=shared-0", "measure": measure,
         "published": 14.0, "difference": 3.25, "low": -1.0, "high": 7.5, "p": 0.05, "p_holm": 0.2504, "verdict": "open",
+        "needs_seeds": 14, "needs_times": 1, "detectable": 8.0,
     }  # fmt: skip
     assert headed(claims_texts(pl.DataFrame([row]))) == [
         ("", "claim", "4"),
@@ -53,8 +54,9 @@ def test_a_claim_names_first_what_the_other_is_subtracted_from(measure: str, com
         ("published", "difference", "+14.0"),
         ("ours", "difference", "+3.2"),
         ("ours", "95 %", "-1.0 to +7.5"),
-        ("ours", "p, corrected", "0.250"),
+        ("ours", "p,\ncorrected", "0.250"),
         ("", "here", "open"),
+        ("", "would decide it", "about 14 seeds"),
     ]
 
 
@@ -63,8 +65,9 @@ def test_a_corrected_p_is_shown_with_three_digits(p: float | None, text: str) ->
     row = {
         "claim": 4, "says": "so", "better": "TDL", "worse": "TDL7", "measure": "Acc-T", "published": None,
         "difference": None, "low": None, "high": None, "p": p, "p_holm": p, "verdict": "not run",
+            "needs_seeds": None, "needs_times": None, "detectable": None,
     }  # fmt: skip
-    assert headed(claims_texts(pl.DataFrame([row])))[7] == ("ours", "p, corrected", text)
+    assert headed(claims_texts(pl.DataFrame([row])))[7] == ("ours", "p,\ncorrected", text)
 
 
 @pytest.mark.parametrize(("percent", "value", "text"), [(True, 0.4, "40%"), (False, 30.0, "30")])

@@ -62,7 +62,7 @@ def test_its_files(root: Path) -> None:
             "one_shot.csv",
             "one_shot.png",
         ),
-        *("out_of_class.csv", "out_of_class.png", "part.json", "references.csv"),
+        *("out_of_class.csv", "out_of_class.png", "pairs.csv", "pairs.png", "part.json", "references.csv"),
         *("study_features.csv", "study_features.png", "study_lambda.csv", "study_lambda.png"),
         *("table_viii.csv", "table_viii.json", "table_viii.md", "table_viii.png", "table_viii.txt"),
         *("trade_off.png", "vocabulary.png"),
@@ -87,7 +87,7 @@ def test_the_page_needs_nothing_beside_it(page: Page) -> None:
     plots = [source for source in page.pictures if source.startswith("data:image/png;base64,iVBOR")]
     photographs = [source for source in page.pictures if source.startswith("data:image/jpeg;base64,/9j/")]
     # of the one pair: three wrong images, three of corgi, none of akita; three samples
-    assert (len(plots), len(photographs), len(page.pictures)) == (11, 9, 20)
+    assert (len(plots), len(photographs), len(page.pictures)) == (12, 9, 21)
 
 
 def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) -> None:
@@ -96,6 +96,7 @@ def test_each_picture_of_the_page_is_the_one_that_its_caption_names(root: Path) 
     diagnostics = root / "system/evaluations/MTMDD-VM/diagnostics"
     expected = [
         ("Our test accuracies on this data set", root / "report/table_viii.png"),
+        ("Target accuracy, row minus column", root / "report/pairs.png"),
         ("Does a network that predicts clicks better", root / "report/trade_off.png"),
         ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_features.png"),
         ("Accuracies with 95 % intervals, and RMSE-S", root / "report/study_lambda.png"),
@@ -461,7 +462,7 @@ def test_a_page_without_diagnoses(tmp_path: Path) -> None:
     text = run(tmp_path).read_text(encoding="utf-8")
     assert "Diagnoses of click predictors" not in text
     assert "Click predictors" not in text
-    assert text.count("data:image/png;base64,") == 9
+    assert text.count("data:image/png;base64,") == 10
 
 
 @pytest.mark.parametrize(
