@@ -1,6 +1,7 @@
 """The report's plots: our results with intervals, without the paper's; the same tables give the same bytes."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import polars as pl
@@ -190,12 +191,6 @@ def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for name, rmse in lines.items():  # named above the axes, where no run is
-            axes.axvline(rmse, color=GREY, linestyle=":", linewidth=1.2)
-            axes.annotate(
-                name, (rmse, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
-                ha="left", va="bottom", rotation=25, rotation_mode="anchor", fontsize=8, color=GREY,
-            )  # fmt: skip
         for number, row in enumerate(table.to_dicts(), start=1):
             colour = TARGET if row["is_method"] else METHODS[1]
             reach = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
@@ -211,6 +206,16 @@ def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
                 color="white", zorder=4,
             )  # fmt: skip
         axes.margins(x=0.06, y=0.08)
+        for rmse in lines.values():
+            axes.axvline(rmse, color=GREY, linestyle=":", linewidth=1.2)
+        low, high = axes.get_xlim()
+        # names above the axes, where no run is; the axes are about 400 points wide
+        moved = moved_apart(list(lines.values()), 400 / (high - low), 22)
+        for (name, rmse), aside in zip(lines.items(), moved, strict=True):
+            axes.annotate(
+                name, (rmse, 1), (aside, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="left", va="bottom", rotation=25, rotation_mode="anchor", fontsize=8, color=GREY,
+            )  # fmt: skip
         axes.set_xlabel("RMSE-S: how badly clicks are predicted")
         axes.set_ylabel("target test accuracy, %")
         figure.legend(loc="outside right upper", handlelength=1, fontsize=9, markerscale=0.6)
@@ -220,9 +225,31 @@ def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
 
 def _draw_references(panel: Axes, lines: Mapping[str, float]) -> None:
     """Draw the lines, with their names at the right of the panel, where no run is."""
-    for name, height in lines.items():
+    for height in lines.values():
         panel.axhline(height, color=GREY, linestyle=":", linewidth=1.2)
+    low, high = panel.get_ylim()
+    # a panel is about 170 points high
+    moved = moved_apart(list(lines.values()), 170 / (high - low), 10)
+    for (name, height), aside in zip(lines.items(), moved, strict=True):
         panel.annotate(
-            name, (1, height), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            name, (1, height), (3, aside), xycoords=("axes fraction", "data"), textcoords="offset points",
             ha="left", va="center", fontsize=8, color=GREY,
         )  # fmt: skip
+
+
+def moved_apart(places: Sequence[float], scale: float, gap: float) -> list[float]:
+    """Return how far to move each name from its place, so that no two of them overlap.
+
+    Args:
+        places: in the axis's unit.
+        scale: points per unit.
+        gap: smallest distance of two names, points.
+
+    Returns:
+        Points, in the order of `places`: 0, or more for one that is less than the gap above the one before.
+    """
+    found, least = [0.0] * len(places), -math.inf
+    for number in sorted(range(len(places)), key=places.__getitem__):
+        found[number] = max(0.0, least - scale * places[number])
+        least = scale * places[number] + found[number] + gap
+    return found

@@ -1,8 +1,12 @@
 """Plots of methods and studies: they show the right data, and the same tables give the same bytes."""
 
+from itertools import pairwise
+
 import polars as pl
 import pytest
 from drawings import check_pictures, keep_drawing, refuse_other_fonts
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from report.plots import SOURCE, TARGET
@@ -237,6 +241,31 @@ def test_the_trade_off_has_each_run_at_its_values_under_its_number(figure: Figur
     bars = [container.lines[2][0].get_segments()[0].tolist() for container in axes.containers]
     assert bars == [[[1.4, 51.0], [1.4, 66.0]], [[0.9, 70.0], [0.9, 77.0]]]
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
-        ("predicting nothing", (1.0, 1)), ("the category means", (0.8, 1)), ("1", (1.4, 60.0)), ("2", (0.9, 75.0))
+        ("1", (1.4, 60.0)), ("2", (0.9, 75.0)), ("predicting nothing", (1.0, 1)), ("the category means", (0.8, 1))
     ]  # fmt: skip
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1  λ = 0, shared head", "2  TDL [7]"]
+
+
+@given(st.lists(st.floats(0.5, 1.5), max_size=6, unique=True))
+def test_names_that_are_moved_apart_keep_their_order_and_their_distance(places: list[float]) -> None:
+    moved = plots.moved_apart(places, 100, 10)
+    at = [100 * place + by for place, by in zip(places, moved, strict=True)]
+    assert sorted(places) == [place for _, place in sorted(zip(at, places, strict=True))]
+    assert all(after - before > 9.999 for before, after in pairwise(sorted(at)))
+    # the lowest one stays, and so does one that is far enough from all others
+    for place, by in zip(places, moved, strict=True):
+        assert by >= 0
+        if place == min(places) or all(other == place or other > place + 0.6 for other in places):
+            assert by == 0
+
+
+def test_close_lines_of_reference_by_hand() -> None:
+    moved = plots.moved_apart([1.004, 1.41, 1.0, 0.8], 100, 10)
+    assert moved == [pytest.approx(9.6), 0, 0, 0]
+
+
+def test_a_sweep_of_a_studys_point_has_its_printed_name(figure: Figure) -> None:
+    table = SWEEP.with_columns(pl.col("method").replace("TDL", "lambda=shared-0"))
+    plots.sweep_plot(table, {"source": "source categories"})
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["λ = 0, shared head", "VGGsrc"]
