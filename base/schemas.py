@@ -301,6 +301,18 @@ PREDICTIONS = pa.schema(
     ]
 )
 
+# data/mtmdd/evaluations/.../samples.parquet: some test images of each domain, right and wrong ones, with the words of
+# their click features, the largest value first; rows by domain, then image_id.
+SAMPLE_PREDICTIONS = pa.schema(
+    [
+        *(PREDICTIONS.field(name) for name in ("image_id", "domain", "category", "predicted", "probability")),
+        pa.field("words", pa.list_(pa.string())),  # predicted ones; null: no clicks are predicted
+        pa.field("words_values", pa.list_(pa.float32())),  # of v^, scaled to length 1
+        pa.field("clicked", pa.list_(pa.string())),  # words really clicked; null: target image, or no clicks predicted
+        pa.field("clicked_values", pa.list_(pa.float32())),  # of v, scaled to length 1
+    ]
+)
+
 # data/dckt/<domain>/ingested/pairs/: one row per image-text pair. Rows by pair_id inside a shard, shard = stable hash
 # of the pair_id.
 PAIRS = pa.schema(

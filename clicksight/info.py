@@ -61,6 +61,7 @@ WRITERS = {
     "POST_SPLITS": "pipelines.tags.split",
     "TAG_HISTORIES": "pipelines.tags.split",
     "PREDICTIONS": "systems.mtmdd.evaluate",
+    "SAMPLE_PREDICTIONS": "systems.mtmdd.evaluate",
     "PAIRS": "pipelines.pairs.ingest",
     "FINGERPRINTS": "pipelines.pairs.ingest",
     "PAIR_DUPLICATES": "pipelines.pairs.ingest",

@@ -8,8 +8,6 @@ Out: `index.html`, which needs no other file; `steps.csv` and `steps.png` (image
 """
 
 import argparse
-import base64
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,12 +25,12 @@ from report import pages
 from report.data_sets import noise_filter_plot, noise_filter_table
 from report.pages import NOTHING, Column, Table, number
 from report.spreadsheets import write_csv
+from report.thumbnails import Example, thumbnail
 from systems.cleaning.preparation_plots import steps_plot
 
 TEMPLATE = Path(__file__).with_name("preparation.html.jinja")
 DOMAINS = ("source", "target")
 SELECTED = "selected"
-QUALITY = 80  # of the thumbnails' JPEG
 
 
 class PreparationParams(Params):
@@ -162,15 +160,6 @@ def choose_examples(cleaned: pl.DataFrame, most: int) -> pl.DataFrame:
     )
 
 
-def thumbnail(image: Image.Image, longest: int) -> tuple[bytes, int, int]:
-    """Return an image as a small JPEG, with its width and height in pixels."""
-    small = image.copy()
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return buffer.getvalue(), small.width, small.height
-
-
 def cells_of(examples: pl.DataFrame, rules: Sequence[str], images: Path, longest: int) -> list[dict[str, Any]]:
     """Return what the template shows for each cell: its dropped and kept examples with their pictures.
 
@@ -184,23 +173,20 @@ def cells_of(examples: pl.DataFrame, rules: Sequence[str], images: Path, longest
         UserError: an image is not among the ingested ones.
     """
     store = ImageStore(images, examples.with_columns(pl.lit("source").alias("domain")), longest, cache=False)
-    shown: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    shown: dict[tuple[str, bool], list[Example]] = {}
     counts: dict[tuple[str, bool], int] = {}
     for row_number, row in enumerate(examples.iter_rows(named=True)):
-        encoded, width, height = thumbnail(Image.fromarray(store[row_number]), longest)
         cell = row["rule"], row["kept"]
         counts[cell] = row["count"]
-        shown.setdefault(cell, []).append(
-            {
-                "image_id": row["image_id"],
-                "category": row["category"],
-                "probability": "not scored" if row["probability"] is None else f"p {row['probability']:.4f}",
-                "clicks": f"{row['clicks']:,} click{'' if row['clicks'] == 1 else 's'}",
-                "picture": base64.b64encode(encoded).decode("ascii"),
-                "width": width,
-                "height": height,
-            }
+        probability = "not scored" if row["probability"] is None else f"p {row['probability']:.4f}"
+        example = Example(
+            image_id=row["image_id"],
+            picture=thumbnail(Image.fromarray(store[row_number]), longest),
+            alt=row["image_id"],
+            title=row["category"],
+            lines=[probability, f"{row['clicks']:,} click{'' if row['clicks'] == 1 else 's'}"],
         )
+        shown.setdefault(cell, []).append(example)
     return [
         {
             "rule": rule.replace("<=", "≤").replace(">=", "≥"),

@@ -4,15 +4,25 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import torch
 from torch import Tensor
 
+from base import schemas
 from base.seeding import derive_seed
+from model.data.batches import Draw
+from model.folder import device_at_hand
 from model.losses.count import l2_normalise
 from model.losses.position import standardise
+from model.prediction import Scored, largest
+from systems.mtmdd.config import Phase
+from systems.mtmdd.examples import Examples
 from systems.mtmdd.measures import percent
+from systems.mtmdd.predictor import Model
 
 TABLE_IV = (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001)  # the bandwidths B that the paper compares
+SAMPLES = 4  # test images of each domain that are rightly recognised, and as many that are not
+WORDS = 8  # of a sample's click feature
 
 
 def percent_within(features: Tensor, bandwidth: float, batch_normalised: bool = True) -> float:
@@ -58,21 +68,21 @@ def sigmoid_inputs(
     return pl.DataFrame({"bandwidth": widths, **shares, "normal_percent": (100 * normal).round(decimals=4).tolist()})
 
 
-def choose_samples(rows: pl.DataFrame, has_clicks: Sequence[bool], number: int, seed: int) -> list[int]:
-    """Return the row numbers of sample images with clicks, ascending.
+def choose_samples(rows: pl.DataFrame, eligible: Sequence[bool], number: int, seed: int) -> list[int]:
+    """Return the row numbers of eligible sample images, ascending.
 
     No category gets a second sample before every category has one.
 
     Args:
         rows: columns image_id and category.
-        has_clicks: of each row.
-        number: number of samples; fewer if there are not enough images with clicks.
+        eligible: whether a row may be chosen.
+        number: number of samples; fewer if there are not enough eligible images.
         seed: of the choice.
     """
     in_order = (
         rows.select("image_id", "category")
         .with_row_index("row")
-        .filter(pl.Series(has_clicks, dtype=pl.Boolean))
+        .filter(pl.Series(eligible, dtype=pl.Boolean))
         .with_columns(
             by_image=pl.col("image_id").map_elements(lambda i: derive_seed(seed, "sample", i), pl.UInt64),
             by_category=pl.col("category").map_elements(lambda c: derive_seed(seed, "category", c), pl.UInt64),
@@ -120,3 +130,61 @@ def sample_table(
         order = list(of_image)
         frames.append(table.sort(*order, "word_id", descending=[*[True] * len(order), False]).drop("word_id"))
     return pl.concat(frames)
+
+
+def sample_predictions(model: Model, examples: Examples, predictions: pa.Table) -> pa.Table:
+    """Return predictions of sample test images, with the words of their click features (`schemas.SAMPLE_PREDICTIONS`).
+
+    The samples are chosen by :func:`choose_samples` among a domain's rightly recognised images, and among the others.
+    Words are predicted by the network that `clicksight predict` uses: that of the last phase with a click loss.
+
+    Args:
+        model: the model that was measured.
+        examples: the test rows.
+        predictions: of these rows (`schemas.PREDICTIONS`).
+    """
+    rows = examples.rows.with_row_index("row").select("row", "domain", "image_id")
+    tests = pl.DataFrame(predictions).join(rows, on=["domain", "image_id"], how="left", maintain_order="left")
+    right = tests["category"] == tests["predicted"]
+    chosen: list[int] = []
+    for domain in tests["domain"].unique(maintain_order=True):
+        for kind in (right, ~right):
+            chosen += choose_samples(tests, (kind & (tests["domain"] == domain)).to_list(), SAMPLES, model.seed)
+    samples = tests[sorted(chosen)]
+    nothing: list[list[Scored] | None] = [None] * len(samples)
+    words = clicked = nothing
+    phase = model.phase_that_predicts_clicks()
+    if phase is not None and len(samples):
+        assert examples.clicks is not None
+        words = _words_of(_predicted_clicks(model, phase, examples, samples["row"].to_list()), model.words)
+        true = torch.from_numpy(examples.clicks.vectors(samples["image_id"].to_list()))
+        of_source = zip(_words_of(true, model.words), samples["domain"], strict=True)
+        clicked = [scored if domain == "source" else None for scored, domain in of_source]
+    columns = [
+        *(samples[name].to_list() for name in schemas.SAMPLE_PREDICTIONS.names[:5]),
+        *_names_and_values(words),
+        *_names_and_values(clicked),
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schemas.SAMPLE_PREDICTIONS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schemas.SAMPLE_PREDICTIONS)
+
+
+@torch.no_grad()
+def _predicted_clicks(model: Model, phase: Phase, examples: Examples, rows: Sequence[int]) -> Tensor:
+    """Return v^ of some rows, whatever their domain: (rows, K)."""
+    pixels = examples.images.crops([Draw(row, None) for row in rows], model.recipe.network.image_size, model.seed)
+    domain = phase.domains[0]
+    clicks: Tensor = model.network(phase)({domain: pixels.to(device_at_hand())})[domain].clicks
+    return clicks.float().cpu()
+
+
+def _words_of(clicks: Tensor, words: Sequence[str]) -> list[list[Scored] | None]:
+    return [largest(of_image, words, WORDS, above=0.0) for of_image in l2_normalise(clicks)]
+
+
+def _names_and_values(
+    listed: Sequence[list[Scored] | None],
+) -> tuple[list[list[str] | None], list[list[float] | None]]:
+    names = [None if scored is None else [one.name for one in scored] for scored in listed]
+    values = [None if scored is None else [one.value for one in scored] for scored in listed]
+    return names, values

@@ -8,7 +8,8 @@ In: a model folder, the ingested images, the split file it was trained with, voc
 of the cross-object study also the --source-images and the --source-split of its training.
 Out: ``metrics.json`` (Acc-S and Acc-T in percent, RMSE-S and its lines of reference on the same images, the parts of
 the click loss, numbers of images, the images that the training of each recogniser has seen, the chosen epochs and the
-split that chose them, and the reason for each null), ``predictions.parquet`` (`schemas.PREDICTIONS`) and
+split that chose them, and the reason for each null), ``predictions.parquet`` (`schemas.PREDICTIONS`),
+``samples.parquet`` (`schemas.SAMPLE_PREDICTIONS`: some images with the words of their click features) and
 ``units.parquet`` (`schemas.UNITS`): whether each image is recognised (``accuracy_source``, ``accuracy_target``), and
 its squared error of the clicks (``click_error_source``; RMSE-S is the root of its mean).
 
@@ -40,6 +41,7 @@ from model.losses.count import CountLoss
 from model.measures.accuracy import accuracy
 from model.measures.units import units_of
 from systems.mtmdd.batches import ImageLoader
+from systems.mtmdd.click_diagnostics import sample_predictions
 from systems.mtmdd.click_references import reference_rmse
 from systems.mtmdd.config import DOMAINS, Domain, Phase
 from systems.mtmdd.dispatch import run_command_of
@@ -278,15 +280,17 @@ def main(
         other = other_source(model.recipe, arguments.source_images, arguments.source_split)
         examples, training = read_test_examples(model, arguments.images, arguments.split, arguments.features, other)
         metrics, predictions, units = evaluate(model, examples, training, params.batch_size)
+        samples = sample_predictions(model, examples, predictions)
         with whole_directory(arguments.output) as folder:
             write_json(metrics, folder / "metrics.json")
             write_table(predictions, folder / "predictions.parquet")
+            write_table(samples, folder / "samples.parquet")
             write_table(units, folder / "units.parquet")
         for name in ("accuracy_source", "accuracy_target", "rmse_source"):
             if metrics[name] is not None:
                 closing.counts[name] = metrics[name]
         closing.counts["test images"] = predictions.num_rows
-        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet, units.parquet"
+        closing.wrote[str(arguments.output)] = "metrics.json, predictions.parquet, samples.parquet, units.parquet"
         closing.next_command = "python -m systems.mtmdd.report.write (see stages/mtmdd/dvc.yaml)"
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -10,7 +11,7 @@ from base.console import UserError
 from report.pages import NOTHING, Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import label
 from systems.mtmdd.report.runs import Runs
-from systems.mtmdd.report.tables import accuracy, paired, with_interval
+from systems.mtmdd.report.tables import DIGITS, accuracy, paired, with_interval
 from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
@@ -80,7 +81,8 @@ def _training(runs: Runs, point: Point) -> dict[str, Any]:
         if domain == "target":
             row |= {f"seen_target_of_{of}": _mean([images[of] for images in seen]) for of in DOMAINS}
     phases = metrics[0]["chosen"]
-    row["epochs"] = ", ".join(f"{name} {_mean([one['chosen'][name]['of'] for one in metrics]):g}" for name in phases)
+    epochs = {name: fmean(one["chosen"][name]["of"] for one in metrics) for name in phases}
+    row["epochs"] = ", ".join(f"{name} {round(mean, 1):g}" for name, mean in epochs.items())
     ended = Counter(phase["ended_by"] for one in metrics for phase in one["chosen"].values())
     row["ended_by"] = (
         next(iter(ended)) if len(ended) == 1 else ", ".join(f"{n} {what}" for what, n in sorted(ended.items()))
@@ -89,7 +91,7 @@ def _training(runs: Runs, point: Point) -> dict[str, Any]:
 
 
 def _mean(numbers: list[float]) -> float | None:
-    return round(sum(numbers) / len(numbers), 1) if numbers else None
+    return round(fmean(numbers), DIGITS) if numbers else None
 
 
 def budgets_texts(table: pl.DataFrame) -> Table:

@@ -11,7 +11,7 @@ from report.pages import NOTHING, Column, Table, interval, number, with_deviatio
 from systems.mtmdd import published
 from systems.mtmdd.report.references import reference_rows
 from systems.mtmdd.report.runs import Runs
-from systems.mtmdd.report.tables import accuracy, mean_metric, paired, with_interval
+from systems.mtmdd.report.tables import accuracy, mean_rmse, paired, with_interval
 from systems.mtmdd.runs import Point
 from systems.mtmdd.studies import split_value
 
@@ -169,7 +169,7 @@ def _measures(runs: Runs, point: Point, baseline: str, theirs: published.Measure
         "run": point.name,
         **accuracy(runs, point, "source"),
         **accuracy(runs, point, "target"),
-        "rmse_source": mean_metric(runs, point, "rmse_source", 4),
+        "rmse_source": mean_rmse(runs, point),
         "baseline": baseline,
         **with_interval(gain, ("gain", "gain_low", "gain_high")),
         "published_source": theirs and theirs.source,

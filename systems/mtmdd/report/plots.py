@@ -172,7 +172,8 @@ def study_plot(table: pl.DataFrame, axis: str, is_line: bool, lines: Mapping[str
         if labels:
             figure.legend(handles, labels, loc="outside upper left", ncols=len(labels))
 
-    return picture(draw, 0.6 + 3.0 * len(measures), 3.5)
+    names = 1.3 if "rmse_source" in measures and lines else 0.0  # inches for the names of the lines of reference
+    return picture(draw, 0.6 + 3.0 * len(measures) + names, 3.5)
 
 
 def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
@@ -185,11 +186,11 @@ def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for name, rmse in lines.items():
+        for name, rmse in lines.items():  # named above the axes, where no run is
             axes.axvline(rmse, color=GREY, linestyle=":", linewidth=1.2)
             axes.annotate(
-                name, (rmse, 0), (-2, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
-                ha="right", va="bottom", rotation=90, fontsize=8, color=GREY,
+                name, (rmse, 1), (0, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="left", va="bottom", rotation=25, rotation_mode="anchor", fontsize=8, color=GREY,
             )  # fmt: skip
         for number, row in enumerate(table.to_dicts(), start=1):
             colour = TARGET if row["is_method"] else METHODS[1]
@@ -210,13 +211,14 @@ def trade_off_plot(table: pl.DataFrame, lines: Mapping[str, float]) -> bytes:
         axes.set_ylabel("target test accuracy, %")
         figure.legend(loc="outside right upper", handlelength=1, fontsize=9, markerscale=0.6)
 
-    return picture(draw, 8.5, max(4.0, 0.8 + 0.22 * len(table)))
+    return picture(draw, 8.5, max(4.5, 0.8 + 0.22 * len(table)))
 
 
 def _draw_references(panel: Axes, lines: Mapping[str, float]) -> None:
+    """Draw the lines, with their names at the right of the panel, where no run is."""
     for name, height in lines.items():
         panel.axhline(height, color=GREY, linestyle=":", linewidth=1.2)
         panel.annotate(
-            name, (1, height), (-2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
-            ha="right", va="bottom", fontsize=7, color=GREY,
+            name, (1, height), (3, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            ha="left", va="center", fontsize=8, color=GREY,
         )  # fmt: skip

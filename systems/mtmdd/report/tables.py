@@ -15,6 +15,7 @@ from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.runs import Point
 
 DOMAINS = ("source", "target")
+DIGITS = 4  # decimals of accuracies and differences: more than the page shows, which rounds once
 OBJECTIVES = (
     "lambda",
     "mu",
@@ -36,8 +37,8 @@ def accuracy(runs: Runs, point: Point, domain: str) -> dict[str, Any]:
         return dict.fromkeys(names)
     per_seed = [rows["value"] for _, rows in correct.sort("seed").group_by("seed", maintain_order=True)]
     shares = [100 * int(rows.sum()) / len(rows) for rows in per_seed]
-    deviation = round(statistics.stdev(shares), 2) if len(shares) > 1 else None
-    interval = [round(100 * value, 2) for value in accuracy_interval(correct)]
+    deviation = round(statistics.stdev(shares), DIGITS) if len(shares) > 1 else None
+    interval = [round(100 * value, DIGITS) for value in accuracy_interval(correct)]
     return dict(zip(names, [*interval, deviation, max(map(len, per_seed))], strict=True))
 
 
@@ -94,10 +95,10 @@ def _estimate_of(differences: pl.DataFrame, better: Point, worse: Point, num_run
     return estimate(differences, num_runs).scaled(100)
 
 
-def mean_metric(runs: Runs, point: Point, name: str, digits: int) -> float | None:
-    """Return the mean over seeds of a value in ``metrics.json``; None if it is null for any seed."""
-    values = [runs.metrics[point, seed][name] for seed in runs.seeds]
-    return None if None in values else round(sum(values) / len(values), digits)
+def mean_rmse(runs: Runs, point: Point) -> float | None:
+    """Return the mean RMSE-S over seeds, with the decimals of ``metrics.json``; None if it is null for any seed."""
+    values = [runs.metrics[point, seed]["rmse_source"] for seed in runs.seeds]
+    return None if None in values else round(sum(values) / len(values), 6)
 
 
 def table_viii(runs: Runs) -> pl.DataFrame:
@@ -114,13 +115,13 @@ def table_viii(runs: Runs) -> pl.DataFrame:
         row = {"method": point.method, "seeds": len(runs.seeds)}
         for domain in DOMAINS:
             row |= accuracy(runs, point, domain)
-        row["rmse_source"] = mean_metric(runs, point, "rmse_source", 4)
+        row["rmse_source"] = mean_rmse(runs, point)
         published = METHOD_ROWS.get(point.method)
         for domain in DOMAINS:
             theirs = getattr(published, domain) if published else None
             ours = row[f"accuracy_{domain}"]
             row[f"published_{domain}"] = theirs
-            row[f"difference_{domain}"] = None if theirs is None or ours is None else round(ours - theirs, 2)
+            row[f"difference_{domain}"] = None if theirs is None or ours is None else round(ours - theirs, DIGITS)
         rows.append(row)
     floats = ["accuracy", "low", "high", "deviation", "published", "difference"]
     return pl.DataFrame(
@@ -143,7 +144,7 @@ def trade_off_table(runs: Runs) -> pl.DataFrame:
     for point in runs.points:
         study = point.method.partition("=")[0]
         if point.study == "methods" or (point.study == "components" and study in OBJECTIVES):
-            rmse = mean_metric(runs, point, "rmse_source", 4)
+            rmse = mean_rmse(runs, point)
             found = accuracy(runs, point, "target")
             if rmse is not None and found["accuracy_target"] is not None:
                 values = {name: found[f"{name}_target"] for name in ("accuracy", "low", "high")}
@@ -196,7 +197,7 @@ def _decline(decline: Estimate | None) -> dict[str, float | None]:
 
 def with_interval(found: Estimate | None, names: tuple[str, str, str]) -> dict[str, float | None]:
     """Return mean, low and high end of a difference under the given names; None if there is no difference."""
-    values = (None, None, None) if found is None else tuple(round(value, 2) for value in found.interval())
+    values = (None, None, None) if found is None else tuple(round(value, DIGITS) for value in found.interval())
     return dict(zip(names, values, strict=True))
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from report.pages import Column, Table, interval, number, with_deviation
 from systems.mtmdd.published import label
 from systems.mtmdd.report.runs import Runs
-from systems.mtmdd.report.tables import accuracy, mean_metric, paired, with_interval
+from systems.mtmdd.report.tables import accuracy, paired, with_interval
 
 BASELINE = "VGGsrc"  # a network trained on the source, as it is
 
@@ -33,7 +33,7 @@ def unlabelled_table(runs: Runs) -> pl.DataFrame:
         seen = [runs.metrics[point, seed]["seen"]["target"]["target"] for seed in runs.seeds]
         row["seen_target"] = round(sum(seen) / len(seen), 1)
         whole = point.whole if point.whole in runs.points else None
-        row["labelled"] = None if whole is None else mean_metric(runs, whole, "accuracy_target", 2)
+        row["labelled"] = None if whole is None else accuracy(runs, whole, "target")["accuracy_target"]
         lost = None if whole is None else paired(runs, whole, point)
         rows.append(row | with_interval(lost, ("lost", "lost_low", "lost_high")))
     rows.sort(key=lambda row: -row["accuracy_target"])

@@ -3,12 +3,14 @@
     python -m systems.mtmdd.report.write --data data/sets/toy --system data/mtmdd --output data/mtmdd/report
 
 In: only results that the parameters declare: the evaluations of the declared runs, the runs of each component study,
-the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits and the vocabulary.
-Out: `part.json`, which `report.index` puts on the page; `table_viii`, `budgets` (images seen, and equal images),
-`claims`, `references` (the lines of reference of RMSE-S by seed), `noise_filter`, each component study as
-`study_<name>`, the sweeps `out_of_class` and `one_shot`, `unlabelled` (a target without labels) and `cross_object`
-(Table IX) as `.csv` (`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as `.png`
-(`trade_off`: accuracy against RMSE-S). The command ends by printing Table VIII.
+the diagnoses of click predictors (`diagnose`), the summaries of `ingest` and `clean`, the splits, the vocabulary, and
+the ingested images that the page shows.
+Out: `part.json`, which `report.index` puts on the page; `table_viii`, `pairs` (all pairs of its methods), `budgets`
+(images seen, and equal images), `claims`, `references` (the lines of reference of RMSE-S by seed), `confusions` (how
+often a target category was named as another one), `noise_filter`, each component study as `study_<name>`, the sweeps
+`out_of_class` and `one_shot`, `unlabelled` (a target without labels) and `cross_object` (Table IX) as `.csv`
+(`table_viii` also as `.json`, `.md` and, for the terminal, `.txt`), and plots as `.png` (`trade_off`: accuracy against
+RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
@@ -31,9 +33,10 @@ from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from systems.mtmdd import published
 from systems.mtmdd.report import budgets as budgets_
-from systems.mtmdd.report import component_studies, plots, texts
+from systems.mtmdd.report import component_studies, confusions, plots, samples, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
+from systems.mtmdd.report import pairs as pairs_
 from systems.mtmdd.report import references as references_
 from systems.mtmdd.report import tables as tables_
 from systems.mtmdd.report import unlabelled as unlabelled_
@@ -141,8 +144,19 @@ def correction_sentence(claims: pl.DataFrame) -> str:
     )
 
 
-def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagnosis], params: ReportParams) -> None:
-    """Write all of the report's files into a folder."""
+def write_report(
+    data: Path, evaluations: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagnosis], params: ReportParams
+) -> None:
+    """Write all of the report's files into a folder.
+
+    Args:
+        data: the data set's folder.
+        evaluations: the folder of all evaluations.
+        folder: the folder to write into.
+        runs: the evaluated runs.
+        diagnoses: of click predictors.
+        params: texts, and the length of lists.
+    """
     splits = [(seed, pl.DataFrame(read_tables(data / "splits" / f"seed-{seed}.parquet"))) for seed in runs.seeds]
     categories = pl.DataFrame(read_tables(data / "splits" / "categories.parquet"))
     vocabulary = pl.DataFrame(read_tables(data / "features" / "vocabulary.parquet"))
@@ -156,8 +170,15 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sweeps = sweeps_of(runs, source_categories)
     studies = {name: component_studies.study_table(runs, name) for name in component_studies.reported(runs)}
     cross_object, trade_off = cross_object_.cross_object_table(runs), tables_.trade_off_table(runs)
-    unlabelled = unlabelled_.unlabelled_table(runs)
+    unlabelled, pairs = unlabelled_.unlabelled_table(runs), pairs_.pairs_table(runs)
     budgets = budgets_.budgets_table(runs)
+    images, first_split = data / "ingested" / "images", splits[0][1]
+    training = first_split.filter(pl.col("domain") == "target", pl.col("split") == "train")
+    confused = confusions.section(runs, evaluations, training, images)
+    sampled = None
+    if confused is not None:
+        write_csv(confused["confusions"], folder / "confusions.csv")
+        sampled = samples.section(evaluations, confused["first"], runs.seeds[0], images)
 
     pictures = {
         "table_viii": plots.accuracies_plot(table_viii),
@@ -169,6 +190,9 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         },
         **{sweep.name: plots.sweep_plot(sweep.table, sweep.axis, sweep.percent) for sweep in sweeps},
     }
+    if not pairs.is_empty():
+        pictures["pairs"] = pairs_.pairs_plot(pairs)
+        write_csv(pairs, folder / "pairs.csv")
     if not trade_off.is_empty():
         pictures["trade_off"] = plots.trade_off_plot(trade_off, lines)
     if not cross_object.is_empty():
@@ -215,6 +239,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
     sections += [(sweep.name, sweep.title) for sweep in sweeps]
     sections += [] if unlabelled.is_empty() else [("unlabelled", "A target without labels")]
     sections += [] if cross_object.is_empty() else [("cross_object", "Another kind of object (Table IX)")]
+    sections += [("confusions", "Confused categories")] if confused else []
+    sections += [("samples", "Sample predictions")] if sampled else []
     sections += [("diagnostics", "Click predictors")] if diagnoses else []
     sections += [("data", "The data"), ("noise", "Noise filter"), ("vocabulary", "Vocabulary")]
     part = part_of(
@@ -232,6 +258,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",
         table_viii=results,
+        pairs=None if pairs.is_empty() else pairs_.pairs_texts(pairs, runs),
+        num_pairs=len(pairs),
         has_trade_off=not trade_off.is_empty(),
         budgets=None if budgets.is_empty() else budgets_.budgets_texts(budgets),
         claims=texts.claims_texts(claims),
@@ -257,6 +285,8 @@ def write_report(data: Path, folder: Path, runs: Runs, diagnoses: Sequence[Diagn
         ],
         unlabelled=None if unlabelled.is_empty() else unlabelled_.unlabelled_texts(unlabelled),
         cross_object=None if cross_object.is_empty() else cross_object_.cross_object_texts(cross_object),
+        confusions=confused,
+        samples=sampled,
         diagnoses=[
             {
                 "name": found.method,
@@ -343,7 +373,7 @@ def run(data: Path, system: Path, output: Path, params: ReportParams, params_pat
     runs = read_runs(system / "evaluations", points, read_seeds(params_path), studies, measured)
     diagnoses = read_diagnoses(system / "evaluations", diagnosed)
     with whole_directory(output) as folder:
-        write_report(data, folder, runs, diagnoses, params)
+        write_report(data, system / "evaluations", folder, runs, diagnoses, params)
         num_files = len(list(folder.iterdir()))
     closing.counts = {"runs reported": len(runs.metrics), "seeds": len(runs.seeds)}
     closing.wrote[str(output)] = f"{num_files} files"

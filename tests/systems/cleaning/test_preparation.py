@@ -26,7 +26,6 @@ from systems.cleaning.preparation import (
     choose_examples,
     main,
     steps_table,
-    thumbnail,
     totals_texts,
 )
 
@@ -348,12 +347,3 @@ def test_an_image_that_is_not_there_is_an_error_that_names_it(tmp_path: Path, ca
     assert left.value.code == 2
     assert "1 of 12 images are not there, as 's-red-4'" in caplog.text
     assert not (tmp_path / "preparation").exists()
-
-
-def test_a_thumbnail_keeps_the_shape_and_never_grows() -> None:
-    wide = Image.new("RGB", (300, 100), (10, 200, 30))
-    data, width, height = thumbnail(wide, 60)
-    with Image.open(io.BytesIO(data)) as small:
-        assert small.size == (width, height) == (60, 20)
-    assert thumbnail(Image.new("RGB", (9, 5)), 60)[1:] == (9, 5)
-    assert wide.size == (300, 100)

@@ -52,23 +52,23 @@ def test_the_table_has_a_row_per_bandwidth():
 
 
 ROWS = pl.DataFrame({"image_id": list("abcdefg"), "category": ["x", "x", "x", "y", "y", "z", "z"]})
-HAS_CLICKS = [True, True, False, True, True, False, False]
+ELIGIBLE = [True, True, False, True, True, False, False]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_samples_have_clicks_and_go_round_the_categories(seed):
-    two, three = (choose_samples(ROWS, HAS_CLICKS, number, seed) for number in (2, 3))
+def test_samples_are_eligible_and_go_round_the_categories(seed):
+    two, three = (choose_samples(ROWS, ELIGIBLE, number, seed) for number in (2, 3))
     assert sorted(ROWS["category"][row] for row in two) == ["x", "y"]
     assert set(two) < set(three) <= {0, 1, 3, 4}
     assert three == sorted(three)
-    assert choose_samples(ROWS, HAS_CLICKS, 99, seed) == [0, 1, 3, 4]
+    assert choose_samples(ROWS, ELIGIBLE, 99, seed) == [0, 1, 3, 4]
 
 
 def test_samples_depend_on_seed_and_not_on_the_order_of_rows():
-    chosen = {tuple(choose_samples(ROWS, HAS_CLICKS, 2, seed)) for seed in range(8)}
+    chosen = {tuple(choose_samples(ROWS, ELIGIBLE, 2, seed)) for seed in range(8)}
     assert len(chosen) > 1
-    turned = choose_samples(ROWS.reverse(), HAS_CLICKS[::-1], 2, 3)
-    assert sorted(6 - place for place in turned) == choose_samples(ROWS, HAS_CLICKS, 2, 3)
+    turned = choose_samples(ROWS.reverse(), ELIGIBLE[::-1], 2, 3)
+    assert sorted(6 - place for place in turned) == choose_samples(ROWS, ELIGIBLE, 2, 3)
 
 
 def test_sample_table_by_hand():

@@ -100,6 +100,49 @@ def test_metrics_reduce_from_the_units(evaluate, tmp_path, tiny_rows, method):
     assert sorted(right) == [row[:3] for row in pl.from_arrow(units).rows()]
 
 
+@pytest.mark.parametrize("method", ["TDL", "MTMDD-VM"])
+def test_samples_have_the_words_of_their_click_features(evaluate, models, tiny_data, tmp_path, method):
+    _, predictions = evaluate(method)
+    samples = pl.read_parquet(tmp_path / "evaluation/samples.parquet")
+    assert pq.read_schema(tmp_path / "evaluation/samples.parquet").equals(schemas.SAMPLE_PREDICTIONS)
+    predictions = pl.from_arrow(predictions)
+    known = ["image_id", "domain", "category", "predicted", "probability"]
+    chosen = predictions.join(samples, on=["domain", "image_id"], how="semi")
+    assert samples.select(known).equals(chosen.select(known))
+    # four right and four wrong images of each domain, or all of them
+    counts = (
+        frame.group_by("domain", pl.col("category") == pl.col("predicted")).len() for frame in (predictions, samples)
+    )
+    of_all, of_samples = ({row[:2]: row[2] for row in frame.rows()} for frame in counts)
+    assert of_samples == {kind: min(4, number) for kind, number in of_all.items()}
+    # words against numpy, of the first phase with clicks
+    model = Model.read(models / method)
+    images = {row["image_id"]: row["image"]["bytes"] for row in pl.read_parquet(tiny_data.images).iter_rows(named=True)}
+    crops = [centre_crop(decode(images[name], model.recipe.network.resize), 16) for name in samples["image_id"]]
+    pixels = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        predicted = model.network(model.recipe.phases[0])({"source": pixels})["source"].clicks.double().numpy()
+    true = ClickFeatures.read(tiny_data.features).vectors(samples["image_id"].to_list())
+    for row, of_image, clicks in zip(samples.iter_rows(named=True), predicted, true, strict=True):
+        order = sorted(range(5), key=lambda word: -of_image[word])
+        unit = of_image / np.linalg.norm(of_image)
+        assert row["words"] == [model.words[word] for word in order if unit[word] > 0]
+        assert row["words_values"] == pytest.approx([unit[word] for word in order if unit[word] > 0], abs=1e-5)
+        if row["domain"] == "target":
+            assert row["clicked"] is row["clicked_values"] is None
+        else:
+            assert set(row["clicked"]) == {model.words[word] for word in clicks.nonzero()[0]}
+
+
+def test_samples_without_predicted_clicks_have_no_words(evaluate, tmp_path):
+    evaluate("VGGsrc")
+    samples = pl.read_parquet(tmp_path / "evaluation/samples.parquet")
+    assert len(samples) > 0
+    assert (
+        samples.select("words", "words_values", "clicked", "clicked_values").null_count().row(0) == (len(samples),) * 4
+    )
+
+
 def test_the_recogniser_sees_the_clicks_that_are_measured(models, tiny_data, tiny_rows):
     """RMSE-S of TDL is the first step's, and eq. 5 gives exactly its v^ to the recognisers."""
     model = Model.read(models / "TDL")

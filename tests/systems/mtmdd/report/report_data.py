@@ -1,5 +1,6 @@
 """A small data folder as the stages before the report write it, with accuracies that are known by construction."""
 
+import io
 import json
 import math
 import statistics
@@ -108,6 +109,34 @@ def write_run(
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
+def write_pictures(folder: Path, image_ids: Mapping[str, Sequence[str]]) -> None:
+    """Write ingested images, by domain: small pictures, each of another colour, half of them higher than wide."""
+    folder.mkdir(parents=True)
+    rows = []
+    for domain, ids in image_ids.items():
+        for number, image_id in enumerate(ids):
+            buffer = io.BytesIO()
+            size = (20, 30) if number % 2 else (30, 20)
+            Image.new("RGB", size, (7 * number, 90, 200 - 7 * number)).save(buffer, "PNG")
+            rows.append({"image_id": image_id, "domain": domain, "category": "corgi", "width": size[0],
+                         "height": size[1], "image": {"bytes": buffer.getvalue(), "path": None}})  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(rows, schemas.IMAGES), folder / "part-00000.parquet")
+
+
+def write_samples(folder: Path, with_words: bool = True) -> None:
+    """Write an evaluation's sample predictions: a right source image, and a right and a wrong target image."""
+    samples = [
+        ("s000", "source", "corgi", "corgi", 0.875, ["dog", "斑点狗", "<b>"], [0.8, 0.5, 0.2],
+         ["<b>", "puppy"], [0.9, 0.1]),
+        ("t000", "target", "corgi", "akita", 0.5, ["dog"], [0.75], None, None),
+        ("t001", "target", "corgi", "corgi", 0.625, [], [], None, None),
+    ]  # fmt: skip
+    rows = [dict(zip(schemas.SAMPLE_PREDICTIONS.names, sample, strict=True)) for sample in samples]
+    if not with_words:
+        rows = [row | dict.fromkeys(["words", "words_values", "clicked", "clicked_values"]) for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows, schemas.SAMPLE_PREDICTIONS), folder / "samples.parquet")
+
+
 def write_ratios(folder: Path, readings: Sequence[float | None] = (0.6, 1.7, 0.9), bandwidth: float = 0.01) -> None:
     """Write a point's ratios as `systems.mtmdd.click_ratios` writes them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,11 +190,13 @@ def write_data(root: Path) -> Path:
             write_run(
                 system / "evaluations" / point / f"seed-{seed}", seed, counts, 0.8 + 0.02 * seed if clicks else None
             )
+    write_samples(system / "evaluations/MTMDD-VM/seed-0")
     write_ratios(system / "evaluations/features=C")
     write_diagnostics(system / "evaluations/MTMDD-VM")
     (system / "recipes").mkdir()
     (system / "recipes/studies.json").write_text(json.dumps(STUDIES))
-    (data / "ingested").mkdir(parents=True)
+    tested = {domain: sorted({name for seed in (0, 1) for name in image_ids(domain, seed)}) for domain in IMAGES}
+    write_pictures(data / "ingested/images", tested)
     tables = {
         "clicks": {"rows_read": 1234, "rows_kept": 1230, "quarantined": {"empty query": 3, "no count": 1}},
         "labels": {"rows_read": 20, "rows_kept": 20, "quarantined": {}},

@@ -55,16 +55,16 @@ def test_values_are_compared_with_a_method_that_is_the_last_row(runs: Runs) -> N
     table = study_table(runs, "mu")
     # 9 and 3 against MTTDL's 4 of 16 target images
     assert table.select("series", "value", "run", "accuracy_source", "accuracy_target", "gain").rows() == [
-        ("separate", "0.9", "MTMDD-VM", 66.67, 56.25, 31.25),
+        ("separate", "0.9", "MTMDD-VM", 66.6667, 56.25, 31.25),
         ("shared", "0.1", "mu=shared-0.1", None, 18.75, -6.25),
-        ("", None, "MTTDL", 33.33, 25.0, None),
+        ("", None, "MTTDL", 33.3333, 25.0, None),
     ]
     # 5 of 16 images differ, each by 1: variance 16 / 15 * (11 * 0.3125^2 + 5 * 0.6875^2) / 16^2; the exact lower limit
     # of 5 positive signs of 5 is 0.025^(1/5), on the scale from -31.25 to 31.25
     half = 1.959963984540054 * (16 / 15 * (11 * 0.3125**2 + 5 * 0.6875**2)) ** 0.5 / 16
     low = 31.25 * (2 * 0.025 ** (1 / 5) - 1)
     found = table.row(0, named=True)
-    assert (found["gain_low"], found["gain_high"]) == (round(low, 2), round(31.25 + 100 * half, 2))
+    assert (found["gain_low"], found["gain_high"]) == (round(low, 4), round(31.25 + 100 * half, 4))
     assert table["published_target"].null_count() == 3
     assert table["rmse_source"].to_list() == [0.7, None, 0.9]
 

@@ -33,7 +33,7 @@ def test_what_another_source_costs_is_paired_by_image(tmp_path: Path) -> None:
     # lower limit of 3 positive signs of 3 is 0.025^(1/3), on the scale from -18.75 to 18.75
     half = 100 * 1.959963984540054 * (16 / 15 * (13 * 0.1875**2 + 3 * 0.8125**2)) ** 0.5 / 16
     low = 18.75 * (2 * 0.025 ** (1 / 3) - 1)
-    assert (row["lost"], row["lost_low"], row["lost_high"]) == (18.75, round(low, 2), round(18.75 + half, 2))
+    assert (row["lost"], row["lost_low"], row["lost_high"]) == (18.75, round(low, 4), round(18.75 + half, 4))
     assert other["lost"] == -6.25
     assert [row[f"published_{name}"] for name in ("dog_single", "dog_cross", "bird_single", "bird_cross")] == [
         74.7, 73.5, 73.8, 70.7,

@@ -237,6 +237,6 @@ def test_the_trade_off_has_each_run_at_its_values_under_its_number(figure: Figur
     bars = [container.lines[2][0].get_segments()[0].tolist() for container in axes.containers]
     assert bars == [[[1.4, 51.0], [1.4, 66.0]], [[0.9, 70.0], [0.9, 77.0]]]
     assert [(text.get_text(), text.xy) for text in axes.texts] == [
-        ("predicting nothing", (1.0, 0)), ("the category means", (0.8, 0)), ("1", (1.4, 60.0)), ("2", (0.9, 75.0))
+        ("predicting nothing", (1.0, 1)), ("the category means", (0.8, 1)), ("1", (1.4, 60.0)), ("2", (0.9, 75.0))
     ]  # fmt: skip
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1  λ = 0, shared head", "2  TDL [7]"]

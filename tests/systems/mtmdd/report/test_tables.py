@@ -8,7 +8,8 @@ import pytest
 from report_data import COMPONENTS, IMAGES, RIGHT, write_data, write_run
 
 from base.console import UserError
-from report.intervals import wilson
+from report.intervals import Estimate, wilson
+from report.pages import number
 from systems.mtmdd.report.runs import Runs, read_runs
 from systems.mtmdd.report.tables import (
     chosen_epochs,
@@ -19,6 +20,7 @@ from systems.mtmdd.report.tables import (
     sweep_table,
     table_viii,
     trade_off_table,
+    with_interval,
 )
 from systems.mtmdd.runs import Point, read_run
 
@@ -42,13 +44,13 @@ def test_table_viii(runs: Runs) -> None:
     variance = 24 / 23 * (13 * 3**2 + 5 * 6**2 + 3 * 10**2 + 3 * 13**2) / (16 * 32) ** 2
     interval = wilson(13 / 16, 39 / 256 / variance)
     assert ours["accuracy_target"] == 81.25
-    assert (ours["low_target"], ours["high_target"]) == (round(100 * interval.low, 2), round(100 * interval.high, 2))
+    assert (ours["low_target"], ours["high_target"]) == (round(100 * interval.low, 4), round(100 * interval.high, 4))
     assert (ours["deviation_target"], ours["images_target"], ours["seeds"]) == (0.0, 16, 2)
     # 6 and 7 of 9: 66.67 and 77.78, mean 72.22, deviation 11.11 / sqrt(2).
-    assert (ours["accuracy_source"], ours["deviation_source"], ours["images_source"]) == (72.22, 7.86, 9)
+    assert (ours["accuracy_source"], ours["deviation_source"], ours["images_source"]) == (72.2222, 7.8567, 9)
     assert ours["rmse_source"] == 0.81
     assert (ours["published_source"], ours["published_target"]) == (77.3, 74.7)
-    assert (ours["difference_source"], ours["difference_target"]) == (-5.08, 6.55)
+    assert (ours["difference_source"], ours["difference_target"]) == (-5.0778, 6.55)
 
 
 def test_a_method_without_a_source_recogniser_or_clicks_has_nulls(runs: Runs) -> None:
@@ -147,8 +149,8 @@ def test_pairs_are_compared_image_by_image(runs: Runs) -> None:
 def test_the_noise_of_all_runs_moderates_a_difference(tmp_path: Path) -> None:
     points = [Point("methods", name) for name in ("VGGsrc", "TDL", "TDL7", "MTTDL")]
     for point, counts in zip(points, ((4, 8, 5), (8, 4, 9), (4, 8, 8), (1, 13, 2)), strict=True):
-        for seed, number in enumerate(counts):
-            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": number})
+        for seed, right in enumerate(counts):
+            write_run(tmp_path / point.name / f"seed-{seed}", seed, {"target": right})
     runs = read_runs(tmp_path, points, [0, 1, 2])
     found, noise = paired(runs, points[0], points[1]), runs.noise
     assert noise is not None
@@ -272,3 +274,10 @@ def test_a_claim_is_contradicted_by_several_seeds_and_never_by_one(tmp_path: Pat
 def test_what_chose_the_epochs_is_collected_over_all_runs(runs: Runs) -> None:
     assert len(runs.metrics) == 2 * len([point for point in RIGHT if point not in COMPONENTS])
     assert chosen_epochs(runs) == ["target validation accuracy"]
+
+
+def test_a_difference_is_rounded_once() -> None:
+    # 1.35, by two roundings, would be shown as 1.4
+    found = Estimate(mean=1.3467, num_seeds=1, seeds=0.0, shared=0.0, units=0.0, degrees=0)
+    shown = with_interval(found, ("mean", "low", "high"))
+    assert [number(value) for value in shown.values()] == ["1.3"] * 3
