@@ -183,9 +183,7 @@ def sentence(tests: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> str:
         mine = tests.filter(method=method)
         wrong = mine.filter(pl.col("category") != pl.col("predicted"))
         inside = len(wrong.join(listed, on=["category", "predicted"], how="semi"))
-        parts.append(
-            f"{label(method)} names {len(wrong):,} of {len(mine):,} tests wrongly, {inside:,} of them as in this table"
-        )
+        parts.append(f"{label(method)} gets {len(wrong):,} of {len(mine):,} wrong, {inside:,} of them as in the table")
     return "; ".join(parts) + "."
 
 

@@ -51,6 +51,8 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
     """
     domains = table["reduced"].unique(maintain_order=True).to_list()
     methods = table["method"].unique(maintain_order=True).to_list()
+    names = [point_label(method) for method in methods]
+    width = 5.2 if len(domains) == 1 else 8.5
     values = sorted(set(table["value"]))
     steps = [high - low for low, high in pairwise(values)]
     spacing = 0.03 * min(steps, default=values[-1])
@@ -64,7 +66,7 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
                 reach = [rows["accuracy_target"] - rows["low_target"], rows["high_target"] - rows["accuracy_target"]]
                 panel.errorbar(
                     positions, rows["accuracy_target"], yerr=reach, fmt="o-", color=METHODS[number % len(METHODS)],
-                    linewidth=2, elinewidth=1.2, capsize=2, markersize=6, label=label(method),
+                    linewidth=2, elinewidth=1.2, capsize=2, markersize=6, label=names[number],
                 )  # fmt: skip
             panel.set_xlabel(axis[domain])
             panel.xaxis.set_major_locator(FixedLocator(values))
@@ -76,9 +78,11 @@ def sweep_plot(table: pl.DataFrame, axis: dict[str, str], percent: bool = False)
         panels[0].set_ylabel("target test accuracy, %")
         panels[0].yaxis.set_major_locator(MaxNLocator(6))
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=min(5, len(methods)))
+        # an inch has about 12 letters; a line and its distances take the space of 8
+        columns = max(1, int(12 * width / (8 + max(map(len, names)))))
+        figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
-    return picture(draw, 5.2 if len(domains) == 1 else 8.5, 3.7)
+    return picture(draw, width, 3.7)
 
 
 def cross_object_plot(table: pl.DataFrame) -> bytes:

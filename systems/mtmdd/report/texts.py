@@ -91,7 +91,7 @@ def sweep_texts(table: pl.DataFrame, axis: str, percent: bool) -> Table:
     ]  # fmt: skip
     rows = [
         [
-            label(row["method"]),
+            point_label(row["method"]),
             row["reduced"],
             f"{row['value']:.0%}" if percent else number(row["value"], 0),
             with_deviation(row["accuracy_target"], row["deviation_target"]),

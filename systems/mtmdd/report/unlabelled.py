@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from report.pages import Column, Table, interval, number, with_deviation
-from systems.mtmdd.published import label
+from systems.mtmdd.published import point_label
 from systems.mtmdd.report.runs import Runs
 from systems.mtmdd.report.tables import accuracy, paired, with_interval
 
@@ -51,7 +51,7 @@ def unlabelled_texts(table: pl.DataFrame) -> Table:
     signed, span = partial(number, sign=True), partial(interval, sign=True)
     rows = [
         [
-            label(row["method"]),
+            point_label(row["method"]),
             with_deviation(row["accuracy_target"], row["deviation_target"]),
             interval(row["low_target"], row["high_target"]),
             signed(row["gain"]),

@@ -100,7 +100,7 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
 def chosen_sentence(runs: Runs) -> str:
     """Return the page's sentence about the choice of epochs."""
     ways = tables_.chosen_epochs(runs)
-    return f"Each training phase keeps the epoch that is best by: {', '.join(ways)}."
+    return f"Each training phase keeps the epoch that is best by its measure: {', '.join(ways)}."
 
 
 def seeds_sentence(seeds: Sequence[int]) -> str:
@@ -124,12 +124,11 @@ def intervals_sentence(runs: Runs) -> str:
     )
     if runs.noise is None:
         return text
-    weight = "infinitely many" if math.isinf(runs.noise.degrees) else f"{runs.noise.degrees:.1f}"
+    degrees = "infinitely many" if math.isinf(runs.noise.degrees) else f"{runs.noise.degrees:.1f}"
     return (
-        f"{text} A difference of target accuracies combines its own variance over seeds, which counts as "
-        f"{len(runs.seeds) - 1} in degrees of freedom, with the usual one of all runs: a training deviates by "
-        f"{math.sqrt(runs.noise.variance):.1f} points from what its seed's trainings have in common, which counts as "
-        f"{weight}."
+        f"{text} A difference of target accuracies combines two estimates of its variance over seeds: its own, with "
+        f"{len(runs.seeds) - 1} degrees of freedom, and that of all runs, with {degrees}. By the latter a training's "
+        f"standard deviation from the mean of its seed's trainings is {math.sqrt(runs.noise.variance):.1f} points."
     )
 
 

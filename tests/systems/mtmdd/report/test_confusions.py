@@ -78,8 +78,7 @@ def test_neither_method_is_favoured_by_the_choice_of_pairs() -> None:
     ] * 2
     assert list(texts.rows[0][:8]) == ["ant", "bee", "10", "4", "40.0", "0", "0.0", "+40.0"]
     assert confusions.sentence(tests, [("ant", "bee")]) == (
-        "MTMDD-VM names 7 of 15 tests wrongly, 4 of them as in this table; "
-        "VGGsrc names 4 of 15 tests wrongly, 0 of them as in this table."
+        "MTMDD-VM gets 7 of 15 wrong, 4 of them as in the table; VGGsrc gets 4 of 15 wrong, 0 of them as in the table."
     )
 
 
@@ -164,7 +163,7 @@ def test_without_confusions_nothing_is_shown(tmp_path: Path) -> None:
     assert confusions.most_confused(table, 5) == []
     assert confusions.confusions_texts(tests, []).rows == []
     assert confusions.pairs_shown(tests, [], pl.DataFrame(), tmp_path) == []
-    assert confusions.sentence(tests, []) == "MTMDD-VM names 0 of 2 tests wrongly, 0 of them as in this table."
+    assert confusions.sentence(tests, []) == "MTMDD-VM gets 0 of 2 wrong, 0 of them as in the table."
 
 
 @pytest.mark.parametrize(
