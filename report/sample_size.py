@@ -17,7 +17,7 @@ from report.intervals import FEW, Estimate, Signs
 POWER = 0.8
 MOST_SEEDS = 100  # more seeds are the answer up to here, because they need no new images
 SEEDS_WITH_IMAGES = 30  # at most so many seeds go with more test images
-MOST_TIMES = 100  # more images than so many times the present ones are out of reach
+MOST_TIMES = 10  # more images than so many times the present ones are out of reach
 PRECISION = 1e-6  # of a detectable distance, relative
 
 

@@ -80,4 +80,4 @@ def test_an_open_claim_says_what_would_decide_it() -> None:
 def test_more_images_are_named_as_the_system_names_them() -> None:
     row = {"needs_seeds": 20, "needs_times": 4, "detectable": 2.0, "verdict": "open"}
     assert sample_text(row, tested="test posts") == "4 times the test posts\nand 20 seeds"
-    assert "30 seeds with 100 times the test posts" in sample_note(pl.DataFrame([row]), "test posts")
+    assert "30 seeds with 10 times the test posts" in sample_note(pl.DataFrame([row]), "test posts")
