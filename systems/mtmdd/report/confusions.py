@@ -164,12 +164,15 @@ def _percent(named: pl.DataFrame) -> float:
 
 
 def _difference(one: pl.DataFrame, other: pl.DataFrame) -> list[str]:
-    """Return the difference of two shares and its interval, as texts; of a single image there is no interval."""
+    """Return the difference of two shares and its interval, as texts.
+
+    There is no interval of a single image, and none if the methods agree on every image: it would have no width.
+    """
     differences = one.join(other, on=["seed", "unit"], validate="1:1", maintain_order="left").select(
         "seed", "unit", pl.col("value").cast(pl.Int8) - pl.col("value_right").cast(pl.Int8)
     )
     mean = _percent(one) - _percent(other)
-    if differences["unit"].n_unique() < 2:
+    if differences["unit"].n_unique() < 2 or (differences["value"] == 0).all():
         return [number(mean, sign=True), NOTHING]
     _, low, high = estimate(differences, num_runs=2).scaled(100).interval()
     return [number(mean, sign=True), interval(low, high, sign=True)]

@@ -104,6 +104,14 @@ def test_a_category_with_one_image_has_no_interval_and_a_single_method_no_differ
     assert len(confusions.confusions_texts(frame_of(rows[:1]), [("ant", "bee")]).columns) == 5
 
 
+def test_methods_that_agree_on_every_image_have_no_interval() -> None:
+    rows = [
+        (method, seed, image, "ant", "bee" if image == "a" else "ant", 0.5)
+        for method in ("MTMDD-VM", "VGGsrc") for seed in (0, 1) for image in ("a", "b", "c")
+    ]  # fmt: skip
+    assert confusions.confusions_texts(frame_of(rows), [("ant", "bee")]).rows[0][-2:] == ["+0.0", "–"]
+
+
 def test_wrong_images_are_those_named_so_most_often() -> None:
     rows = []
     # images by (times by MTMDD-VM, times by VGGsrc) of two seeds, and probability of the wrong name
