@@ -14,7 +14,6 @@ RMSE-S). The command ends by printing Table VIII.
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +32,7 @@ from report.sections import not_run, part_of, write_part
 from report.spreadsheets import write_csv
 from systems.mtmdd import published
 from systems.mtmdd.report import budgets as budgets_
-from systems.mtmdd.report import component_studies, confusions, plots, samples, texts
+from systems.mtmdd.report import component_studies, confusions, plots, samples, sentences, texts
 from systems.mtmdd.report import cross_object as cross_object_
 from systems.mtmdd.report import diagnoses as diagnoses_
 from systems.mtmdd.report import pairs as pairs_
@@ -95,52 +94,6 @@ def sweeps_of(runs: Runs, source_categories: int) -> list[Sweep]:
         ),
     ]
     return [sweep for sweep in sweeps if not sweep.table.is_empty()]
-
-
-def chosen_sentence(runs: Runs) -> str:
-    """Return the page's sentence about the choice of epochs."""
-    ways = tables_.chosen_epochs(runs)
-    return f"Each training phase keeps the epoch that is best by its measure: {', '.join(ways)}."
-
-
-def seeds_sentence(seeds: Sequence[int]) -> str:
-    """Return the page's sentence about the number of trainings."""
-    if len(seeds) == 1:
-        return f"One split and one training of each method (seed {seeds[0]}), so there is no spread over seeds"
-    listed = ", ".join(map(str, seeds))
-    return f"Means over {len(seeds)} seeds ({listed}: split, initialisation and batches), ± their standard deviation"
-
-
-def intervals_sentence(runs: Runs) -> str:
-    """Return the page's sentence about what the intervals cover."""
-    if len(runs.seeds) == 1:
-        return (
-            "They cover the choice of test images alone: one seed can't show how much a training's luck changes a "
-            "result, so no claim gets a verdict from it."
-        )
-    text = (
-        "They cover the randomness of training and the choice of test images: Student's t over the seeds, with the "
-        "covariance of the images that seeds share, and never narrower than the interval over the images alone."
-    )
-    if runs.noise is None:
-        return text
-    degrees = "infinitely many" if math.isinf(runs.noise.degrees) else f"{runs.noise.degrees:.1f}"
-    return (
-        f"{text} A difference of target accuracies combines two estimates of its variance over seeds: its own, with "
-        f"{len(runs.seeds) - 1} degrees of freedom, and that of all runs, with {degrees}. By the latter a training's "
-        f"standard deviation from the mean of its seed's trainings is {math.sqrt(runs.noise.variance):.1f} points."
-    )
-
-
-def correction_sentence(claims: pl.DataFrame) -> str:
-    """Return the page's sentence about the correction for the number of claims."""
-    tested = claims["p"].count()
-    if not tested:
-        return "No claim is tested here, so there is no correction."
-    return (
-        f"p is corrected for the {tested} tested claims by Holm's method, so that at most 5 % of such reports have any "
-        "false verdict. The intervals are not corrected."
-    )
 
 
 def write_report(
@@ -249,10 +202,10 @@ def write_report(
         TEMPLATE,
         pictures | shown,
         note=params.note,
-        seeds=seeds_sentence(runs.seeds),
-        chosen=chosen_sentence(runs),
-        intervals=intervals_sentence(runs),
-        correction=correction_sentence(claims),
+        seeds=sentences.seeds_sentence(runs.seeds),
+        chosen=sentences.chosen_sentence(runs),
+        intervals=sentences.intervals_sentence(runs),
+        correction=sentences.correction_sentence(claims),
         references=references_.NOTE if lines else "",
         rmse_note=published.RMSE_NOTE,
         published_note=f"The published columns are the paper's, on {published.DATA}.",

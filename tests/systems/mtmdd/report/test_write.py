@@ -19,7 +19,6 @@ from systems.mtmdd.report import plots, write
 from systems.mtmdd.report.diagnoses import errors_texts, inputs_texts
 from systems.mtmdd.report.references import reference_lines, references_table
 from systems.mtmdd.report.runs import read_runs
-from systems.mtmdd.report.write import seeds_sentence
 from systems.mtmdd.runs import Point
 
 
@@ -499,10 +498,6 @@ def test_missing_diagnostics_say_what_to_do(tmp_path: Path, caplog: pytest.LogCa
     assert (
         "diagnostics.json: no such file; run `dvc repro`, or remove MTMDD-VM from mtmdd.diagnose.methods" in caplog.text
     )
-
-
-def test_one_seed_says_that_it_has_no_spread() -> None:
-    assert seeds_sentence([3]).endswith("(seed 3), so there is no spread over seeds")
 
 
 def test_the_contents_lead_to_every_section_of_the_page(page: Page) -> None:
