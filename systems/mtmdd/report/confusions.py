@@ -58,7 +58,8 @@ def compared(runs: Runs) -> Compared | None:
     others = [name for name in best if name != ours]
     blind = [name for name in others if runs.metrics[Point("methods", name), runs.seeds[0]]["rmse_source"] is None]
     if blind:
-        return Compared([ours, blind[0]], f"{label(blind[0])} is the best method here that predicts no clicks.")
+        note = f"{label(blind[0])} is the best of the other methods here that predict no clicks."
+        return Compared([ours, blind[0]], note)
     if others:
         return Compared([ours, others[0]], f"{label(others[0])} is the best of the other methods here.")
     return Compared([ours], "")

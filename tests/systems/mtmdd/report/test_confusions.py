@@ -179,12 +179,12 @@ def test_without_confusions_nothing_is_shown(tmp_path: Path) -> None:
     [
         # MTMDD-VM* before MTMDD-VM; of the methods without clicks the best
         ({"MTMDD-VM": 9, "MTMDD-VM-star": 3, "VGGimg": 4, "VGGsrc": 5, "TDL": 16}, ("MTMDD", "TDL"),
-         ["MTMDD-VM-star", "VGGsrc"], "VGGsrc is the best method here that predicts no clicks."),
+         ["MTMDD-VM-star", "VGGsrc"], "VGGsrc is the best of the other methods here that predict no clicks."),
         # every method predicts clicks
         ({"MTMDD-VM": 9, "TDL7": 8, "TDL": 10}, ("MTMDD", "TDL"), ["MTMDD-VM", "TDL"],
          "TDL is the best of the other methods here."),
         # the joint network was not run
-        ({"VGGimg": 4, "VGGsrc": 5}, (), ["VGGsrc", "VGGimg"], "VGGimg is the best method here that predicts no"),
+        ({"VGGimg": 4, "VGGsrc": 5}, (), ["VGGsrc", "VGGimg"], "VGGimg is the best of the other methods here that"),
         ({"VGGimg": 4}, (), ["VGGimg"], ""),
     ],
 )  # fmt: skip

@@ -398,7 +398,7 @@ def test_the_page_shows_confused_categories_and_samples(root: Path, page: Page) 
     assert table[2][:7] == ["corgi", "akita", "32", "6", "18.8", "14", "43.8"]
     assert table[2][7] == "-25.0"
     text = (root / "page/index.html").read_text(encoding="utf-8")
-    assert "VGGsrc is the best method here that predicts no clicks" in text
+    assert "VGGsrc is the best of the other methods here that predict no clicks" in text
     assert 'alt="corgi, named akita: image t013"' in text
     assert "Predicted: dog, 斑点狗, <b>&lt;b&gt;</b>" in text
     assert "Clicked: &lt;b&gt;, puppy" in text
